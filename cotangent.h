@@ -17,24 +17,32 @@
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/op.h>
+#include <cotangent/autograd/ops/activation.h>
 #include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/divide.h>
+#include <cotangent/autograd/ops/einsum.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/statistics.h>
 #include <cotangent/autograd/ops/scan.h>
 #include <cotangent/autograd/ops/matmul.h>
+#include <cotangent/autograd/ops/trigonometry.h>
 #include <cotangent/autograd/ops/views.h>
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/create.h>
 #include <cotangent/autograd/ops/join.h>
 #include <cotangent/autograd/ops/rearrange.h>
 #include <cotangent/autograd/ops/index.h>
+#include <cotangent/autograd/ops/search.h>
 #include <cotangent/autograd/ops/softmax.h>
+#include <cotangent/autograd/ops/normalise.h>
 #include <cotangent/autograd/ops/sort.h>
 #include <cotangent/autograd/ops/random.h>
+#include <cotangent/autograd/ops/conv.h>
+#include <cotangent/autograd/ops/pool.h>
 #include <cotangent/autograd/params/params.h>
 #include <cotangent/autograd/params/state_dict.h>
+#include <cotangent/autograd/functional.h>
 #include <cotangent/autograd/gradcheck.h>
 #include <cotangent/autograd/activation_checkpoint.h>
 #include <cotangent/autograd/graph.h>
@@ -52,10 +60,19 @@
 #include <cotangent/nn/embedding.h>
 #include <cotangent/nn/dropout.h>
 #include <cotangent/nn/layer_norm.h>
+#include <cotangent/nn/conv.h>
+#include <cotangent/nn/pool.h>
+#include <cotangent/nn/rms_norm.h>
+#include <cotangent/nn/group_norm.h>
+#include <cotangent/nn/batch_norm.h>
+#include <cotangent/nn/attention.h>
+#include <cotangent/nn/positions.h>
+#include <cotangent/nn/transformer.h>
 #include <cotangent/nn/loss.h>
 #include <cotangent/nn/convert.h>
 
 #include <cotangent/optim/optimizer.h>
+#include <cotangent/optim/optimizer_table.h>
 #include <cotangent/optim/schedule.h>
 #include <cotangent/optim/clip.h>
 

@@ -1,10 +1,10 @@
 /* activation_checkpoint.c - a function recorded as one node, whose backward runs the function
  * again.
  *
- * Forward runs the function with recording on, in an inner scope. Whatever its history refers to
- * outside that scope - inputs, parameters, results of earlier ops - becomes an input of the node.
- * Then the inner scope ends and its history is dropped. Backward runs the function once more, which
- * records the history again, and differentiates it with respect to the node's inputs. */
+ * Forward runs the function with recording on, in an inner scope. Every tensor outside that scope
+ * to which its history refers (inputs, parameters, results of earlier ops) becomes an input of the
+ * node. Then the inner scope ends and its history is dropped. Backward runs the function once more,
+ * which records the history again, and differentiates it with respect to the node's inputs. */
 #include "autograd/internal.h"
 
 #include "tensor/hooks.h"
@@ -13,16 +13,16 @@
 
 static const char *const recompute_name = "ct_activation_checkpoint";
 
-/* The function and what its second run needs: the attributes of the node. */
+/* The attributes of the node: the function and the data for its second run. */
 typedef struct recompute {
     ct_recomputed_function function;
     void *context;
     ct_generator *g, start; /* the generator, or NULL, and its value before the first run */
-    int inputs_given;       /* the first inputs of the node are those given to the function */
-    int outputs_count;      /* of the function; the node has only those with history */
+    int inputs_given;       /* the inputs of the function, which are the first inputs of the node */
+    int outputs_count;      /* the outputs of the function; the node has only those with history */
 } recompute;
 
-/* An array of tensors that grows. It holds no references unless its user takes them. */
+/* A growing array of tensors. It holds no references unless its user takes them. */
 typedef struct recompute_list {
     ct_tensor **at;
     int count;
@@ -37,7 +37,7 @@ static bool recompute_list_add(recompute_list *l, ct_tensor *t)
     return true;
 }
 
-/* True if a and b are the same place in the history: one handle, one result of a node, or one
+/* True if a and b are the same tensor for autograd: one handle, one result of a node, or one
  * leaf. */
 static bool recompute_same_place(const ct_tensor *a, const ct_tensor *b)
 {
@@ -55,8 +55,8 @@ static bool recompute_list_has(const recompute_list *l, const ct_tensor *t)
     return false;
 }
 
-/* Adds to l each tensor that the history from position `bottom` of the tape on needs a gradient
- * for, but did not make. */
+/* Adds to l each tensor that needs a gradient and was not made by the history above `bottom`, but
+ * is an input of it. */
 static bool recompute_find_outside(recompute_list *l, size_t bottom)
 {
     const ct_thread *th = cti_thread();
@@ -95,7 +95,8 @@ static bool recompute_run_again(ct_node *n, const recompute *r, ct_tensor **outp
         now = *r->g;
         *r->g = r->start;
     }
-    th->draws = NULL;          /* the first run was checked; g goes back to where it is now */
+    /* the first run has checked the draws; g returns to its present value below */
+    th->draws = NULL;
     ct_set_grad_enabled(true); /* the engine restores the mode after each node */
     good = good && ct_ok() &&
            r->function(r->context, r->inputs_given, given.at, r->outputs_count, outputs);
@@ -103,19 +104,19 @@ static bool recompute_run_again(ct_node *n, const recompute *r, ct_tensor **outp
     if (r->g)
         *r->g = now;
     cti_release(given.at);
-    if (!good) /* keeps an error that is recorded already */
+    if (!good) /* does not replace an error that is already recorded */
         ct_raise(CT_ERR_GRAD, recompute_name,
                  "the function failed in its second run but raised no error");
     return ct_ok();
 }
 
-/* Moves the outputs that have both history and a gradient to the front of outputs, and their
- * gradients to the front of gradients; *count is their number. False with an error if the second
- * run gave other outputs than the first. */
+/* Moves each output that has history and a gradient to the front of outputs, and its gradient to
+ * the front of gradients. Sets *count to their number. False with an error if the outputs differ
+ * from those of the first run. */
 static bool recompute_pair(const ct_node *n, const recompute *r, ct_tensor *const *dout,
                            ct_tensor **outputs, ct_tensor **gradients, int *count)
 {
-    int i, k = 0; /* k counts the outputs with history: those of the node */
+    int i, k = 0; /* k numbers the outputs with history, as the node does */
 
     *count = 0;
     for (i = 0; i < r->outputs_count; i++) {
@@ -172,7 +173,8 @@ static void activation_checkpoint_grad(ct_node *n, ct_tensor *const *dout)
     ct_tensor **work = cti_calloc(room, sizeof *work);
     int i;
 
-    /* The function reads these through its context: check that they still have their values. */
+    /* The function reads these tensors through its context, so check that their values have not
+     * changed. */
     for (i = r->inputs_given; i < n->inputs; i++)
         if (!ct_node_input(n, i))
             break;
@@ -194,15 +196,17 @@ static const ct_op activation_checkpoint_op = { .name = "ct_activation_checkpoin
 /* One call of ct_activation_checkpoint. */
 typedef struct recompute_call {
     recompute r;
-    ct_tensor **outputs;   /* the caller's array. After the first run: references to tensors of a
-                            scope that has ended. After detach: handles of the caller's scope. */
-    bool *has_history;     /* whether the first run gave output i history */
-    recompute_list inputs; /* of the node. First those given, borrowed from the caller; after the
-                              first run also those found outside, references until the call ends. */
+    /* The caller's array. After the first run: references to tensors of a scope that has ended.
+     * After detach: handles of the caller's scope. */
+    ct_tensor **outputs;
+    bool *has_history; /* true if output i had history in the first run */
+    /* The inputs of the node. The first are the caller's, borrowed. The first run appends those
+     * that it finds outside, as references until the call ends. */
+    recompute_list inputs;
 } recompute_call;
 
-/* Stage 1: runs the function in an inner scope, and takes references to what must outlive it. On
- * failure no references are left. */
+/* Stage 1: runs the function in an inner scope, and takes references to the tensors that must
+ * outlive the scope. On failure no references are left. */
 static bool recompute_first_run(recompute_call *c, ct_tensor *const *given)
 {
     const recompute *r = &c->r;

@@ -1,13 +1,13 @@
-/* autograd.c - the tape: recording ops, and what a backward function asks of its node.
+/* autograd.c - the tape: recording ops, and the functions of a node that backward functions call.
  *
- * The tape of a thread is an array of nodes in the order of execution. A scope remembers how long the
- * tape was when it began; its end frees the nodes behind that mark. A result points to its node by
- * address and by place on the tape: a node that was freed, or that is another thread's, is not at
- * that place (cti_on_this_tape).
+ * The tape of a thread is an array of nodes in the order of execution. A scope stores the length of
+ * the tape at its begin; its end frees the nodes above that mark. A result stores the address of
+ * its node and the node's place on the tape. If the node at that place has another address, the
+ * history has ended or belongs to another thread (cti_on_this_tape).
  *
- * A node holds references: to inputs that require a gradient, since they say where the gradient goes,
- * and to the inputs and outputs that its op saves. The tensors may be dead by then for the program
- * (ct_free of a kept tensor); backward functions get another handle on them. */
+ * A node holds references: to inputs that require a gradient, since they say where the gradient
+ * goes, and to the inputs and outputs that its op saves. The handles of the program may be dead
+ * when backward runs (ct_free of a kept tensor), so backward functions get new handles. */
 #include "autograd/engine.h"
 #include "autograd/trace.h"
 
@@ -27,7 +27,7 @@ typedef struct tape_pool {
     ct_node *idle[NODE_CLASSES];
 } tape_pool;
 
-/* Its slots are empty: a pass leaves none filled. */
+/* Its slots are empty, because a pass empties every slot that it filled. */
 static void tape_free_node(ct_thread *th, ct_node *n)
 {
     tape_pool *pool = th->node_pool;
@@ -71,7 +71,7 @@ static void tape_end(ct_thread *th)
     th->node_pool = NULL;
 }
 
-/* Parts of a node begin at multiples of 16: attributes may be of any type. */
+/* Parts of a node begin at multiples of 16, because attributes may have any type. */
 static size_t tape_align16(size_t n)
 {
     return (n + 15) & ~(size_t)15;
@@ -215,7 +215,7 @@ static bool tape_refuse_dead(const ct_op *op, const char *what, int i, const ct_
     return cti_refuse_tensor(op->name, name, t);
 }
 
-/* True if what ct_record requires of its arguments is not NULL; else false with an error. */
+/* Checks the pointers that ct_record requires; false with an error if one is NULL. */
 static bool tape_is_given(const ct_op *op, int inputs_count, const void *inputs, int outputs_count,
                           const void *outputs)
 {
@@ -225,7 +225,8 @@ static bool tape_is_given(const ct_op *op, int inputs_count, const void *inputs,
            cti_given_array(me, "outputs", outputs_count, outputs);
 }
 
-/* Fills a node: what backward needs of the inputs and outputs. The node becomes the history of the outputs. */
+/* Fills a node with the inputs and outputs that backward needs, and makes it the history of the
+ * outputs. */
 static void tape_fill_node(ct_thread *th, ct_node *n, ct_tensor *const *inputs,
                            ct_tensor *const *outputs)
 {
@@ -302,7 +303,7 @@ void cti_not_recorded(const char *name, int inputs_count, ct_tensor *const *inpu
         cti_trace_op(name, inputs_count, inputs, 1, &y);
 }
 
-/* ---- what backward functions ask ---- */
+/* ---- called by backward functions ---- */
 
 static ct_tensor *tape_saved(ct_node *n, const cti_edge *edges, int count, bool allowed,
                              const char *what, int i)

@@ -1,13 +1,13 @@
-/* backward.c - passes: ct_backward and ct_grad.
+/* backward.c - backward passes: ct_backward and ct_grad.
  *
- * The tape is in the order of execution, so walking it backwards from a result meets every node after
- * all that used its outputs: no sorting, no recursion. Each node holds a slot for the gradient of
- * each output; a slot holds a reference. Leaves collect theirs in a pending slot that is added to the
- * leaf only when the whole pass succeeded.
+ * The tape is in the order of execution. So a walk backwards from a result reaches each node only
+ * after all nodes that used its outputs. This needs no sorting and no recursion. Each node holds a
+ * slot for the gradient of each output; a slot holds a reference. The gradient of a leaf is
+ * gathered in a pending slot, which is added to the leaf only when the whole pass has succeeded.
  *
- * Each node's backward function runs in a scope of its own, so that its temporaries end at once. The
- * gradients that it gave are dead handles then, held by the slots alone; grad_revive makes them
- * usable before the next function or hook sees them. */
+ * Each node's backward function runs in a scope of its own, so that its temporaries end at once.
+ * After that scope, the gradients that it computed are dead handles, which only the slots hold;
+ * grad_revive makes a handle usable again before the next function or hook gets it. */
 #include "autograd/engine.h"
 #include "autograd/trace.h"
 
@@ -15,12 +15,12 @@
 
 #include <cotangent/autograd/ops/elementwise.h>
 
-/* The pass that is running, if any. It meets nodes from number bottom of the tape on. */
+/* The running pass, if any. It covers the tape from place `bottom` on. */
 typedef struct cti_pass {
     bool create_graph;
-    bool to_leaves;    /* ct_backward; else ct_grad */
-    ct_tensor *leaves; /* touched */
-    int wanted;        /* ct_grad: inputs and where their gradients go */
+    bool to_leaves;    /* true for ct_backward, false for ct_grad */
+    ct_tensor *leaves; /* the leaves that the pass has touched */
+    int wanted;        /* ct_grad: the inputs, and the array for their gradients */
     ct_tensor *const *want;
     ct_tensor **found;
     size_t bottom;
@@ -30,7 +30,8 @@ typedef struct cti_pass {
 
 static _Thread_local pass *pass_running;
 
-/* The number of t among what ct_grad wants, from k on; the count of them if it is not there. */
+/* The first index from k on at which t is among the inputs of ct_grad; their count if it is not
+ * among them. */
 static int pass_wanted_from(const pass *p, const ct_tensor *t, int k)
 {
     for (; k < p->wanted; k++) {
@@ -57,9 +58,9 @@ bool ct_node_needs_grad(const ct_node *n, int i)
     return pass_wanted_from(p, t, 0) < p->wanted;
 }
 
-/* ---- gradients that add up ---- */
+/* ---- gradients that are added up ---- */
 
-/* Nobody else can see it, so it may be added to in place. */
+/* True if no other handle or node shares the gradient, so that it may be added to in place. */
 static bool grad_is_exclusive(const ct_tensor *g)
 {
     return atomic_load(&g->refs) == 1 && atomic_load(&g->storage->refs) == 1 && g->contiguous &&
@@ -75,7 +76,7 @@ static void grad_replace(ct_tensor **slot, ct_tensor *g)
     *slot = g;
 }
 
-/* *slot += g */
+/* *slot += g; takes the reference to g */
 static void grad_accumulate(ct_tensor **slot, ct_tensor *g)
 {
     const ct_tensor *in[2] = { *slot, g };
@@ -107,7 +108,7 @@ static ct_tensor **pass_refuse_nested(const char *function)
     return NULL;
 }
 
-/* The slot of a result with history. */
+/* The slot of a tensor with history. */
 static ct_tensor **pass_node_slot(pass *p, const ct_tensor *t)
 {
     ct_node *n = t->node;
@@ -123,7 +124,8 @@ static ct_tensor **pass_node_slot(pass *p, const ct_tensor *t)
     return &n->grad[t->output];
 }
 
-/* Where the gradient of t is gathered during this pass; NULL if nobody wants it. */
+/* Returns the slot that gathers the gradient of t during this pass; NULL if the pass does not need
+ * it. */
 static ct_tensor **pass_slot_of(ct_tensor *t)
 {
     pass *p = pass_running;
@@ -150,7 +152,8 @@ static ct_tensor **pass_slot_of(ct_tensor *t)
     return k < p->wanted ? &p->found[k] : NULL;
 }
 
-/* A slot that stays empty must not count as filled. */
+/* Adds g to the slot of t. If that fails, an empty slot stays empty and must not count as
+ * filled. */
 static void pass_give(ct_tensor *t, ct_tensor *g)
 {
     ct_tensor **slot;
@@ -188,7 +191,8 @@ void ct_node_add_grad(ct_node *n, int i, ct_tensor *g)
     pass_give(n->in[i].tensor, g);
 }
 
-/* A contiguous gradient of t's shape in its slot that may be written in place. */
+/* Returns the gradient in the slot as a contiguous tensor of t's shape that may be written in
+ * place. An empty slot is filled with zeros. */
 static ct_tensor *pass_own_slot(ct_tensor **slot, const ct_tensor *t)
 {
     ct_tensor *own;
@@ -231,10 +235,11 @@ void cti_add_grad_window(ct_node *n, int i, const cti_window *w, ct_tensor *d,
 
 /* ---- the pass ---- */
 
-/* What the hook returns for the gradient g, or NULL. The hook may remove itself, and others. */
+/* Calls the hook for the gradient g. Returns the result, which may be NULL. The hook may remove
+ * itself or other hooks. */
 static ct_tensor *pass_call_hook(cti_hook *h, ct_tensor *g)
 {
-    ct_storage *lent = g->storage; /* others may share it */
+    ct_storage *lent = g->storage; /* read-only: other gradients may share its memory */
     ct_tensor *r;
 
     h->running++;
@@ -264,7 +269,7 @@ static ct_tensor *pass_run_hooks(cti_hook **list, int output, ct_tensor *g)
 
     for (; h && g; h = next) {
         r = h->output == output && !h->removed ? pass_call_hook(h, g) : NULL;
-        next = h->next; /* after the call, which may have changed the list */
+        next = h->next; /* read after the call, which may have changed the list */
         if (h->removed && !h->running)
             cti_hook_drop(list, h);
         if (!r)
@@ -276,7 +281,7 @@ static ct_tensor *pass_run_hooks(cti_hook **list, int output, ct_tensor *g)
     return g;
 }
 
-/* ct_grad: an input with history takes the gradient that has gathered in its slot. */
+/* ct_grad: moves the gradient in the slot of an input with history to its result. */
 static void pass_take_wanted(pass *p, const ct_node *n)
 {
     int k;
@@ -312,8 +317,9 @@ static void pass_call_backward(const pass *p, ct_node *n)
                          n->op->fused_backward ? "second " : "");
 }
 
-/* A gradient outlives the scope of the node that gave it: its slot owns it now. A tensor that a hook
- * returned and the program has freed since stays dead. */
+/* The slot now owns the gradient, whose scope has ended with the node that computed it, so its
+ * handle is made usable again. A tensor that a hook returned and the program has freed since stays
+ * dead. */
 static void grad_revive(ct_tensor *g)
 {
     if (g && !g->owner)
@@ -344,7 +350,7 @@ static void pass_run_node(pass *p, ct_node *n)
     pass_call_backward(p, n);
     if (cti_tracing && !p->outer)
         cti_trace_backward(n, began);
-    cti_scope_pop(s); /* nothing, if none was begun */
+    cti_scope_pop(s); /* does nothing if none was begun */
     th->site = site;
 }
 
@@ -398,8 +404,9 @@ bool cti_creates_graph(void)
     return pass_running && pass_running->create_graph;
 }
 
-/* Makes all that adding l->pending to l->grad needs: it must not fail half way through the leaves.
- * A leaf's gradient is its own: nothing else shares its storage, so it may be scaled in place. */
+/* Prepares all memory for adding l->pending to l->grad, because the commit over all leaves must not
+ * fail half way. A leaf's gradient shares its storage with no other tensor, so it may be scaled in
+ * place. */
 static void leaf_prepare(cti_leaf_state *l)
 {
     ct_tensor *final, *sum;
@@ -424,7 +431,7 @@ static void leaf_prepare(cti_leaf_state *l)
     grad_replace(&l->sum, sum);
 }
 
-/* Cannot fail. */
+/* Cannot fail: prepare has made all memory. */
 static void leaf_commit(cti_leaf_state *l)
 {
     if (l->sum)
@@ -433,7 +440,7 @@ static void leaf_commit(cti_leaf_state *l)
         cti_elementwise(CTI_EW_add, l->grad, 2, (const ct_tensor *[]){ l->grad, l->pending }, NULL);
 }
 
-/* Adds what leaves have gathered to their gradients: to all of them, or after an error to none. */
+/* Adds the pending gradients to those of the leaves: all of them, or none after an error. */
 static void pass_settle_leaves(pass *p)
 {
     ct_scope s = cti_scope_push();
@@ -523,6 +530,9 @@ static ct_status backward_run(const char *function, const char *name, ct_tensor 
 
 ct_status ct_backward(ct_tensor *loss)
 {
+    if (!loss && ct_ok())
+        return ct_raise(CT_ERR_ARGUMENT, "ct_backward",
+                        "loss is NULL; a function returned NULL without an error");
     return backward_run("ct_backward", "loss", loss, NULL);
 }
 
@@ -536,7 +546,7 @@ ct_status ct_backward_with(ct_tensor *t, ct_tensor *gradient)
     return backward_run(me, "t", t, gradient);
 }
 
-/* Marks the nodes through which an output can reach a wanted input. */
+/* Marks the nodes that lie on a path from an output to an input of ct_grad. */
 static void pass_mark_paths(const pass *p, size_t top)
 {
     const ct_thread *th = cti_thread();
@@ -561,9 +571,9 @@ static bool grad_check_arguments(int outputs_count, ct_tensor *const *outputs, i
     int i;
 
     if (outputs_count < 1 || inputs_count < 1) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_grad",
-                 "outputs_count is %d and inputs_count %d; both must be at least 1", outputs_count,
-                 inputs_count);
+        ct_raise(CT_ERR_ARGUMENT, "ct_grad", "%s is %d; it must be at least 1",
+                 outputs_count < 1 ? "outputs_count" : "inputs_count",
+                 outputs_count < 1 ? outputs_count : inputs_count);
         return false;
     }
     for (p = pass_running; p; p = p->outer)
@@ -587,7 +597,7 @@ static bool grad_check_arguments(int outputs_count, ct_tensor *const *outputs, i
     return true;
 }
 
-/* The places after the last output on the tape. */
+/* The place on the tape just above the newest output. */
 static size_t pass_top_of(int count, ct_tensor *const *outputs)
 {
     size_t top = 0;
@@ -599,7 +609,8 @@ static size_t pass_top_of(int count, ct_tensor *const *outputs)
     return top;
 }
 
-/* A handle of the innermost scope for a gradient that was found; takes the reference to it. */
+/* Returns a handle of the innermost scope for a gradient that was found, and takes the reference to
+ * it. */
 static ct_tensor *grad_hand_out(ct_tensor *g)
 {
     ct_tensor *out;
@@ -607,7 +618,7 @@ static ct_tensor *grad_hand_out(ct_tensor *g)
     if (g->node)
         out = cti_alias(g);
     else if (g->requires_grad)
-        out = g; /* a leaf given as the gradient of an output */
+        out = g; /* it is a leaf that was given as the gradient of an output */
     else
         out = cti_view("ct_grad", g, g->shape, g->stride, g->offset);
     cti_unref(g);
@@ -644,8 +655,9 @@ void cti_grad(size_t bottom, int outputs_count, ct_tensor *const *outputs, int i
     ct_set_grad_enabled(was);
 }
 
-/* g, or a copy where something else can see its memory: another result, the tape, the gradient that
- * was given. One with history keeps it; in-place writes of it are refused. */
+/* Returns g, or a copy if another result, the tape or a given gradient shares its memory. A
+ * gradient with history keeps its history and needs no copy, because in-place writes of it are
+ * refused. */
 static ct_tensor *grad_own(ct_tensor *g, bool create_graph)
 {
     ct_tensor *own;
@@ -659,8 +671,8 @@ static ct_tensor *grad_own(ct_tensor *g, bool create_graph)
     return own;
 }
 
-/* Makes every result the caller's own. Inputs that nothing reached get zeros, or what the same leaf
- * got where it was listed before. */
+/* Makes every result a tensor of the caller. An input that no gradient reached gets zeros. An input
+ * that is listed twice gets the same gradient twice. */
 static void grad_finish(int count, ct_tensor *const *inputs, ct_tensor **found, bool create_graph)
 {
     int i, k;
@@ -684,7 +696,7 @@ ct_status ct_grad(int outputs_count, ct_tensor *const *outputs, int inputs_count
                   ct_tensor *const *inputs, ct_tensor *const *grad_outputs, bool create_graph,
                   ct_tensor **grads)
 {
-    ct_tensor **found = NULL; /* not grads itself, which may be one array with outputs */
+    ct_tensor **found = NULL; /* in an array of its own: grads may be the same array as outputs */
     int i;
 
     if (!cti_given_array("ct_grad", "grads", inputs_count, grads))

@@ -1,17 +1,18 @@
-/* engine.h - what the files of the engine share: autograd.c, leaf.c, backward.c. (internal) */
+/* engine.h - declarations that autograd.c, leaf.c and backward.c share. (internal) */
 #ifndef COTANGENT_AUTOGRAD_ENGINE_H
 #define COTANGENT_AUTOGRAD_ENGINE_H
 
 #include "autograd/internal.h"
 
-/* What hangs on a leaf. All tensors here are references. */
+/* Autograd's data of a leaf. All tensors here are references. */
 typedef struct cti_leaf_state {
     cti_leaf base;
-    ct_tensor *grad;       /* contiguous; NULL for none */
-    ct_tensor *pending;    /* of the pass that is running */
-    ct_tensor *next;       /* the next leaf that the pass has touched */
-    struct cti_pass *pass; /* the pass that has touched this one; NULL for none */
-    ct_tensor *sum;        /* what replaces grad if the pass succeeds; NULL: pending is added */
+    ct_tensor *grad;       /* contiguous; NULL if the leaf has no gradient */
+    ct_tensor *pending;    /* the gradient that the running pass gathers */
+    ct_tensor *next;       /* the next in the list of leaves that the pass has touched */
+    struct cti_pass *pass; /* the pass that has touched this leaf; NULL if none has */
+    /* the new value of grad if the pass succeeds; NULL: pending is added in place */
+    ct_tensor *sum;
     cti_hook *hooks;
 } cti_leaf_state;
 
@@ -20,12 +21,12 @@ static inline cti_leaf_state *cti_leaf_of(const ct_tensor *t)
     return (cti_leaf_state *)t->leaf;
 }
 
-/* Frees all hooks of a list, or one that is in it. */
+/* The first frees all hooks of a list, the second one hook that is in it. */
 void cti_hooks_free(cti_hook *h);
 void cti_hook_drop(cti_hook **list, cti_hook *h);
 
-/* True if the node of t is on th's tape. History of another thread, or of a scope that has ended, is
- * not. */
+/* True if the node of t is on th's tape. False for history of another thread or of an ended
+ * scope. */
 bool cti_on_this_tape(const ct_thread *th, const ct_tensor *t);
 
 #endif

@@ -1,6 +1,6 @@
-/* find_nonfinite.c - which op first gave a value that is not finite. Until the scope of a step
- * ends, all its results are on the thread's stack of live tensors, in the order in which they were
- * made, and the nodes are on its tape in the same order. */
+/* find_nonfinite.c - finds the op that first produced a value that is not finite. Until the scope
+ * of a step ends, its results stay on the thread's stack of live tensors in the order in which they
+ * were made, and the nodes stay on its tape in the same order. */
 #include "autograd/internal.h"
 
 #include "autograd/find_nonfinite.h"
@@ -18,7 +18,7 @@ static cti_origin origin_node(const ct_node *n, const char *how)
     return o;
 }
 
-/* The marks of the innermost scope. */
+/* The marks of the innermost scope on both stacks. */
 static const cti_frame *origin_frame(void)
 {
     const ct_thread *th = cti_thread();
@@ -63,7 +63,7 @@ cti_origin cti_find_nonfinite_forward(void)
         if (t->node)
             return origin_node(t->node, "");
         if (t->requires_grad)
-            continue; /* a parameter's */
+            continue; /* the gradient of a parameter */
         snprintf(o.s, sizeof o.s,
                  "; first in a result %s, whose op is not recorded: COTANGENT_DEBUG=3 names it",
                  cti_describe(t).s);
@@ -89,7 +89,7 @@ static ct_tensor *origin_look(ct_tensor *gradient, void *context)
     return NULL;
 }
 
-/* True if edge e is t, whichever handle it has. */
+/* True if edge e leads to t, whichever handle it has. */
 static bool origin_is_edge(const cti_edge *e, const ct_tensor *t)
 {
     return e->tensor &&
@@ -98,7 +98,8 @@ static bool origin_is_edge(const cti_edge *e, const ct_tensor *t)
             (t->leaf && e->tensor->leaf == t->leaf));
 }
 
-/* The node that gave t's gradient: the last one that read it, the first to run backward. */
+/* The node that computed t's gradient. Of the nodes that read t, the last one on the tape runs
+ * backward first. */
 static const ct_node *origin_reader(const ct_tensor *t)
 {
     const ct_thread *th = cti_thread();

@@ -2,8 +2,8 @@
  *     d f / d x_i = (f(x + eps e_i) - f(x - eps e_i)) / (2 eps) + O(eps^2)
  *
  * f may return any shape. It is reduced to the scalar s = sum f(inputs) w, with random weights w,
- * so that one backward pass checks a random combination of all rows of the Jacobian. Second
- * derivatives are checked by the same code: the first derivatives of s are taken for f. */
+ * so that one backward pass checks a random combination of all rows of the Jacobian. The same code
+ * checks second derivatives, with the first derivatives of s in place of f. */
 #include "autograd/internal.h"
 
 #include <cotangent/autograd/gradcheck.h>
@@ -18,7 +18,8 @@
 typedef struct gradcheck_sum {
     ct_gradcheck_function f;
     void *context;
-    ct_generator weights; /* w is drawn from here each time, so it is the same each time */
+    /* a copy from which w is drawn in each call, so that w is always the same */
+    ct_generator weights;
 } gradcheck_sum;
 
 /* One check. */
@@ -30,9 +31,9 @@ typedef struct gradcheck {
     double eps, tolerance;
 } gradcheck;
 
-/* The entry that differs most so far. */
+/* The element with the largest difference so far. */
 typedef struct gradcheck_worst {
-    double excess; /* over the tolerance; NaN counts as the worst */
+    double excess; /* the difference divided by the tolerance; NaN counts as the largest */
     double numeric, analytic;
     int input;
     int64_t at;
@@ -73,7 +74,7 @@ static bool gradcheck_check_arguments(const char *me, ct_gradcheck_function f, i
     return true;
 }
 
-/* The value of s with element at of input x moved by delta. Recording is on, because f may call
+/* Returns s with element `at` of input x changed by delta. Recording is on, because f may call
  * ct_grad, as gradcheck_first_derivatives does. */
 static double gradcheck_moved(const gradcheck *c, ct_tensor *x, int64_t at, double delta)
 {
@@ -169,7 +170,7 @@ static bool gradcheck_run(const gradcheck *c)
         ct_raise(CT_ERR_NUMERIC, c->function,
                  "the derivatives by input %d, element %lld differ: numeric %.12g, analytic %.12g",
                  worst.input, (long long)worst.at, isnan(worst.numeric) ? NAN : worst.numeric,
-                 isnan(worst.analytic) ? NAN : worst.analytic); /* without the sign of a NaN */
+                 isnan(worst.analytic) ? NAN : worst.analytic); /* prints "nan" without a sign */
         return false;
     }
     return good;
@@ -195,12 +196,12 @@ bool ct_gradcheck(ct_gradcheck_function f, int count, ct_tensor *const *inputs, 
         return false;
     c.s = (gradcheck_sum){ f, context, *g };
     good = gradcheck_run(&c);
-    ct_random_u32(g); /* advances g: the next check draws other weights */
+    ct_random_u32(g); /* advances g, so that the next check draws other weights */
     return good;
 }
 
-/* The first derivatives of a gradcheck_sum, reduced to a sum with fixed weights: a function to
- * check. */
+/* The function for second derivatives: the first derivatives of a gradcheck_sum, reduced to a
+ * scalar with fixed weights. */
 static ct_tensor *gradcheck_first_derivatives(int count, ct_tensor *const *inputs, void *context)
 {
     const gradcheck_sum *sum = context;

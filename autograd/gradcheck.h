@@ -11,13 +11,14 @@
 extern "C" {
 #endif
 
-/* A function to check: from count f64 tensors to one f64 tensor of any shape. It must return the
- * same each time it is called with the same values. NULL with an error if it fails. */
+/* A function to check. It computes one f64 tensor, of any shape, from count f64 tensors. Called
+ * again with the same values, it must return the same result. Returns NULL with an error if it
+ * fails. */
 typedef ct_tensor *(*ct_gradcheck_function)(int count, ct_tensor *const *inputs, void *context);
 
-/* Checks the gradient of <f(inputs), w> for weights w, random normal numbers drawn from *g. For
- * each element of each input that requires a gradient, it must agree with a central difference of
- * step eps:
+/* Checks the gradient of the scalar <f(inputs), w>, in which w are random normal numbers drawn from
+ * g. For each element of each input that requires a gradient, the gradient must agree with a
+ * central difference of step eps:
  *     |numeric - analytic| <= tolerance * max(1, largest |analytic| of that input)
  * eps 0 and tolerance 0 mean 1e-6. inputs are 1 to 16 tensors; those that require a gradient must
  * be contiguous f64 leaves whose elements do not share memory. They are modified during the check

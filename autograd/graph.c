@@ -28,7 +28,7 @@ static void graph_put_node(FILE *out, size_t at, const ct_node *n)
     fputs("\"];\n", out);
 }
 
-/* Writes the edge from the node that made t, or from a vertex for the leaf t. */
+/* Writes the edge of t, which starts at the node that made t or, for a leaf, at its vertex. */
 static void graph_put_edge(FILE *out, const ct_tensor *t, size_t to)
 {
     if (t->node) {
@@ -39,8 +39,8 @@ static void graph_put_edge(FILE *out, const ct_tensor *t, size_t to)
     fprintf(out, "    l%p -> n%zu;\n", (const void *)t->leaf, to);
 }
 
-/* Writes the nodes below top that lead to a node in use. The tape is in the order of execution, so
- * one walk from the last to the first finds them all. */
+/* Writes the nodes below `top` from which a node in use was computed. The tape is in the order of
+ * execution, so one walk from the last to the first finds them all. */
 static void graph_put_history(FILE *out, size_t top, unsigned char *in_use)
 {
     const ct_thread *th = cti_thread();

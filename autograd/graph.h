@@ -1,6 +1,6 @@
-/* graph.h - shows recorded history as a graph.
+/* graph.h - prints recorded history as a graph.
  *
- * Two environment variables show what a program does on stderr, without a change to it:
+ * Two environment variables print a report on stderr, without a change to the program:
  *     COTANGENT_DEBUG=1    at exit, the memory that the main thread used
  *     COTANGENT_DEBUG=2    also a line for each op, forward and backward: place, shapes, time
  *     COTANGENT_DEBUG=3    also the first value that is not finite, and the op that made it

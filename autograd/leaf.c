@@ -1,4 +1,4 @@
-/* leaf.c - leaves: whether they require a gradient, the gradient itself, and hooks. */
+/* leaf.c - leaves: whether a gradient is required, the gradient itself, and hooks. */
 #include "autograd/engine.h"
 
 #include "tensor/hooks.h"
@@ -86,7 +86,7 @@ void ct_tensor_zero_grad(ct_tensor *leaf)
     }
 }
 
-/* The hooks of t; NULL with an error if it can have none. */
+/* Returns the list of hooks of t; NULL with an error if t cannot have hooks. */
 static cti_hook **hook_list(const char *function, const ct_tensor *t)
 {
     if (!cti_check_history(function, "t", t))
@@ -99,7 +99,7 @@ static cti_hook **hook_list(const char *function, const ct_tensor *t)
     return NULL;
 }
 
-/* A new hook at the end of the list. */
+/* Appends a new hook to the list. */
 static ct_status hook_add(const char *function, cti_hook **list, const cti_hook *like)
 {
     cti_hook *h = cti_calloc(1, sizeof *h);

@@ -1,5 +1,5 @@
-/* trace.c - what COTANGENT_DEBUG and COTANGENT_PROFILE print: lines, totals, the first value that
- * is not finite. */
+/* trace.c - the reports of COTANGENT_DEBUG and COTANGENT_PROFILE: lines, totals, and the first
+ * value that is not finite. */
 #include "autograd/trace.h"
 
 #include "tensor/environment.h"
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int trace_level; /* COTANGENT_DEBUG */
+static int trace_level; /* the value of COTANGENT_DEBUG */
 static bool trace_profiling;
 static pthread_mutex_t trace_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -23,7 +23,7 @@ static pthread_mutex_t trace_lock = PTHREAD_MUTEX_INITIALIZER;
 
 typedef struct trace_total {
     const char *name;
-    uint64_t calls[2], time[2]; /* forward, backward; in ns */
+    uint64_t calls[2], time[2]; /* in forward and in backward; in ns */
 } trace_total;
 
 static trace_total trace_totals[TRACE_MOST_OPS];
@@ -116,7 +116,7 @@ static void trace_add_tensors(cti_line *l, int count, ct_tensor *const *t)
         cti_line_add(l, ", ...");
 }
 
-/* "train.c:41: ct_forward: ct_linear"; a site that names the op itself says it once. */
+/* Writes "train.c:41: ct_forward: ct_linear". An op that the site already names is written once. */
 typedef struct op_place {
     char s[256];
 } op_place;
@@ -161,13 +161,14 @@ int64_t cti_find_non_finite(const ct_tensor *t, double *value)
 
 static atomic_bool trace_reported;
 
-/* An element of a tensor. */
+/* The value of one element. */
 typedef struct element {
     int64_t at;
     double value;
 } element;
 
-/* what: "", or ", gradient of input 1,". culprit: the input that holds such a value, or -1. */
+/* what is "" or ", gradient of input 1,". culprit is the number of the input that holds such a
+ * value, or -1. */
 static void trace_report_non_finite(const char *site, const char *name, const char *what,
                                     const ct_tensor *t, element found, int culprit)
 {

@@ -1,11 +1,11 @@
-/* backend.cu - the plug-in: what it exports, its devices, their queues and memory.
+/* backend.cu - the plug-in: its exported function, its devices, their queues and memory.
  *
- * A device has two streams for the whole process: one for all kernels, so that a buffer may pass
- * from thread to thread and be used again without waiting, and one for copies ahead. Bytes from the
- * host go through a ring of pinned memory, so that the host need not wait for them; each quarter of
- * it is used again when an event says that its copies are done.
+ * A device has two streams for the whole process. One runs all kernels, so that a buffer may pass
+ * from thread to thread and be reused without waiting. The other runs copies ahead. Bytes from the
+ * host go through a ring of pinned memory, so that the host need not wait for them. A quarter of
+ * the ring is reused when an event reports that its copies are done.
  *
- * A thread that captures a step records it on a stream of its own, so that the graph never contains
+ * A thread that captures a step records it on a separate stream, so that the graph never contains
  * the work of another thread. The graph is replayed on the stream of all kernels.
  *
  * Each living thread has a fault word on each device that it uses. */
@@ -24,46 +24,46 @@
 #define NAME "cuda-emu"
 #endif
 
-#define FAULT_WORDS 64 /* are allocated at once */
+#define FAULT_WORDS 64 /* the number of fault words in a chunk */
 #define QUARTER ((size_t)1 << 20)
 
 static const cti_host *host;
 
-/* The pinned memory through which a stream's uploads go, quarter after quarter. */
+/* The pinned memory for the uploads of a stream. Its quarters are used in turn. */
 struct ring {
     char *base;
     size_t at;
-    cudaEvent_t done[4]; /* the last copy from each quarter */
+    cudaEvent_t done[4]; /* recorded after the last copy from each quarter */
     bool used[4];
 };
 
-/* Fault words on the device and their copies in pinned memory of the host: a chunk of FAULT_WORDS, or
- * those of one thread. Chunks stay until the process ends, because graphs and queued kernels have
- * pointers to the words. */
+/* Fault words on the device and their copies in pinned memory of the host; either a chunk of
+ * FAULT_WORDS or the word of one thread. Chunks stay until the process ends, because graphs and
+ * queued kernels have pointers to the words. */
 struct fault_words {
     unsigned long long *word, *seen;
 };
 
 struct device {
     bool tried, ready;
-    cudaStream_t stream[2]; /* by cti_queue */
+    cudaStream_t stream[2]; /* the streams, indexed by cti_queue */
     ring staging[2];
-    std::mutex lock;                 /* of the rings */
-    std::vector<fault_words> faults; /* chunk i is for the slots from i * FAULT_WORDS on */
-    std::vector<cudaStream_t> idle;  /* streams for captures */
+    std::mutex lock;                 /* guards the rings */
+    std::vector<fault_words> faults; /* chunk i serves the slots from i * FAULT_WORDS on */
+    std::vector<cudaStream_t> idle;  /* idle streams for captures */
     std::atomic<uint64_t> launches, synchronisations, uploads, downloads, upload_bytes,
         download_bytes, allocations;
 };
 
 static device devices[CTI_PLUGIN_DEVICES];
-static device no_device;       /* current after a failure: it is not ready */
+static device no_device;       /* the current device after a failure; its `ready` is false */
 static std::mutex device_lock; /* guards tried, ready, faults and idle of devices, and the slots */
 
-/* The slots of living threads. They are never destroyed, since a thread may end after the process's
- * destructors have begun. */
+/* The slots of running threads. The object is never destroyed, because a thread may end after the
+ * process's destructors have begun. */
 static std::vector<bool> &slots = *new std::vector<bool>;
 
-/* A thread's number among the living ones. It is given back when the thread ends. */
+/* The number of a thread among the running ones. It is freed when the thread ends. */
 struct thread_slot {
     size_t number;
 
@@ -73,8 +73,9 @@ struct thread_slot {
 
 static thread_local device *current;
 static thread_local fault_words my_words[CTI_PLUGIN_DEVICES]; /* NULL until the first use */
-static thread_local fault_words mine;                         /* those of the current device */
-static thread_local device *captured; /* the device of the step that this thread records; or NULL */
+static thread_local fault_words mine; /* the fault word on the current device */
+/* the device of the step that this thread is recording; NULL if none */
+static thread_local device *captured;
 static thread_local cudaStream_t capture_stream;
 
 /* ---- errors ---- */
@@ -124,7 +125,7 @@ thread_slot::~thread_slot()
     slots[number] = false;
 }
 
-/* Adds a chunk of fault words. device_lock is held. */
+/* Adds a chunk of fault words. The caller holds device_lock. */
 static bool faults_grow(device *d)
 {
     size_t bytes = FAULT_WORDS * sizeof(unsigned long long);
@@ -141,8 +142,8 @@ static bool faults_grow(device *d)
     return true;
 }
 
-/* Gives this thread its fault word on d, and clears it: a thread that has ended may have left a
- * fault in it. Kernels of that thread come before the clearing in the stream. */
+/* Gives this thread its fault word on d, and clears it, because a thread that has ended may have
+ * left a fault in it. The stream runs the kernels of that thread before the clearing. */
 static bool faults_meet(device *d, fault_words *words)
 {
     static thread_local thread_slot slot;
@@ -273,7 +274,8 @@ static bool ring_make(ring *r)
     return true;
 }
 
-/* Copies as many bytes as fit into the rest of the quarter. Returns how many, 0 after an error. */
+/* Copies the bytes that fit into the rest of the quarter. Returns their number; 0 after an
+ * error. */
 static size_t ring_push(ring *r, cudaStream_t stream, char *to, const char *from, size_t bytes)
 {
     size_t quarter = r->at / QUARTER, room = QUARTER - r->at % QUARTER;
@@ -315,7 +317,7 @@ static void upload_by(cti_queue queue, void *to, const void *from, size_t bytes)
     d->upload_bytes += bytes;
     std::lock_guard<std::mutex> guard(d->lock);
 
-    if (d == captured) { /* at a replay the ring would hold other bytes */
+    if (d == captured) { /* a replay would copy whatever the ring holds then */
         cu_raise(CT_ERR_DEVICE, "upload", "a captured step may not take data from the host");
         return;
     }
@@ -342,8 +344,8 @@ static void upload_ahead(void *to, const void *from, size_t bytes)
     upload_by(CTI_COPIES, to, from, bytes);
 }
 
-/* Waits for the stream of kernels. The copy of this thread's fault word goes through the same
- * stream, so it is there too. */
+/* Waits for the stream of kernels. The copy of this thread's fault word is queued in the same
+ * stream, so it has arrived, too. */
 static ct_status wait_and_see(cti_fault *fault, const char *slot)
 {
     unsigned long long *word = mine.seen, found;
@@ -358,7 +360,7 @@ static ct_status wait_and_see(cti_fault *fault, const char *slot)
                                   cu_stream()),
                   slot) ||
         !wait_for(cu_stream(), slot))
-        return CT_OK; /* raised */
+        return CT_OK; /* the error has been raised */
     found = *word;
     if (found == ~0ull)
         return CT_OK;
@@ -424,7 +426,7 @@ static void event_wait(void *event, cti_queue queue)
 
 /* ---- captured steps ---- */
 
-/* A stream for one capture; NULL with an error raised. */
+/* Returns a stream for one capture; NULL with an error raised. */
 static cudaStream_t capture_stream_take(device *d)
 {
     std::lock_guard<std::mutex> guard(device_lock);
@@ -461,7 +463,7 @@ static bool capture_begin(void)
     return true;
 }
 
-/* The graph for replay; NULL with an error raised. */
+/* Returns the graph for replay; NULL with an error raised. */
 static void *capture_end(void)
 {
     cudaGraph_t noted = NULL;
@@ -542,7 +544,7 @@ static cti_backend make_backend()
 
 static const cti_backend backend = make_backend();
 
-/* The number of GPUs; for 0, reason says why. */
+/* Returns the number of GPUs. If it is 0, reason says why. */
 static int count_devices(char *reason, size_t size)
 {
     int count = 0, driver = 0;

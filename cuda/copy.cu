@@ -12,8 +12,8 @@ struct boolean {
     uint8_t is;
 };
 
-/* The C++ type of a dtype's elements: bf16 and bool are types of their own here, so that
- * converted<> tells them from integers. */
+/* The C++ type of a dtype's elements. bf16 and bool get types of their own, so that converted<> can
+ * tell them from integers. */
 template <ct_dtype dtype> struct element {
 };
 template <> struct element<CT_F32> {
@@ -148,7 +148,7 @@ template <> struct converted<boolean> {
     }
 };
 
-/* The same bytes. */
+/* Copies the bytes without conversion. */
 template <typename T> struct same {
     static __device__ T of(T v)
     {
@@ -158,7 +158,8 @@ template <typename T> struct same {
 
 /* ---- kernels: D from S by C ---- */
 
-/* Contiguous, or one element everywhere (step 0); V elements at a time. */
+/* For contiguous arrays (step 1) or a single element that repeats (step 0); V elements at a
+ * time. */
 template <typename C, typename D, typename S, int V>
 __global__ void __launch_bounds__(CU_BLOCK)
     copy_packed(int64_t n, D *out, const S *in, int64_t step)
@@ -190,15 +191,15 @@ __global__ void __launch_bounds__(CU_BLOCK) copy_strided(cu_walk<2> w, D *out, c
     }
 }
 
-/* out (batch, n, m) <- in (batch, m, n), which are transposes of each other: a tile goes through
- * shared memory, so that both sides move along rows. */
+/* out (batch, n, m) is the transpose of in (batch, m, n). A tile goes through shared memory, so
+ * that both reads and writes run along rows. */
 #define TILE 32
 #define TILE_ROWS 8
 
 struct transposition {
     int64_t batch, m, n;
-    int64_t in_row, out_row;   /* from row to row */
-    int64_t in_step, out_step; /* from matrix to matrix */
+    int64_t in_row, out_row;   /* the distance from row to row */
+    int64_t in_step, out_step; /* the distance from matrix to matrix */
 };
 
 template <typename T>
@@ -233,8 +234,8 @@ struct copy_call {
     const void *in;
 };
 
-/* Whether w is the transposition of a matrix, or of several: adjacent elements of out lie along the
- * last axis, those of in along the last but one. */
+/* True if w transposes one matrix or several: neighbouring elements of out are along the last axis,
+ * those of in along the last but one. */
 static bool is_transposition(const cu_walk<2> *w, transposition *t)
 {
     int r = w->rank;
@@ -269,7 +270,7 @@ template <typename C, typename D, typename S> static void copy_start(const copy_
         cu_run("copy", copy_strided<C, D, S>, cu_blocks(w->count, CU_BLOCK), CU_BLOCK, *w, out, in);
 }
 
-/* The same dtype. */
+/* Copies within one dtype. */
 template <typename T> static void copy_move(const copy_call *c)
 {
     transposition t;
@@ -295,7 +296,7 @@ static void copy_bytes(const copy_call *c, size_t size)
         copy_move<uint64_t>(c);
 }
 
-/* To D, from another dtype. */
+/* Converts to D from another dtype. */
 template <typename D> static void copy_to(const copy_call *c, ct_dtype from)
 {
     switch (from) {
@@ -347,7 +348,7 @@ void cu_copy(int rank, const int64_t *dim, const cti_array *dst, const cti_array
     }
 }
 
-/* ---- carry: copies the same dtype, and nothing while a fault is recorded ---- */
+/* ---- carry: a copy within one dtype that does nothing while a fault is recorded ---- */
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)

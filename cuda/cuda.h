@@ -1,8 +1,8 @@
-/* cuda.h - the plug-in's slots, its streams and memory, how kernels are started. (internal)
+/* cuda.h - the plug-in's slots, its streams and memory, and starting of kernels. (internal)
  *
- * tensor/backend.h lists the slots and describes each; slot NAME is cu_NAME, in the file of its
- * family. All kernels of a device go through one stream, in the order of the calls, except those
- * that a thread records into a graph. */
+ * tensor/backend.h lists and describes the slots. The function of slot NAME is cu_NAME, in the file
+ * of its family. All kernels of a device go through one stream, in the order of the calls, except
+ * those that a thread records into a graph. */
 #ifndef COTANGENT_CUDA_CUDA_H
 #define COTANGENT_CUDA_CUDA_H
 
@@ -10,7 +10,7 @@
 
 #include "tensor/backend.h"
 
-/* Bytes of an element. */
+/* The size of an element in bytes. */
 inline size_t cu_size_of(ct_dtype dtype)
 {
     switch (dtype) {
@@ -28,25 +28,26 @@ inline size_t cu_size_of(ct_dtype dtype)
 /* The stream of all kernels; while this thread captures a step, the stream that records it. */
 cudaStream_t cu_stream();
 
-/* False, with an error raised, if the current device could not be started. */
+/* Raises an error and returns false if the current device could not be started. */
 bool cu_ready(const char *slot);
 
-/* True for cudaSuccess; else raises the error with the slot's name. */
+/* True for cudaSuccess. Otherwise raises the error with the slot's name and returns false. */
 bool cu_check(cudaError_t error, const char *slot);
 void cu_raise(ct_status status, const char *slot, const char *what);
 
-/* Counts a launch that cu_run does not make: a routine of cuBLAS. */
+/* Counts a launch that is not made by cu_run: a routine of cuBLAS. */
 void cu_count_launch();
 
-/* Memory until the stream gets to its release; NULL with an error raised. */
+/* Memory that is valid until the stream reaches its release; NULL with an error raised. */
 void *cu_scratch(size_t bytes, const char *slot);
 void cu_scratch_free(void *p);
 
 /* The calling thread's fault word, in device memory. */
 unsigned long long *cu_fault_word();
 
-/* Blocks for n threads of work in blocks of block threads; kernels go on by grid strides. Few on
- * the emulated GPU, which has no use for more, so that tests of a thousand elements go on. */
+/* The number of blocks for n threads in blocks of `block` threads. Kernels use grid strides, so any
+ * number is correct. On the emulated GPU it is small, because more would only cost time, and so
+ * that tests with a thousand elements use the grid strides. */
 #ifdef __CUDACC__
 #define CU_MOST_BLOCKS (1 << 20)
 #else
@@ -60,7 +61,7 @@ inline int64_t cu_blocks(int64_t n, int block)
     return blocks < CU_MOST_BLOCKS ? blocks : CU_MOST_BLOCKS;
 }
 
-/* Starts a kernel on the stream; nothing for no blocks. */
+/* Starts a kernel on the stream; does nothing for 0 blocks. */
 template <typename... P, typename... A>
 void cu_run(const char *slot, void (*kernel)(P...), int64_t blocks, int threads, A... args)
 {
@@ -80,6 +81,6 @@ CTI_SLOTS(CU_PROTOTYPE)
 
 /* ---- gemm.cu ---- */
 
-bool cu_refuses_bf16(bool bf16, const char *what); /* true, with an error raised, if so */
+bool cu_refuses_bf16(bool bf16, const char *what); /* true, with an error raised, if bf16 is true */
 
 #endif

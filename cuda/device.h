@@ -1,6 +1,8 @@
-/* device.h - what kernels share: element types, index arithmetic, sums within a block. (internal)
+/* device.h - functions that kernels share: element types, index arithmetic, sums within a block.
+ * (internal)
  *
- * Sizes are int64_t throughout. A kernel walks its work by grid strides, so that any grid does. */
+ * Sizes are int64_t throughout. A kernel walks its work by grid strides, so that any grid size is
+ * correct. */
 #ifndef COTANGENT_CUDA_DEVICE_H
 #define COTANGENT_CUDA_DEVICE_H
 
@@ -15,7 +17,7 @@
 
 #define CU_BLOCK 256 /* threads of most kernels */
 
-/* The number of this thread in the grid, and how many there are. */
+/* The number of this thread in the grid, and the number of threads in the grid. */
 __device__ inline int64_t cu_thread()
 {
     return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
@@ -26,8 +28,8 @@ __device__ inline int64_t cu_threads()
     return (int64_t)gridDim.x * blockDim.x;
 }
 
-/* *i becomes *i / d; returns *i % d. Both are at least 0; a 32-bit division is several times
- * faster. */
+/* Replaces *i by *i / d and returns *i % d. Both must be at least 0. A 32-bit division is used
+ * where possible, because it is several times faster. */
 __device__ inline int64_t cu_split(int64_t *i, int64_t d)
 {
     int64_t at = *i;
@@ -46,21 +48,22 @@ __device__ inline int64_t cu_index_at(const void *index, ct_dtype dtype, int64_t
                            : static_cast<const int64_t *>(index)[i];
 }
 
-/* Whether a comes after b; a NaN comes after all numbers. */
+/* True if a comes after b in sorted order; a NaN comes after all numbers. */
 template <typename T> __device__ inline bool cu_after(T a, T b)
 {
     return a > b || (a != a && !(b != b));
 }
 
-/* N elements that move in one access. */
+/* N elements that are moved in one access. */
 template <typename T, int N> struct alignas(sizeof(T) * N) cu_pack {
     T v[N];
 };
 
 /* ---- faults ----
  *
- * A fault word holds the least key of all faults since it was cleared: the ticket of the operation,
- * given in the order of their launch, and the position in it. Who comes first does not matter. */
+ * A fault word holds the least key of all faults since it was cleared. A key is the ticket of the
+ * operation, which increases with each launch, and the position in it. The order in which threads
+ * write does not matter. */
 #define CU_NO_FAULT (~0ull)
 
 __device__ inline void cu_fault(unsigned long long *word, uint32_t ticket, int64_t position)
@@ -70,11 +73,12 @@ __device__ inline void cu_fault(unsigned long long *word, uint32_t ticket, int64
     atomicMin(word, (unsigned long long)ticket << 32 | low);
 }
 
-/* ---- sums and the like within groups of lanes of a block ----
+/* ---- sums and other reductions within groups of lanes of a block ----
  *
- * value[k * lanes + l], k being the group and l the lane of each thread of a block of CU_BLOCK. All
- * threads of the block call it, with the same lanes, a power of 2; afterwards value[k * lanes] is
- * R::combine of the group's. Eight at a time, in order: three rounds for 256 lanes. */
+ * A block of CU_BLOCK threads has groups of `lanes` threads; lanes is a power of 2. The thread of
+ * group k and lane l has value[k * lanes + l]. All threads of the block must call it with the same
+ * lanes. Afterwards value[k * lanes] is R::combine of the values of group k. Eight values at a time
+ * are combined, in order, so 256 lanes need three rounds. */
 template <typename R, typename A> __device__ inline void cu_combine_lanes(A *value, int lanes)
 {
     int at = threadIdx.x, lane = at % lanes, step = 1;

@@ -83,6 +83,19 @@ template <typename T> __device__ inline T cu_pow_log(T x, T y)
 #define M_sqrt sqrt
 #define M_sin sin
 #define M_cos cos
+#define M_tan tan
+#define M_asin asin
+#define M_acos acos
+#define M_atan atan
+#define M_sinh sinh
+#define M_cosh cosh
+#define M_asinh asinh
+#define M_acosh acosh
+#define M_atanh atanh
+#define M_exp2 exp2
+#define M_log2 log2
+#define M_log10 log10
+#define M_atan2 atan2
 #define M_tanh tanh
 #define M_softplus cu_softplus
 #define M_sigmoid cu_sigmoid
@@ -139,7 +152,8 @@ __device__ inline R elementwise_apply(const A *x, const T *y, const T *z, T p, T
     return F::template at<R, T>(*x, F::inputs > 1 ? *y : T(0), F::inputs > 2 ? *z : T(0), p, q);
 }
 
-/* Contiguous (step 1) or one element (step 0); V elements at a time. */
+/* For contiguous arrays (step 1) or a single element that repeats (step 0); V elements at a
+ * time. */
 template <typename F, typename R, typename A, typename T, int V>
 __global__ void __launch_bounds__(CU_BLOCK)
     elementwise_packed(int64_t n, R *out, const A *x, const T *y, const T *z, int64_t sx,
@@ -166,7 +180,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
         out[i] = elementwise_apply<F, R, A, T>(x + i * sx, y + i * sy, z + i * sz, p, q);
 }
 
-/* step[0] is out's. */
+/* step[0] belongs to out. */
 template <typename F, typename R, typename A, typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
     elementwise_strided(cu_walk<4> w, R *out, const A *x, const T *y, const T *z, T p, T q)
@@ -183,7 +197,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
 
 static const char *const elementwise_slot = "elementwise";
 
-/* A call after its shape was simplified. */
+/* A call whose shape has been simplified. */
 struct ew_call {
     const cti_ew *e;
     cu_walk<4> w;
@@ -254,7 +268,7 @@ template <typename T> static void elementwise_op(const ew_call *c)
     }
 }
 
-/* where moves elements of 1, 2, 4 or 8 bytes */
+/* where only moves elements, of 1, 2, 4 or 8 bytes, so their type does not matter */
 static void elementwise_where(const ew_call *c)
 {
     switch (cu_size_of(c->e->dtype)) {
@@ -286,7 +300,7 @@ void cu_elementwise(const cti_ew *e)
         c.w.step[0][i] = e->out_stride[i];
         for (k = 0; k < e->inputs; k++)
             c.w.step[k + 1][i] = e->in_stride[k][i];
-        for (; k < 3; k++) /* like out, so that axes still join */
+        for (; k < 3; k++) /* same steps as out, so that axes can still be merged */
             c.w.step[k + 1][i] = e->out_stride[i];
     }
     cu_walk_simplify(&c.w);
@@ -312,7 +326,7 @@ void cu_elementwise(const cti_ew *e)
     case CT_BOOL:
         elementwise_op<uint8_t>(&c);
         break;
-    case CT_BF16: /* storage only */
+    case CT_BF16: /* bf16 is only stored, never computed with */
         break;
     }
 }

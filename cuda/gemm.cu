@@ -1,4 +1,5 @@
-/* gemm.cu - matrix products by cuBLAS, which is column-major: C^T = B^T A^T, the operands swapped.
+/* gemm.cu - matrix products by cuBLAS. cuBLAS is column-major, so it computes C^T = B^T A^T, with
+ * the operands swapped.
  *
  * Each device has one handle with a workspace of its own; TF32 is off. The handle moves between the
  * stream of all kernels and those of captures. Its products do not run at the same time, because all
@@ -15,7 +16,7 @@ static const char *const gemm_slot = "gemm";
 
 struct product_handle {
     cublasHandle_t handle; /* NULL until the first product */
-    cudaStream_t stream;   /* that it is set to */
+    cudaStream_t stream;   /* the stream to which the handle is set */
     void *workspace;
     size_t bytes;
 };
@@ -34,7 +35,7 @@ static bool check_blas(cublasStatus_t status)
     return false;
 }
 
-/* Bytes of workspace, as cuBLAS advises: more from compute capability 9 on. */
+/* The size of the workspace in bytes. cuBLAS advises more from compute capability 9 on. */
 static size_t workspace_bytes()
 {
     int device = 0, major = 0;
@@ -46,7 +47,7 @@ static size_t workspace_bytes()
     return (size_t)(major >= 9 ? 32 : 4) << 20;
 }
 
-/* Sets the stream of the handle. That takes the workspace away, which is given again. */
+/* Sets the stream of the handle. cuBLAS then drops the workspace, so it is set again. */
 static bool handle_move(product_handle *h, cudaStream_t stream)
 {
     if (h->stream == stream)
@@ -59,7 +60,8 @@ static bool handle_move(product_handle *h, cudaStream_t stream)
     return true;
 }
 
-/* False with an error raised. The handle keeps the workspace until the process ends. */
+/* Creates the handle. False with an error raised. The handle keeps the workspace until the process
+ * ends. */
 static bool handle_make(product_handle *h)
 {
     product_handle made = { NULL, NULL, NULL, workspace_bytes() };
@@ -81,7 +83,8 @@ static bool handle_make(product_handle *h)
     return false;
 }
 
-/* The handle of the current device, on this thread's stream; NULL with an error raised. */
+/* Returns the handle of the current device, set to this thread's stream; NULL with an error
+ * raised. */
 static cublasHandle_t handle_get()
 {
     int number = 0;

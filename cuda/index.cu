@@ -1,8 +1,8 @@
 /* index.cu - gathers and scatter-adds by index, one-hot.
  *
- * An index out of range sets the fault word; where it would have been read there is a 0. Each
- * sum is made by one thread, in the order of the source: so it has the same bits as on the CPU and
- * does not depend on the schedule. There are no atomics on numbers. */
+ * An index out of range sets the fault word, and the element that it would have read is 0. One
+ * thread computes each sum, in the order of the source. So it has the same bits as on the CPU and
+ * does not depend on the schedule. Floating-point atomics are not used. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-/* Only checks the indices: for rows of width 0. */
+/* For rows of width 0: only checks the indices. */
 __global__ void __launch_bounds__(CU_BLOCK)
     check_indices(int64_t count, int64_t rows, const void *index, ct_dtype index_dtype,
                   unsigned long long *fault, uint32_t ticket)
@@ -55,7 +55,7 @@ template <typename U> static bool fits_unit(size_t bytes, const void *src, const
            reinterpret_cast<uintptr_t>(out) % sizeof(U) == 0;
 }
 
-/* Rows of bytes, in units of type U; false if they do not fit. */
+/* Copies rows in units of type U. False if the width or the alignment does not allow it. */
 template <typename U>
 static bool gather_rows_start(const cti_gather_rows_args *a, size_t bytes, uint32_t ticket)
 {
@@ -87,8 +87,8 @@ ct_status cu_gather_rows(const cti_gather_rows_args *a, cti_fault *fault)
 
 /* ---- sums of segments: dst (rows, width) += src (count, width), by key (count) ----
  *
- * order sorts the keys, and keeps the order of equal ones. The thread of the first position of each
- * key, and of a column, adds up all positions of that key. */
+ * order holds the positions sorted by key; equal keys keep their order. For each key and column,
+ * the thread at the first position of the key adds up all positions of that key. */
 
 template <typename T> struct wrapping { /* integers wrap */
     typedef T type;
@@ -144,7 +144,7 @@ template <typename T>
 static void segments_start(const char *slot, const segments *s, void *dst, const void *src,
                            uint32_t ticket)
 {
-    /* room for the order of the keys, and for sorting it */
+    /* memory for the order of the keys, and for sorting it */
     int64_t *order = static_cast<int64_t *>(cu_scratch((size_t)s->count * 3 * sizeof *order, slot));
     cti_sort_args sort = { s->key_dtype, false,  1,     s->count,
                            s->count,     s->key, order, order + s->count };
@@ -219,7 +219,7 @@ ct_status cu_one_hot(const cti_one_hot_args *a, cti_fault *fault)
     case CT_BOOL:
         one_hot_start<uint8_t>(a, fault->ticket);
         break;
-    case CT_BF16: /* storage only */
+    case CT_BF16: /* bf16 is only stored, never computed with */
         break;
     }
     return CT_OK;
@@ -277,8 +277,8 @@ ct_status cu_gather(const cti_gather_args *call, cti_fault *fault)
 
 /* ---- its reverse: dst (outer, n, inner) += src (outer, m, inner) ----
  *
- * Where there are columns enough, or m is short, a thread goes down a column; else by segments, the
- * key being the position in dst. */
+ * If there are enough columns, or m is short, a thread walks down each column. Otherwise it is a
+ * sum of segments, in which the key is the position in dst. */
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
@@ -363,5 +363,52 @@ ct_status cu_scatter_add(const cti_scatter_add_args *call, cti_fault *fault)
     case CT_BF16:
         break;
     }
+    return CT_OK;
+}
+
+/* ---- scatter: a thread goes down a column, so the last of several values stays ---- */
+
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+    scatter(axis a, const T *src, T *dst, unsigned long long *fault, uint32_t ticket)
+{
+    int64_t column, j;
+
+    for (column = cu_thread(); column < a.outer * a.inner; column += cu_threads()) {
+        int64_t o = column, i = cu_split(&o, a.inner);
+
+        for (j = 0; j < a.m; j++) {
+            int64_t at = (o * a.m + j) * a.inner + i, k = cu_index_at(a.index, a.dtype, at);
+
+            if (k < 0 || k >= a.n)
+                cu_fault(fault, ticket, at);
+            else
+                dst[(o * a.n + k) * a.inner + i] = src[at];
+        }
+    }
+}
+
+template <typename T>
+static void scatter_start(const axis *a, const void *src, void *dst, uint32_t ticket)
+{
+    cu_run("scatter", scatter<T>, cu_blocks(a->outer * a->inner, CU_BLOCK), CU_BLOCK, *a,
+           static_cast<const T *>(src), static_cast<T *>(dst), cu_fault_word(), ticket);
+}
+
+ct_status cu_scatter(const cti_scatter_add_args *call, cti_fault *fault)
+{
+    axis a = { call->outer, call->n, call->m, call->inner, call->index, call->index_dtype };
+    size_t size = cu_size_of(call->dtype);
+
+    if (a.outer == 0 || a.m == 0 || a.inner == 0)
+        return CT_OK;
+    if (size == 1)
+        scatter_start<uint8_t>(&a, call->src, call->dst, fault->ticket);
+    else if (size == 2)
+        scatter_start<uint16_t>(&a, call->src, call->dst, fault->ticket);
+    else if (size == 4)
+        scatter_start<uint32_t>(&a, call->src, call->dst, fault->ticket);
+    else
+        scatter_start<uint64_t>(&a, call->src, call->dst, fault->ticket);
     return CT_OK;
 }

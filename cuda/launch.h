@@ -1,7 +1,7 @@
-/* launch.h - how kernels are launched and share memory, for both of their compilers. (internal)
+/* launch.h - launches and shared memory, for both compilers of the kernels. (internal)
  *
- * The same .cu files are built by nvcc for a GPU and by the host's C++ compiler for the emulated
- * one of cuda/emu. They include this file, and use nothing of CUDA's language but keywords,
+ * nvcc builds the .cu files for a GPU; the host's C++ compiler builds the same files for the
+ * emulated GPU of cuda/emu. They include this file. Of CUDA's language they use only keywords,
  * built-in variables and intrinsics: no <<< >>>, no raw __shared__, no default stream.
  *
  *     __global__ void __launch_bounds__(256) scale(int n, float factor, float *x) { ... }
@@ -12,9 +12,9 @@
  *     CU_SHARED(int, total, );                 // one variable
  *     CU_DYNAMIC_SHARED(double, partial);      // the launch's shmem bytes, as a double *
  *
- * Arguments are checked against the kernel's parameters: as many, each of the same type, of a
- * narrower one of the same signedness, or a pointer that converts. An int given for an int64_t is
- * fine, an int64_t for an int or a double for a float does not compile. */
+ * Arguments are checked against the kernel's parameters. Their number must be the same. Each must
+ * have the same type, a narrower type of the same signedness, or be a pointer that converts. An int
+ * for an int64_t compiles; an int64_t for an int, or a double for a float, does not. */
 #ifndef COTANGENT_CUDA_LAUNCH_H
 #define COTANGENT_CUDA_LAUNCH_H
 
@@ -24,7 +24,7 @@
 
 #include <cuda_runtime.h>
 
-/* Whether an argument of type A may be given for a parameter of type P. */
+/* True if an argument of type A may be given for a parameter of type P. */
 template <typename P, typename A> constexpr bool cu_fits()
 {
     if (std::is_same<P, A>::value)
@@ -46,7 +46,8 @@ template <typename P, typename A> constexpr bool cu_fits()
     extern __shared__ __align__(16) unsigned char cu_dynamic_shared[];                             \
     type *name = reinterpret_cast<type *>(cu_dynamic_shared)
 
-/* Enqueues kernel on stream: the launch's own error; the kernel's comes with a later call. */
+/* Enqueues kernel on stream. Returns the error of the launch; a later call returns the error of the
+ * kernel. */
 template <typename... P, typename... A>
 [[nodiscard]] cudaError_t cu_launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shmem,
                                     cudaStream_t stream, A... args)

@@ -1,19 +1,19 @@
 /* optim.cu - norms and updates of all parameters of a set at once.
  *
- * Segments go to kernels as arguments, up to MOST at a time, and are cut into chunks: one for each
- * block. So nothing is uploaded, and results depend on shapes alone. The rules are those of
- * tensor/cpu/loops_optim.h. */
+ * Segments are passed to kernels as arguments, up to MOST at a time, so nothing is uploaded. They
+ * are cut into chunks, one for each block, by shape alone, so results do not depend on the
+ * schedule. The rules are those of tensor/cpu/loops_optim.h. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
-#define MOST 24    /* segments of a launch: kernels take 4 KiB of arguments */
-#define CHUNK 4096 /* elements */
+#define MOST 24    /* the most segments of a launch, because kernels take 4 KiB of arguments */
+#define CHUNK 4096 /* the elements of a chunk */
 
 struct table {
     int count;
     int64_t chunks;
-    int64_t first[MOST]; /* the number of a segment's first chunk */
-    int number[MOST];    /* of the segment among all */
+    int64_t first[MOST]; /* the number of each segment's first chunk */
+    int number[MOST];    /* the number of the first segment among all */
     cti_segment segment[MOST];
 };
 
@@ -27,7 +27,8 @@ __device__ inline int segment_of(const table &t, int64_t chunk)
     return i;
 }
 
-/* The elements of a chunk that this thread has: from *i to *end by steps of the block's threads. */
+/* The range of a chunk that this thread computes: from *i to *end, in steps of the block's
+ * threads. */
 __device__ inline void elements_of(const table &t, int segment, int64_t chunk, int64_t *i,
                                    int64_t *end)
 {
@@ -37,8 +38,8 @@ __device__ inline void elements_of(const table &t, int segment, int64_t chunk, i
     *end = start + CHUNK < n ? start + CHUNK : n;
 }
 
-/* A table of up to MOST segments of dtype, from number *at on; empty ones are left out. *at becomes
- * the number of the next segment. */
+/* Makes a table of up to MOST segments of dtype, from number *at on, without empty ones. Sets *at
+ * to the number of the next segment. */
 static table next_table(ct_dtype dtype, const cti_segment *segments, int count, int *at)
 {
     table t = {};
@@ -87,7 +88,7 @@ __global__ void __launch_bounds__(CU_BLOCK) chunk_squares(table t, double *parti
     }
 }
 
-/* Returns how many chunks there were. */
+/* Returns the number of chunks. */
 template <typename T>
 static int64_t start_squares(ct_dtype dtype, const cti_segment *segments, int count,
                              double *partial)
@@ -195,7 +196,7 @@ ct_status cu_clip_norm(const cti_clip_norm_args *a, cti_fault *fault)
 
 /* ---- updates: one element of a segment each ---- */
 
-/* cti_rates in the type of the numbers; kernels multiply by 1 / root. */
+/* cti_rates in the element type. Kernels multiply by 1 / root instead of dividing. */
 template <typename T> struct rates {
     T lr, weight_decay, shrink, root;
     bool first;
@@ -273,7 +274,7 @@ struct rmsprop {
             T *a = state<T>(s, 2, i), mean = *a + b2 * (g - *a);
 
             *a = mean;
-            variance = square - mean * mean; /* rounding may make it negative */
+            variance = square - mean * mean; /* rounding may have made it negative */
             variance = variance < 0 ? T(0) : variance;
         }
         d = g / (sqrt(variance) + static_cast<T>(u.eps));
@@ -299,7 +300,7 @@ struct adagrad {
     }
 };
 
-/* The rates of segment k: its own, or those on the device if there are any. */
+/* The rates of segment k: those on the device if there are any, otherwise its own. */
 template <typename T>
 __device__ inline rates<T> rates_of(const table &t, int k, const cti_rates *there)
 {
@@ -347,7 +348,8 @@ static void start_updates(ct_dtype dtype, const cti_update *u, const cti_segment
         table t = next_table(dtype, segments, count, &at);
 
         for (i = 0; i < t.count; i++)
-            t.segment[i].root = 1 / t.segment[i].root; /* kernels multiply */
+            /* the reciprocal, because kernels multiply */
+            t.segment[i].root = 1 / t.segment[i].root;
         cu_run("update", kernels[u->rule], cu_blocks(t.chunks, 1), CU_BLOCK, *u, t,
                cu_fault_word());
     }

@@ -1,5 +1,6 @@
 /* random.cu - uniforms, normals, integers, dropout and multinomial draws from Philox
- * (tensor/philox.h), a block of four words each thread; checks of the elements that ops refuse. */
+ * (tensor/philox.h); each thread uses one block of four words. Also checks of the elements that ops
+ * refuse. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
@@ -7,8 +8,8 @@
 #define CTI_INLINE static __device__ inline
 #include "tensor/philox.h"
 
-/* Stores N numbers as elements N * block and the following, up to n: in one access where all N fit
- * and out is aligned. */
+/* Stores N numbers as elements N * block and the following, but not beyond n. Uses one access if
+ * all N fit and out is aligned. */
 template <typename T, int N>
 __device__ inline void store_block(T *out, int64_t n, int64_t block, const T *v)
 {
@@ -151,7 +152,8 @@ __device__ inline bool is_weight(double w)
     return w >= 0 && isfinite(w);
 }
 
-/* The running sums within each chain. A thread adds in order, so that they are the CPU's. */
+/* The running sums within each chain. One thread adds in order, so that they have the CPU's
+ * bits. */
 __global__ void __launch_bounds__(CU_BLOCK)
     sum_chains(cti_multinomial_args a, int64_t chains, unsigned long long *fault, uint32_t ticket)
 {
@@ -172,7 +174,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-/* The last sum of each chain becomes the running sum of the row. */
+/* Replaces the last sum of each chain by the running sum of the row. */
 __global__ void __launch_bounds__(CU_BLOCK)
     sum_totals(cti_multinomial_args a, int64_t chains, unsigned long long *fault, uint32_t ticket)
 {
@@ -193,7 +195,8 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-/* The other sums follow. The last one of the chain before is not written here. */
+/* Adds to the other sums of each chain the last sum of the chain before, which is not written
+ * here. */
 __global__ void __launch_bounds__(CU_BLOCK) sum_within(cti_multinomial_args a)
 {
     int64_t at;
@@ -206,7 +209,7 @@ __global__ void __launch_bounds__(CU_BLOCK) sum_within(cti_multinomial_args a)
     }
 }
 
-/* As the CPU's multinomial_search. */
+/* The same search as the CPU's multinomial_search. */
 __device__ inline int64_t position_of(const double *sum, int64_t n, double u)
 {
     double total = sum[n - 1], most = CTI_MUL(u, total);
@@ -263,7 +266,7 @@ struct count_positive {
     }
 };
 
-/* A block for each row: its weights, and how many are positive. */
+/* One block for each row: checks its weights and counts the positive ones. */
 __global__ void __launch_bounds__(CU_BLOCK)
     check_weights(cti_multinomial_args a, unsigned long long *fault, uint32_t ticket)
 {

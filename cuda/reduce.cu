@@ -1,14 +1,14 @@
 /* reduce.cu - in (outer, n, inner) -> out (outer, inner), in one pass or two.
  *
  * A block has `lanes` lanes for each of CU_BLOCK / lanes outputs; each lane takes every lanes-th
- * element, and the lanes' results are combined in order. Where that is too little work for a
- * device, n is cut into parts, and a second pass combines theirs. All by shape alone: results do
- * not depend on the schedule. */
+ * element, and the lanes' results are combined in order. If that is too little work for a device, n
+ * is cut into parts, and a second pass combines the results of the parts. Everything depends on
+ * shapes alone, so results do not depend on the schedule. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
-/* ---- reductions: load makes an Acc of an element and its position, combine one of two, finish the
- * result ---- */
+/* ---- reductions: load makes an Acc from an element and its position, combine merges two, finish
+ * makes the result ---- */
 
 template <typename T> struct wide { /* sums of f32 are double; those of integers wrap */
     typedef double type;
@@ -90,13 +90,13 @@ struct every : some {
     }
 };
 
-/* A candidate and its position, -1 for none. */
+/* A candidate and its position; -1 stands for no candidate. */
 template <typename T> struct candidate {
     T v;
     int64_t at;
 };
 
-/* The greatest or the least, the first of equals; a NaN beats all numbers. */
+/* The greatest or the least element; of equal ones, the first. A NaN comes before all numbers. */
 template <typename T, bool greatest> struct extreme {
     typedef T In;
     typedef T Out;
@@ -137,7 +137,7 @@ template <typename T, bool greatest> struct position : extreme<T, greatest> {
     }
 };
 
-/* The second pass of R: its partial results again. */
+/* R for the second pass, which combines partial results. */
 template <typename R> struct again : R {
     typedef typename R::Acc In;
 
@@ -147,7 +147,7 @@ template <typename R> struct again : R {
     }
 };
 
-/* The first of two passes: partial results are the output. */
+/* R for the first of two passes, whose output is the partial results. */
 template <typename R> struct partial : R {
     typedef typename R::Acc Out;
 
@@ -162,7 +162,7 @@ template <typename R> struct partial : R {
 struct plan {
     int64_t outer, n, inner;
     int64_t length;
-    int parts, lanes; /* n is cut into parts of length, the last one shorter */
+    int parts, lanes; /* n is cut into parts of this length; the last one may be shorter */
 };
 
 template <typename R>
@@ -172,9 +172,9 @@ __global__ void __launch_bounds__(CU_BLOCK)
     typedef typename R::Acc Acc;
     CU_SHARED(Acc, value, [CU_BLOCK]);
     int columns = CU_BLOCK / p.lanes, tid = threadIdx.x;
-    int lane = p.inner == 1
-                   ? tid % p.lanes
-                   : tid / columns; /* so that neighbouring threads read neighbouring elements */
+    int lane = p.inner == 1 ? tid % p.lanes
+                            /* an order in which neighbouring threads read neighbouring elements */
+                            : tid / columns;
     int column = p.inner == 1 ? tid / p.lanes : tid % columns;
     int part = blockIdx.x % p.parts;
     int64_t outputs = p.outer * p.inner, group = blockIdx.x / p.parts;
@@ -191,7 +191,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
             value[column * p.lanes + lane] = acc;
             cu_combine_lanes<R>(value, p.lanes);
             acc = value[column * p.lanes];
-            __syncthreads(); /* before the next group's are written */
+            __syncthreads(); /* before the values of the next group are written */
         }
         if (lane == 0 && at < outputs)
             out[(o * p.parts + part) * p.inner + i] = R::finish(acc);
@@ -200,8 +200,8 @@ __global__ void __launch_bounds__(CU_BLOCK)
 
 /* ---- the choice ---- */
 
-#define ELEMENTS 16       /* a lane gets at least so many before there are more lanes */
-#define ENOUGH_BLOCKS 512 /* before n is cut into parts */
+#define ELEMENTS 16       /* the least number of elements for a lane, before more lanes are used */
+#define ENOUGH_BLOCKS 512 /* the least number of elements for a lane, before n is cut into parts */
 
 static int64_t divide_up(int64_t a, int64_t b)
 {
@@ -262,7 +262,7 @@ template <typename R> static void reduce_start(const cti_reduce_args *a)
     cu_scratch_free(partials);
 }
 
-/* Of elements of type T. */
+/* The reduction of elements of type T. */
 template <typename T> static void reduce_numbers(const cti_reduce_args *a)
 {
     switch (a->op) {
@@ -318,7 +318,7 @@ void cu_reduce(const cti_reduce_args *a)
     case CT_BOOL:
         reduce_bools(a);
         break;
-    case CT_BF16: /* storage only */
+    case CT_BF16: /* bf16 is only stored, never computed with */
         break;
     }
 }

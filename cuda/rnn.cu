@@ -1,9 +1,9 @@
-/* rnn.cu - whole-sequence recurrent layers: a product and one kernel for each step, a thread
+/* rnn.cu - whole-sequence recurrent layers: one product and one kernel for each step, with a thread
  * for each row and hidden unit.
  *
- * Forward, hw = h W^T (B, G H), then the gates. Backward, the gates give dx (and dhx) of a step,
- * then dh (B, H), which lives in dh0, becomes dhx W plus what passes the gates by. Rows that have
- * ended stay as they are. */
+ * Forward: hw = h W^T (B, G H), then the gates. Backward: the gates give dx (and dhx) of a step.
+ * Then dh (B, H), which is stored in dh0, becomes dhx W plus the part of the gradient that does not
+ * go through the gates. Rows that have ended keep their state. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
@@ -32,7 +32,7 @@ template <typename T> __device__ inline bool has_ended(const moment<T> &m, int64
     return m.length && m.length[row] <= m.t;
 }
 
-/* The parts of gate g of unit i: from the state (the step's product and the bias), and from the
+/* The two parts of gate g of unit i: from the state (the step's product and the bias) and from the
  * input. */
 template <typename T>
 __device__ inline T from_state(const moment<T> &m, int64_t g, int64_t gates, int64_t row, int64_t i)
@@ -54,7 +54,8 @@ template <typename T> __device__ inline T incoming(const moment<T> &m, int64_t a
     return m.dy ? m.dy[at] + m.dh[at] : m.dh[at];
 }
 
-/* ---- cells: unit i of a row, which is element `at` of (B, H), one step on, and back ---- */
+/* ---- cells: one step, forward and backward, for unit i of a row; `at` is its index in (B, H)
+ * ---- */
 
 struct relu {
     template <typename T> static __device__ T of(T x)
@@ -176,7 +177,7 @@ struct gru {
     }
 };
 
-/* ---- kernels: a row that has ended stays as it is ---- */
+/* ---- kernels: a row that has ended keeps its state ---- */
 
 template <typename T, typename Cell> __global__ void __launch_bounds__(CU_BLOCK) step(moment<T> m)
 {
@@ -220,7 +221,7 @@ template <typename T, typename Cell> __global__ void __launch_bounds__(CU_BLOCK)
 
 /* ---- the steps ---- */
 
-/* Step t of an array (T or T + 1, B, width); NULL stays NULL. */
+/* Step t of an array (T or T + 1, B, width); NULL for NULL. */
 template <typename T>
 static T *rnn_step_of(const cti_sequence *s, const void *array, int64_t t, int64_t width)
 {
@@ -321,7 +322,8 @@ template <typename T> static void rnn_forward(const cti_sequence *s)
 
 void cu_sequence(const cti_sequence *s)
 {
-    if (cu_refuses_bf16(s->bf16, "sequence") || s->batch == 0) /* steps may be huge */
+    /* there may be many steps, which need no work */
+    if (cu_refuses_bf16(s->bf16, "sequence") || s->batch == 0)
         return;
     if (s->dtype == CT_F64)
         rnn_forward<double>(s);
@@ -329,7 +331,7 @@ void cu_sequence(const cti_sequence *s)
         rnn_forward<float>(s);
 }
 
-/* to (B, H) = from, or zeros */
+/* Copies `from` to `to` (B, H); writes zeros if `from` is NULL. */
 static void rnn_start_from(const cti_sequence *s, void *to, const void *from)
 {
     const int64_t dim[1] = { s->batch * s->hidden };
@@ -344,7 +346,8 @@ static void rnn_start_from(const cti_sequence *s, void *to, const void *from)
 template <typename T> static void rnn_backward(const cti_sequence *s)
 {
     const of_cell<T> cell = cell_of<T>(s);
-    double beta = s->kind == CTI_CELL_GRU || s->length ? 1 : 0; /* else dh is 0 */
+    /* 1 keeps the part of dh that does not go through the gates; otherwise there is none */
+    double beta = s->kind == CTI_CELL_GRU || s->length ? 1 : 0;
     int64_t k;
 
     rnn_start_from(s, s->dh0, s->dh_last);

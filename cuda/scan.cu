@@ -1,7 +1,8 @@
 /* scan.cu - running sums along n of (outer, n, inner).
  *
- * n is cut into chunks, by shape alone: the sum of each, the running sum of these, then the running
- * sums within each chunk from there on. f32 adds in double; integers wrap. */
+ * n is cut into chunks by shape alone. The first kernel sums each chunk, the second computes the
+ * running sums of these, and the third the running sums within each chunk, from its start value on.
+ * f32 adds in double; integers wrap. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
@@ -17,10 +18,10 @@ template <> struct scan_wide<int64_t> {
 
 struct columns {
     int64_t outer, n, inner, chunks, length;
-    bool reverse; /* element j of a column is then the one n - 1 - j */
+    bool reverse; /* element j of a column is then the one at n - 1 - j in memory */
 };
 
-/* The place of element j of column i of outer index o. */
+/* The index of element j of column i of outer index o. */
 __device__ inline int64_t scan_place(const columns &c, int64_t o, int64_t j, int64_t i)
 {
     return (o * c.n + (c.reverse ? c.n - 1 - j : j)) * c.inner + i;
@@ -88,7 +89,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
 }
 
 #define SHORT 64         /* elements of a chunk, at least */
-#define MANY_SCANS 16384 /* this many columns are work enough: n is not cut */
+#define MANY_SCANS 16384 /* with this many columns there is enough work, and n is not cut */
 
 template <typename T> static void cumsum_start(columns c, const void *data, void *result)
 {
@@ -100,7 +101,7 @@ template <typename T> static void cumsum_start(columns c, const void *data, void
 
     c.length = c.n;
     if (c.n > SHORT && columns_count < MANY_SCANS)
-        for (c.length = SHORT; c.length * c.length < c.n;) /* about the root of n */
+        for (c.length = SHORT; c.length * c.length < c.n;) /* near the square root of n */
             c.length *= 2;
     c.chunks = (c.n + c.length - 1) / c.length;
     blocks = cu_blocks(columns_count * c.chunks, CU_BLOCK);
@@ -224,4 +225,106 @@ void cu_logcumsumexp_backward(const cti_logcumsumexp_backward_args *a)
         cu_run("logcumsumexp_backward", running_log_sums_backward<float>, blocks, CU_BLOCK, *a);
     else
         cu_run("logcumsumexp_backward", running_log_sums_backward<double>, blocks, CU_BLOCK, *a);
+}
+
+/* ---- linear recurrences and running extremes: a thread for each column ---- */
+
+template <typename T, typename W>
+__global__ void __launch_bounds__(CU_BLOCK) linear_scan(cti_linear_scan_args s)
+{
+    const T *a = static_cast<const T *>(s.a), *b = static_cast<const T *>(s.b);
+    T *out = static_cast<T *>(s.out);
+    int64_t column, j;
+
+    for (column = cu_thread(); column < s.outer * s.inner; column += cu_threads()) {
+        int64_t o = column, i = cu_split(&o, s.inner), first = o * s.n * s.inner + i;
+        W h = 0;
+
+        for (j = 0; j < s.n; j++) {
+            int64_t k = first + (s.reverse ? s.n - 1 - j : j) * s.inner;
+
+            h = static_cast<W>(a[k]) * h + static_cast<W>(b[k]);
+            out[k] = static_cast<T>(h);
+        }
+    }
+}
+
+template <typename T> static void linear_scan_start(const cti_linear_scan_args *a)
+{
+    cu_run("linear_scan", linear_scan<T, typename scan_wide<T>::type>,
+           cu_blocks(a->outer * a->inner, CU_BLOCK), CU_BLOCK, *a);
+}
+
+void cu_linear_scan(const cti_linear_scan_args *a)
+{
+    if (a->outer == 0 || a->n == 0 || a->inner == 0)
+        return;
+    switch (a->dtype) {
+    case CT_F32:
+        linear_scan_start<float>(a);
+        break;
+    case CT_F64:
+        linear_scan_start<double>(a);
+        break;
+    case CT_I32:
+        linear_scan_start<int32_t>(a);
+        break;
+    case CT_I64:
+        linear_scan_start<int64_t>(a);
+        break;
+    case CT_BOOL:
+    case CT_BF16:
+        break;
+    }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK) running_extreme(cti_running_extreme_args a)
+{
+    int64_t column, j;
+
+    for (column = cu_thread(); column < a.outer * a.inner; column += cu_threads()) {
+        int64_t o = column, i = cu_split(&o, a.inner), first = o * a.n * a.inner + i, best = 0;
+        const T *x = static_cast<const T *>(a.in) + first;
+        T most = x[0];
+
+        for (j = 0; j < a.n; j++) {
+            T v = x[j * a.inner];
+
+            if (v != v || (most == most && (a.least ? v <= most : v >= most))) {
+                best = j;
+                most = v;
+            }
+            a.out[first + j * a.inner] = best;
+        }
+    }
+}
+
+template <typename T> static void running_extreme_start(const cti_running_extreme_args *a)
+{
+    cu_run("running_extreme", running_extreme<T>, cu_blocks(a->outer * a->inner, CU_BLOCK),
+           CU_BLOCK, *a);
+}
+
+void cu_running_extreme(const cti_running_extreme_args *a)
+{
+    if (a->outer == 0 || a->n == 0 || a->inner == 0)
+        return;
+    switch (a->dtype) {
+    case CT_F32:
+        running_extreme_start<float>(a);
+        break;
+    case CT_F64:
+        running_extreme_start<double>(a);
+        break;
+    case CT_I32:
+        running_extreme_start<int32_t>(a);
+        break;
+    case CT_I64:
+        running_extreme_start<int64_t>(a);
+        break;
+    case CT_BOOL:
+    case CT_BF16:
+        break;
+    }
 }

@@ -1,10 +1,11 @@
 /* softmax.cu - softmax, log-softmax and cross-entropy of rows (rows, n).
  *
- * A row has `lanes` lanes of a block, by n alone: neighbours, which read it together. */
+ * `lanes` neighbouring threads of a block share a row, so that they read it together. Their number
+ * depends on n alone. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
-/* ---- what lanes do together ---- */
+/* ---- reductions over the lanes of a row ---- */
 
 struct row_max { /* a NaN is the greatest */
     template <typename T> static __device__ T combine(T a, T b)
@@ -20,7 +21,7 @@ struct row_sum {
     }
 };
 
-/* R::combine of the values of all lanes of a row; each lane gets it. room has a place for each
+/* Returns R::combine of the values of all lanes of a row, to each lane. room has one entry for each
  * thread. */
 template <typename R, typename T> __device__ inline T of_row(T value, int lanes, T *room)
 {
@@ -29,11 +30,12 @@ template <typename R, typename T> __device__ inline T of_row(T value, int lanes,
     room[threadIdx.x] = value;
     cu_combine_lanes<R>(room, lanes);
     value = room[threadIdx.x / lanes * lanes];
-    __syncthreads(); /* before room is used again */
+    __syncthreads(); /* before the caller uses room again */
     return value;
 }
 
-/* The greatest of a row x of n; this lane reads every lanes-th element. -inf for an empty row. */
+/* The greatest element of a row x of n; -inf for an empty row. This lane reads every lanes-th
+ * element. */
 template <typename T>
 __device__ inline T row_greatest(const T *x, int64_t n, int lane, int lanes, T *room)
 {
@@ -71,7 +73,8 @@ __global__ void __launch_bounds__(CU_BLOCK)
 
     for (; first < rows; first += (int64_t)gridDim.x * per_block) {
         row = first + threadIdx.x / lanes;
-        int64_t length = row < rows ? n : 0; /* threads without a row wait with the others */
+        /* threads without a row must take part in the barriers */
+        int64_t length = row < rows ? n : 0;
         const T *x = in + row * n;
         T *y = out + row * n;
         T most = row_greatest(x, length, lane, lanes, values);
@@ -146,7 +149,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
         }
         if (lane != 0 || row >= rows)
             continue;
-        l = isinf(most) ? 0 : log(total); /* infinite scores have no sum */
+        l = isinf(most) ? 0 : log(total); /* infinite scores have no finite sum */
         greatest[row] = most;
         lse[row] = static_cast<T>(l);
         j = cu_index_at(t.index, t.dtype, row);
@@ -181,7 +184,7 @@ ct_status cu_cross_entropy(const cti_cross_entropy_args *a, cti_fault *fault)
     return CT_OK;
 }
 
-/* ---- its derivative: din = dloss (softmax - smoothed target), an element a thread ---- */
+/* ---- its derivative: din = dloss (softmax - smoothed target), one thread for each element ---- */
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
@@ -220,7 +223,7 @@ void cu_cross_entropy_backward(const cti_cross_entropy_backward_args *a)
         cross_entropy_backward_start<float>(a);
 }
 
-/* ---- with its linear layer: composed from the product and the kernels above ---- */
+/* ---- linear_cross_entropy: composed from the product and the kernels above ---- */
 
 ct_status cu_linear_cross_entropy(const cti_linear_cross_entropy_args *a, cti_fault *fault)
 {

@@ -1,8 +1,8 @@
-/* sort.cu - the order of the first k of each row of n, stable: first within tiles, then merging
- * pairs of runs, of which no more than k elements are kept.
+/* sort.cu - the positions of the first k elements of each row of n in sorted order; stable.
  *
- * Every element finds its place in the merged run by itself, by a binary search in the other run,
- * so that no thread waits for another. */
+ * Tiles are sorted first. Then pairs of runs are merged, and at most k elements of each run are
+ * kept. The thread of each element finds its place in the merged run by a binary search in the
+ * other run, so that no thread waits for another. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
@@ -13,17 +13,17 @@ struct rows {
     bool descending;
 };
 
-/* Whether p stands before q, if q came first. A NaN is the greatest. */
+/* True if p comes before q in sorted order, if q came first. A NaN is the greatest. */
 template <typename T> __device__ inline bool sorts_before(bool descending, T p, T q)
 {
     return descending ? cu_after(p, q) : cu_after(q, p);
 }
 
-/* Runs of a row: run number r has the first of up to span elements from r span on, `kept` of them
- * at most; they stand at r kept. */
+/* The runs of a row. Run r covers up to `span` elements from r span on, of which at most `kept` are
+ * kept; they are stored from r kept on. */
 struct runs {
     int64_t span, kept;
-    int64_t stride; /* from row to row */
+    int64_t stride; /* the distance from row to row */
 };
 
 __device__ inline int64_t run_length(const runs &u, int64_t n, int64_t run)
@@ -34,7 +34,7 @@ __device__ inline int64_t run_length(const runs &u, int64_t n, int64_t run)
     return left < 0 ? 0 : left < u.kept ? left : u.kept;
 }
 
-/* The place of each element among the TILE around it. */
+/* Finds the place of each element within its tile of TILE elements. */
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK) sort_tiles(rows s, const T *in, runs to, int64_t *order)
 {
@@ -54,7 +54,8 @@ __global__ void __launch_bounds__(CU_BLOCK) sort_tiles(rows s, const T *in, runs
     }
 }
 
-/* How many of a sorted run stand before v; among equals the left run's stand first. */
+/* The number of elements of a sorted run that come before v. Equal elements of the left run come
+ * first. */
 template <typename T>
 __device__ inline int64_t count_before(bool descending, const T *x, const int64_t *run,
                                        int64_t length, bool run_is_left, T v)
@@ -75,7 +76,7 @@ __device__ inline int64_t count_before(bool descending, const T *x, const int64_
     return low;
 }
 
-/* Runs 2 r and 2 r + 1 become run r. */
+/* Merges the runs 2 r and 2 r + 1 into run r. */
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
     sort_merge_runs(rows s, const T *in, runs from, const int64_t *order, runs to, int64_t *merged)
@@ -103,7 +104,7 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* scratch has two halves, (rows, n) each; the last pass writes to order. */
+/* scratch has two halves of (rows, n). The last pass writes to order. */
 template <typename T> static void sort_start(const cti_sort_args *a)
 {
     const T *in = static_cast<const T *>(a->in);
@@ -145,6 +146,58 @@ void cu_sort(const cti_sort_args *a)
         break;
     case CT_I64:
         sort_start<int64_t>(a);
+        break;
+    case CT_BOOL:
+    case CT_BF16:
+        break;
+    }
+}
+
+/* ---- searching in sorted rows: a thread for each value ---- */
+
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK) searchsorted(cti_searchsorted_args a)
+{
+    int64_t i;
+
+    for (i = cu_thread(); i < a.rows * a.m; i += cu_threads()) {
+        const T *row = static_cast<const T *>(a.sorted) + i / a.m * a.n;
+        T v = static_cast<const T *>(a.values)[i];
+        int64_t low = 0, high = a.n;
+
+        while (low < high) {
+            int64_t middle = low + (high - low) / 2;
+
+            if (a.right ? row[middle] > v : row[middle] >= v)
+                high = middle;
+            else
+                low = middle + 1;
+        }
+        a.out[i] = low;
+    }
+}
+
+template <typename T> static void searchsorted_start(const cti_searchsorted_args *a)
+{
+    cu_run("searchsorted", searchsorted<T>, cu_blocks(a->rows * a->m, CU_BLOCK), CU_BLOCK, *a);
+}
+
+void cu_searchsorted(const cti_searchsorted_args *a)
+{
+    if (a->rows == 0 || a->m == 0)
+        return;
+    switch (a->dtype) {
+    case CT_F32:
+        searchsorted_start<float>(a);
+        break;
+    case CT_F64:
+        searchsorted_start<double>(a);
+        break;
+    case CT_I32:
+        searchsorted_start<int32_t>(a);
+        break;
+    case CT_I64:
+        searchsorted_start<int64_t>(a);
         break;
     case CT_BOOL:
     case CT_BF16:

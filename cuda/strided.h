@@ -8,12 +8,13 @@
 
 template <int N> struct cu_walk {
     int rank;
-    int64_t count; /* elements: the product of dim; 0 with rank -1 */
+    int64_t count; /* the number of elements: the product of dim; 0 if rank is -1 */
     int64_t dim[CT_MAX_RANK];
-    int64_t step[N][CT_MAX_RANK]; /* elements */
+    int64_t step[N][CT_MAX_RANK]; /* in elements */
 };
 
-/* Makes the shape as short as can be, and counts. A single element has step 1 everywhere. */
+/* Merges axes where it can, and counts the elements. A single element gets step 1 in every
+ * array. */
 template <int N> void cu_walk_simplify(cu_walk<N> *w)
 {
     int i;
@@ -30,7 +31,7 @@ template <int N> void cu_walk_simplify(cu_walk<N> *w)
         w->count *= w->dim[i];
 }
 
-/* Where element number i is in each array. */
+/* Computes the offset of element i in each array. */
 template <int N> __device__ inline void cu_walk_at(const cu_walk<N> &w, int64_t i, int64_t *offset)
 {
     int r, k;
@@ -47,7 +48,7 @@ template <int N> __device__ inline void cu_walk_at(const cu_walk<N> &w, int64_t 
         offset[k] += i * w.step[k][0];
 }
 
-/* Pack number i of an array, or its one element N times. */
+/* Loads pack i of an array; if the step is 0, its only element N times. */
 template <int N, typename T>
 __device__ inline cu_pack<T, N> cu_load_pack(const T *p, int64_t step, int64_t i)
 {

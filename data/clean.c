@@ -56,7 +56,8 @@ static size_t clean_text(const char *s, size_t size, char *out)
  * universal newlines cut them; join is a space (less those at the ends) or nothing. */
 static size_t clean_lines(const char *s, size_t size, bool spaced, char *out)
 {
-    bool begun = false, gap = false; /* the line has a letter; others since its last one */
+    /* the line has had a letter; other characters have followed its last letter */
+    bool begun = false, gap = false;
     size_t i, n = 0;
 
     for (i = 0; i < size; i++) {

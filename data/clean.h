@@ -1,14 +1,15 @@
-/* clean.h - what ct_clean_apply and ct_corpus_new share. (internal) */
+/* clean.h - functions that ct_clean_apply and ct_corpus_new share. (internal) */
 #ifndef COTANGENT_DATA_CLEAN_H
 #define COTANGENT_DATA_CLEAN_H
 
 #include <cotangent/data/vocab.h>
 
-/* False, with the error, for a cleaning that is none, or that this build has not. */
+/* Checks that the cleaning exists and is supported by this build; false with an error. */
 bool cti_clean_check(const char *function, ct_clean how);
 
-/* size bytes, cleaned as above has checked, with a NUL after *cleaned_size; words: they are to be
- * cut at white space. To cti_release. NULL with CT_ERR_MEMORY. */
+/* Cleans size bytes and returns them with a NUL after *cleaned_size bytes. The caller has checked
+ * `how`, and frees the result with cti_release. words: the text will be split at white space. NULL
+ * with CT_ERR_MEMORY. */
 char *cti_clean(const char *function, ct_clean how, bool words, const char *s, size_t size,
                 size_t *cleaned_size);
 

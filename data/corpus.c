@@ -10,15 +10,15 @@
 
 struct ct_corpus {
     const ct_vocab *vocab;
-    ct_vocab *own; /* vocab, unless it was given */
+    ct_vocab *own; /* the corpus owns vocab unless the options gave it */
     ct_clean clean;
     int32_t *ids;
     int64_t size, unknown, characters, bytes, invalid;
     char sha256[65];
 };
 
-/* The end of token number most, or of the last token; *count is the number of tokens up to
- * there. */
+/* Returns the end of token number `most`, or of the last token. *count becomes the number of tokens
+ * up to there. */
 static size_t corpus_measure(ct_token_kind kind, const char *s, size_t size, int64_t most,
                              int64_t *count)
 {
@@ -29,7 +29,7 @@ static size_t corpus_measure(ct_token_kind kind, const char *s, size_t size, int
     return end;
 }
 
-/* Cleaned text -> vocabulary and ids. */
+/* Makes vocabulary and ids from the cleaned text. */
 static bool corpus_index_tokens(ct_corpus *c, const char *s, size_t size,
                                 const ct_corpus_options *o)
 {

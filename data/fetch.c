@@ -42,7 +42,8 @@ char *cti_cache_path(const char *file, cti_reasons *why)
     char *path;
     size_t n;
 
-    if (!base || base[0] != '/') { /* the XDG specification: ignore a relative one */
+    /* the XDG specification says that a relative path must be ignored */
+    if (!base || base[0] != '/') {
         base = getenv("HOME");
         below = "/.cache";
     }
@@ -59,7 +60,8 @@ char *cti_cache_path(const char *file, cti_reasons *why)
     return path;
 }
 
-/* Makes the folders above an absolute path. A failure shows when the file is opened. */
+/* Makes the folders above an absolute path. Errors are ignored here: they show when the file is
+ * opened. */
 static void fetch_make_parents(char *path)
 {
     char *slash = path;
@@ -99,7 +101,7 @@ typedef struct fetch_buffer {
     bool full;
 } fetch_buffer;
 
-/* The limit is checked while the bytes arrive, since a server may not announce the size. */
+/* The limit is checked while bytes arrive, because a server need not announce the size. */
 static size_t fetch_receive(char *bytes, size_t size, size_t count, void *context)
 {
     fetch_buffer *b = context;
@@ -114,8 +116,8 @@ static size_t fetch_receive(char *bytes, size_t size, size_t count, void *contex
     return n;
 }
 
-/* libcurl, opened by the first download: it depends on about thirty libraries, which every program
- * would otherwise load at its start. Never closed. */
+/* libcurl. The first download opens it, because it depends on about thirty libraries, which every
+ * program would otherwise load at its start. It is never closed. */
 static struct curl {
     CURLcode (*global_init)(long);
     CURL *(*easy_init)(void);
@@ -123,7 +125,7 @@ static struct curl {
     CURLcode (*easy_perform)(CURL *);
     void (*easy_cleanup)(CURL *);
     const char *(*easy_strerror)(CURLcode);
-    char missing[256]; /* why it could not be opened, or empty */
+    char missing[256]; /* the reason why it could not be opened; empty if it could */
 } lib;
 
 static void fetch_find(void *library, const char *name, void *function)
@@ -143,7 +145,7 @@ static void fetch_open_curl(void)
 #ifdef __APPLE__
     static const char name[] = "libcurl.4.dylib";
 #else
-    static const char name[] = "libcurl.so.4"; /* of 7.16 and later */
+    static const char name[] = "libcurl.so.4"; /* the interface of version 7.16 and later */
 #endif
     void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
 
@@ -175,9 +177,11 @@ static void fetch_set_options(CURL *curl, const char *url, bool plain, fetch_buf
     lib.easy_setopt(curl, CURLOPT_URL, url);
     fetch_set_protocols(curl, plain);
     lib.easy_setopt(curl, CURLOPT_USERAGENT, "cotangent");
-    lib.easy_setopt(curl, CURLOPT_NOSIGNAL, 1L); /* the program may have threads */
+    /* no signals, because the program may have threads */
+    lib.easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     lib.easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 5L);
-    lib.easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1000L); /* bytes/s, for this many seconds: */
+    /* the transfer fails below this many bytes/s for this many seconds */
+    lib.easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1000L);
     lib.easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, 10L);
     lib.easy_setopt(curl, CURLOPT_TIMEOUT, 120L);
     lib.easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
@@ -188,7 +192,7 @@ static void fetch_set_options(CURL *curl, const char *url, bool plain, fetch_buf
     lib.easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
 }
 
-/* True with the bytes in b; else false with a reason. */
+/* Downloads into b. False with a reason. */
 static bool fetch_perform(const char *url, bool plain, fetch_buffer *b, cti_reasons *why)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;

@@ -412,7 +412,7 @@ ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)
                         "a loader of windows has no offset");
     if (offset < -1 || offset >= loader_offsets(l))
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset",
-                        "offset is %lld; it must be -1 to %lld", (long long)offset,
+                        "offset is %lld; it must be in -1..%lld", (long long)offset,
                         (long long)loader_offsets(l) - 1);
     l->fixed = offset;
     return CT_OK;

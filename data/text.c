@@ -1,4 +1,4 @@
-/* text.c - reading a text, checking it, and where The Time Machine comes from. */
+/* text.c - reading and checking a text, and finding The Time Machine. */
 #include "tensor/internal.h"
 
 #include <cotangent/data/text.h>
@@ -17,7 +17,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define FILE_LIMIT ((size_t)1 << 30) /* bytes of a text; a larger file is probably a mistake */
+/* the most bytes of a text; a larger file is probably a mistake */
+#define FILE_LIMIT ((size_t)1 << 30)
 #define DOWNLOAD_LIMIT ((size_t)1000000)
 
 #define TIMEMACHINE "timemachine.txt"
@@ -27,8 +28,8 @@
 struct ct_text {
     const char *bytes;
     size_t size;
-    bool sample;                  /* bytes are part of the library, not allocated */
-    char source[PATH_MAX + 1200]; /* a path and the reasons */
+    bool sample;                  /* bytes point into the library and must not be freed */
+    char source[PATH_MAX + 1200]; /* large enough for a path and the reasons */
 };
 
 void ct_sha256_hex(const void *bytes, size_t size, char hex[65])
@@ -47,7 +48,7 @@ void ct_sha256_hex(const void *bytes, size_t size, char hex[65])
 
 /* ---- reading and checking ---- */
 
-/* Doubles the *room of bytes. NULL, and bytes is freed, if memory runs out. */
+/* Doubles the memory of bytes, *room. If memory runs out, frees bytes and returns NULL. */
 static char *text_grow(char *bytes, size_t *room)
 {
     size_t more = *room ? *room * 2 : (size_t)1 << 18;
@@ -61,7 +62,7 @@ static char *text_grow(char *bytes, size_t *room)
     return grown;
 }
 
-/* All of an open file, with a NUL after its *size bytes; NULL and errno on failure. */
+/* Reads an open file to its end. A NUL follows its *size bytes. NULL with errno on failure. */
 static char *text_read_all(int fd, size_t *size)
 {
     size_t room = 0, n = 0;
@@ -109,7 +110,7 @@ static void text_raise_errno(const char *function, const char *path)
         ct_raise(CT_ERR_IO, function, "%s: %s", path, strerror(errno));
 }
 
-/* A letter of any script: every character beyond ASCII counts as one. */
+/* True for a letter of any script. Every character beyond ASCII counts as one. */
 static bool text_holds_letter(const char *s, size_t size)
 {
     size_t i, n;
@@ -122,7 +123,8 @@ static bool text_holds_letter(const char *s, size_t size)
     return false;
 }
 
-/* The encoding that a byte order mark announces, or NULL: UTF-16 and UTF-32 are not read. */
+/* Returns the encoding, other than UTF-8, that a byte order mark announces; NULL if there is none.
+ * UTF-16 and UTF-32 are not supported. */
 static const char *text_other_encoding(const char *s, size_t size)
 {
     if (size >= 4 && (memcmp(s, "\xff\xfe\0\0", 4) == 0 || memcmp(s, "\0\0\xfe\xff", 4) == 0))
@@ -186,7 +188,7 @@ static void text_drop_mark(ct_text *t)
     memmove((char *)t->bytes, t->bytes + 3, t->size + 1);
 }
 
-/* t if its bytes pass the check, with the source line; else NULL, and t is freed. */
+/* Checks the bytes of t. Returns t with its source line, or NULL; then t has been freed. */
 static ct_text *text_checked(const char *function, ct_text *t, const char *name)
 {
     text_drop_mark(t);
@@ -198,7 +200,7 @@ static ct_text *text_checked(const char *function, ct_text *t, const char *name)
     return t;
 }
 
-/* A file, not checked yet. */
+/* Reads a file without checking it. */
 static ct_text *text_read(const char *function, const char *path)
 {
     ct_text *t;
@@ -269,7 +271,8 @@ static bool text_looks_like_html(const char *s)
     return strncasecmp(s, "<!doctype", 9) == 0 || strncasecmp(s, "<html", 5) == 0;
 }
 
-/* How bytes, which end in a NUL, differ from the book; "" if they are the book. */
+/* Compares bytes, which end in a NUL, with the book. Returns the difference as text; "" if there is
+ * none. */
 typedef struct text_mismatch {
     char s[200];
 } text_mismatch;
@@ -286,7 +289,8 @@ static text_mismatch text_compare(const char *bytes, size_t size)
     return m;
 }
 
-/* Each of these looks in one place: FOUND fills t; REFUSED raised an error. */
+/* Each of these functions looks in one place. FOUND: it has filled t. REFUSED: it has raised an
+ * error. */
 typedef enum text_lookup { FOUND, ABSENT, REFUSED } text_lookup;
 
 static text_lookup text_in_data_dir(ct_text *t, cti_reasons *why)

@@ -43,9 +43,9 @@ ct_text *ct_text_new_timemachine(const char *path);
 
 void ct_text_free(ct_text *t); /* NULL is allowed */
 
-/* What a text is. These functions take NULL: NULL, 0, "" and false. */
+/* The properties of a text. For NULL these return NULL, 0, "" and false. */
 const char *ct_text_bytes(const ct_text *t); /* NUL-terminated */
-size_t ct_text_size(const ct_text *t);       /* in bytes, without the NUL */
+size_t ct_text_size(const ct_text *t);       /* the size in bytes, without the NUL */
 
 /* One line that says which text this is and why: "text: /data/timemachine.txt (from
  * COTANGENT_DATA_DIR)". */

@@ -57,7 +57,7 @@ static uint64_t tokens_hash(const char *s, size_t n)
     return h ^ h >> 32;
 }
 
-/* The slot of a token of several bytes: its own, or the free slot for it. */
+/* Finds the slot of a token of several bytes; if it is not in the table, the free slot for it. */
 static size_t tokens_slot(const cti_token_table *t, const char *token, size_t size)
 {
     size_t i = tokens_hash(token, size) & (t->slot_count - 1);
@@ -78,7 +78,7 @@ int cti_token_table_find(const cti_token_table *t, const char *token, size_t siz
     return t->slot_count && size ? t->slots[tokens_slot(t, token, size)] - 1 : -1;
 }
 
-/* Enters number i of the table into the index. */
+/* Adds entry i to the index. */
 static void tokens_enter(cti_token_table *t, int i)
 {
     const cti_token_entry *e = &t->entries[i];
@@ -100,7 +100,7 @@ void cti_token_table_renumber(cti_token_table *t)
         tokens_enter(t, i);
 }
 
-/* Room for one more entry, the slots at most half full. */
+/* Makes room for one more entry and keeps the slots at most half full. */
 static bool tokens_make_room(cti_token_table *t)
 {
     size_t room = t->room ? (size_t)t->room * 2 : 64;

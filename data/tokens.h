@@ -4,12 +4,12 @@
 
 #include <cotangent/data/vocab.h>
 
-/* The next token of a text: the length of the one that begins at *at, after white space where
- * words are wanted (*at is moved past it); 0 at the end. */
+/* Finds the next token of a text. Returns the length of the token that begins at *at; 0 at the end.
+ * For words, *at is first moved past white space. */
 size_t cti_next_token(ct_token_kind kind, const char *s, size_t size, size_t *at);
 
 typedef struct cti_token_entry {
-    char *token; /* with a NUL after its size bytes */
+    char *token; /* followed by a NUL */
     size_t size;
     int64_t count;
 } cti_token_entry;
@@ -18,28 +18,29 @@ typedef struct cti_token_entry {
 typedef struct cti_token_table {
     cti_token_entry *entries;
     int size, room;
-    int32_t *slots;       /* number + 1 of the token whose hash leads there; 0: free */
+    int32_t *slots;       /* for each hash: number + 1 of the token; 0: the slot is free */
     size_t slot_count;    /* a power of two */
-    int32_t of_byte[256]; /* number + 1 of the tokens of one byte */
+    int32_t of_byte[256]; /* number + 1 of each token of one byte; 0: none */
 } cti_token_table;
 
-/* The number of a token; -1 if it is not there. */
+/* Returns the number of a token; -1 if it is not in the table. */
 int cti_token_table_find(const cti_token_table *t, const char *token, size_t size);
 
-/* The same, added with a count of 0 if it is not there; -1 when memory is out (no error raised). */
+/* Returns the number of a token, which is added with a count of 0 if necessary; -1 if memory runs
+ * out (no error is raised). */
 int cti_token_table_add(cti_token_table *t, const char *token, size_t size);
 
 void cti_token_table_clear(cti_token_table *t);
 
-/* Makes the numbers those of the places in entries, which the caller has put in another order. */
+/* Renumbers the tokens after the caller has changed the order of entries. */
 void cti_token_table_renumber(cti_token_table *t);
 
 /* ---- the parts of ct_vocab_new, for ct_corpus_new to call ---- */
 
-/* False, with the error, for options that cannot be. */
+/* Checks the options; false with an error. */
 bool cti_vocab_check(const char *function, const ct_vocab_options *o);
 
-/* A vocabulary with options that have been checked. NULL with CT_ERR_MEMORY. */
+/* Makes a vocabulary. The options have been checked. NULL with CT_ERR_MEMORY. */
 ct_vocab *cti_vocab_new(const char *function, const char *s, size_t size,
                         const ct_vocab_options *o);
 

@@ -1,4 +1,4 @@
-/* utf8.c - characters of UTF-8; the rest of Unicode by libutf8proc. */
+/* utf8.c - UTF-8 characters; other functions of Unicode by libutf8proc. */
 #include "tensor/internal.h"
 
 #include "data/utf8.h"
@@ -103,7 +103,7 @@ static void utf8_append_folded(cti_buffer *b, const char *s, size_t n)
     }
 }
 
-/* Whether a character of n bytes is kept; inside: the character before it was. */
+/* True if a character of n bytes is kept. inside: the character before it was kept. */
 static bool utf8_is_letter(const char *s, size_t n, bool inside)
 {
     int32_t c = utf8_code_point(s, n);
@@ -138,8 +138,8 @@ char *cti_utf8_fold(const char *s, size_t size, bool letters_only, size_t *folde
     cti_buffer b = { 0 };
     size_t i = 0, end, n;
 
-    cti_buffer_add(&b, "", 0);      /* an empty text is not NULL */
-    while (!b.failed && i < size) { /* valid bytes, then others */
+    cti_buffer_add(&b, "", 0);      /* so that an empty result is not NULL */
+    while (!b.failed && i < size) { /* first valid bytes, then invalid ones */
         for (end = i; end < size && (n = cti_utf8_length(s + end, size - end)); end += n)
             ;
         if (end > i)

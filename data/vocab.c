@@ -1,4 +1,4 @@
-/* vocab.c - vocabularies: which tokens have ids, and in what order. */
+/* vocab.c - vocabularies: the tokens that have ids, and their order. */
 #include "tensor/internal.h"
 
 #include <cotangent/data/vocab.h>
@@ -14,7 +14,7 @@
 #define BYTES 256
 
 struct ct_vocab {
-    cti_token_table table; /* an id is a number of it */
+    cti_token_table table; /* an id is an index of the table */
     ct_token_kind kind;
     int unknown;
 };
@@ -42,7 +42,7 @@ int ct_token_kind_from_name(const char *name)
     return -1;
 }
 
-/* ---- what may be asked for ---- */
+/* ---- checks of the options ---- */
 
 static bool vocab_check_kind(const char *function, ct_token_kind kind)
 {
@@ -80,18 +80,20 @@ bool cti_vocab_check(const char *function, const ct_vocab_options *o)
     else if (o->reserved_count < 0 || (o->reserved_count && !o->reserved))
         ct_raise(CT_ERR_ARGUMENT, function, "reserved_count is %d but reserved %s",
                  o->reserved_count, o->reserved ? "is not NULL" : "is NULL");
-    else if (o->tokens == CT_TOKEN_KIND_BYTE &&
-             (o->order != CT_VOCAB_ORDER_SORTED || o->min_freq > 1))
-        ct_raise(CT_ERR_ARGUMENT, function,
-                 "order and min_freq must be 0 for tokens that are bytes");
+    else if (o->tokens == CT_TOKEN_KIND_BYTE && o->order != CT_VOCAB_ORDER_SORTED)
+        ct_raise(CT_ERR_ARGUMENT, function, "order is %d; for byte tokens it must be 0",
+                 (int)o->order);
+    else if (o->tokens == CT_TOKEN_KIND_BYTE && o->min_freq > 1)
+        ct_raise(CT_ERR_ARGUMENT, function, "min_freq is %lld; for byte tokens it must be 0 or 1",
+                 (long long)o->min_freq);
     else
         return vocab_check_kind(function, o->tokens) && vocab_check_reserved(function, o);
     return false;
 }
 
-/* ---- choosing ---- */
+/* ---- choosing the tokens ---- */
 
-/* Adds a token that may be there already; false when memory is out. */
+/* Adds a token, which may be in the table already; false if memory runs out. */
 static bool vocab_add(ct_vocab *v, const char *token, size_t size, int64_t count)
 {
     int before = v->table.size, id = cti_token_table_add(&v->table, token, size);
@@ -155,7 +157,8 @@ static bool vocab_add_seen(ct_vocab *v, const cti_token_table *census, int64_t m
     if (ok)
         qsort(ranked, (size_t)census->size, sizeof *ranked, vocab_by_frequency);
     for (i = 0; ok && i < census->size && ranked[i]->count >= min_freq; i++)
-        if (!memchr(ranked[i]->token, '\0', ranked[i]->size)) /* else no string would name it */
+        /* otherwise no string could name it */
+        if (!memchr(ranked[i]->token, '\0', ranked[i]->size))
             ok = vocab_add(v, ranked[i]->token, ranked[i]->size, ranked[i]->count);
     cti_release(ranked);
     return ok;

@@ -95,18 +95,19 @@ ct_vocab *ct_vocab_new_from_tokens(ct_token_kind kind, int count, const char *co
 
 void ct_vocab_free(ct_vocab *v); /* NULL is allowed */
 
-/* What a vocabulary is. The functions down to ct_vocab_count take a NULL v as one without tokens, and
- * a NULL token as one that is not in v. */
+/* The properties of a vocabulary. The functions down to ct_vocab_count treat a NULL v as a
+ * vocabulary without tokens, and a NULL token as one that v does not have. */
 
 int ct_vocab_size(const ct_vocab *v);           /* number of tokens; ids are 0 to size - 1 */
 int ct_vocab_unknown(const ct_vocab *v);        /* the id of <unk>; -1 for bytes */
-ct_token_kind ct_vocab_kind(const ct_vocab *v); /* how it cuts a text into tokens */
+ct_token_kind ct_vocab_kind(const ct_vocab *v); /* the kind of its tokens */
 
 /* Returns the id of a token, or the id of <unk> if the token is not in v; and the token of an id,
  * or "<unk>" if the id is out of range ("" for the byte 0). */
 int ct_vocab_id(const ct_vocab *v, const char *token);
 const char *ct_vocab_token(const ct_vocab *v, int id);
-/* How often the token was in the text; for <unk>, how many tokens of the text are not in v. */
+/* The number of times that the token occurred in the text; for <unk>, the number of tokens of the
+ * text that are not in v. */
 int64_t ct_vocab_count(const ct_vocab *v, int id);
 
 /* Tokenises size bytes of text and writes the ids to `ids`, which must have room for size entries.
@@ -127,7 +128,8 @@ typedef struct ct_corpus ct_corpus;
 typedef struct ct_corpus_options {
     ct_clean clean;
     ct_vocab_options vocab;
-    int64_t max_tokens;    /* keep only so many ids; the vocabulary is of the whole text; 0: all */
+    /* keep only this many ids; the vocabulary is that of the whole text; 0: all */
+    int64_t max_tokens;
     const ct_vocab *known; /* use this vocabulary and ignore .vocab, as for a text to validate on;
                             * it must stay alive as long as the corpus */
 } ct_corpus_options;
@@ -138,7 +140,7 @@ typedef struct ct_corpus_options {
 ct_corpus *ct_corpus_new(const ct_text *text, ct_corpus_options options);
 void ct_corpus_free(ct_corpus *c); /* NULL is allowed */
 
-/* What a corpus is. These functions take NULL: they return NULL, 0, "" or CT_CLEAN_TEXT. */
+/* The properties of a corpus. For NULL these return NULL, 0, "" or CT_CLEAN_TEXT. */
 
 /* The vocabulary of the ids. It belongs to the corpus, unless the options gave it as .known. */
 const ct_vocab *ct_corpus_vocab(const ct_corpus *c);
@@ -147,7 +149,7 @@ int64_t ct_corpus_size(const ct_corpus *c); /* number of ids */
 const int32_t *ct_corpus_ids(const ct_corpus *c);
 ct_clean ct_corpus_clean(const ct_corpus *c); /* how the text was cleaned */
 
-/* The length of the cleaned text that the ids stand for, with the space between words. */
+/* The length of the part of the cleaned text that the ids cover, with the spaces between words. */
 int64_t ct_corpus_characters(const ct_corpus *c); /* code points */
 int64_t ct_corpus_bytes(const ct_corpus *c);
 

@@ -1,6 +1,7 @@
 /* autoregressive.c - d2l.ai's chapter "Working with Sequences": 1,000 points of sin(0.01 t) + 0.2
- * N(0, 1). Models that have seen the first 600 predict each point from the tau = 4
- * before it; then, from their own predictions, the one after it, and so on, k steps ahead.
+ * N(0, 1). Models are trained on the first 600 points. They predict each point from the tau = 4
+ * points before it. From their own predictions they then predict the next point, and so on, k steps
+ * ahead.
  *
  *     root of the mean squared error of the points not trained on
  *                 1 step    4 steps   16 steps   64 steps ahead
@@ -42,7 +43,8 @@ static ct_module *linear(ct_params *params, const char *name, int64_t out)
     return ct_nn_linear(params, name, (ct_nn_linear_options){ .out_features = out });
 }
 
-/* Model number kind, of o.hidden units; rnn is where the recurrent one keeps its parts. */
+/* Makes the model of number `kind`, with o.hidden units. *rnn receives the parts of the recurrent
+ * one. */
 static ct_module *model_of(int kind, ct_params *params, const options *o, over_time *rnn)
 {
     if (kind == 0)
@@ -65,13 +67,11 @@ typedef struct regression {
     double lr;
 } regression;
 
-static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
-                                ct_state **next)
+static ct_tensor *training_step(void *self, ct_step *s)
 {
     const regression *m = self;
 
-    (void)state, (void)next;
-    return ct_mse_loss(ct_forward(m->net, batch->x), batch->y, CT_REDUCTION_MEAN);
+    return ct_mse_loss(ct_forward(m->net, s->batch->x), s->batch->y, CT_REDUCTION_MEAN);
 }
 
 static ct_optimizer *configure_optimizers(void *self)
@@ -83,13 +83,13 @@ static ct_optimizer *configure_optimizers(void *self)
 
 /* ---- prediction ---- */
 
-/* Predicts, k steps ahead, every point of series (N) that has a window of tau that far before it,
- * into y; those before have no prediction: NaN. */
+/* Predicts, k steps ahead, each point of series (N) that has a window of tau points so far before
+ * it, into y. Earlier points have no prediction: NaN. */
 static void predict(const regression *m, ct_tensor *series, int k, double *y)
 {
     ct_scope s = ct_scope_begin_no_grad();
     const int64_t count = N - TAU - k + 1;
-    ct_tensor *column[TAU]; /* of the windows: (count) each */
+    ct_tensor *column[TAU]; /* values of the windows: (count) each */
 
     for (int i = 0; i < TAU; i++)
         column[i] = ct_narrow(series, 0, i, count);
@@ -106,7 +106,7 @@ static void predict(const regression *m, ct_tensor *series, int k, double *y)
         y[N - 1] = NAN;
 }
 
-/* The root of the mean squared error of the points from number seen on. */
+/* The root mean squared error of the points from number `seen` on. */
 static double error_of(const double *y, const double *truth, int64_t seen)
 {
     double sum = 0;
@@ -137,7 +137,7 @@ int main(int argc, char **argv)
         argc, argv, "Predicts a noisy sine wave.",
         "hidden epochs lr batch num-train svg seed threads device",
         (options){ .hidden = 16, .epochs = 20, .lr = 0.05, .batch = 16, .num_train = 600 });
-    const int64_t seen = o.num_train + TAU; /* the last window's target is the point before it */
+    const int64_t seen = o.num_train + TAU; /* the target of the last window is point `seen` - 1 */
     ct_scope scope = ct_scope_begin();
     ct_generator g = ct_generator_from_seed(o.seed);
     ct_tensor *t = ct_arange(1, N + 1, 1, CT_F32, CT_CPU);

@@ -1,10 +1,10 @@
-/* byte_model.c - embedding by one-hot rows, a GRU, a linear layer; trained on windows of what has
- * been seen. */
+/* byte_model.c - an embedding by one-hot rows, a GRU and a linear layer, trained on windows of the
+ * bytes seen so far. */
 #include "byte_model.h"
 
-#define SCALE 65536 /* frequencies add up to about this */
-#define ROWS 8      /* windows of a step, */
-#define STEPS 32    /* of so many symbols */
+#define SCALE 65536 /* the approximate sum of the frequencies */
+#define ROWS 8      /* the number of windows in a training step, */
+#define STEPS 32    /* and their length in symbols */
 
 void byte_model_new(byte_model *m, const uint8_t occurs[256], int hidden, double dropout)
 {
@@ -59,7 +59,7 @@ uint32_t byte_model_next(byte_model *m, int previous, uint32_t *frequency)
     if (ct_scope_end(s) != CT_OK)
         return 0;
     for (k = 0; k < m->symbols; k++)
-        total += frequency[k] = 1 + (p[k] > 0 ? (uint32_t)(p[k] * SCALE) : 0); /* NaN is 0 */
+        total += frequency[k] = 1 + (p[k] > 0 ? (uint32_t)(p[k] * SCALE) : 0); /* NaN counts as 0 */
     return total;
 }
 

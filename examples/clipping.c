@@ -1,6 +1,6 @@
-/* clipping.c - what gradient clipping does: an RNN of ReLUs at a bold learning rate. Left alone,
- * the gradients of some batch explode, and the run ends at the first loss that is not finite; a
- * bound keeps it alive, and the right one lets it learn fast.
+/* clipping.c - shows the effect of gradient clipping on an RNN of ReLUs with a high learning rate.
+ * Without clipping, the gradients of some batch explode, and the run ends at the first loss that is
+ * not finite. With a bound it continues, and with a good bound it learns fast.
  *
  *     bound perplexity    norm  clipped
  *     none  ends in epoch 2: ... the training loss is -nan in epoch 2, batch 2 (step 10); ...
@@ -19,10 +19,10 @@
 
 enum { BOUNDS = 6 };
 
-static const double bounds[BOUNDS] = { 0, 10, 3, 1, 0.3, 0.1 }; /* 0: none */
+static const double bounds[BOUNDS] = { 0, 10, 3, 1, 0.3, 0.1 }; /* 0: no clipping */
 static const char *const names[BOUNDS] = { "none", "10", "3", "1", "0.3", "0.1" };
 
-/* Perplexities, epoch by epoch. */
+/* Collects the perplexities of the epochs. */
 typedef struct curve {
     int64_t count;
     double *epoch, *perplexity;
@@ -37,8 +37,8 @@ static bool note(void *context, const ct_fit_result *so_far)
     return true;
 }
 
-/* Trains with one bound and prints its line. A run that diverges leaves an error, which is printed
- * and cleared: the next run has a model of its own. */
+/* Trains with one bound and prints a line. A run that diverges leaves an error, which is printed
+ * and cleared, because the next run has another model. */
 static void run(const options *o, const ct_corpus *corpus, int i, curve *c)
 {
     lm m = lm_new(o, corpus, (ct_nn_recurrent_options){ .nonlinearity = CT_NONLINEARITY_RELU });

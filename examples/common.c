@@ -13,18 +13,18 @@ static const struct {
     ct_recurrent *(*make)(ct_params *, const char *, ct_nn_recurrent_options);
 } models[] = { { "rnn", ct_nn_rnn }, { "lstm", ct_nn_lstm }, { "gru", ct_nn_gru }, { "mgu", mgu } };
 
-/* What the command line fills in. */
+/* The options, which the command line fills in. */
 typedef struct command_line {
     options o;
-    const char *book; /* The Time Machine in COTANGENT_DATA_DIR, or NULL */
+    const char *book; /* the path of The Time Machine in COTANGENT_DATA_DIR, or NULL */
     int protocol;     /* 0: book, 1: classic */
-    int model;        /* of models */
+    int model;        /* an index of models */
 } command_line;
 
 #define FIELD(name) .offset = offsetof(command_line, name)
 #define COUNT(name) FIELD(o.name), .low = 1, .high = INT32_MAX
 
-/* The text after a bar has the defaults of the chapter's two protocols. */
+/* The text after a bar lists the defaults of the chapter's two protocols. */
 static const cli_option table[] = {
     { "book", CLI_OWN_FILE, FIELD(book), .file = CLI_READS },
     { "protocol", CLI_CHOICE, "book|classic", "d2l 1.x's or d2l 0.x's|book", FIELD(protocol) },
@@ -183,8 +183,8 @@ ct_loader *options_val_loader(const options *o, const ct_corpus *corpus)
     return o->classic ? NULL : windows(o, corpus, first, o->num_val, false);
 }
 
-/* The chapter's save_hyperparameters: what a resumed run must have in common with this one, besides
- * the data, the parameters and the trainer, which ct_fit compares itself. */
+/* The chapter's save_hyperparameters. A resumed run must share these with this run, besides
+ * everything that ct_fit compares itself: data, parameters and trainer. */
 static const ct_metadata *hyperparameters(const options *o, const ct_corpus *corpus)
 {
     static ct_metadata pairs[4];

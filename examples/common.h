@@ -1,54 +1,57 @@
-/* common.h - the options that the examples share, and their data. */
+/* common.h - options and data that the examples share. */
 #ifndef EXAMPLES_COMMON_H
 #define EXAMPLES_COMMON_H
 
 #include <cotangent.h>
 
 typedef struct options {
-    bool classic; /* d2l 0.x's protocol; else d2l 1.x's, the book's */
+    bool classic; /* true: d2l 0.x's protocol; false: d2l 1.x's, that of the book */
     bool random;  /* classic: the random iterator */
     int64_t hidden, layers, epochs, batch, steps, num_train, num_val, max_tokens, length;
     int64_t
-        first_val; /* book: the first window to validate on; 0: the one after those to train on */
+        /* book: the first window to validate on; 0: the one after the training windows */
+        first_val;
     double lr, clip;
     ct_token_kind tokens;
-    const char *data;                    /* a file; NULL: the book */
-    const char *prefix;                  /* text to continue, */
-    const char *second_prefix;           /* and another, or NULL */
-    const char *csv, *svg, *tensorboard; /* files that show the run, or NULL */
-    const char *checkpoint;              /* the run's file, or NULL */
-    bool resume;                         /* continue from it, if it exists */
+    const char *data;                    /* the file with the text; NULL: the book */
+    const char *prefix;                  /* a prefix to continue, */
+    const char *second_prefix;           /* and another one, or NULL */
+    const char *csv, *svg, *tensorboard; /* output files that show the run, or NULL */
+    const char *checkpoint;              /* the checkpoint file, or NULL */
+    bool resume;                         /* resume from the checkpoint if it exists */
     uint64_t seed;
     ct_device device;
     ct_dialect dialect;
-    /* the constructor of the recurrent module: ct_nn_rnn, ct_nn_lstm, ct_nn_gru, or our own mgu */
+    /* The constructor of the recurrent module: ct_nn_rnn, ct_nn_lstm, ct_nn_gru, or mgu of
+     * mgu.h. */
     ct_recurrent *(*model)(ct_params *, const char *, ct_nn_recurrent_options);
     const char *model_name;
 } options;
 
-/* Reads the command line of the chapter's program. After a wrong one: one line on stderr, and exit
- * with status 2. From now on an error of the library ends the program. */
+/* Reads the command line of the chapter's program. If it is wrong, prints one line on stderr and
+ * exits with status 2. Afterwards, an error of the library ends the program. */
 options options_parse(int argc, char **argv);
 
-/* The same for other programs that train on the chapter's text by its protocols. doc says what the
- * program does; takes lists the options that it has ("hidden epochs lr"). */
+/* Like read_options, for other programs that train on the chapter's text by its protocols. doc
+ * describes the program; takes lists its options ("hidden epochs lr"). */
 options options_parse_chapter(int argc, char **argv, const char *doc, const char *takes);
 
-/* The same for any other program. usual has the values of options that are not given. */
+/* Like read_options, for any other program. usual has the values of options that are not given. */
 options options_parse_for(int argc, char **argv, const char *doc, const char *takes, options usual);
 
-/* The corpus that the options name. Prints which text it is, and notes bytes that are not UTF-8.
- * is_sample may be NULL. */
+/* Makes the corpus that the options name. Prints which text it is, and a note if bytes are not
+ * UTF-8. is_sample may be NULL. */
 ct_corpus *options_corpus(const options *o, bool *is_sample);
 
-/* Batches to train on and, in the book protocol, to validate on (else NULL). */
+/* Makes the loaders for training and, in the book protocol, for validation (otherwise NULL). */
 ct_loader *options_train_loader(const options *o, const ct_corpus *corpus);
 ct_loader *options_val_loader(const options *o, const ct_corpus *corpus);
 
-/* The trainer that the options describe, which prints to stdout. For one run at a time. */
+/* Returns the trainer that the options describe; it prints to stdout. Use it for one run at a
+ * time. */
 ct_trainer options_trainer(const options *o, const ct_corpus *corpus);
 
-/* Notes characters of the prefix that are not in the text. */
+/* Prints a note about characters of the prefix that the text does not have. */
 void options_note_prefix(const options *o, const ct_vocab *vocab);
 
 #endif

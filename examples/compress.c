@@ -1,5 +1,5 @@
-/* compress.c - a text compressor: a GRU says how likely each byte is, a range coder spends as many
- * bits as it was unlikely.
+/* compress.c - a text compressor. A GRU predicts the probability of each byte; a range coder needs
+ * the fewer bits, the more probable the byte is.
  *
  *     compress IN OUT                 adaptive: both sides learn while coding; no model is stored
  *     compress --embed IN OUT         the model is trained on IN first, and stored in OUT
@@ -7,11 +7,11 @@
  *     compress -m MODEL IN OUT        codes with it: the decoder needs the same file
  *     compress -d [-m MODEL] IN OUT   gives back the bytes
  *
- * All of it computes in portable mode and codes integer frequencies, so that what one processor
- * wrote another reads. Exit status: 0; 1 for files, 2 for arguments. A file that is not whole, was
- * changed, or was made with another version or model is refused, and OUT is not written. OUT is
- * written whole or not at all. No file may have more than LIMIT bytes, before or after, so that a
- * hostile file cannot take all memory. */
+ * Everything is computed in portable mode, and the coder uses integer frequencies, so that a file
+ * can be decoded on any processor. Exit status: 0; 1 for files, 2 for arguments. A file that is
+ * incomplete or changed, or was made with another version or model, is refused; then OUT is not
+ * written. OUT is written whole or not at all. No file may have more than LIMIT bytes, compressed
+ * or not, so that a hostile file cannot use up the memory. */
 #include <errno.h>
 #include <math.h>
 #include <stddef.h>
@@ -26,8 +26,8 @@
 #include "range_coder.h"
 #include "tool/cli.h"
 
-#define CHUNK 256                 /* bytes coded between two lessons */
-#define LIMIT ((uint64_t)1 << 28) /* bytes of a file, and of its content */
+#define CHUNK 256                 /* the number of bytes between two training steps */
+#define LIMIT ((uint64_t)1 << 28) /* the most bytes of a file, and of its content */
 
 typedef enum mode { ADAPTIVE, EMBEDDED, GIVEN } mode;
 
@@ -37,14 +37,15 @@ typedef struct options {
     int hidden, passes;
 } options;
 
-/* What stands before the coded bytes; all but digest is hashed into it, and the content. */
+/* The header before the coded bytes. digest is the SHA-256 of the other fields and of the
+ * content. */
 typedef struct header {
     char magic[4];
     uint8_t mode, hidden, passes;
     char version[9];
-    uint8_t model[SHA256_DIGEST_SIZE]; /* of the model file; zeros without one */
-    uint8_t occurs[32];                /* a bit for each byte value */
-    uint8_t size[8];                   /* of the content; lowest byte first */
+    uint8_t model[SHA256_DIGEST_SIZE]; /* the SHA-256 of the model file; zeros without one */
+    uint8_t occurs[32];                /* one bit for each byte value */
+    uint8_t size[8];                   /* the size of the content; lowest byte first */
     uint8_t digest[SHA256_DIGEST_SIZE];
 } header;
 
@@ -128,7 +129,7 @@ static header header_of(const options *o, mode mode, const bytes *content)
     return h;
 }
 
-/* Checks what can be checked before decoding. */
+/* Checks everything that can be checked before decoding. */
 static void check_header(const options *o, const header *h)
 {
     static const uint8_t nothing[sizeof h->occurs];
@@ -163,7 +164,7 @@ static void new_model(byte_model *m, const header *h)
     byte_model_new(m, occurs, h->hidden, 0.3);
 }
 
-/* Many passes over the whole content, ever slower. */
+/* Trains in many passes over the whole content, with a falling learning rate. */
 static void train_on(byte_model *m, const bytes *content, int passes)
 {
     int pass;
@@ -173,7 +174,7 @@ static void train_on(byte_model *m, const bytes *content, int passes)
                          0.004 * (1 - (double)pass / passes));
 }
 
-/* Each weight as the upper half of its float: written to, or taken from, stream. */
+/* Writes each weight to stream, or reads it, as the upper half of its float. */
 static void code_weights(byte_model *m, bytes *stream, bool write)
 {
     int i;
@@ -207,7 +208,8 @@ static void code_weights(byte_model *m, bytes *stream, bool write)
 
 /* ---- coding ---- */
 
-/* Codes number at of content, whose bytes before it are known; decoding finds it. */
+/* Codes byte number `at` of content. The bytes before it are known. When decoding, writes the
+ * byte. */
 static void code_byte(byte_model *m, range_coder *c, bytes *content, size_t at, bool decode)
 {
     uint32_t frequency[256], below = 0;
@@ -238,7 +240,7 @@ static void code_content(byte_model *m, const header *h, range_coder *c, bytes *
         if (content->failed)
             fail("content", "out of memory");
         if (decode && c->stream->read > c->stream->size + 8)
-            return; /* more than was coded: the size is wrong */
+            return; /* read beyond the coded bytes: the size is wrong */
         code_byte(m, c, content, at, decode);
         if (h->mode == ADAPTIVE && (at + 1) % CHUNK == 0)
             byte_model_learn(m, content->at, at + 1, 4 * CHUNK, (size_t)h->passes * CHUNK,
@@ -341,7 +343,7 @@ static const cli_option table[] = {
     { "train", CLI_FLAG, NULL, "train a model on IN, write it to --model", FIELD(train),
       .letter = 't' },
     { "model", CLI_NAME, "FILE", "the model, which both sides have", FIELD(model), .letter = 'm',
-      .file = CLI_WRITES }, /* by --train */
+      .file = CLI_WRITES }, /* the model file that --train writes */
     { "hidden", CLI_INT, "N", "hidden units, 1 to 255|128", FIELD(hidden), .low = 1, .high = 255,
       .letter = 'H' },
     { "passes", CLI_INT, "N", "passes of training over IN, 1 to 255|12", FIELD(passes), .low = 1,
@@ -380,7 +382,7 @@ int main(int argc, char **argv)
 
     ct_error_set_handler(end_on_error, NULL);
     ct_set_portable(true);
-    if (ct_file_try(o.train ? o.model : o.out) != CT_OK) /* before hours of work */
+    if (ct_file_try(o.train ? o.model : o.out) != CT_OK) /* tested before hours of work */
         return 1;
     if (o.train)
         train_model(&o);

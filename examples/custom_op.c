@@ -1,13 +1,13 @@
-/* custom_op.c - two ops of a user, with the installed header alone.
+/* custom_op.c - two ops of a user, which need only the installed header.
  *
  * log_cosh(x) = log(cosh(x)) = |x| + log(1 + exp(-2 |x|)) - log 2,   dx = d tanh(x)
- *     one output; its backward is written in ops, so it has derivatives of any order, and a second
- *     one is fused: a plain loop, which runs wherever no gradient of the gradient is asked for.
+ *     one output. Its backward is written in ops, so it has derivatives of any order. Its fused
+ *     backward is a plain loop, which runs unless a gradient of the gradient is requested.
  * polar(x, y) = (r, a) with r = sqrt(x^2 + y^2) and a the angle,
  *     dx = dr x / r - da y / r^2,   dy = dr y / r + da x / r^2
- *     two outputs, either of which may go unused.
+ *     two outputs, of which the caller may use only one.
  *
- * Prints the results, a training run with them, and what gradcheck says. */
+ * Prints the results, a training run with them, and the results of gradcheck. */
 #include <math.h>
 #include <stdio.h>
 
@@ -112,7 +112,7 @@ static bool polar(ct_tensor *x, ct_tensor *y, ct_tensor **r, ct_tensor **angle)
     return true;
 }
 
-/* ---- what they are for ---- */
+/* ---- use of the ops ---- */
 
 static ct_tensor *both(int count, ct_tensor *const *in, void *context)
 {

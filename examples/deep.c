@@ -1,7 +1,7 @@
 /* deep.c - an exercise of d2l.ai's chapter "Concise Implementation of Recurrent Neural Networks":
- * what happens with more hidden layers, and can you make it work? As the chapter begins and trains
- * it, a stack of eight layers hardly learns. Orthogonal weights carry the signal through all of
- * them, and Adam's steps need no learning rate that fits the depth.
+ * what happens with more hidden layers, and can you make it work? With the chapter's initial
+ * weights and optimiser, a stack of eight layers hardly learns. Orthogonal weights carry the signal
+ * through all layers, and Adam's learning rate need not depend on the depth.
  *
  *     perplexity of training and validation after 3 epochs
  *     layers  as the chapter      orthogonal        and Adam
@@ -16,7 +16,7 @@
 #include "common.h"
 #include "lm.h"
 
-/* Perplexities of a stack of o.layers after training. */
+/* Trains a stack of o.layers and returns its perplexities. */
 static ct_fit_result run(options o, const ct_corpus *corpus, bool orthogonal, bool adam)
 {
     lm m = lm_new(&o, corpus, (ct_nn_recurrent_options){ 0 });

@@ -20,7 +20,7 @@ typedef struct regression {
 static const float true_w[2] = { 2, -3.4F };
 static const float true_b = 4.2F, sigma = 0.01F;
 
-/* A loader of n new points: x (n, 2), y (n, 1) */
+/* A loader of n new points: x (n, 2), y (n, 1). */
 static ct_loader *points(int64_t n, ct_generator *g, ct_loader_tensors_options rows)
 {
     ct_scope s = ct_scope_begin();
@@ -33,13 +33,11 @@ static ct_loader *points(int64_t n, ct_generator *g, ct_loader_tensors_options r
     return ct_scope_end(s) == CT_OK ? l : NULL;
 }
 
-static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
-                                ct_state **next)
+static ct_tensor *training_step(void *self, ct_step *s)
 {
     const regression *m = self;
 
-    (void)state, (void)next;
-    return ct_mse_loss(ct_forward(m->linear, batch->x), batch->y, CT_REDUCTION_MEAN);
+    return ct_mse_loss(ct_forward(m->linear, s->batch->x), s->batch->y, CT_REDUCTION_MEAN);
 }
 
 static ct_optimizer *configure_optimizers(void *self)

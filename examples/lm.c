@@ -1,4 +1,4 @@
-/* lm.c - a character language model around any forward. */
+/* lm.c - a character language model with any forward function. */
 #include "lm.h"
 
 /* ---- the chapter's model ---- */
@@ -50,12 +50,11 @@ void lm_free(lm *m)
 
 /* ---- training ---- */
 
-static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
-                                ct_state **next)
+static ct_tensor *training_step(void *self, ct_step *s)
 {
     lm *m = self;
 
-    return ct_cross_entropy(m->forward(m, batch->x, state, next), batch->y);
+    return ct_cross_entropy(m->forward(m, s->batch->x, s->state, s->next), s->batch->y);
 }
 
 static ct_optimizer *configure_optimizers(void *self)

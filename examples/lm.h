@@ -1,27 +1,30 @@
-/* lm.h - a character language model around any forward: for the examples that compare several. */
+/* lm.h - a character language model with any forward function, for examples that compare
+ * several. */
 #ifndef EXAMPLES_LM_H
 #define EXAMPLES_LM_H
 
 #include "common.h"
 
 typedef struct lm {
-    /* ids (B, T) -> logits (B, T, vocab); *next, if wanted, is the state after the last step */
+    /* ids (B, T) -> logits (B, T, vocab). If next is not NULL, *next becomes the state after the
+     * last step. */
     ct_tensor *(*forward)(struct lm *m, ct_tensor *ids, const ct_state *state, ct_state **next);
     ct_params *params;
-    ct_loader *train, *val; /* val: of the book protocol, else NULL */
-    ct_trainer trainer;     /* as the options have it, but silent */
+    ct_loader *train, *val; /* val: for the book protocol; otherwise NULL */
+    ct_trainer trainer;     /* made from the options, but silent */
     double lr;
-    bool adam; /* else SGD */
+    bool adam; /* true: Adam; false: SGD */
     int vocab;
-    ct_recurrent *rnn; /* what lm_forward uses */
+    ct_recurrent *rnn; /* the parts that lm_forward uses */
     ct_module *linear;
 } lm;
 
-/* All but the model: an empty set of parameters, a trainer, and batches from their first epoch on.
- * The corpus must outlive it. */
+/* Makes everything but the model: an empty set of parameters, a trainer, and loaders at their first
+ * epoch. The corpus must outlive it. */
 lm lm_begin(const options *o, const ct_corpus *corpus);
 
-/* The chapter's model: one-hot vectors, o->model with what else r says, and a Linear. */
+/* Makes the chapter's model: one-hot vectors, the recurrent module o->model with the options r, and
+ * a Linear. */
 lm lm_new(const options *o, const ct_corpus *corpus, ct_nn_recurrent_options r);
 ct_tensor *lm_forward(lm *m, ct_tensor *ids, const ct_state *state, ct_state **next);
 void lm_free(lm *m);

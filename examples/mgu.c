@@ -1,4 +1,4 @@
-/* mgu.c - a recurrent module of your own: the minimal gated unit (Zhou et al. 2016):
+/* mgu.c - a user's recurrent module, the minimal gated unit (Zhou et al. 2016):
  *     f = sigmoid(x W_f^T + h U_f^T + b_f)
  *     n = tanh(x W_n^T + (f h) U_n^T + b_n)
  *     h' = (1 - f) h + f n */
@@ -7,7 +7,7 @@
 #include <math.h>
 
 typedef struct cell {
-    ct_param *w, *u_f, *u_n, *b; /* w: W_f over W_n (2 hidden, in); b (2 hidden) */
+    ct_param *w, *u_f, *u_n, *b; /* w: W_f above W_n (2 hidden, in); b (2 hidden) */
     int64_t hidden;
 } cell;
 
@@ -24,7 +24,7 @@ static ct_status mgu_init(void *self, const ct_cell_place *at)
     return ct_error();
 }
 
-/* x (T, B, in) -> (T, B, 2 hidden): the products with x, of all steps at once */
+/* x (T, B, in) -> (T, B, 2 hidden): the products with x, for all steps at once */
 static ct_tensor *mgu_project(void *self, ct_tensor *x, const ct_cell_step *at)
 {
     cell *c = self;
@@ -33,7 +33,7 @@ static ct_tensor *mgu_project(void *self, ct_tensor *x, const ct_cell_step *at)
     return ct_linear(x, ct_param_value(c->w), ct_param_value(c->b));
 }
 
-/* x (B, 2 hidden) as projected, h (B, hidden) -> h' */
+/* x (B, 2 hidden) from mgu_project, h (B, hidden) -> h' */
 static ct_tensor *mgu_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
                            const ct_cell_step *at)
 {

@@ -1,4 +1,4 @@
-/* mgu.h - a recurrent module of a user, which works wherever the library's do. */
+/* mgu.h - a user's recurrent module, which can be used like those of the library. */
 #ifndef EXAMPLES_MGU_H
 #define EXAMPLES_MGU_H
 

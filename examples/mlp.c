@@ -1,5 +1,5 @@
-/* mlp.c - a multilayer perceptron: two hidden layers of ReLUs learn to tell the arms of a spiral
- * apart.
+/* mlp.c - a multilayer perceptron: two hidden layers of ReLUs learn to which arm of a spiral a
+ * point belongs.
  *
  *     epoch 1: loss 0.9114, accuracy 0.553
  *     epoch 20: loss 0.0886, accuracy 0.980
@@ -20,11 +20,11 @@ typedef struct classifier {
     ct_params *params;
     ct_module *net;
     double lr;
-    ct_tensor *val_x, *val_y; /* points not trained on */
+    ct_tensor *val_x, *val_y; /* test points, not used for training */
 } classifier;
 
-/* n points of each arm: x (3 n, 2), y (3 n) the number of the arm. An arm makes two thirds of a
- * turn while its radius grows from 0 to 1. */
+/* Makes n points of each arm: x (3 n, 2), and the number of the arm, y (3 n). An arm makes two
+ * thirds of a turn while its radius grows from 0 to 1. */
 static void spiral(int64_t n, ct_generator *g, ct_tensor **x, ct_tensor **y)
 {
     ct_tensor *arm[ARMS], *label[ARMS];
@@ -43,13 +43,11 @@ static void spiral(int64_t n, ct_generator *g, ct_tensor **x, ct_tensor **y)
     *y = ct_cat(ARMS, label, 0);
 }
 
-static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
-                                ct_state **next)
+static ct_tensor *training_step(void *self, ct_step *s)
 {
     const classifier *m = self;
 
-    (void)state, (void)next;
-    return ct_cross_entropy(ct_forward(m->net, batch->x), batch->y);
+    return ct_cross_entropy(ct_forward(m->net, s->batch->x), s->batch->y);
 }
 
 static ct_optimizer *configure_optimizers(void *self)
@@ -59,7 +57,7 @@ static ct_optimizer *configure_optimizers(void *self)
     return ct_adam_new(m->params, (ct_adam_options){ .lr = m->lr });
 }
 
-/* The share of the points not trained on that are on the arm which the net finds likeliest. */
+/* The share of the test points whose arm the net finds most likely. */
 static double accuracy(const classifier *m)
 {
     ct_scope s = ct_scope_begin_no_grad();

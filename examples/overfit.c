@@ -1,6 +1,6 @@
 /* overfit.c - an exercise of d2l.ai's chapter "Concise Implementation of Recurrent Neural
- * Networks": can you make the model overfit? Less text, more units, more epochs: perplexity falls
- * on what it trains on, and rises on what comes later in the book.
+ * Networks": can you make the model overfit? Less text, more units, more epochs: the perplexity of
+ * the training text falls, and that of the text after it in the book rises.
  *
  *                    units  windows  epochs     train  validation        best
  *                       32    10000      25      5.09        7.63        7.35 in epoch 13

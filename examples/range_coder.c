@@ -1,10 +1,10 @@
-/* range_coder.c - the interval [low, low + range) narrows with each symbol; its leading bytes go
- * out when they can no longer change, and a carry runs back over held bytes. */
+/* range_coder.c - the interval [low, low + range) narrows with each symbol. Its leading bytes are
+ * written when they can no longer change. A carry changes bytes that are still held back. */
 #include "range_coder.h"
 
 #include <stdlib.h>
 
-#define LEAST (1u << 24) /* of range: it never falls below total */
+#define LEAST (1u << 24) /* the lower limit of range, which never falls below total */
 
 void bytes_put(bytes *b, uint8_t byte)
 {
@@ -31,7 +31,7 @@ uint8_t bytes_take(bytes *b)
 
 /* ---- encoder ---- */
 
-/* Moves the upper byte of low out. */
+/* Removes the upper byte of low and writes it when it can no longer change. */
 static void shift(range_coder *c)
 {
     bool carry = c->low >> 32;

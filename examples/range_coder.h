@@ -7,13 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RANGE_TOTAL_MOST (1u << 20) /* of the frequencies' sum */
+#define RANGE_TOTAL_MOST (1u << 20) /* the limit of the sum of the frequencies */
 
-/* Bytes that grow, or that are read. */
+/* A growing array of bytes, or bytes to read. */
 typedef struct bytes {
     uint8_t *at;
     size_t size, room;
-    size_t read; /* how many have been taken; beyond the end they are zeros */
+    size_t read; /* the number of bytes read; bytes beyond the end count as 0 */
     bool failed; /* memory ran out */
 } bytes;
 
@@ -25,7 +25,7 @@ typedef struct range_coder {
     uint64_t low; /* encoder: 32 bits and a carry */
     uint32_t range, code;
     uint8_t held;     /* encoder: a byte that a carry may still change, */
-    uint64_t pending; /* and how many 0xff after it */
+    uint64_t pending; /* and the number of 0xff bytes after it */
     bool begun;
 } range_coder;
 
@@ -33,7 +33,8 @@ void range_encoder_begin(range_coder *c, bytes *out);
 void range_encode(range_coder *c, uint32_t below, uint32_t frequency, uint32_t total);
 void range_encoder_end(range_coder *c);
 
-/* A symbol whose cumulative frequencies hold range_peek's number is next; range_skip takes it. */
+/* The next symbol is the one whose range of cumulative frequencies contains the number that
+ * range_peek returns. Pass that range to range_skip. */
 void range_decoder_begin(range_coder *c, bytes *in);
 uint32_t range_peek(range_coder *c, uint32_t total);
 void range_skip(range_coder *c, uint32_t below, uint32_t frequency, uint32_t total);

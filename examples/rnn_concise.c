@@ -18,29 +18,21 @@ typedef struct rnnlm {
 } rnnlm;
 
 /* ids (B, T) -> hidden states (T, B, hidden); *next is the state after the last step */
-static ct_tensor *rnnlm_hidden(const rnnlm *m, ct_tensor *ids, const ct_state *state,
-                               ct_state **next)
+static ct_tensor *rnnlm_hidden(rnnlm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
 {
     ct_tensor *x = ct_one_hot(ct_transpose(ids, 0, 1), m->vocab); /* (T, B, vocab) */
 
     return ct_recurrent_forward(m->rnn, x, state, next);
 }
 
-/* ids (B, T) -> logits (B, T, vocab) */
-static ct_tensor *rnnlm_forward(const rnnlm *m, ct_tensor *ids, const ct_state *state,
-                                ct_state **next)
+/* The cross-entropy of ct_forward(m->linear, h), which needs no memory for the logits. */
+static ct_tensor *step(void *self, ct_step *s)
 {
-    return ct_transpose(ct_forward(m->linear, rnnlm_hidden(m, ids, state, next)), 0, 1);
-}
+    rnnlm *m = self;
+    ct_tensor *h = rnnlm_hidden(m, s->batch->x, s->state, s->next),
+              *y = ct_transpose(s->batch->y, 0, 1);
 
-/* Cross-entropy of rnnlm_forward, without the logits in memory. */
-static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state, ct_state **next)
-{
-    const rnnlm *m = self;
-
-    return ct_nn_linear_cross_entropy(m->linear, rnnlm_hidden(m, batch->x, state, next),
-                                      ct_transpose(batch->y, 0, 1),
-                                      (ct_cross_entropy_options){ .reduction = CT_REDUCTION_MEAN });
+    return ct_nn_linear_cross_entropy(m->linear, h, y, (ct_cross_entropy_options){ 0 });
 }
 
 static ct_optimizer *configure_optimizers(void *self)
@@ -50,8 +42,8 @@ static ct_optimizer *configure_optimizers(void *self)
     return ct_sgd_new(m->params, (ct_sgd_options){ .lr = m->lr });
 }
 
-/* Prints prefix and the n characters that the model finds likeliest after it. */
-static void predict(const rnnlm *m, const ct_vocab *vocab, const char *label, const char *prefix,
+/* Prints prefix and the n most likely characters after it. */
+static void predict(rnnlm *m, const ct_vocab *vocab, const char *label, const char *prefix,
                     int64_t n)
 {
     size_t size = strlen(prefix), given = 0, count = 0;
@@ -67,7 +59,7 @@ static void predict(const rnnlm *m, const ct_vocab *vocab, const char *label, co
         ct_scope step = ct_scope_begin_no_grad();
         ct_state *next;
         ct_tensor *id = ct_from_data(&ids[i], CT_SHAPE(1, 1), CT_I32, device);
-        ct_tensor *logits = rnnlm_forward(m, id, state, &next);
+        ct_tensor *logits = ct_forward(m->linear, rnnlm_hidden(m, id, state, &next));
 
         if (i + 1 >= given)
             ids[i + 1] = (int32_t)ct_item(ct_argmax(logits, 2, false));
@@ -110,7 +102,7 @@ int main(int argc, char **argv)
     ct_fit(&trainer, &model, train, val, &fit);
     if (fit.end != CT_FIT_END_STOPPED) {
         printf("perplexity %.1f", fit.perplexity);
-        if (!isnan(fit.tokens_per_second)) /* a finished run that is resumed trains no more */
+        if (!isnan(fit.tokens_per_second)) /* a finished run that is resumed does not train */
             printf(", %.1f tokens/sec", fit.tokens_per_second);
         printf(" on %s%s\n", ct_device_name(o.device), sample ? ", sample text" : "");
         predict(&m, vocab, "trained", o.prefix, o.length);

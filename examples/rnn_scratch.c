@@ -1,6 +1,6 @@
 /* rnn_scratch.c - the language model of d2l.ai's chapter "Recurrent Neural Network Implementation
- * from Scratch", from plain ops, beside the concise one: both begin with the same weights and train
- * on the same batches.
+ * from Scratch", from plain ops, compared with the concise one. Both start with the same weights
+ * and train on the same batches.
  *
  *     from scratch: perplexity   5.79, validation   7.27, 343725 tokens/s
  *     concise:      perplexity   5.88, validation   7.27, 515295 tokens/s */
@@ -13,10 +13,10 @@
 #include "lm.h"
 
 typedef struct scratch {
-    lm lm; /* forward is given this one */
+    lm lm; /* the first member, because forward gets a pointer to it */
     ct_param *w_xh, *w_hh, *b_h, *w_hq, *b_q;
     int64_t hidden;
-    ct_tensor **outputs; /* of each step */
+    ct_tensor **outputs; /* for each step */
 } scratch;
 
 /* ids (B, T) -> logits (B, T, vocab):  h = tanh(x W_xh + h W_hh + b_h),  o = h W_hq + b_q */
@@ -65,7 +65,7 @@ static scratch scratch_new(const options *o, const ct_corpus *corpus)
     return s;
 }
 
-/* Gives s the weights of the concise model, whose two biases become their sum. */
+/* Copies the weights of the concise model to s. Its two biases are added. */
 static ct_status begin_alike(scratch *s, const lm *concise)
 {
     ct_scope scope = ct_scope_begin_no_grad();

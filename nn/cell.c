@@ -1,9 +1,10 @@
-/* cell.c - what the cells of RNN, LSTM and GRU share. */
+/* cell.c - functions that the cells of RNN, LSTM and GRU share. */
 #include "nn/cell.h"
 
 #include "tensor/internal.h"
 
 #include <cotangent/autograd/ops/matmul.h>
+#include <cotangent/autograd/ops/normalise.h>
 #include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/init.h>
 
@@ -161,8 +162,8 @@ static ct_tensor *cell_product(ct_tensor *x, ct_param *w, ct_param *gain, ct_par
 {
     if (!gain)
         return ct_linear(x, ct_param_value(w), cti_value(b));
-    return cti_layer_norm(ct_linear(x, ct_param_value(w), NULL), ct_param_value(gain), cti_value(b),
-                          CTI_LN_EPS);
+    return ct_layer_norm(ct_linear(x, ct_param_value(w), NULL), ct_param_value(gain), cti_value(b),
+                         CTI_LN_EPS);
 }
 
 ct_tensor *cti_cell_project(void *self, ct_tensor *x, const ct_cell_step *at)

@@ -20,15 +20,15 @@
 
 static const char *const me = "ct_convert";
 
-/* Functions that return nothing do nothing once an error is recorded. Their callers need not check
- * each call; they check ct_ok() at the end. */
+/* Functions that return nothing do nothing once an error is recorded. So their callers need not
+ * check each call; they check ct_ok() at the end. */
 
 /* ---- lists of named tensors ---- */
 
 typedef struct entry {
     char *name; /* owned */
     ct_tensor *value;
-    bool taken; /* part of a cell */
+    bool taken; /* it is a part of a cell and has been converted */
 } entry;
 
 typedef struct list {
@@ -42,7 +42,7 @@ typedef struct job {
     list in, out; /* in is sorted by name */
 } job;
 
-/* Adds an entry. The list owns name from now on, also after an error. */
+/* Adds an entry. The list owns name from now on, even after an error. */
 static void convert_append(list *l, char *name, ct_tensor *value)
 {
     if (name && value && cti_grow(me, (void **)&l->at, &l->room, (size_t)l->count, sizeof *l->at))
@@ -85,7 +85,7 @@ static bool convert_read_all(job *j, const char *path)
         qsort(j->in.at, (size_t)j->in.count, sizeof *j->in.at, convert_by_name);
     for (i = 1; i < j->in.count; i++)
         if (convert_by_name(&j->in.at[i - 1], &j->in.at[i]) == 0)
-            ct_raise(CT_ERR_FORMAT, me, "%.400s: two names become %s", path,
+            ct_raise(CT_ERR_FORMAT, me, "%.400s: two tensors get the name %s", path,
                      cti_quote(j->in.at[i].name).s);
     return ct_ok();
 }
@@ -116,8 +116,8 @@ static bool convert_write_all(const job *j, const char *path)
 /* The parts of a cell, with the shapes of cell.h. */
 enum { W_IH, W_HH, W_HR, B_IH, B_HH, B_HN, LN_IH, LN_HH, LN_C, B_C, PARTS };
 
-/* The parts' names in each layout; NULL if it has no such part. Flax has parts for each gate; see
- * below. */
+/* The names of the parts in each layout; NULL if the layout has no such part. Flax has a tensor for
+ * each gate; see below. */
 static const char *const part_names[][PARTS] = {
     [CT_DIALECT_TORCH] = { "weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh", "bias_hn",
                            "ln_ih", "ln_hh", "ln_c", "bias_c" },
@@ -126,11 +126,11 @@ static const char *const part_names[][PARTS] = {
     [CT_DIALECT_FLAX] = { NULL },
 };
 
-/* Where the names of a cell's parts are: after a prefix, with a layer and a direction unless it is
- * a single cell. */
+/* The place of a cell in the names of its parts: a prefix and, unless it is a single cell, a layer
+ * and a direction. */
 typedef struct place {
-    const char *prefix; /* begins the name of the recurrent weights */
-    int length;         /* of the prefix */
+    const char *prefix; /* the beginning of the name of the recurrent weights */
+    int length;         /* the length of the prefix */
     int layer;          /* -1: a single cell */
     int direction;      /* 1: backward in time */
 } place;
@@ -167,7 +167,7 @@ static int convert_layer_number(const char **s)
     return digits && n < CTI_MOST_LAYERS ? n : -1;
 }
 
-/* Where the last dotted part of a name begins. */
+/* The offset of the last dotted part of a name. */
 static int convert_last_part(const char *name, int length)
 {
     while (length && name[length - 1] != '.')
@@ -221,7 +221,7 @@ static bool convert_parse_other(ct_dialect layout, const char *name, const char 
     return p->layer >= 0 || layout != CT_DIALECT_GLUON;
 }
 
-/* True if name is that of a part called what; *p becomes its place. */
+/* True if name is that of the part `what` of a cell; *p becomes the place of the cell. */
 static bool convert_parse(ct_dialect layout, const char *name, const char *what, place *p)
 {
     return layout == CT_DIALECT_TORCH ? convert_parse_torch(name, what, p)
@@ -233,12 +233,12 @@ static bool convert_parse(ct_dialect layout, const char *name, const char *what,
 typedef struct cell {
     place place;
     ct_tensor *part[PARTS];
-    cti_cell_kind kind; /* of an RNN CTI_CELL_TANH, whatever its activation */
+    cti_cell_kind kind; /* CTI_CELL_TANH for every RNN, whatever its activation */
     int64_t hidden;
 } cell;
 
-/* The tensor of the file that is called what at a place, and marks it as taken. NULL without an
- * error if the file has none. */
+/* Returns the tensor of the file for the part `what` of the cell at a place, and marks it as taken.
+ * NULL without an error if the file has none. */
 static ct_tensor *convert_take(job *j, const place *p, const char *what)
 {
     char *name = convert_name_of(j->o.from, p, what);
@@ -263,13 +263,14 @@ static bool convert_refuse(const job *j, const cell *c, ct_status status, const 
     return false;
 }
 
-/* True for a part that is missing or has the shape. */
+/* True if the part is missing or has the shape. */
 static bool convert_is(const ct_tensor *t, ct_shape shape)
 {
     return !t || cti_same_shape(&t->shape, &shape);
 }
 
-/* The kind of a cell whose recurrent weights have a number of gates; false if there is none. */
+/* Finds the kind of a cell from the number of gates of its recurrent weights; false if no kind has
+ * that number. */
 static bool convert_kind(int64_t gates, cti_cell_kind *kind)
 {
     static const cti_cell_kind kinds[] = { CTI_CELL_TANH, CTI_CELL_GRU, CTI_CELL_LSTM };
@@ -282,8 +283,8 @@ static bool convert_kind(int64_t gates, cti_cell_kind *kind)
     return false;
 }
 
-/* Finds the kind and H from the shapes of the recurrent weights and the projection, and checks that
- * all parts fit them. */
+/* Finds the kind and H from the shapes of the recurrent weights and the projection. Checks that the
+ * shapes of all parts agree with these. */
 static bool convert_measure(const job *j, cell *c)
 {
     ct_tensor *const *p = c->part;
@@ -377,8 +378,8 @@ static void convert_gate_name(char name[16], char half, cti_cell_kind kind, int6
         snprintf(name, 16, "%c.%s", half, what);
 }
 
-/* All gates of a part, one under another; kernels transposed. NULL if the file has none of them; an
- * error if it has only some. */
+/* Reads all gates of a part and joins them along axis 0; kernels are transposed. NULL if the file
+ * has none of them; an error if it has only some. */
 static ct_tensor *convert_take_gates(job *j, const cell *c, char half, const char *what)
 {
     const int gates = (int)cti_gates_of(c->kind);
@@ -398,7 +399,8 @@ static ct_tensor *convert_take_gates(job *j, const cell *c, char half, const cha
     return there == gates ? ct_cat(gates, gate, 0) : NULL;
 }
 
-/* The half whose parts have Flax's biases, and the part of cell.h that they are. */
+/* Finds the half ('i' or 'h') whose parts have Flax's biases, and the part of cell.h for these
+ * biases. */
 static char convert_flax_bias(cti_cell_kind kind, int *part)
 {
     *part = kind == CTI_CELL_LSTM ? B_HH : B_IH;
@@ -407,7 +409,7 @@ static char convert_flax_bias(cti_cell_kind kind, int *part)
 
 static bool convert_from_flax(job *j, cell *c)
 {
-    const cti_cell_kind kind = c->kind; /* by the names */
+    const cti_cell_kind kind = c->kind; /* known from the names */
     int part;
     const char half = convert_flax_bias(kind, &part);
 
@@ -496,7 +498,7 @@ static ct_tensor *convert_or_else(ct_tensor *t, ct_tensor *zero)
     return t ? t : zero;
 }
 
-/* Rewrites the biases of a GRU that resets after the matmul as b_ih and b_hh (3 H), without
+/* For a GRU that resets after the matmul: rewrites the biases as b_ih and b_hh (3 H), without
  * b_hn. */
 static void convert_spread_hn(cell *c, ct_tensor *zero)
 {
@@ -510,7 +512,8 @@ static void convert_spread_hn(cell *c, ct_tensor *zero)
     c->part[B_HN] = NULL;
 }
 
-/* The opposite: b_ih and b_hn, without b_hh. What b_hh adds to r and z goes to b_ih. */
+/* For a GRU that resets after the matmul: rewrites the biases as b_ih and b_hn, without b_hh. The
+ * part of b_hh for r and z is added to b_ih. */
 static void convert_collect_hn(cell *c, ct_tensor *zero)
 {
     int64_t h = c->hidden;
@@ -523,7 +526,7 @@ static void convert_collect_hn(cell *c, ct_tensor *zero)
     c->part[B_HH] = NULL;
 }
 
-/* Gives the cell the biases that the result has. */
+/* Rewrites the biases of the cell as the target has them. */
 static void convert_fit_biases(const job *j, cell *c)
 {
     const ct_dialect whose = j->o.to == CT_DIALECT_TORCH ? j->o.biases : j->o.to;
@@ -584,7 +587,7 @@ static bool convert_read_cell(job *j, cell *c)
            (j->o.from == CT_DIALECT_KERAS ? convert_from_keras(j, c) : convert_measure(j, c));
 }
 
-/* True if the file has a tensor called what at a place. */
+/* True if the file has a tensor for the part `what` of the cell at a place. */
 static bool convert_is_there(const job *j, const place *p, const char *what)
 {
     char *name = convert_name_of(j->o.from, p, what);
@@ -594,9 +597,9 @@ static bool convert_is_there(const job *j, const place *p, const char *what)
     return found;
 }
 
-/* True if name is that of a cell's recurrent weights, in Flax of its first gate; *c becomes its
- * place and, in Flax, its kind. A Dense called "h" is not a cell: it has no input weights beside
- * it. */
+/* True if name is that of the recurrent weights of a cell; in Flax, of their first gate. *c becomes
+ * the place of the cell and, in Flax, its kind. A Dense with the name "h" is not a cell, because it
+ * has no input weights beside it. */
 static bool convert_begins_cell(const job *j, const char *name, cell *c)
 {
     static const cti_cell_kind kinds[] = { CTI_CELL_TANH, CTI_CELL_GRU, CTI_CELL_LSTM };
@@ -683,7 +686,7 @@ static bool convert_check_options(const char *from, const char *to, const ct_con
         !convert_check_dialect("options.biases", o->biases))
         return false;
     if (o->to != CT_DIALECT_TORCH && o->biases != CT_DIALECT_TORCH)
-        ct_raise(CT_ERR_ARGUMENT, me, "options.biases is %s; the layout of %s fixes the biases",
+        ct_raise(CT_ERR_ARGUMENT, me, "options.biases is %s; it requires options.to torch, not %s",
                  ct_dialect_name(o->biases), ct_dialect_name(o->to));
     return ct_ok();
 }

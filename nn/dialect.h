@@ -1,4 +1,4 @@
-/* dialect.h - whose defaults a module uses: those of PyTorch, MXNet Gluon, Keras or Flax.
+/* dialect.h - the framework whose defaults a module uses: PyTorch, MXNet Gluon, Keras or Flax.
  *
  *     |                        | torch           | gluon    | keras          | flax               |
  *     |------------------------|-----------------|----------|----------------|--------------------|

@@ -11,10 +11,11 @@ extern "C" {
 #endif
 
 typedef struct ct_nn_embedding_options {
-    int64_t rows; /* of the table; ids are in 0..rows - 1 */
-    int64_t size; /* of a row */
+    int64_t rows; /* the rows of the table; ids are in 0..rows - 1 */
+    int64_t size; /* the size of a row */
 
-    /* The row of padding begins as 0 and gets no gradient. A negative padding_idx counts from the end. */
+    /* The row padding_idx is initially 0 and gets no gradient. A negative padding_idx counts from
+     * the end. */
     bool has_padding_idx;
     int64_t padding_idx;
 } ct_nn_embedding_options;

@@ -13,20 +13,21 @@
 #include <cotangent/autograd/ops/views.h>
 #include <cotangent/tensor/config.h>
 
-/* Inputs of the op; IN_C is NULL but for an LSTM, IN_BIAS and IN_LENGTHS may be. */
+/* The inputs of the op. IN_C is NULL except for an LSTM. IN_BIAS and IN_LENGTHS may be NULL. */
 enum { IN_X, IN_W, IN_BIAS, IN_H, IN_C, IN_LENGTHS, IN_COUNT };
 
-/* Outputs: y and the states after the last step; then what backward reads: the states after each
- * step (T + 1, B, H), with the initial ones, the gates (T, B, G H) and a GRU's h W_n^T + b_n (T, B,
- * H). An empty tensor stands for an output that a kind does not have or that nothing will read. */
+/* The outputs of the op. The first are y and the states after the last step. Backward reads the
+ * others: the states after each step with the initial ones (T + 1, B, H), the gates (T, B, G H),
+ * and a GRU's h W_n^T + b_n (T, B, H). An output that a kind does not have, or that nothing will
+ * read, is an empty tensor. */
 enum { OUT_Y, OUT_LAST_H, OUT_LAST_C, OUT_H, OUT_C, OUT_GATES, OUT_HN, OUT_COUNT };
 
 typedef struct fused_attributes {
-    cti_cell *cell; /* its step makes the steps again for second derivatives */
+    cti_cell *cell; /* its step function recomputes the steps for second derivatives */
     bool reverse, has_lengths;
 } fused_attributes;
 
-/* Which of the outputs above a kind has. */
+/* The outputs that a kind of cell has, besides those that all kinds have. */
 typedef struct fused_kind {
     int states;
     bool gates, hn;
@@ -41,16 +42,16 @@ static const fused_kind fused_kinds[] = {
 
 /* ---- the kernels' arguments ---- */
 
-/* The tensors of one call of a kernel, contiguous but for x; NULL for those that it does not
- * have. */
+/* The tensors of one call of a kernel. All but x are contiguous. NULL if the call does not have the
+ * tensor. */
 typedef struct fused_tensors {
-    const ct_tensor *x; /* its shape (T, B, G H), dtype and device are those of the call */
-    /* forward: x's values, or a table of rows and the number of the row for each (t, b) */
+    const ct_tensor *x; /* (T, B, G H); the call has its dtype and device */
+    /* forward: the values of x, or a table and, for each (t, b), the number of a row of it */
     const ct_tensor *values, *index;
     const ct_tensor *w, *bias, *lengths;
-    const ct_tensor *h, *c, *gates, *hn; /* as the outputs */
-    ct_tensor *dy, *dh_last, *dc_last;   /* backward: gradients of outputs */
-    ct_tensor *dx, *dhx, *dh0, *dc0;     /* of inputs; dhx is dx but for a GRU */
+    const ct_tensor *h, *c, *gates, *hn; /* outputs */
+    ct_tensor *dy, *dh_last, *dc_last;   /* backward: the gradients of the outputs */
+    ct_tensor *dx, *dhx, *dh0, *dc0; /* the gradients of the inputs; dhx is dx except for a GRU */
 } fused_tensors;
 
 static void *fused_data(const ct_tensor *t)
@@ -95,7 +96,8 @@ static ct_tensor *fused_new(const ct_tensor *like, ct_shape shape)
 
 /* ---- second derivatives ---- */
 
-/* Gradients with a history of their own: those of the steps, made again by ordinary ops. */
+/* The gradients with history. The steps are recomputed by ordinary ops, and these are
+ * differentiated. */
 static void fused_stepwise_backward(ct_node *n, ct_tensor *const *dout)
 {
     const fused_attributes *a = ct_node_attributes(n);
@@ -171,7 +173,7 @@ static bool fused_take_saved(ct_node *n, ct_tensor *const *dout, fused_tensors *
     return ct_ok();
 }
 
-/* Room for the gradients of the inputs. */
+/* Allocates the gradients of the inputs. */
 static bool fused_new_gradients(cti_cell_kind kind, fused_tensors *t)
 {
     const ct_shape state = CT_SHAPE(ct_size(t->x, 1), ct_size(t->w, 1));
@@ -188,7 +190,7 @@ static ct_tensor *fused_rows(ct_tensor *t)
     return ct_reshape(t, CT_SHAPE(-1, ct_size(t, -1)));
 }
 
-/* dW = dhx^T h, over all T B rows, of the h before each step. */
+/* dW = dhx^T h over all T B rows, where h is the state before each step. */
 static ct_tensor *fused_weight_gradient(const fused_tensors *t, bool reverse)
 {
     ct_tensor *before = ct_narrow((ct_tensor *)t->h, 0, reverse ? 1 : 0, ct_size(t->x, 0));
@@ -231,7 +233,8 @@ static bool fused_can_run(const cti_cell *c, const ct_cell_step *at)
     return !at->drop && !c->ln_hh && !c->w_hr && !c->b_hn && !c->reset_before;
 }
 
-/* The inputs, contiguous; of rows that were chosen by index and are not copied yet, the table. */
+/* Returns the inputs as contiguous tensors. If x consists of lazy rows of a table, returns the
+ * table and the indices instead. */
 static bool fused_take_inputs(ct_tensor *const *in, fused_tensors *t)
 {
     ct_tensor *table, *index;
@@ -249,7 +252,7 @@ static bool fused_take_inputs(ct_tensor *const *in, fused_tensors *t)
     return ct_ok();
 }
 
-/* A buffer (T + 1, B, H) that holds the initial state, where the first step reads it. */
+/* A buffer (T + 1, B, H) with the initial state at the place where the first step reads it. */
 static ct_tensor *fused_new_states(const ct_tensor *x, const ct_tensor *initial, bool reverse)
 {
     const int64_t steps = x->shape.dim[0];
@@ -262,7 +265,7 @@ static ct_tensor *fused_new_states(const ct_tensor *x, const ct_tensor *initial,
     return all;
 }
 
-/* An output, in out and in *t, where it is wanted; else an empty tensor in out. */
+/* Stores a new output in out and in *t if it is needed; otherwise an empty tensor in out. */
 static void fused_add_output(const ct_tensor *x, bool wanted, ct_shape shape, ct_tensor **out,
                              const ct_tensor **t)
 {
@@ -270,7 +273,7 @@ static void fused_add_output(const ct_tensor *x, bool wanted, ct_shape shape, ct
     *t = wanted ? *out : NULL;
 }
 
-/* keep: backward will read the outputs. */
+/* keep is true if backward will read the outputs. */
 static bool fused_new_outputs(const fused_attributes *a, bool keep, ct_tensor *const *in,
                               ct_tensor **out, fused_tensors *t)
 {

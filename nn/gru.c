@@ -4,6 +4,7 @@
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/matmul.h>
+#include <cotangent/autograd/ops/normalise.h>
 #include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/gru.h>
 
@@ -23,8 +24,7 @@ static ct_tensor *gru_recur(const cti_cell *c, ct_tensor *h, int first, int coun
     h = ct_cell_drop(at, h);
     if (!c->ln_hh)
         return ct_linear(h, w, b);
-    return cti_layer_norm(ct_linear(h, w, NULL), gru_rows(c, c->ln_hh, first, count), b,
-                          CTI_LN_EPS);
+    return ct_layer_norm(ct_linear(h, w, NULL), gru_rows(c, c->ln_hh, first, count), b, CTI_LN_EPS);
 }
 
 /* h' = (1 - z) n + z h = n + z (h - n) */

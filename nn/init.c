@@ -49,7 +49,8 @@ static ct_status init_put(ct_tensor *t, double *values)
     int64_t i, n = ct_numel(t);
 
     if (ct_tensor_dtype(t) == CT_F32)
-        for (i = 0; i < n; i++) { /* in place: float i is not after double i */
+        /* works in place, because float i ends before double i + 1 begins */
+        for (i = 0; i < n; i++) {
             float f = (float)values[i];
 
             memcpy((char *)values + i * (int64_t)sizeof f, &f, sizeof f);
@@ -70,7 +71,7 @@ static double *init_room(int64_t count)
     return values;
 }
 
-/* A standard normal by Box-Muller, of whose pair one is used. */
+/* A standard normal number by Box-Muller; only one number of the pair is used. */
 static double init_normal(ct_generator *g)
 {
     double u = 1 - ct_random_uniform(g), v = ct_random_uniform(g);
@@ -87,8 +88,9 @@ static ct_status init_truncated(ct_tensor *t, double mean, double std, double lo
 
     if (!(std > 0) || !(erf(b / sqrt(2)) - erf(a / sqrt(2)) >= 0.02))
         return ct_raise(CT_ERR_ARGUMENT, "ct_init_truncated_normal",
-                        "less than 1%% of the normal of mean %g and std %g is in [%g, %g]", mean,
-                        std, low, high);
+                        "[low, high] is [%g, %g]; it must hold at least 1%% of the normal "
+                        "distribution with mean %g and std %g",
+                        low, high, mean, std);
     values = init_room(n);
     if (!values)
         return ct_error();
@@ -144,9 +146,10 @@ static ct_status init_fill_scaled(const ct_init *init, ct_tensor *t, ct_generato
         return ct_uniform_into(t, -sqrt(3) * std, sqrt(3) * std, g);
     if (init->c == 1)
         return ct_normal_into(t, 0, std, g);
-    std /= 0.87962566103423978; /* the std of a standard normal truncated at +-2 */
+    /* the standard deviation of a standard normal that is truncated at -2 and 2 */
+    std /= 0.87962566103423978;
     return std > 0 ? init_truncated(t, 0, std, -2 * std, 2 * std, g)
-                   : CT_OK; /* without fans t has no elements */
+                   : CT_OK; /* if a fan is 0, t has no elements */
 }
 
 static ct_init init_scaled(double variance, int fan, int kind)
@@ -190,9 +193,9 @@ static double init_dot(const double *a, const double *b, int64_t n)
     return sum;
 }
 
-/* n <= m random orthonormal vectors of m numbers: normals, made orthogonal by Gram-Schmidt.
- * Projecting twice keeps them orthogonal to rounding. This is the Q of a QR decomposition whose R
- * has a positive diagonal. */
+/* Makes n <= m random orthonormal vectors of m numbers: normal random vectors, orthogonalised by
+ * Gram-Schmidt. Each is projected twice, which keeps them orthogonal to rounding error. The result
+ * is the Q of a QR decomposition whose R has a positive diagonal. */
 static void init_orthonormal(double *v, int64_t n, int64_t m, ct_generator *g)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -210,7 +213,8 @@ static void init_orthonormal(double *v, int64_t n, int64_t m, ct_generator *g)
                     x[k] -= along * q[k];
             }
             norm = sqrt(init_dot(x, x, m));
-        } while (!(norm > 1e-6 * drawn)); /* else x was in the span of the vectors before it */
+            /* otherwise x is in the span of the earlier vectors; draw again */
+        } while (!(norm > 1e-6 * drawn));
         for (int64_t k = 0; k < m; k++)
             x[k] /= norm;
     }

@@ -12,12 +12,19 @@
  * an error. For an optional state, ask only if it is not NULL. */
 bool cti_state_usable(const char *function, const char *name, const ct_state *s);
 
+/* Materializes p with a shape that follows from x. The error about another shape of p shows x. True for
+ * a NULL p; false with an error. */
+bool cti_materialize_for(ct_param *p, ct_shape shape, const ct_tensor *x);
+
 /* The value of p, or NULL if p is NULL. */
 ct_tensor *cti_value(ct_param *p);
 
-/* x (..., n) normalised over its last axis, times weight (n) plus bias (n), either NULL for none:
- * (x - mean) / sqrt(variance + eps) */
-ct_tensor *cti_layer_norm(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, double eps);
+/* True if eps, as an option, is at least 0; else CT_ERR_ARGUMENT. */
+bool cti_is_eps(const char *function, double eps);
+
+/* Gives p (channels), or NULL, the size of axis 1 of x (N, channels, ...). False with an error; a rank
+ * of x below 2 is left to the op. */
+bool cti_materialize_channels(ct_tensor *x, ct_param *p);
 
 /* ct_cross_entropy_with; errors name function. */
 ct_tensor *cti_cross_entropy(const char *function, ct_tensor *logits, ct_tensor *targets,
@@ -30,6 +37,17 @@ ct_tensor *cti_linear_cross_entropy(const char *function, ct_tensor *x, ct_tenso
 
 /* True if reduction and label_smoothing are in range; else false with an error. */
 bool cti_cross_entropy_options(const char *function, const ct_cross_entropy_options *options);
+
+/* loss reduced over all its elements. */
+ct_tensor *cti_loss_reduced(ct_tensor *loss, ct_reduction reduction);
+
+/* True if reduction is the mean, the sum or none; else CT_ERR_ARGUMENT. */
+bool cti_loss_check_reduction(const char *function, ct_reduction reduction);
+
+/* True if x, which the message calls name, and target are f32 or f64 of one shape, dtype and device,
+ * and the reduction is one; else false with an error. */
+bool cti_loss_check_pair(const char *function, const char *name, const ct_tensor *x,
+                         const ct_tensor *target, ct_reduction reduction);
 
 /* Raises CT_ERR_INDEX about the target (targets of rank 1) at a position. */
 void cti_raise_target(const char *function, ct_tensor *targets, int64_t position, int64_t classes);

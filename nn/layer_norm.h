@@ -1,8 +1,5 @@
 /* layer_norm.h - the LayerNorm module (Ba, Kiros and Hinton 2016), over the last axis:
- *
- *     y = (x - mean) / sqrt(variance + eps) weight + bias
- *
- * The variance is the mean square, not divided by n - 1. */
+ * ct_layer_norm. */
 #ifndef COTANGENT_NN_LAYER_NORM_H
 #define COTANGENT_NN_LAYER_NORM_H
 

@@ -15,7 +15,7 @@ typedef struct linear {
     ct_param *weight, *bias; /* bias NULL for none */
 } linear;
 
-/* The initial values of the weight or the bias. In PyTorch both are uniform within bound. */
+/* The initialiser of the weight or the bias. In PyTorch's dialect both are uniform within bound. */
 static ct_init linear_init(ct_dialect dialect, double bound, bool bias)
 {
     if (bias && dialect != CT_DIALECT_TORCH)
@@ -32,8 +32,8 @@ static ct_init linear_init(ct_dialect dialect, double bound, bool bias)
     }
 }
 
-/* PyTorch's bound is 1/sqrt(in), with the in of the weight, which may not be known before the first
- * forward. */
+/* PyTorch's bound is 1/sqrt(in), where in is the input size of the weight. It may be unknown until
+ * the first forward. */
 static ct_status linear_fill(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     const linear *l = init->context;
@@ -44,7 +44,8 @@ static ct_status linear_fill(const ct_init *init, ct_tensor *t, ct_generator *g)
     return begin.fill(&begin, t, g);
 }
 
-/* The weight comes first: the initial values of the bias depend on its shape. */
+/* The weight must be materialized first, because the initial values of the bias depend on its
+ * shape. */
 static ct_status linear_settle(linear *l, int64_t in)
 {
     ct_status status = ct_param_materialize(l->weight, CT_SHAPE(l->out, in));

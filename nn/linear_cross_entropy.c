@@ -22,18 +22,20 @@
 
 enum { IN_X, IN_WEIGHT, IN_TARGETS, IN_BIAS, IN_COUNT };
 
-/* What backward needs besides tensors. */
+/* The attributes of the op. */
 typedef struct fused_loss {
-    const char *me; /* the function that errors name */
+    const char *me; /* the function's name for messages */
     double smoothing;
-    int64_t ignore; /* INT64_MIN to ignore no target */
+    int64_t ignore; /* INT64_MIN: no target is ignored */
     bool mean, has_bias;
-    int gradient[IN_COUNT]; /* the output that is the gradient of an input for d = 1; 0: none */
-    bool taken; /* the engine has been given those outputs and may have written to them */
+    /* for each input: the output that holds its gradient for d = 1; 0: none */
+    int gradient[IN_COUNT];
+    bool taken; /* those outputs were given to the engine, which may have written to them */
 } fused_loss;
 
-/* in: contiguous, x (N, in) and targets (N). Fills rows (N) with the losses, and the gradients that
- * are not NULL. False if the device has no such kernel, or with the error of a target. */
+/* The tensors in `in` are contiguous; x is (N, in), targets (N). Writes the losses to rows (N), and
+ * the gradients that are not NULL. Returns false if the device has no such kernel, or with the
+ * error of a target. */
 static bool fused_loss_run(const fused_loss *o, ct_tensor *const *in, ct_tensor *rows,
                            ct_tensor *const *gradient)
 {
@@ -66,14 +68,16 @@ static bool fused_loss_run(const fused_loss *o, ct_tensor *const *in, ct_tensor 
 
 /* ---- derivatives ---- */
 
-/* The gradient of the scores for d = 1, by ops: softmax(s) less the targets as probabilities. */
+/* The gradient of the scores for d = 1, computed by ops: softmax(s) minus the targets as
+ * probabilities. */
 static ct_tensor *fused_loss_slope(const fused_loss *o, ct_tensor *x, ct_tensor *w, ct_tensor *b,
                                    ct_tensor *targets)
 {
     int64_t classes = w->shape.dim[0];
     ct_tensor *ignore = ct_full(CT_SCALAR, (double)o->ignore, targets->dtype, targets->device);
     ct_tensor *counted = ct_ne(targets, ignore);
-    ct_tensor *index = ct_mul(targets, ct_cast(counted, targets->dtype)); /* class 0 if ignored */
+    /* an ignored target counts as class 0 here */
+    ct_tensor *index = ct_mul(targets, ct_cast(counted, targets->dtype));
     ct_tensor *target = ct_mul_scalar(ct_one_hot_as(index, classes, x->dtype), 1 - o->smoothing);
     ct_tensor *slope;
 
@@ -104,8 +108,8 @@ static void fused_loss_backward(ct_node *n, ct_tensor *const *dout)
         ct_node_add_grad(n, IN_BIAS, ct_sum_axes(ds, 1, &rows, false));
 }
 
-/* Computes the gradients once more: the history is used again, and the first pass was given those of
- * the forward pass. */
+/* Computes the gradients again. Needed if the same history is differentiated twice, because the
+ * first pass used those of the forward pass. */
 static bool fused_loss_again(ct_node *n, const fused_loss *o, ct_tensor **gradient)
 {
     ct_tensor *in[IN_COUNT] = { NULL }, *rows;
@@ -165,8 +169,8 @@ static ct_tensor *fused_loss_reduce(const fused_loss *o, ct_tensor *rows, ct_ten
     return ct_div(sum, ct_sum(ct_cast(ct_ne(targets, ignore), rows->dtype)));
 }
 
-/* in: x (N, in), weight, targets (N), bias or NULL, contiguous. NULL without an error if the device
- * has no such kernel. */
+/* `in` holds x (N, in), weight, targets (N) and bias (or NULL), all contiguous. Returns NULL
+ * without an error if the device has no such kernel. */
 static ct_tensor *fused_loss_forward(fused_loss *o, ct_tensor *const *in)
 {
     ct_tensor *out[IN_COUNT] = { NULL }, *gradient[IN_COUNT] = { NULL }, *rows;
@@ -199,7 +203,7 @@ static bool fused_loss_check_targets(const char *me, const ct_tensor *x, const c
     ct_shape shape = x->shape;
 
     if (cti_is_float(targets->dtype))
-        return true; /* probabilities, which are checked against the scores */
+        return true; /* probabilities, which are checked later, against the scores */
     shape.rank--;
     if (!cti_want_index(me, "targets", targets) || !cti_same_device(me, "x", x, "targets", targets))
         return false;
@@ -210,7 +214,8 @@ static bool fused_loss_check_targets(const char *me, const ct_tensor *x, const c
     return false;
 }
 
-/* Whether the kernel does it: one loss of class indices, all classes alike, in full precision. */
+/* True if the kernel can be used: class indices, one loss as result, no class weights, full
+ * precision. */
 static bool fused_loss_fits(const ct_tensor *x, const ct_tensor *targets,
                             const ct_cross_entropy_options *options)
 {

@@ -218,15 +218,14 @@ static void loss_reorder(ct_tensor **logits, ct_tensor **targets)
     *targets = ct_permute(*targets, rank - 1, order);
 }
 
-/* loss reduced over all its elements. */
-static ct_tensor *loss_reduced(ct_tensor *loss, ct_reduction reduction)
+ct_tensor *cti_loss_reduced(ct_tensor *loss, ct_reduction reduction)
 {
     if (reduction == CT_REDUCTION_NONE)
         return loss;
     return reduction == CT_REDUCTION_SUM ? ct_sum(loss) : ct_mean(loss);
 }
 
-static bool loss_check_reduction(const char *me, ct_reduction reduction)
+bool cti_loss_check_reduction(const char *me, ct_reduction reduction)
 {
     if (reduction == CT_REDUCTION_MEAN || reduction == CT_REDUCTION_SUM ||
         reduction == CT_REDUCTION_NONE)
@@ -296,8 +295,8 @@ static ct_tensor *ce_probability_losses(const char *me, ct_tensor *logits, ct_te
         return NULL;
     if (o->has_ignore_index) {
         ct_raise(CT_ERR_ARGUMENT, me,
-                 "ignore_index is %lld; targets %s are probabilities and have none",
-                 (long long)o->ignore_index, cti_describe(targets).s);
+                 "has_ignore_index is set; targets %s are probabilities, not class indices",
+                 cti_describe(targets).s);
         return NULL;
     }
     if (s != 0)
@@ -386,7 +385,7 @@ static ct_tensor *ce_of_indices(const char *me, ct_tensor *logits, ct_tensor *ta
 
 bool cti_cross_entropy_options(const char *me, const ct_cross_entropy_options *options)
 {
-    return loss_check_reduction(me, options->reduction) &&
+    return cti_loss_check_reduction(me, options->reduction) &&
            loss_check_smoothing(me, options->label_smoothing);
 }
 
@@ -397,8 +396,8 @@ ct_tensor *cti_cross_entropy(const char *me, ct_tensor *logits, ct_tensor *targe
         !cti_cross_entropy_options(me, &options))
         return NULL;
     if (cti_is_float(targets->dtype))
-        return loss_reduced(ce_probability_losses(me, logits, targets, &options),
-                            options.reduction);
+        return cti_loss_reduced(ce_probability_losses(me, logits, targets, &options),
+                                options.reduction);
     if (!loss_check_indices(me, "logits", logits, targets) ||
         !loss_check_class_weight(me, "logits", logits, &options.weight))
         return NULL;
@@ -451,7 +450,7 @@ ct_tensor *ct_nll_loss(ct_tensor *log_probs, ct_tensor *targets, ct_cross_entrop
 
     if (!cti_usable(me, log_probs) || !cti_usable(me, targets) ||
         !cti_optional_as(me, "weight", options.weight) ||
-        !loss_check_reduction(me, options.reduction) ||
+        !cti_loss_check_reduction(me, options.reduction) ||
         !loss_check_indices(me, "log_probs", log_probs, targets) ||
         !loss_check_class_weight(me, "log_probs", log_probs, &options.weight))
         return NULL;
@@ -463,15 +462,15 @@ ct_tensor *ct_nll_loss(ct_tensor *log_probs, ct_tensor *targets, ct_cross_entrop
     rows = loss_nll_rows(log_probs, targets, &options, &count);
     if (count && options.reduction == CT_REDUCTION_MEAN)
         return ct_div(ct_sum(rows), count);
-    return loss_reduced(rows, options.reduction);
+    return cti_loss_reduced(rows, options.reduction);
 }
 
 /* ---- losses of a difference ---- */
 
-static bool loss_check_same_form(const char *me, const char *name, const ct_tensor *x,
-                                 const ct_tensor *target, ct_reduction reduction)
+bool cti_loss_check_pair(const char *me, const char *name, const ct_tensor *x,
+                         const ct_tensor *target, ct_reduction reduction)
 {
-    if (!cti_usable(me, x) || !cti_usable(me, target) || !loss_check_reduction(me, reduction) ||
+    if (!cti_usable(me, x) || !cti_usable(me, target) || !cti_loss_check_reduction(me, reduction) ||
         !cti_want_float(me, name, x) || !cti_same_dtype(me, name, x, "target", target) ||
         !cti_same_device(me, name, x, "target", target))
         return false;
@@ -484,16 +483,16 @@ static bool loss_check_same_form(const char *me, const char *name, const ct_tens
 
 ct_tensor *ct_mse_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction)
 {
-    if (!loss_check_same_form("ct_mse_loss", "x", x, target, reduction))
+    if (!cti_loss_check_pair("ct_mse_loss", "x", x, target, reduction))
         return NULL;
-    return loss_reduced(ct_square(ct_sub(x, target)), reduction);
+    return cti_loss_reduced(ct_square(ct_sub(x, target)), reduction);
 }
 
 ct_tensor *ct_l1_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction)
 {
-    if (!loss_check_same_form("ct_l1_loss", "x", x, target, reduction))
+    if (!cti_loss_check_pair("ct_l1_loss", "x", x, target, reduction))
         return NULL;
-    return loss_reduced(ct_abs(ct_sub(x, target)), reduction);
+    return cti_loss_reduced(ct_abs(ct_sub(x, target)), reduction);
 }
 
 /* c (e - c / 2) with c = clamp(e, -delta, delta), which is both branches in one. */
@@ -501,7 +500,7 @@ ct_tensor *ct_huber_loss(ct_tensor *x, ct_tensor *target, double delta, ct_reduc
 {
     ct_tensor *e, *c;
 
-    if (!loss_check_same_form("ct_huber_loss", "x", x, target, reduction))
+    if (!cti_loss_check_pair("ct_huber_loss", "x", x, target, reduction))
         return NULL;
     if (!(delta > 0)) {
         ct_raise(CT_ERR_ARGUMENT, "ct_huber_loss", "delta is %g; it must be above 0", delta);
@@ -509,7 +508,24 @@ ct_tensor *ct_huber_loss(ct_tensor *x, ct_tensor *target, double delta, ct_reduc
     }
     e = ct_sub(x, target);
     c = ct_clamp(e, -delta, delta);
-    return loss_reduced(ct_mul(c, ct_sub(e, ct_mul_scalar(c, 0.5))), reduction);
+    return cti_loss_reduced(ct_mul(c, ct_sub(e, ct_mul_scalar(c, 0.5))), reduction);
+}
+
+ct_tensor *ct_smooth_l1_loss(ct_tensor *x, ct_tensor *target, double beta, ct_reduction reduction)
+{
+    ct_tensor *e, *c;
+
+    if (!cti_loss_check_pair("ct_smooth_l1_loss", "x", x, target, reduction))
+        return NULL;
+    if (!(beta >= 0)) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_smooth_l1_loss", "beta is %g; it must be at least 0", beta);
+        return NULL;
+    }
+    e = ct_sub(x, target);
+    if (beta == 0)
+        return cti_loss_reduced(ct_abs(e), reduction);
+    c = ct_div_scalar(ct_clamp(e, -beta, beta), beta);
+    return cti_loss_reduced(ct_mul(c, ct_sub(e, ct_mul_scalar(c, beta / 2))), reduction);
 }
 
 /* Checks a weight that broadcasts to logits, if there is one, and detaches it. */
@@ -541,7 +557,7 @@ ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *target, ct_bce_optio
     ct_tensor *log_plus, *loss;
 
     if (!cti_usable(me, logits) || !cti_usable(me, target) ||
-        !loss_check_same_form(me, "logits", logits, target, options.reduction) ||
+        !cti_loss_check_pair(me, "logits", logits, target, options.reduction) ||
         !loss_check_weight(me, "weight", logits, &options.weight) ||
         !loss_check_weight(me, "pos_weight", logits, &options.pos_weight))
         return NULL;
@@ -552,5 +568,5 @@ ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *target, ct_bce_optio
     loss = ct_add(ct_mul(ct_rsub_scalar(target, 1), logits), log_plus);
     if (options.weight)
         loss = ct_mul(loss, options.weight);
-    return loss_reduced(loss, options.reduction);
+    return cti_loss_reduced(loss, options.reduction);
 }

@@ -19,7 +19,12 @@
 extern "C" {
 #endif
 
-typedef enum ct_reduction { CT_REDUCTION_MEAN, CT_REDUCTION_SUM, CT_REDUCTION_NONE } ct_reduction;
+typedef enum ct_reduction {
+    CT_REDUCTION_MEAN,
+    CT_REDUCTION_SUM,
+    CT_REDUCTION_NONE,
+    CT_REDUCTION_BATCHMEAN /* ct_kl_div only: the sum divided by the size of axis 0 */
+} ct_reduction;
 
 typedef struct ct_cross_entropy_options {
     ct_reduction reduction; /* the mean is over the targets that are not ignored */
@@ -70,10 +75,13 @@ ct_tensor *ct_nll_loss(ct_tensor *log_probs, ct_tensor *targets, ct_cross_entrop
  *     mse    e^2                                                    dx = 2 d e
  *     l1     |e|                                                    dx = d sign(e)
  *     huber  e^2 / 2 if |e| <= delta, else delta (|e| - delta / 2)  dx = d clamp(e, -delta, delta)
- * dtarget = -dx. CT_ERR_ARGUMENT if delta is not above 0. */
+ *     smooth_l1  huber with delta = beta, divided by beta; l1 if beta is 0
+ * dtarget = -dx. CT_ERR_ARGUMENT if delta is not above 0, or beta not at least 0. */
 ct_tensor *ct_mse_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction);
 ct_tensor *ct_l1_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction);
 ct_tensor *ct_huber_loss(ct_tensor *x, ct_tensor *target, double delta, ct_reduction reduction);
+
+ct_tensor *ct_smooth_l1_loss(ct_tensor *x, ct_tensor *target, double beta, ct_reduction reduction);
 
 /* weight and pos_weight broadcast to logits, have its dtype and get no gradient. */
 typedef struct ct_bce_options {
@@ -87,6 +95,93 @@ typedef struct ct_bce_options {
  * for logits and target f32 or f64 of one shape. Without weights
  *     dlogits = d (s - target)      dtarget = -d logits */
 ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *target, ct_bce_options options);
+
+/* ---- losses of distributions ---- */
+
+typedef struct ct_kl_div_options {
+    ct_reduction
+        reduction;   /* CT_REDUCTION_BATCHMEAN is the divergence itself; see PyTorch's kl_div */
+    bool log_target; /* target holds logarithms of probabilities */
+} ct_kl_div_options;
+
+/* The Kullback-Leibler divergence of the distribution x from target, element by element:
+ *     target (log(target) - x), and 0 where target is 0      dx = -d target
+ * x holds logarithms of probabilities, as ct_log_softmax returns them; target has its shape and
+ * dtype. With log_target the element is exp(target) (target - x). */
+ct_tensor *ct_kl_div(ct_tensor *x, ct_tensor *target, ct_kl_div_options options);
+
+typedef struct ct_gaussian_nll_options {
+    ct_reduction reduction;
+    bool full;  /* add log(2 pi) / 2, which is constant */
+    double eps; /* variances below it count as eps; 0: 1e-6 */
+} ct_gaussian_nll_options;
+
+/* The negative log-likelihood of target under normal distributions with means x and variances var:
+ *     (log(v) + (x - target)^2 / v) / 2 for v = max(var, eps)
+ * var has x's shape, or 1 or nothing in place of the last size. The gradient of v passes to var
+ * unchanged, also where var is below eps, as in PyTorch. Unlike there, a negative variance is no
+ * error: it counts as eps. CT_ERR_ARGUMENT if eps is negative or NaN. */
+ct_tensor *ct_gaussian_nll_loss(ct_tensor *x, ct_tensor *target, ct_tensor *var,
+                                ct_gaussian_nll_options options);
+
+/* ---- sequences ---- */
+
+typedef struct ct_ctc_options {
+    ct_reduction reduction; /* the mean is over losses that are divided by their number of labels */
+    int64_t blank;          /* the class that stands for no label */
+    bool zero_infinity;     /* losses of sequences without a path, and their gradients, are 0 */
+} ct_ctc_options;
+
+/* Connectionist temporal classification (Graves et al., 2006): minus the log of the probability that
+ * scores without alignment give the labels, which is the sum over all paths. log_probs
+ * (steps, batch, classes), f32 or f64, as ct_log_softmax returns them; targets (batch, labels), or the
+ * labels of all sequences in a row (rank 1); input_lengths and target_lengths (batch) say how many
+ * steps and labels count. Indices are i32 or i64.
+ *
+ * A sequence with too few steps for its labels has no path (a label that repeats needs a blank in
+ * between): its loss is infinite and its gradient NaN, as in PyTorch, or both are 0 with
+ * zero_infinity. The gradient is the derivative by log_probs; PyTorch's adds exp(log_probs), which
+ * ct_log_softmax cancels. There is no second derivative by log_probs (CT_ERR_GRAD).
+ *
+ * Waits for an asynchronous device, because lengths and targets are checked on the host: CT_ERR_ARGUMENT
+ * for a length that is negative, or larger than the steps or labels there are, and for a blank that is
+ * no class; CT_ERR_INDEX for a label that is no class or is the blank. */
+ct_tensor *ct_ctc_loss(ct_tensor *log_probs, ct_tensor *targets, ct_tensor *input_lengths,
+                       ct_tensor *target_lengths, ct_ctc_options options);
+
+/* ---- losses of distances ---- */
+
+/* The cosine of the angle between a and b along axis: a b / (max(|a|, eps) max(|b|, eps)). a and b
+ * broadcast; axis is one of the broadcast shape, and the result does not have it. PyTorch's defaults
+ * are axis 1 and eps 1e-8. The gradient of the maximum passes to the norm unchanged, as in PyTorch.
+ * CT_ERR_SHAPE for a wrong axis, CT_ERR_ARGUMENT if eps is negative or NaN. */
+ct_tensor *ct_cosine_similarity(ct_tensor *a, ct_tensor *b, int axis, double eps);
+
+/* For rows a and b (..., n) and target (...) of 1 and -1, of their dtype, i32 or i64: with c the
+ * cosine of the angle between the rows, 1 - c where target is 1 and max(0, c - margin) where it is
+ * -1; 0 for any other target. PyTorch's default for margin is 0. No gradient flows into target. */
+ct_tensor *ct_cosine_embedding_loss(ct_tensor *a, ct_tensor *b, ct_tensor *target, double margin,
+                                    ct_reduction reduction);
+
+/* max(0, margin - target (a - b)) for a, b and target of one shape and dtype: a must be ranked higher
+ * where target is 1, b where it is -1. PyTorch's default for margin is 0. */
+ct_tensor *ct_margin_ranking_loss(ct_tensor *a, ct_tensor *b, ct_tensor *target, double margin,
+                                  ct_reduction reduction);
+
+typedef struct ct_triplet_margin_options {
+    ct_reduction reduction;
+    double margin; /* 0: 1; CT_ZERO for none */
+    double p;      /* the degree of the norm; 0: 2 */
+    double eps;    /* added to each difference; 0: 1e-6, CT_ZERO for none */
+    bool swap;     /* use the distance of positive and negative if it is smaller than that of anchor
+                    * and negative (Balntas et al., 2016) */
+} ct_triplet_margin_options;
+
+/* max(0, margin + D(anchor, positive) - D(anchor, negative)) for rows (..., n) of one shape and
+ * dtype, where D(a, b) = |a - b + eps| in the p-norm (Schroff et al., 2015). CT_ERR_ARGUMENT if margin
+ * is negative, p is not above 0, or eps is negative. */
+ct_tensor *ct_triplet_margin_loss(ct_tensor *anchor, ct_tensor *positive, ct_tensor *negative,
+                                  ct_triplet_margin_options options);
 
 #ifdef __cplusplus
 }

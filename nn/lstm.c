@@ -4,6 +4,7 @@
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/matmul.h>
+#include <cotangent/autograd/ops/normalise.h>
 #include <cotangent/nn/lstm.h>
 
 /* x (B, 4 hidden) from cti_cell_project, h (B, R), c (B, hidden) -> h', c' */
@@ -19,8 +20,7 @@ static ct_tensor *lstm_step(void *self, ct_tensor *x, ct_tensor *const *state, c
     ct_tensor *c = ct_add(ct_mul(f, state[1]), ct_mul(i, g)), *shown = c, *h;
 
     if (cell->ln_c)
-        shown =
-            cti_layer_norm(c, ct_param_value(cell->ln_c), ct_param_value(cell->b_c), CTI_LN_EPS);
+        shown = ct_layer_norm(c, ct_param_value(cell->ln_c), ct_param_value(cell->b_c), CTI_LN_EPS);
     h = ct_mul(o, ct_tanh(shown));
     if (cell->w_hr)
         h = ct_linear(h, ct_param_value(cell->w_hr), NULL);

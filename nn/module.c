@@ -1,6 +1,7 @@
 /* module.c - modules with one tensor in and one tensor out. */
 #include "nn/internal.h"
 
+#include "autograd/internal.h"
 #include "tensor/hooks.h"
 #include "tensor/internal.h"
 
@@ -28,6 +29,19 @@ bool cti_is_probability(const char *function, const char *name, double p)
     return false;
 }
 
+bool cti_is_eps(const char *function, double eps)
+{
+    if (eps >= 0 || eps == CT_ZERO)
+        return true;
+    ct_raise(CT_ERR_ARGUMENT, function, "eps is %g; it must be at least 0", eps);
+    return false;
+}
+
+bool cti_materialize_channels(ct_tensor *x, ct_param *p)
+{
+    return !p || ct_rank(x) < 2 || ct_param_materialize(p, CT_SHAPE(ct_size(x, 1))) == CT_OK;
+}
+
 void *cti_module_data(ct_params *params, size_t size)
 {
     void *data = cti_calloc(1, size);
@@ -42,6 +56,18 @@ void *cti_module_data(ct_params *params, size_t size)
 void *cti_module_self(const ct_module *m, ct_tensor *(*forward)(void *self, ct_tensor *x))
 {
     return m->forward == forward ? m->self : NULL;
+}
+
+bool cti_materialize_for(ct_param *p, ct_shape shape, const ct_tensor *x)
+{
+    ct_shape known = ct_param_shape(p);
+
+    if (!p || ct_param_is_lazy(p) || cti_param_fits(p, &shape))
+        return !p || ct_param_materialize(p, shape) == CT_OK;
+    ct_raise(CT_ERR_SHAPE, "ct_forward", "x %s requires %s of the shape %s; its shape is %s",
+             cti_describe(x).s, ct_param_name(p), cti_shape_text(&shape).s,
+             cti_shape_text(&known).s);
+    return false;
 }
 
 ct_tensor *cti_value(ct_param *p)

@@ -16,29 +16,30 @@
 
 #include <stdio.h>
 
-#define MOST_OPEN 16 /* parameters whose shape has the input size in it */
+#define MOST_OPEN 16 /* the most parameters of a module whose shape depends on the input size */
 
-/* at->input_size while the size is not known. It is so far from all sizes that a shape shows what the
- * cell computed from it: the size plus a constant is recognised, and all else is refused. */
+/* The value of at->input_size while the size is not known. It is far from all sizes, so a shape
+ * shows how the cell computed it: the input size plus a constant is recognised; anything else is
+ * refused. */
 #define OPEN_SIZE (-(INT64_C(1) << 30))
 
 /* A parameter that is lazy until the input size is known. */
 typedef struct recurrent_open {
     ct_param *param;
-    ct_shape given; /* with OPEN_SIZE plus a constant for sizes that follow from the input size */
+    ct_shape given; /* a size that depends on the input size is OPEN_SIZE plus a constant */
 } recurrent_open;
 
 struct ct_recurrent {
     const ct_cell *cell;
-    ct_params *params; /* the module's part */
+    ct_params *params; /* the part of the set with the module's name */
     ct_nn_recurrent_options options;
     int layers, directions;
-    bool alone;                            /* a single cell: names without a suffix */
-    ct_param *some;                        /* one of the parameters; NULL: the cells have none */
+    bool alone;                            /* a single cell, whose parameters have no suffix */
+    ct_param *some;                        /* any of the parameters; NULL if the cells have none */
     ct_param *initial[CT_MAX_CELL_STATES]; /* learn_state: (layers * directions, 1, size) */
     recurrent_open open[MOST_OPEN];
     int open_count;
-    void *self[]; /* layer * directions + direction */
+    void *self[]; /* the cells' data, with index layer * directions + direction */
 };
 
 static int64_t recurrent_state_size(const ct_recurrent *r, int i)
@@ -63,8 +64,8 @@ static bool recurrent_is_open(int64_t size)
     return size >= OPEN_SIZE - CTI_MOST_SIZE && size <= OPEN_SIZE + CTI_MOST_SIZE;
 }
 
-/* *shape becomes the shape with -1 for each size that follows from the input size; *open says whether
- * there is one. False with an error for a size that is neither such a one nor in range. */
+/* Replaces each size of *shape that depends on the input size by -1; *open is set to true if there
+ * is one. False with an error for a size that depends on it in another way or is out of range. */
 static bool recurrent_open_axes(const ct_cell_place *at, const char *what, ct_shape *shape,
                                 bool *open)
 {
@@ -153,9 +154,9 @@ static bool recurrent_check_cell(const char *me, const ct_cell *cell)
     if (!cti_given(me, "cell", cell))
         return false;
     if (!cell->step)
-        ct_raise(CT_ERR_ARGUMENT, me, "step of the cell is NULL");
+        ct_raise(CT_ERR_ARGUMENT, me, "cell->step is NULL");
     else if (cell->states < 1 || cell->states > CT_MAX_CELL_STATES)
-        ct_raise(CT_ERR_ARGUMENT, me, "states of the cell is %d; it must be in 1..%d", cell->states,
+        ct_raise(CT_ERR_ARGUMENT, me, "cell->states is %d; it must be in 1..%d", cell->states,
                  CT_MAX_CELL_STATES);
     return ct_ok();
 }
@@ -176,7 +177,7 @@ static bool recurrent_check_options(const char *me, const ct_nn_recurrent_option
     return ct_ok();
 }
 
-/* Options of layers and directions, which a single cell does not take. */
+/* Refuses the options of layers and directions for a single cell. */
 static bool recurrent_check_alone(const char *me, const ct_nn_recurrent_options *o)
 {
     const struct {
@@ -197,7 +198,7 @@ static bool recurrent_check_alone(const char *me, const ct_nn_recurrent_options 
     return true;
 }
 
-/* A cell's data, and its parameters. */
+/* Makes a cell's data and its parameters. */
 static ct_status recurrent_add_cell(ct_recurrent *r, int layer, int direction)
 {
     int64_t known = r->options.input_size ? r->options.input_size : OPEN_SIZE;
@@ -213,7 +214,7 @@ static ct_status recurrent_add_cell(ct_recurrent *r, int layer, int direction)
     return r->cell->init ? r->cell->init(self, &at) : CT_OK;
 }
 
-/* The sizes that the cell's functions return. */
+/* Checks the sizes that the cell's functions return. */
 static bool recurrent_check_sizes(const char *me, const ct_recurrent *r)
 {
     int i;
@@ -226,7 +227,7 @@ static bool recurrent_check_sizes(const char *me, const ct_recurrent *r)
                               CTI_MOST_SIZE);
 }
 
-/* The parameters of learn_state. */
+/* Makes the parameters of learn_state. */
 static ct_status recurrent_add_initial(ct_recurrent *r)
 {
     static const char *const names[CT_MAX_CELL_STATES] = { "h_0",  "c_0",  "s2_0", "s3_0",
@@ -344,11 +345,12 @@ typedef struct recurrent_call {
     const char *me; /* the function that the user called */
     ct_recurrent *r;
     const ct_tensor *x_given;
-    ct_tensor *x;      /* (T, B, in) */
-    bool is_single;    /* x was given as (T, in) */
-    bool flat_state;   /* states after the call have no batch axis, because x has none */
-    bool has_no_steps; /* x was given with T = 0; it has one step here, after the end of all rows */
-    const ct_state *state; /* or NULL */
+    ct_tensor *x;    /* (T, B, in) */
+    bool is_single;  /* x was given as (T, in) */
+    bool flat_state; /* *next has no batch axis, because x has none */
+    /* x was given with T = 0; here it has one step, which lies after the end of all rows */
+    bool has_no_steps;
+    const ct_state *state; /* may be NULL */
     ct_recurrent_call options;
     cti_extent extent;
     ct_tensor *first[CT_MAX_CELL_STATES]; /* states before the first step, as in ct_state */
@@ -391,7 +393,7 @@ static bool recurrent_check_x(const recurrent_call *c)
     return ct_ok();
 }
 
-/* Settles the parameters that wait for the input size. */
+/* Materializes the parameters that wait for the input size. */
 static bool recurrent_settle(const recurrent_call *c)
 {
     const ct_recurrent *r = c->r;
@@ -408,7 +410,7 @@ static bool recurrent_settle(const recurrent_call *c)
     return ct_ok();
 }
 
-/* x as (T, B, in) */
+/* Returns x as (T, B, in). */
 static bool recurrent_time_major(recurrent_call *c)
 {
     c->is_single = ct_rank(c->x) == 2;
@@ -420,7 +422,7 @@ static bool recurrent_time_major(recurrent_call *c)
     return c->x != NULL;
 }
 
-/* y (T, B, size) in the order of axes of the caller's x */
+/* Returns y (T, B, size) with the axes in the order of the caller's x. */
 static ct_tensor *recurrent_as_given(const recurrent_call *c, ct_tensor *y)
 {
     if (c->is_single)
@@ -461,7 +463,8 @@ static bool recurrent_check_states(const recurrent_call *c)
     return true;
 }
 
-/* first[i], from the given state, the initial one, or row by row from either. */
+/* Sets first[i] to the given state or the initial one. With reset, each row has the one or the
+ * other. */
 static bool recurrent_first_states(recurrent_call *c)
 {
     const ct_tensor *x = c->x;
@@ -488,14 +491,15 @@ static bool recurrent_first_states(recurrent_call *c)
     return ct_ok();
 }
 
-/* The lengths (B), i64 on the host: sets shortest and longest. */
+/* Checks the lengths (B), which are on the host, and sets shortest and longest. */
 static bool recurrent_check_lengths(const char *me, const int64_t *length, int64_t batch,
                                     cti_extent *e)
 {
     const int64_t steps = e->longest;
     int64_t b;
 
-    e->longest = 1; /* y has the history of the first step even if all rows are empty */
+    /* at least 1, so that y has the history of the first step even if all rows are empty */
+    e->longest = 1;
     for (b = 0; b < batch; b++) {
         if (length[b] < 0 || length[b] > steps) {
             ct_raise(CT_ERR_INDEX, me, "lengths[%lld] is %lld; it must be in 0..%lld", (long long)b,
@@ -508,8 +512,8 @@ static bool recurrent_check_lengths(const char *me, const int64_t *length, int64
     return true;
 }
 
-/* Reads options.lengths, and makes x 0 past them, so that neither values nor gradients come from
- * there. */
+/* Reads options.lengths. Sets x to 0 past the lengths, so that its values there, and NaNs, have no
+ * effect on results and gradients. */
 static bool recurrent_read_lengths(recurrent_call *c)
 {
     ct_tensor *lengths = c->options.lengths, *host;
@@ -518,7 +522,7 @@ static bool recurrent_read_lengths(recurrent_call *c)
     cti_extent *e = &c->extent;
 
     *e = (cti_extent){ .shortest = steps, .longest = steps };
-    if (batch == 0 && steps > 1) /* no row has a step, however many there are */
+    if (batch == 0 && steps > 1) /* no row has a step, whatever B is */
         e->shortest = e->longest = 1;
     if (!lengths)
         return true;
@@ -542,8 +546,9 @@ static bool recurrent_read_lengths(recurrent_call *c)
     return ct_ok();
 }
 
-/* A sequence without steps becomes one of a single step that no row has. So the states keep their values
- * and their history, and y, of which no step is left in the end, has the history of all sequences. */
+/* Replaces a sequence without steps by one with a single step that no row has. So the states keep
+ * their values and their history, and y has history as for any sequence. That step is removed from
+ * y at the end. */
 static bool recurrent_add_step(recurrent_call *c)
 {
     cti_extent *e = &c->extent;
@@ -567,7 +572,8 @@ void ct_set_fused_rnn(bool on)
     atomic_store(&recurrent_stepwise, !on);
 }
 
-/* All steps by the cell's sequence; NULL without an error if the steps must be made one by one. */
+/* Runs all steps with the cell's sequence function. NULL without an error if they must be run one
+ * by one. */
 static ct_tensor *recurrent_run_sequence(cti_steps *s, ct_tensor *x)
 {
     const cti_extent *e = s->extent;
@@ -581,7 +587,7 @@ static ct_tensor *recurrent_run_sequence(cti_steps *s, ct_tensor *x)
     return y && e->active ? ct_where(e->active, y, ct_full(CT_SCALAR, 0, y->dtype, y->device)) : y;
 }
 
-/* The mask of recurrent dropout, for all steps of a cell; NULL without dropout. */
+/* Makes the mask of recurrent dropout for all steps of a cell; NULL without dropout. */
 static ct_tensor *recurrent_drop_mask(const ct_recurrent *r, const ct_tensor *x)
 {
     const double p = r->options.recurrent_dropout;
@@ -592,7 +598,7 @@ static ct_tensor *recurrent_drop_mask(const ct_recurrent *r, const ct_tensor *x)
     return ct_dropout(ct_ones(shape, x->dtype, x->device), p, ct_params_generator(r->params));
 }
 
-/* Cell k over x (T, B, in) -> (T, B, output) */
+/* Runs cell k: x (T, B, in) -> (T, B, output) */
 static ct_tensor *recurrent_run_cell(recurrent_call *c, ct_tensor *x, int k)
 {
     ct_recurrent *r = c->r;
@@ -619,7 +625,7 @@ static ct_tensor *recurrent_run_cell(recurrent_call *c, ct_tensor *x, int k)
     return y;
 }
 
-/* x (T, B, in) -> (T, B, directions * output) */
+/* Runs one layer: x (T, B, in) -> (T, B, directions * output) */
 static ct_tensor *recurrent_run_layers(recurrent_call *c)
 {
     ct_recurrent *r = c->r;
@@ -639,7 +645,7 @@ static ct_tensor *recurrent_run_layers(recurrent_call *c)
     return x;
 }
 
-/* *next from the states after the last step */
+/* Makes *next from the states after the last step. */
 static bool recurrent_gather_state(const recurrent_call *c, ct_state **next)
 {
     const int n = recurrent_cells(c->r), states = c->r->cell->states;

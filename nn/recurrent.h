@@ -21,7 +21,7 @@ extern "C" {
 typedef struct ct_recurrent ct_recurrent;
 
 typedef enum ct_nonlinearity {
-    CT_NONLINEARITY_DEFAULT, /* tanh, or relu with CT_DIALECT_GLUON */
+    CT_NONLINEARITY_DEFAULT, /* tanh; relu in CT_DIALECT_GLUON */
     CT_NONLINEARITY_TANH,
     CT_NONLINEARITY_RELU
 } ct_nonlinearity;
@@ -48,14 +48,15 @@ typedef struct ct_nn_recurrent_options {
      * call uses one mask for all steps (Gal and Ghahramani 2016). */
     double recurrent_dropout;
 
-    ct_dialect dialect; /* whose defaults to use; 0: CT_DIALECT_TORCH */
+    ct_dialect dialect; /* the framework whose defaults are used; 0: CT_DIALECT_TORCH */
 
     /* Options of single kinds. ct_nn_rnn, ct_nn_lstm and ct_nn_gru refuse those of another kind
      * with CT_ERR_ARGUMENT. */
     ct_nonlinearity nonlinearity; /* RNN */
     bool layer_norm;              /* RNN, LSTM, GRU: see rnn.h, lstm.h, gru.h */
     bool reset_before;            /* GRU: the reset gate acts before the matmul (Cho et al. 2014) */
-    int64_t proj_size; /* LSTM: h is projected to this size, below hidden_size; 0: it is not */
+    /* LSTM: h is projected to this size, which is below hidden_size; 0: no projection */
+    int64_t proj_size;
 
     /* LSTM: the bias of the forget gate is initially forget_bias. If the cell has two biases, this
      * is the first, and the second is 0. */
@@ -117,25 +118,25 @@ int64_t ct_recurrent_hidden_size(const ct_recurrent *r);
 
 typedef struct ct_cell ct_cell;
 
-/* Which cell init makes. */
+/* The place of the cell that init makes. */
 typedef struct ct_cell_place {
     ct_recurrent *module;
-    const ct_cell *cell; /* the table that the module was made with */
+    const ct_cell *cell; /* the table with which the module was made */
     const ct_nn_recurrent_options *options;
     int layer, direction; /* direction 1 runs backward in time */
 
-    /* The features of the cell's x. Far below 0 if it is not known yet: then only ct_cell_param may be
-     * given it, alone or plus a constant. */
+    /* The number of features of the cell's x. While it is not known, it is far below 0; then pass
+     * it only to ct_cell_param, as it is or plus a constant. */
     int64_t input_size;
 } ct_cell_place;
 
-/* What a cell gets in each step of a call. */
+/* The data of a call that a cell gets in each step. */
 typedef struct ct_cell_step {
-    void *data;         /* the data of ct_recurrent_call */
-    ct_tensor *drop;    /* recurrent dropout: (B, size of state 0), a factor for h; NULL: none */
-    ct_tensor *lengths; /* for sequence: (B) i64, the steps of each row; NULL: all rows have T.
-                         * step() always receives the whole batch; the driver masks rows that have
-                         * ended. */
+    void *data;      /* the data of ct_recurrent_call */
+    ct_tensor *drop; /* recurrent dropout: a factor for h (B, size of state 0); NULL: no dropout */
+    /* For sequence(): (B) i64, the number of steps of each row; NULL: all rows have T. step()
+     * always receives the whole batch; the driver masks rows that have ended. */
+    ct_tensor *lengths;
 } ct_cell_step;
 
 /* One kind of cell: a table of functions. It must stay valid as long as the modules made with it;
@@ -161,15 +162,15 @@ struct ct_cell {
     ct_tensor *(*step)(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
                        const ct_cell_step *at);
 
-    /* Optional. Computes what depends on the input alone, for all steps at once: x (T, B, in) ->
-     * (T, B, any size). */
+    /* Optional. Computes the part of a step that depends on the input alone, for all steps at once:
+     * x (T, B, in) -> (T, B, any size). */
     ct_tensor *(*project)(void *self, ct_tensor *x, const ct_cell_step *at);
 
-    /* Optional. Runs all steps at once: x (T, B, ...) is what step gets one step at a time. Returns
-     * y (T, B, output) and replaces state[i] by the states after the last step. Return NULL without
-     * raising an error to fall back to step(). Called for rows of unequal length only if .lengths
-     * is true; it must then freeze a row's state after its last step. Outputs past a row's length
-     * are ignored but must be finite. */
+    /* Optional. Runs all steps at once: x (T, B, ...) has the values that step() would get one step
+     * at a time. Returns y (T, B, output) and replaces state[i] by the states after the last step.
+     * Returns NULL without raising an error to fall back to step(). Called for rows of unequal
+     * length only if .lengths is true; it must then keep a row's state after its last step. Outputs
+     * past a row's length are ignored but must be finite. */
     ct_tensor *(*sequence)(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
                            const ct_cell_step *at);
     bool lengths; /* sequence supports at->lengths */

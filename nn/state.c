@@ -1,8 +1,8 @@
 /* state.c - states of recurrent modules.
  *
- * A ct_state is a handle as a tensor is (tensor/handle.h): one that was freed, or whose scope has
- * ended, is recognised. It holds references to its tensors, so that theirs can be recognised as long
- * as it lives. */
+ * A ct_state is a handle, like a tensor (tensor/handle.h): a use after its free, or after the end
+ * of its scope, is recognised. It holds references to its tensors, so that a dead tensor is
+ * recognised as long as the state lives. */
 #include "nn/internal.h"
 
 #include "tensor/hooks.h"
@@ -13,17 +13,17 @@
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/index.h>
 
-#define FEW_TENSORS 4 /* kept in the handle; more are in a buffer */
+#define FEW_TENSORS 4 /* tensors that the handle itself has room for; more are in a buffer */
 #define MOST_TENSORS 64
 
 struct ct_state {
     cti_handle handle;
-    cti_attached attached; /* of a state that a scope owns */
+    cti_attached attached; /* for a state that a scope owns */
     bool owned;
     int count;
     ct_tensor **tensor; /* references */
     ct_tensor *few[FEW_TENSORS];
-    ct_storage *many; /* holds tensor if there are more than a few; else NULL */
+    ct_storage *many; /* the buffer of `tensor` if there are more than a few; otherwise NULL */
 };
 
 /* ---- checks ---- */
@@ -48,7 +48,7 @@ bool cti_state_usable(const char *function, const char *name, const ct_state *s)
     return cti_usable_all(function, tensors, s->count, s->tensor);
 }
 
-/* For functions that take NULL. */
+/* For functions that accept NULL. */
 static bool state_present(const char *function, const ct_state *s)
 {
     return s && (!cti_handle_is_dead(&s->handle) || state_refuse(function, "s", s));
@@ -85,7 +85,7 @@ ct_tensor *ct_state_get(const ct_state *s, int i)
     return s->tensor[i];
 }
 
-/* A state with room for count tensors and none yet; NULL with an error. */
+/* A state with room for count tensors, which is still empty; NULL with an error. */
 static ct_state *state_alloc(const char *function, int count, bool owned)
 {
     ct_state *s = cti_handle_take(function, &cti_thread()->handles[CTI_HANDLE_STATE],
@@ -109,7 +109,7 @@ static ct_state *state_alloc(const char *function, int count, bool owned)
     return s;
 }
 
-/* The state dies; an owned one's tensors with it. */
+/* Ends the state. The tensors of an owned state end with it. */
 static void state_end(ct_state *s, const char *function)
 {
     int i;
@@ -158,7 +158,7 @@ static ct_tensor *copy_kept(const char *function, const ct_tensor *t)
     return kept;
 }
 
-/* An owned state of copies; tensors have been checked. */
+/* An owned state of copies. The caller has checked the tensors. */
 static ct_state *state_copy(const char *function, int count, ct_tensor *const *tensors)
 {
     ct_state *s = state_alloc(function, count, true);
@@ -213,7 +213,7 @@ ct_state *ct_state_from_tensors(int count, ct_tensor *const *tensors)
     return s;
 }
 
-/* ---- what is made of states ---- */
+/* ---- states from states ---- */
 
 ct_state *ct_state_detach(const ct_state *s)
 {
@@ -236,9 +236,11 @@ ct_status ct_state_carry(ct_state *kept, const ct_state *next)
     if (!cti_sink_allowed() || !cti_state_usable(me, "kept", kept) ||
         !cti_state_usable(me, "next", next))
         return ct_error();
-    if (!kept->owned || kept->count != next->count)
-        return ct_raise(CT_ERR_ARGUMENT, me, "kept has %d tensors%s; next has %d", kept->count,
-                        kept->owned ? "" : " and is not owned", next->count);
+    if (!kept->owned)
+        return ct_raise(CT_ERR_ARGUMENT, me, "kept is not owned; make it with ct_state_new");
+    if (kept->count != next->count)
+        return ct_raise(CT_ERR_ARGUMENT, me, "kept has %d tensors; next has %d", kept->count,
+                        next->count);
     for (i = 0; i < kept->count; i++)
         if (!cti_same_shape(&kept->tensor[i]->shape, &next->tensor[i]->shape) ||
             kept->tensor[i]->dtype != next->tensor[i]->dtype)

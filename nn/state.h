@@ -1,8 +1,8 @@
-/* state.h - the state of a recurrent module: any number of tensors, each shaped (layers *
- * directions, batch, size), index layer * directions + direction.
+/* state.h - the state of a recurrent module: one or more tensors (layers * directions, batch,
+ * size), with index layer * directions + direction.
  *
- * A state of a scope, or one that was freed, is recognised as a tensor is (scope.h): its use is
- * CT_ERR_SCOPE, and the message says where it died. */
+ * A use of a state after its scope has ended, or after it was freed, raises CT_ERR_SCOPE, as for a
+ * tensor (tensor/scope.h). The message names the place where it ended. */
 #ifndef COTANGENT_NN_STATE_H
 #define COTANGENT_NN_STATE_H
 
@@ -14,35 +14,42 @@ extern "C" {
 
 typedef struct ct_state ct_state;
 
-int ct_state_count(const ct_state *s);             /* number of tensors; 0 for NULL */
-ct_tensor *ct_state_get(const ct_state *s, int i); /* CT_ERR_INDEX; lives as long as s */
+int ct_state_count(const ct_state *s); /* the number of tensors; 0 for NULL */
+/* tensor i, valid as long as s; NULL with CT_ERR_INDEX if there is none */
+ct_tensor *ct_state_get(const ct_state *s, int i);
 
-/* An owned state: copies of tensors (values, without history), yours to ct_state_free. */
+/* Makes an owned state of copies of count tensors (their values, without history). The caller frees
+ * it with ct_state_free. CT_ERR_ARGUMENT if count is not in 1..64 or a tensor is NULL. */
 ct_state *ct_state_new(int count, ct_tensor *const *tensors);
 ct_state *ct_state_copy_new(const ct_state *s);
 
-/* Frees an owned state and its tensors. NULL is allowed. Of a state that a scope owns, or that was
- * freed before: CT_ERR_SCOPE. */
+/* Frees an owned state and its tensors. NULL is allowed. CT_ERR_SCOPE for a state that a scope
+ * owns, and for one that was freed before. */
 void ct_state_free(ct_state *s);
 
-/* A state of the innermost scope that refers to these tensors, with their history; for cells and
- * the user's own modules. */
+/* Makes a state of the innermost scope that refers to count tensors, with their history. For cells
+ * and a user's modules. CT_ERR_ARGUMENT if count is not in 1..64 or a tensor is NULL. */
 ct_state *ct_state_from_tensors(int count, ct_tensor *const *tensors);
 
-/* A state of the innermost scope with s's values, without history; shares them. */
+/* Returns a state of the innermost scope with the values of s but without history. The values are
+ * shared, not copied. */
 ct_state *ct_state_detach(const ct_state *s);
 
-/* Copies next into kept's own buffers, detached: truncated backpropagation. Does nothing
- * while an error is recorded. CT_ERR_SHAPE if they differ. kept must be owned. */
+/* Copies the values of next into the buffers of kept, which must be owned: truncated
+ * backpropagation through time. Does nothing while an error is recorded. CT_ERR_ARGUMENT if kept is
+ * not owned or the numbers of tensors differ, CT_ERR_SHAPE if shapes or dtypes differ. */
 ct_status ct_state_carry(ct_state *kept, const ct_state *next);
 
-/* All zeros again. */
+/* Sets all elements of the state to 0, in place. CT_ERR_ARGUMENT if kept is NULL. */
 ct_status ct_state_zero(ct_state *kept);
 
-/* s on a device, as a state of the innermost scope (ct_to's copies): to be kept, ct_state_copy_new. */
+/* Returns s on a device, as a state of the innermost scope; tensors that are there already are not
+ * copied. Make an owned state of it with ct_state_copy_new. */
 ct_state *ct_state_to(const ct_state *s, ct_device device);
 
-/* An owned state of rows (n, i32 or i64) of s, in this order: the beams of a beam search, say. */
+/* Makes an owned state of the batch entries of s that `rows` (n, i32 or i64) lists, in this order;
+ * an entry may be listed several times. For the beams of a beam search. CT_ERR_INDEX if one is out
+ * of range. The caller frees it with ct_state_free. */
 ct_state *ct_state_select_new(const ct_state *s, ct_tensor *rows);
 
 #ifdef __cplusplus

@@ -10,7 +10,7 @@
 #include <cotangent/autograd/ops/join.h>
 #include <cotangent/autograd/ops/views.h>
 
-#define MOST_STEPS 65536 /* that ct_stack joins */
+#define MOST_STEPS 65536 /* the most parts that ct_stack joins */
 
 ct_tensor **cti_tensor_array(int64_t count)
 {
@@ -24,7 +24,8 @@ ct_tensor *cti_active_steps(ct_tensor *lengths, int64_t steps)
     return ct_gt(ct_reshape(lengths, CT_SHAPE(1, -1, 1)), ct_reshape(time, CT_SHAPE(-1, 1, 1)));
 }
 
-/* Raises and returns false unless t, which the cell returned as what, has the shape want. */
+/* Checks that t, which the cell returned as `what`, has the shape want; otherwise raises an error
+ * and returns false. */
 static bool steps_check(const cti_steps *s, const char *what, const ct_tensor *t, ct_shape want)
 {
     if (t && cti_same_shape(&t->shape, &want))
@@ -58,9 +59,9 @@ static ct_tensor *steps_one(const cti_steps *s, ct_tensor *x, int64_t t, ct_tens
     return ct_where(active, y, ct_full(CT_SCALAR, 0, y->dtype, y->device));
 }
 
-/* Where the outputs go. */
+/* The destinations of the outputs. */
 typedef struct steps_results {
-    ct_tensor **y;                        /* with history: that of each step */
+    ct_tensor **y;                        /* with history: the output of each step */
     ct_tensor *all;                       /* without: (T, B, output) */
     ct_tensor *spare[CT_MAX_CELL_STATES]; /* without: buffers for the next states */
 } steps_results;
@@ -89,7 +90,7 @@ static bool steps_prepare(cti_steps *s, const ct_tensor *x, bool recorded, steps
     return ct_ok();
 }
 
-/* Step t with history: its tensors stay until the scope ends. */
+/* Runs step t with history. Its tensors stay until the scope ends. */
 static void steps_record(cti_steps *s, ct_tensor *x, int64_t t, steps_results *r)
 {
     ct_tensor *next[CT_MAX_CELL_STATES] = { NULL };
@@ -104,8 +105,9 @@ static void steps_record(cti_steps *s, ct_tensor *x, int64_t t, steps_results *r
         s->state[i] = next[i];
 }
 
-/* Step t, which a row has, without history: its tensors are freed at once, and copies of the results stay. The states
- * alternate between two sets of buffers, because a cell may return one state as another. */
+/* Runs step t without history, if some row has it. Its temporaries are freed at once; copies of the
+ * results are kept. The states alternate between two sets of buffers, because a cell may return one
+ * state as another. */
 static void steps_overwrite(cti_steps *s, ct_tensor *x, int64_t t, steps_results *r)
 {
     ct_tensor *next[CT_MAX_CELL_STATES] = { NULL }, *y;

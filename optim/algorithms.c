@@ -1,36 +1,44 @@
-/* algorithms.c - SGD, Adam, AdamW, RMSprop, Adagrad and Adamax. The formulas are in optimizer.h.
+/* algorithms.c - SGD, Adam, AdamW, RMSprop and Adagrad, whose updates are kernels of the back ends, and
+ * the list of all optimisers of the library. The formulas are in optimizer.h.
  *
- * An algorithm is a table of its options, its state, and an update: fused, with a kernel in each
- * backend, or composed from ops. To add a composed one: the options struct and the constructor in
- * optimizer.h; here its options, its compose function (see cti_composed in internal.h), its
- * cti_algorithm, the constructor, and a line in cti_algorithms. Defaults, checks, groups,
- * checkpoints and the command-line tool follow from the tables. */
+ * Each is a ct_optimizer_table. Defaults, checks, groups, checkpoints and the command-line tool follow
+ * from the tables. */
 #include "optim/internal.h"
-
-#include <cotangent/autograd/ops/elementwise.h>
 
 #include <float.h>
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
-/* Rows of a table of options: a number with its default, in [low, high); a flag. */
-/* clang-format off */
-#define NUMBER(type, field, usual, low, high) \
-    { #field, offsetof(type, field), false, usual, low, high }
-#define FLAG(type, field) \
-    { #field, offsetof(type, field), true, 0, 0, 0 }
-/* clang-format on */
+/* ---- the rates of a kernel ---- */
+
+#define FUSED_RATES ((int)(sizeof(cti_rates) / sizeof(double)))
+_Static_assert(sizeof(cti_rates) <= CT_OPTIMIZER_RATES * sizeof(double), "too many rates");
+
+/* Rates that no algorithm has changed. */
+static cti_rates *fused_rates(const ct_optimizer_update *u, double *rate)
+{
+    cti_rates *r = (cti_rates *)(void *)rate;
+
+    *r = (cti_rates){ u->lr, u->weight_decay, 1, 1, u->step == 1 };
+    return r;
+}
+
+static void plain_rates(const ct_optimizer_update *u, double *rate)
+{
+    fused_rates(u, rate);
+}
 
 /* ---- SGD ---- */
 
-static const cti_option_field sgd_options[] = {
-    NUMBER(ct_sgd_options, lr, 1e-3, 0, INFINITY),
-    NUMBER(ct_sgd_options, momentum, 0, 0, INFINITY),
-    NUMBER(ct_sgd_options, weight_decay, 0, 0, INFINITY),
-    NUMBER(ct_sgd_options, dampening, 0, -DBL_MAX, INFINITY),
-    FLAG(ct_sgd_options, nesterov),
-    FLAG(ct_sgd_options, maximize),
-    { 0 },
+static const ct_optimizer_option sgd_options[] = {
+    CT_OPTIMIZER_OPTION(ct_sgd_options, lr, 1e-3, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(ct_sgd_options, momentum, 0, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(ct_sgd_options, weight_decay, 0, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(ct_sgd_options, dampening, 0, -DBL_MAX, INFINITY),
+    CT_OPTIMIZER_FLAG(ct_sgd_options, nesterov),
+    CT_OPTIMIZER_FLAG(ct_sgd_options, maximize),
+    { .name = NULL },
 };
 
 static bool sgd_check(const char *function, const void *options)
@@ -47,248 +55,244 @@ static bool sgd_check(const char *function, const void *options)
     return false;
 }
 
-static void sgd_fill(const void *options, cti_update *u)
+static ct_status sgd_update(const ct_optimizer_update *u, int count)
 {
-    const ct_sgd_options *a = options;
+    const ct_sgd_options *a = u->options;
+    cti_update rule = { .rule = CTI_SGD,
+                        .scale = a->maximize ? -1 : 1,
+                        .nesterov = a->nesterov,
+                        .momentum = a->momentum,
+                        .dampening = a->dampening };
 
-    u->nesterov = a->nesterov;
-    u->momentum = a->momentum;
-    u->dampening = a->dampening;
+    return cti_update_fused(&rule, u, count);
 }
 
-static const cti_algorithm sgd = {
-    .name = "sgd",
-    .title = "SGD",
-    .size = sizeof(ct_sgd_options),
-    .option = sgd_options,
-    .state = { { .name = "momentum_buffer", .only = "momentum" } },
+static const ct_optimizer_table sgd = {
+    .name = "SGD",
+    .options_size = sizeof(ct_sgd_options),
+    .options = sgd_options,
+    .states = { { .name = "momentum_buffer", .only = "momentum" } },
     .check = sgd_check,
-    .kernel = CTI_SGD,
-    .fill = sgd_fill,
+    .rate_count = FUSED_RATES,
+    .rates = plain_rates,
+    .update_all = sgd_update,
+    .captures = true,
 };
 
 ct_optimizer *ct_sgd_new(ct_params *set, ct_sgd_options options)
 {
-    return cti_optimizer_new("ct_sgd_new", &sgd, set, &options);
+    return cti_optimizer_new("ct_sgd_new", set, &sgd, &options);
 }
 
 /* ---- Adam, AdamW ---- */
 
-static const cti_option_field adam_options[] = {
-    NUMBER(ct_adam_options, lr, 1e-3, 0, INFINITY),
-    NUMBER(ct_adam_options, beta1, 0.9, 0, 1),
-    NUMBER(ct_adam_options, beta2, 0.999, 0, 1),
-    NUMBER(ct_adam_options, eps, 1e-8, 0, INFINITY),
-    NUMBER(ct_adam_options, weight_decay, 0, 0, INFINITY),
-    FLAG(ct_adam_options, amsgrad),
-    FLAG(ct_adam_options, maximize),
-    { 0 },
+static const ct_optimizer_option adam_options[] = {
+    CT_OPTIMIZER_OPTION(ct_adam_options, lr, 1e-3, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(ct_adam_options, beta1, 0.9, 0, 1),
+    CT_OPTIMIZER_OPTION(ct_adam_options, beta2, 0.999, 0, 1),
+    CT_OPTIMIZER_OPTION(ct_adam_options, eps, 1e-8, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(ct_adam_options, weight_decay, 0, 0, INFINITY),
+    CT_OPTIMIZER_FLAG(ct_adam_options, amsgrad),
+    CT_OPTIMIZER_FLAG(ct_adam_options, maximize),
+    { .name = NULL },
 };
 
-static const cti_option_field adamw_options[] = {
-    NUMBER(ct_adam_options, lr, 1e-3, 0, INFINITY),
-    NUMBER(ct_adam_options, beta1, 0.9, 0, 1),
-    NUMBER(ct_adam_options, beta2, 0.999, 0, 1),
-    NUMBER(ct_adam_options, eps, 1e-8, 0, INFINITY),
-    NUMBER(ct_adam_options, weight_decay, 0.01, 0, INFINITY),
-    FLAG(ct_adam_options, amsgrad),
-    FLAG(ct_adam_options, maximize),
-    { 0 },
+static const ct_optimizer_option adamw_options[] = {
+    CT_OPTIMIZER_OPTION(ct_adam_options, lr, 1e-3, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(ct_adam_options, beta1, 0.9, 0, 1),
+    CT_OPTIMIZER_OPTION(ct_adam_options, beta2, 0.999, 0, 1),
+    CT_OPTIMIZER_OPTION(ct_adam_options, eps, 1e-8, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(ct_adam_options, weight_decay, 0.01, 0, INFINITY),
+    CT_OPTIMIZER_FLAG(ct_adam_options, amsgrad),
+    CT_OPTIMIZER_FLAG(ct_adam_options, maximize),
+    { .name = NULL },
 };
 
-static void adam_fill(const void *options, cti_update *u)
+static ct_status adam_update(const ct_optimizer_update *u, int count)
 {
-    const ct_adam_options *a = options;
+    const ct_adam_options *a = u->options;
+    cti_update rule = { .rule = CTI_ADAM,
+                        .scale = a->maximize ? -1 : 1,
+                        .beta1 = a->beta1,
+                        .beta2 = a->beta2,
+                        .eps = a->eps };
 
-    u->beta1 = a->beta1;
-    u->beta2 = a->beta2;
-    u->eps = a->eps;
+    return cti_update_fused(&rule, u, count);
 }
 
-/* b^n by squaring: the same bits on any processor, which pow does not guarantee. */
-static double power(double b, int64_t n)
+static void adam_rates(const ct_optimizer_update *u, double *rate)
 {
-    double result = 1;
+    const ct_adam_options *a = u->options;
+    cti_rates *r = fused_rates(u, rate);
 
-    for (; n > 0; n /= 2, b *= b)
-        if (n % 2)
-            result *= b;
-    return result;
+    r->lr /= 1 - cti_power(a->beta1, u->step);
+    r->root = sqrt(1 - cti_power(a->beta2, u->step));
 }
 
-static void adam_rates(const void *options, int64_t t, cti_segment *s)
+static void adamw_rates(const ct_optimizer_update *u, double *rate)
 {
-    const ct_adam_options *a = options;
+    cti_rates *r = (cti_rates *)(void *)rate;
 
-    s->lr /= 1 - power(a->beta1, t);
-    s->root = sqrt(1 - power(a->beta2, t));
+    adam_rates(u, rate);
+    r->shrink = 1 - u->lr * u->weight_decay;
+    r->weight_decay = 0;
 }
 
-static void adamw_rates(const void *options, int64_t t, cti_segment *s)
-{
-    s->shrink = 1 - s->lr * s->weight_decay;
-    s->weight_decay = 0;
-    adam_rates(options, t, s);
-}
-
-static const cti_algorithm adam = {
-    .name = "adam",
-    .title = "Adam",
-    .size = sizeof(ct_adam_options),
-    .option = adam_options,
-    .state = { { .name = "exp_avg" },
-               { .name = "exp_avg_sq" },
-               { .name = "max_exp_avg_sq", .only = "amsgrad" } },
-    .counts = true,
-    .kernel = CTI_ADAM,
-    .fill = adam_fill,
+static const ct_optimizer_table adam = {
+    .name = "Adam",
+    .options_size = sizeof(ct_adam_options),
+    .options = adam_options,
+    .states = { { .name = "exp_avg" },
+                { .name = "exp_avg_sq" },
+                { .name = "max_exp_avg_sq", .only = "amsgrad" } },
+    .saves_step = true,
+    .rate_count = FUSED_RATES,
     .rates = adam_rates,
+    .update_all = adam_update,
+    .captures = true,
 };
 
-static const cti_algorithm adamw = {
-    .name = "adamw",
-    .title = "AdamW",
-    .size = sizeof(ct_adam_options),
-    .option = adamw_options,
-    .state = { { .name = "exp_avg" },
-               { .name = "exp_avg_sq" },
-               { .name = "max_exp_avg_sq", .only = "amsgrad" } },
-    .counts = true,
-    .kernel = CTI_ADAM,
-    .fill = adam_fill,
+static const ct_optimizer_table adamw = {
+    .name = "AdamW",
+    .options_size = sizeof(ct_adam_options),
+    .options = adamw_options,
+    .states = { { .name = "exp_avg" },
+                { .name = "exp_avg_sq" },
+                { .name = "max_exp_avg_sq", .only = "amsgrad" } },
+    .saves_step = true,
+    .rate_count = FUSED_RATES,
     .rates = adamw_rates,
+    .update_all = adam_update,
+    .captures = true,
 };
 
 ct_optimizer *ct_adam_new(ct_params *set, ct_adam_options options)
 {
-    return cti_optimizer_new("ct_adam_new", &adam, set, &options);
+    return cti_optimizer_new("ct_adam_new", set, &adam, &options);
 }
 
 ct_optimizer *ct_adamw_new(ct_params *set, ct_adam_options options)
 {
-    return cti_optimizer_new("ct_adamw_new", &adamw, set, &options);
+    return cti_optimizer_new("ct_adamw_new", set, &adamw, &options);
 }
 
 /* ---- RMSprop ---- */
 
-static const cti_option_field rmsprop_options[] = {
-    NUMBER(ct_rmsprop_options, lr, 1e-2, 0, INFINITY),
-    NUMBER(ct_rmsprop_options, alpha, 0.99, 0, 1),
-    NUMBER(ct_rmsprop_options, eps, 1e-8, 0, INFINITY),
-    NUMBER(ct_rmsprop_options, momentum, 0, 0, INFINITY),
-    NUMBER(ct_rmsprop_options, weight_decay, 0, 0, INFINITY),
-    FLAG(ct_rmsprop_options, centered),
-    FLAG(ct_rmsprop_options, maximize),
-    { 0 },
+static const ct_optimizer_option rmsprop_options[] = {
+    CT_OPTIMIZER_OPTION(ct_rmsprop_options, lr, 1e-2, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(ct_rmsprop_options, alpha, 0.99, 0, 1),
+    CT_OPTIMIZER_OPTION(ct_rmsprop_options, eps, 1e-8, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(ct_rmsprop_options, momentum, 0, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(ct_rmsprop_options, weight_decay, 0, 0, INFINITY),
+    CT_OPTIMIZER_FLAG(ct_rmsprop_options, centered),
+    CT_OPTIMIZER_FLAG(ct_rmsprop_options, maximize),
+    { .name = NULL },
 };
 
-static void rmsprop_fill(const void *options, cti_update *u)
+static ct_status rmsprop_update(const ct_optimizer_update *u, int count)
 {
-    const ct_rmsprop_options *a = options;
+    const ct_rmsprop_options *a = u->options;
+    cti_update rule = { .rule = CTI_RMSPROP,
+                        .scale = a->maximize ? -1 : 1,
+                        .momentum = a->momentum,
+                        .beta2 = a->alpha,
+                        .eps = a->eps };
 
-    u->momentum = a->momentum;
-    u->beta2 = a->alpha;
-    u->eps = a->eps;
+    return cti_update_fused(&rule, u, count);
 }
 
-static const cti_algorithm rmsprop = {
-    .name = "rmsprop",
-    .title = "RMSprop",
-    .size = sizeof(ct_rmsprop_options),
-    .option = rmsprop_options,
-    .state = { { .name = "square_avg" },
-               { .name = "momentum_buffer", .only = "momentum" },
-               { .name = "grad_avg", .only = "centered" } },
-    .counts = true,
-    .kernel = CTI_RMSPROP,
-    .fill = rmsprop_fill,
+static const ct_optimizer_table rmsprop = {
+    .name = "RMSprop",
+    .options_size = sizeof(ct_rmsprop_options),
+    .options = rmsprop_options,
+    .states = { { .name = "square_avg" },
+                { .name = "momentum_buffer", .only = "momentum" },
+                { .name = "grad_avg", .only = "centered" } },
+    .saves_step = true,
+    .rate_count = FUSED_RATES,
+    .rates = plain_rates,
+    .update_all = rmsprop_update,
+    .captures = true,
 };
 
 ct_optimizer *ct_rmsprop_new(ct_params *set, ct_rmsprop_options options)
 {
-    return cti_optimizer_new("ct_rmsprop_new", &rmsprop, set, &options);
+    return cti_optimizer_new("ct_rmsprop_new", set, &rmsprop, &options);
 }
 
 /* ---- Adagrad ---- */
 
-static const cti_option_field adagrad_options[] = {
-    NUMBER(ct_adagrad_options, lr, 1e-2, 0, INFINITY),
-    NUMBER(ct_adagrad_options, eps, 1e-10, 0, INFINITY),
-    NUMBER(ct_adagrad_options, lr_decay, 0, 0, INFINITY),
-    NUMBER(ct_adagrad_options, weight_decay, 0, 0, INFINITY),
-    NUMBER(ct_adagrad_options, initial_accumulator_value, 0, 0, INFINITY),
-    FLAG(ct_adagrad_options, maximize),
-    { 0 },
+static const ct_optimizer_option adagrad_options[] = {
+    CT_OPTIMIZER_OPTION(ct_adagrad_options, lr, 1e-2, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(ct_adagrad_options, eps, 1e-10, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(ct_adagrad_options, lr_decay, 0, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(ct_adagrad_options, weight_decay, 0, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(ct_adagrad_options, initial_accumulator_value, 0, 0, INFINITY),
+    CT_OPTIMIZER_FLAG(ct_adagrad_options, maximize),
+    { .name = NULL },
 };
 
-static void adagrad_fill(const void *options, cti_update *u)
+static ct_status adagrad_update(const ct_optimizer_update *u, int count)
 {
-    u->eps = ((const ct_adagrad_options *)options)->eps;
+    const ct_adagrad_options *a = u->options;
+    cti_update rule = { .rule = CTI_ADAGRAD, .scale = a->maximize ? -1 : 1, .eps = a->eps };
+
+    return cti_update_fused(&rule, u, count);
 }
 
-static void adagrad_rates(const void *options, int64_t t, cti_segment *s)
+static void adagrad_rates(const ct_optimizer_update *u, double *rate)
 {
-    s->lr /= 1 + (double)(t - 1) * ((const ct_adagrad_options *)options)->lr_decay;
+    const ct_adagrad_options *a = u->options;
+
+    fused_rates(u, rate)->lr /= 1 + (double)(u->step - 1) * a->lr_decay;
 }
 
-static const cti_algorithm adagrad = {
-    .name = "adagrad",
-    .title = "Adagrad",
-    .size = sizeof(ct_adagrad_options),
-    .option = adagrad_options,
-    .state = { { .name = "sum", .begins = "initial_accumulator_value" } },
-    .counts = true,
-    .kernel = CTI_ADAGRAD,
-    .fill = adagrad_fill,
+static const ct_optimizer_table adagrad = {
+    .name = "Adagrad",
+    .options_size = sizeof(ct_adagrad_options),
+    .options = adagrad_options,
+    .states = { { .name = "sum", .initial_option = "initial_accumulator_value" } },
+    .saves_step = true,
+    .rate_count = FUSED_RATES,
     .rates = adagrad_rates,
+    .update_all = adagrad_update,
+    .captures = true,
 };
 
 ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options options)
 {
-    return cti_optimizer_new("ct_adagrad_new", &adagrad, set, &options);
-}
-
-/* ---- Adamax ---- */
-
-static const cti_option_field adamax_options[] = {
-    NUMBER(ct_adamax_options, lr, 2e-3, 0, INFINITY),
-    NUMBER(ct_adamax_options, beta1, 0.9, 0, 1),
-    NUMBER(ct_adamax_options, beta2, 0.999, 0, 1),
-    NUMBER(ct_adamax_options, eps, 1e-8, 0, INFINITY),
-    NUMBER(ct_adamax_options, weight_decay, 0, 0, INFINITY),
-    FLAG(ct_adamax_options, maximize),
-    { 0 },
-};
-
-static ct_tensor *adamax_compose(cti_composed *c)
-{
-    const ct_adamax_options *a = c->options;
-    ct_tensor *mean = ct_mul_scalar(c->state[0], a->beta1);
-    ct_tensor *most = ct_mul_scalar(c->state[1], a->beta2);
-
-    mean = ct_add(mean, ct_mul_scalar(c->grad, 1 - a->beta1));
-    most = ct_maximum(most, ct_add_scalar(ct_abs(c->grad), a->eps));
-    c->state[0] = mean;
-    c->state[1] = most;
-    return ct_sub(c->value, ct_mul_scalar(ct_div(mean, most), c->lr / (1 - power(a->beta1, c->t))));
-}
-
-static const cti_algorithm adamax = {
-    .name = "adamax",
-    .title = "Adamax",
-    .size = sizeof(ct_adamax_options),
-    .option = adamax_options,
-    .state = { { .name = "exp_avg" }, { .name = "exp_inf" } },
-    .counts = true,
-    .compose = adamax_compose,
-};
-
-ct_optimizer *ct_adamax_new(ct_params *set, ct_adamax_options options)
-{
-    return cti_optimizer_new("ct_adamax_new", &adamax, set, &options);
+    return cti_optimizer_new("ct_adagrad_new", set, &adagrad, &options);
 }
 
 /* ---- all of them ---- */
 
-const cti_algorithm *const cti_algorithms[] = { &sgd,     &adam,   &adamw, &rmsprop,
-                                                &adagrad, &adamax, NULL };
+const cti_algorithm cti_algorithms[] = {
+    { "sgd", &sgd },
+    { "adam", &adam },
+    { "adamw", &adamw },
+    { "rmsprop", &rmsprop },
+    { "adagrad", &adagrad },
+    { "adamax", &cti_adamax },
+    { "adadelta", &cti_adadelta },
+    { "nadam", &cti_nadam },
+    { "radam", &cti_radam },
+    { "lion", &cti_lion },
+    { NULL, NULL },
+};
+
+const char *ct_optimizer_algorithm(int i)
+{
+    int count = 0;
+
+    while (cti_algorithms[count].name)
+        count++;
+    return i >= 0 && i < count ? cti_algorithms[i].name : NULL;
+}
+
+const ct_optimizer_table *ct_optimizer_table_from_name(const char *algorithm)
+{
+    for (int i = 0; algorithm && cti_algorithms[i].name; i++)
+        if (strcmp(cti_algorithms[i].name, algorithm) == 0)
+            return cti_algorithms[i].table;
+    return NULL;
+}

@@ -19,14 +19,14 @@ static void clip_clamp_all(const cti_param_table *t, double bound)
     }
 }
 
-/* Computes a number on the device and reads it: op over the elements of g, or, without op, the sum
- * of their squares. */
+/* Computes a number on the device and reads it: the reduction op over the elements of g. Without
+ * op, the sum of their squares. */
 static double clip_measure(const ct_tensor *g, const cti_segment *segment, const cti_reduce_op *op)
 {
     ct_scope s = cti_scope_push();
     ct_tensor *out = cti_new("ct_clip_grad", CT_SCALAR, op ? g->dtype : CT_F64, g->device);
     const cti_backend *be = cti_backend_of(g->device);
-    double v = 0; /* if memory ran out; the error is recorded */
+    double v = 0; /* if memory runs out, which has been raised */
 
     if (out && op)
         be->reduce(&(cti_reduce_args){ .op = *op,
@@ -55,7 +55,7 @@ static bool clip_is_finite(const ct_tensor *g, const cti_segment *segment)
             isfinite(clip_measure(g, segment, &least)));
 }
 
-/* The first parameter whose gradient is not finite, or NULL. */
+/* Returns the first parameter whose gradient is not finite; NULL if there is none. */
 static const ct_param *clip_first_not_finite(const cti_param_table *t)
 {
     int i;
@@ -129,8 +129,9 @@ ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
     return ct_error();
 }
 
-/* Makes an asynchronous device report a fault if an element is not finite. It clips 0 times each
- * gradient, whose norm is 0 or NaN; the norm of the gradients themselves might overflow. */
+/* Makes an asynchronous device report a fault if an element is not finite. It computes the norm of
+ * 0 times each gradient, which is 0 or NaN, because the norm of the gradients themselves might
+ * overflow. */
 static void clip_fault_not_finite(const char *me, cti_param_table *t)
 {
     const double nothing[2] = { 0, 0 };

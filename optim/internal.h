@@ -1,5 +1,5 @@
-/* internal.h - algorithms and their options, optimisers, and the table of parameters that
- * optimisers and clipping give to the device. (internal) */
+/* internal.h - optimisers, their options and state, and the table of parameters that optimisers and
+ * clipping give to the device. (internal) */
 #ifndef COTANGENT_OPTIM_INTERNAL_H
 #define COTANGENT_OPTIM_INTERNAL_H
 
@@ -9,6 +9,7 @@
 #include "tensor/named_tensors.h"
 
 #include <cotangent/autograd/params/params.h>
+#include <cotangent/optim/optimizer_table.h>
 #include <cotangent/optim/schedule.h>
 
 /* ---- the table of parameters (param_table.c) ---- */
@@ -38,93 +39,67 @@ ct_tensor *cti_param_table_grad(const cti_param_table *t, int i);
 const ct_param *cti_clip_grad_norm(const char *function, const cti_param_table *t, double max_norm,
                                    ct_tensor *norm, int64_t step);
 
-/* ---- algorithms (algorithms.c) and their options (options.c) ---- */
+/* ---- optimisers of the library (algorithms.c, composed_algorithms.c) and options (options.c) ---- */
 
-#define CTI_STATES 3
-
-/* An option of an algorithm: a field of its struct of options. The table of these gives defaults,
- * checks, and what a checkpoint says and compares. */
-typedef struct cti_option_field {
-    const char *name;
-    size_t offset;    /* of a double, or of a bool */
-    bool flag;        /* it is a bool */
-    double usual;     /* the default: the value that 0 stands for; CT_ZERO stands for 0 */
-    double low, high; /* allowed: low <= value < high */
-} cti_option_field;
-
-/* A tensor that an algorithm keeps for each parameter. */
-typedef struct cti_state_kind {
-    const char *name;   /* PyTorch's, for checkpoints */
-    const char *only;   /* kept only if this option is not 0; NULL: always */
-    const char *begins; /* begins with the value of this option; NULL: with 0 */
-} cti_state_kind;
-
-/* One parameter's update, for an algorithm composed from ops. */
-typedef struct cti_composed {
-    const void *options;     /* the algorithm's struct, defaults filled in */
-    double lr, weight_decay; /* the parameter's own, after groups and schedule */
-    int64_t t;               /* number of this update, from 1 */
-    ct_tensor *value;
-    ct_tensor *grad;              /* grad + weight_decay value (maximize: - grad) */
-    ct_tensor *state[CTI_STATES]; /* before the update; to be replaced by those after it */
-} cti_composed;
-
-/* Either fused, for which backends have a kernel, or composed from ops. */
 typedef struct cti_algorithm {
-    const char *name;               /* "sgd": for ct_optimizer_new */
-    const char *title;              /* "SGD": for messages and checkpoints */
-    size_t size;                    /* of its struct of options */
-    const cti_option_field *option; /* a NULL name ends them; among them lr and weight_decay */
-    cti_state_kind state[CTI_STATES];
-    bool counts; /* "step" is part of its state */
-
-    /* Raises for options that do not go together; NULL: all do. */
-    bool (*check)(const char *function, const void *options);
-
-    /* Fused: fills in the kernel's numbers, once, and those that change, for each update: s has the
-     * parameter's lr, weight_decay, shrink 1 and root 1. Either may be NULL. */
-    cti_update_rule kernel;
-    void (*fill)(const void *options, cti_update *u);
-    void (*rates)(const void *options, int64_t t, cti_segment *s);
-
-    /* Composed: returns the new value and replaces state; NULL with an error. NULL: it is fused. */
-    ct_tensor *(*compose)(cti_composed *c);
+    const char *name; /* "sgd": for command lines */
+    const ct_optimizer_table *table;
 } cti_algorithm;
 
-/* All algorithms, in the order in which they are listed; NULL ends them. */
-extern const cti_algorithm *const cti_algorithms[];
+/* In the order in which they are listed; a NULL name ends them. */
+extern const cti_algorithm cti_algorithms[];
 
-/* An optimiser with a copy of options, whose zeros become defaults. NULL with an error that names
- * the option, its value and the allowed range. */
-ct_optimizer *cti_optimizer_new(const char *function, const cti_algorithm *a, ct_params *set,
-                                const void *options);
+extern const ct_optimizer_table cti_adamax, cti_adadelta, cti_nadam, cti_radam, cti_lion;
+
+/* b^n by squaring: the same bits on any processor, which pow does not guarantee. */
+static inline double cti_power(double b, int64_t n)
+{
+    double result = 1;
+
+    for (; n > 0; n /= 2, b *= b)
+        if (n % 2)
+            result *= b;
+    return result;
+}
+
+/* ct_optimizer_new in the name of function. The table has been checked. */
+ct_optimizer *cti_optimizer_new(const char *function, ct_params *set,
+                                const ct_optimizer_table *table, const void *options);
+
+/* False with an error in the name of function, for a table that is incomplete or contradictory. */
+bool cti_optimizer_table_check(const char *function, const ct_optimizer_table *table);
+
+/* An update_all by the kernel of a rule, whose numbers but rates are filled in. The rates of the
+ * updates are a cti_rates each. */
+ct_status cti_update_fused(cti_update *rule, const ct_optimizer_update *u, int count);
 
 /* The option of a name, or NULL; the value of a field: 0 or 1 of a flag. */
-const cti_option_field *cti_option_find(const cti_algorithm *a, const char *name);
-double cti_option_get(const cti_option_field *option, const void *options);
+const ct_optimizer_option *cti_option_find(const ct_optimizer_table *table, const char *name);
+double cti_option_get(const ct_optimizer_option *option, const void *options);
 
-/* The same by name; 0 for one that the algorithm does not have. */
-double cti_option_value(const cti_algorithm *a, const void *options, const char *name);
+/* The same by name; 0 for one that the table does not have. */
+double cti_option_value(const ct_optimizer_table *table, const void *options, const char *name);
 
 /* Sets a field to a value; 0 is 0, not the default. */
-void cti_option_set(const cti_option_field *option, void *options, double value);
+void cti_option_set(const ct_optimizer_option *option, void *options, double value);
 
 /* Fills in the defaults. False with an error. */
-bool cti_options_settle(const char *function, const cti_algorithm *a, void *options);
+bool cti_options_settle(const char *function, const ct_optimizer_table *table, void *options);
 
 /* False with an error, if v is not in the option's range. */
-bool cti_option_check(const char *function, const cti_option_field *option, double v);
+bool cti_option_check(const char *function, const ct_optimizer_option *option, double v);
 
 /* ---- optimisers ---- */
 
 /* One parameter of the set. */
 typedef struct cti_slot {
     ct_param *param;
-    ct_tensor *state[CTI_STATES]; /* owned; NULL until its first update, and what is not used */
-    char *name[CTI_STATES + 1];   /* "exp_avg.rnn.weight_ih_l0"; the last one of "step" */
-    int64_t steps;                /* updates so far */
-    int group;                    /* its place in the array of groups; -1 for none */
-    bool stands;                  /* for its value: cti_params_stands */
+    ct_tensor
+        *state[CT_OPTIMIZER_STATES]; /* owned; NULL until its first update, and what is not used */
+    char *name[CT_OPTIMIZER_STATES + 1]; /* "exp_avg.rnn.weight_ih_l0"; the last one of "step" */
+    int64_t steps;                       /* updates so far */
+    int group;                           /* its place in the array of groups; -1 for none */
+    bool stands;                         /* for its value: cti_params_stands */
 } cti_slot;
 
 typedef struct cti_group {
@@ -135,11 +110,11 @@ typedef struct cti_group {
 
 struct ct_optimizer {
     ct_params *set;
-    const cti_algorithm *algorithm;
-    void *options;             /* owned; the algorithm's struct, defaults filled in */
-    bool keeps[CTI_STATES];    /* the state that these options need */
-    double begins[CTI_STATES]; /* and the value of all its elements at first */
-    double lr, weight_decay;   /* of parameters in no group that has its own */
+    const ct_optimizer_table *table;
+    void *options;                      /* owned; the table's struct, defaults filled in */
+    bool keeps[CT_OPTIMIZER_STATES];    /* the states that these options need */
+    double begins[CT_OPTIMIZER_STATES]; /* and the value of all their elements at first */
+    double lr, weight_decay;            /* of parameters in no group that has its own */
 
     cti_slot *slot; /* of each parameter of the set met so far */
     int count;
@@ -154,7 +129,10 @@ struct ct_optimizer {
 /* A slot for each parameter that the set has by now; false with an error. */
 bool cti_optimizer_slots(const char *function, ct_optimizer *o);
 
-/* The state of a slot, for a parameter whose shape is known; false with an error. */
+/* The shape of state k of a slot, for a parameter of this shape. */
+ct_shape cti_slot_shape(const ct_optimizer *o, int k, ct_shape shape);
+
+/* The states of a slot, for a parameter whose shape is known; false with an error. */
 bool cti_slot_state(const ct_optimizer *o, cti_slot *slot);
 
 /* The rate and decay in use for a group (-1: none). */
@@ -174,8 +152,8 @@ void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e);
  *     PREFIX lr            f64 (1 + groups): the present rates; NaN for a group without its own
  *     PREFIX schedule      f64 (n), if there is a schedule
  *     PREFIX updates       i64 (parameters): the number of updates of each parameter of the set
- *     PREFIX KIND.NAME     the state of each parameter that was updated, of its shape
- *     PREFIX step.NAME     i64: its number of updates, for an algorithm that counts
+ *     PREFIX KIND.NAME     the states of each parameter that was updated
+ *     PREFIX step.NAME     i64: its number of updates, if the table saves it
  *
  * A state that lacks one of these is refused, and one that has another one. */
 typedef struct cti_optimizer_staged cti_optimizer_staged;

@@ -1,4 +1,4 @@
-/* optimizer.c - what all algorithms share: creation, slots, groups, rates. */
+/* optimizer.c - what all optimisers share: creation, slots, groups, rates. */
 #include "optim/internal.h"
 
 #include "tensor/hooks.h"
@@ -14,8 +14,8 @@
 /* ---- creation ---- */
 
 /* Makes the optimiser. Owns options, whose defaults are filled in, also after an error. */
-static ct_optimizer *optimizer_from(const char *function, const cti_algorithm *a, ct_params *set,
-                                    void *options)
+static ct_optimizer *optimizer_from(const char *function, ct_params *set,
+                                    const ct_optimizer_table *table, void *options)
 {
     ct_optimizer *o = cti_calloc(1, sizeof *o);
 
@@ -25,74 +25,68 @@ static ct_optimizer *optimizer_from(const char *function, const cti_algorithm *a
         return NULL;
     }
     o->set = set;
-    o->algorithm = a;
+    o->table = table;
     o->options = options;
-    o->lr = cti_option_value(a, options, "lr");
-    o->weight_decay = cti_option_value(a, options, "weight_decay");
-    for (int k = 0; k < CTI_STATES; k++) {
-        const cti_state_kind *state = &a->state[k];
+    o->lr = cti_option_value(table, options, "lr");
+    o->weight_decay = cti_option_value(table, options, "weight_decay");
+    for (int k = 0; k < CT_OPTIMIZER_STATES && table->states[k].name; k++) {
+        const ct_optimizer_state_kind *kind = &table->states[k];
 
-        o->keeps[k] = state->name && (!state->only || cti_option_value(a, options, state->only));
-        o->begins[k] = state->begins ? cti_option_value(a, options, state->begins) : 0;
+        o->keeps[k] = !kind->only || cti_option_value(table, options, kind->only) != 0;
+        o->begins[k] = kind->initial_option ? cti_option_value(table, options, kind->initial_option)
+                                            : kind->initial;
     }
     return o;
 }
 
-/* A copy of options with defaults; NULL with an error. */
-static void *options_copy(const char *function, const cti_algorithm *a, const void *options)
+/* A copy of options (NULL: zeros) with the defaults; NULL with an error. */
+static void *options_copy(const char *function, const ct_optimizer_table *table,
+                          const void *options)
 {
-    void *copy = cti_calloc(1, a->size);
+    void *copy = cti_calloc(1, table->options_size);
 
     if (!copy) {
-        cti_out_of_memory(function, a->size);
+        cti_out_of_memory(function, table->options_size);
         return NULL;
     }
-    memcpy(copy, options, a->size);
-    if (cti_options_settle(function, a, copy))
+    if (options)
+        memcpy(copy, options, table->options_size);
+    if (cti_options_settle(function, table, copy))
         return copy;
     cti_release(copy);
     return NULL;
 }
 
-ct_optimizer *cti_optimizer_new(const char *function, const cti_algorithm *a, ct_params *set,
-                                const void *options)
+ct_optimizer *cti_optimizer_new(const char *function, ct_params *set,
+                                const ct_optimizer_table *table, const void *options)
 {
     void *copy;
 
     if (!cti_given(function, "set", set))
         return NULL;
-    copy = options_copy(function, a, options);
-    return copy ? optimizer_from(function, a, set, copy) : NULL;
+    copy = options_copy(function, table, options);
+    return copy ? optimizer_from(function, set, table, copy) : NULL;
 }
 
-const char *ct_optimizer_algorithm(int i)
+ct_optimizer *ct_optimizer_new(ct_params *set, const ct_optimizer_table *table, const void *options)
 {
-    int count = 0;
+    static const char *const me = "ct_optimizer_new";
 
-    while (cti_algorithms[count])
-        count++;
-    return i >= 0 && i < count ? cti_algorithms[i]->name : NULL;
-}
-
-/* The algorithm of a name; NULL with an error. */
-static const cti_algorithm *algorithm_named(const char *function, const char *name)
-{
-    for (int i = 0; cti_algorithms[i]; i++)
-        if (strcmp(cti_algorithms[i]->name, name) == 0)
-            return cti_algorithms[i];
-    ct_raise(CT_ERR_ARGUMENT, function, "there is no algorithm %s", cti_quote(name).s);
-    return NULL;
+    if (!cti_given(me, "set", set) || !cti_given(me, "table", table) ||
+        !cti_optimizer_table_check(me, table))
+        return NULL;
+    return cti_optimizer_new(me, set, table, options);
 }
 
 /* Sets the options of these names; false with an error. */
-static bool options_set(const char *function, const cti_algorithm *a,
+static bool options_set(const char *function, const ct_optimizer_table *table,
                         const ct_optimizer_value *value, void *options)
 {
     for (; value && value->name; value++) {
-        const cti_option_field *option = cti_option_find(a, value->name);
+        const ct_optimizer_option *option = cti_option_find(table, value->name);
 
         if (!option) {
-            ct_raise(CT_ERR_ARGUMENT, function, "%s has no option %s", a->title,
+            ct_raise(CT_ERR_ARGUMENT, function, "%s has no option %s", table->name,
                      cti_quote(value->name).s);
             return false;
         }
@@ -101,24 +95,26 @@ static bool options_set(const char *function, const cti_algorithm *a,
     return true;
 }
 
-ct_optimizer *ct_optimizer_new(ct_params *set, const char *algorithm,
-                               const ct_optimizer_value *values)
+ct_optimizer *ct_optimizer_new_from_name(ct_params *set, const char *algorithm,
+                                         const ct_optimizer_value *values)
 {
-    static const char *const me = "ct_optimizer_new";
-    const cti_algorithm *a;
+    static const char *const me = "ct_optimizer_new_from_name";
+    const ct_optimizer_table *table;
     ct_optimizer *o = NULL;
     void *options;
 
     if (!cti_given(me, "set", set) || !cti_given(me, "algorithm", algorithm))
         return NULL;
-    a = algorithm_named(me, algorithm);
-    if (!a)
+    table = ct_optimizer_table_from_name(algorithm);
+    if (!table) {
+        ct_raise(CT_ERR_ARGUMENT, me, "there is no algorithm %s", cti_quote(algorithm).s);
         return NULL;
-    options = cti_calloc(1, a->size);
+    }
+    options = cti_calloc(1, table->options_size);
     if (!options)
-        cti_out_of_memory(me, a->size);
-    else if (options_set(me, a, values, options))
-        o = cti_optimizer_new(me, a, set, options);
+        cti_out_of_memory(me, table->options_size);
+    else if (options_set(me, table, values, options))
+        o = cti_optimizer_new(me, set, table, options);
     cti_release(options);
     return o;
 }
@@ -129,7 +125,7 @@ static void slot_forget(cti_slot *slot)
 {
     int k;
 
-    for (k = 0; k < CTI_STATES; k++) {
+    for (k = 0; k < CT_OPTIMIZER_STATES; k++) {
         ct_free(slot->state[k]);
         slot->state[k] = NULL;
     }
@@ -141,7 +137,7 @@ static void slot_free(cti_slot *slot)
     int k;
 
     slot_forget(slot);
-    for (k = 0; k <= CTI_STATES; k++)
+    for (k = 0; k <= CT_OPTIMIZER_STATES; k++)
         cti_release(slot->name[k]);
 }
 
@@ -162,10 +158,10 @@ static bool slot_new(const char *function, const ct_optimizer *o, ct_param *p, c
     int k;
 
     *slot = (cti_slot){ .param = p };
-    for (k = 0; k <= CTI_STATES && good; k++) {
-        const char *kind = k < CTI_STATES ? o->algorithm->state[k].name : "step";
+    for (k = 0; k <= CT_OPTIMIZER_STATES && good; k++) {
+        const char *kind = k < CT_OPTIMIZER_STATES ? o->table->states[k].name : "step";
 
-        if (k < CTI_STATES ? !o->keeps[k] : !o->algorithm->counts)
+        if (k < CT_OPTIMIZER_STATES ? !o->keeps[k] : !o->table->saves_step)
             continue;
         bytes = strlen(kind) + strlen(ct_param_name(p)) + 2;
         slot->name[k] = joined(kind, ct_param_name(p));
@@ -233,12 +229,17 @@ bool cti_optimizer_slots(const char *function, ct_optimizer *o)
     return true;
 }
 
+ct_shape cti_slot_shape(const ct_optimizer *o, int k, ct_shape shape)
+{
+    return o->table->states[k].scalar ? CT_SCALAR : shape;
+}
+
 bool cti_slot_state(const ct_optimizer *o, cti_slot *slot)
 {
     const ct_tensor *w = ct_param_value(slot->param);
     int k;
 
-    for (k = 0; k < CTI_STATES && w; k++) {
+    for (k = 0; k < CT_OPTIMIZER_STATES && w; k++) {
         ct_tensor *there;
         ct_scope s;
 
@@ -246,7 +247,8 @@ bool cti_slot_state(const ct_optimizer *o, cti_slot *slot)
             continue;
         s = cti_scope_push();
         there = slot->state[k] ? ct_keep(ct_to(slot->state[k], w->device)) /* the set has moved */
-                               : ct_keep(ct_full(w->shape, o->begins[k], w->dtype, w->device));
+                               : ct_keep(ct_full(cti_slot_shape(o, k, w->shape), o->begins[k],
+                                                 w->dtype, w->device));
         cti_scope_pop(s);
         if (!there)
             return false;
@@ -311,12 +313,12 @@ static cti_group *group_for(const char *function, ct_optimizer *o, const char *p
 static bool group_check_value(const char *function, const ct_optimizer *o, const char *name,
                               double v)
 {
-    const cti_option_field *option = cti_option_find(o->algorithm, name);
+    const ct_optimizer_option *option = cti_option_find(o->table, name);
 
     if (option)
         return cti_option_check(function, option, cti_option(v, 0));
     if (v != 0)
-        ct_raise(CT_ERR_ARGUMENT, function, "%s has no option %s", o->algorithm->title, name);
+        ct_raise(CT_ERR_ARGUMENT, function, "%s has no option %s", o->table->name, name);
     return v == 0;
 }
 

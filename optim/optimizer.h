@@ -14,7 +14,7 @@
  *
  * In the formulas w is a parameter, t is the number of its updates, including this one, and
  * g = grad + weight_decay w (with maximize: weight_decay w - grad). lr is the learning rate. eps
- * keeps the divisor above 0. */
+ * keeps the divisor above 0. optimizer_table.h is for your own optimisers. */
 #ifndef COTANGENT_OPTIM_OPTIMIZER_H
 #define COTANGENT_OPTIM_OPTIMIZER_H
 
@@ -33,8 +33,8 @@ typedef struct ct_optimizer ct_optimizer;
  * The caller frees the optimiser with ct_optimizer_free. The state of a parameter is allocated at
  * its first update and is kept while the parameter is frozen. A parameter with several (tied) names
  * is updated once. Returns NULL with CT_ERR_ARGUMENT for a NULL set, and for an option outside its
- * range: lr, weight_decay, momentum, eps and the like must be finite and at least 0; beta1, beta2
- * and alpha must also be less than 1. The message names the option, its value and its range. */
+ * range: lr, weight_decay, momentum, eps and the like must be finite and at least 0; beta1, beta2,
+ * alpha and rho must also be less than 1. The message names the option, its value and its range. */
 
 /* Stochastic gradient descent: w -= lr g. With momentum: m = momentum m + (1 - dampening) g (at the
  * first update m = g) and w -= lr m; with nesterov: w -= lr (g + momentum m). nesterov requires a
@@ -86,8 +86,7 @@ typedef struct ct_adagrad_options {
 ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options options);
 
 /* Adamax (Kingma and Ba, 2015, section 7.1): m = beta1 m + (1 - beta1) g,
- * u = max(beta2 u, |g| + eps), w -= lr / (1 - beta1^t) m / u. State: exp_avg, exp_inf, step.
- * Composed from ops: ct_capture refuses it. */
+ * u = max(beta2 u, |g| + eps), w -= lr / (1 - beta1^t) m / u. State: exp_avg, exp_inf, step. */
 typedef struct ct_adamax_options {
     double lr;           /* 0.002 */
     double beta1, beta2; /* 0.9, 0.999 */
@@ -97,10 +96,63 @@ typedef struct ct_adamax_options {
 } ct_adamax_options;
 ct_optimizer *ct_adamax_new(ct_params *set, ct_adamax_options options);
 
+/* Adadelta (Zeiler, 2012): v = rho v + (1 - rho) g^2, d = sqrt(s + eps) / sqrt(v + eps) g,
+ * s = rho s + (1 - rho) d^2, w -= lr d. State: square_avg (v), acc_delta (s), step. */
+typedef struct ct_adadelta_options {
+    double lr;  /* 1 */
+    double rho; /* 0.9 */
+    double eps; /* 1e-6 */
+    double weight_decay;
+    bool maximize;
+} ct_adadelta_options;
+ct_optimizer *ct_adadelta_new(ct_params *set, ct_adadelta_options options);
+
+/* NAdam (Dozat, 2016): m and v as in Adam, c(t) = beta1 (1 - 0.96^(t momentum_decay) / 2) and
+ * p = c(1) c(2) ... c(t),
+ *     w -= lr ((1 - c(t)) / (1 - p) g + c(t + 1) / (1 - p c(t + 1)) m)
+ *          / (sqrt(v / (1 - beta2^t)) + eps)
+ * With decoupled_weight_decay, w is multiplied by 1 - lr weight_decay before the update, and
+ * weight_decay is not added to g. State: exp_avg, exp_avg_sq, mu_product (p, of the shape ()), step. */
+typedef struct ct_nadam_options {
+    double lr;             /* 0.002 */
+    double beta1, beta2;   /* 0.9, 0.999 */
+    double eps;            /* 1e-8 */
+    double momentum_decay; /* 0.004 */
+    double weight_decay;
+    bool decoupled_weight_decay, maximize;
+} ct_nadam_options;
+ct_optimizer *ct_nadam_new(ct_params *set, ct_nadam_options options);
+
+/* RAdam (Liu et al., 2020): m and v as in Adam, r = 2 / (1 - beta2) - 1 and
+ * r(t) = r - 2 t beta2^t / (1 - beta2^t). If r(t) is above 5,
+ *     w -= lr m / (1 - beta1^t) sqrt(1 - beta2^t) / (sqrt(v) + eps)
+ *          sqrt((r(t) - 4) (r(t) - 2) r / ((r - 4) (r - 2) r(t)))
+ * else w -= lr m / (1 - beta1^t). decoupled_weight_decay as in NAdam. State: exp_avg, exp_avg_sq,
+ * step. */
+typedef struct ct_radam_options {
+    double lr;           /* 0.001 */
+    double beta1, beta2; /* 0.9, 0.999 */
+    double eps;          /* 1e-8 */
+    double weight_decay;
+    bool decoupled_weight_decay, maximize;
+} ct_radam_options;
+ct_optimizer *ct_radam_new(ct_params *set, ct_radam_options options);
+
+/* Lion (Chen et al., 2023, algorithm 2): w -= lr (sign(beta1 m + (1 - beta1) grad) + weight_decay w),
+ * then m = beta2 m + (1 - beta2) grad. The usual learning rate is 3 to 10 times smaller than for
+ * AdamW. With maximize, -grad takes the place of grad. State: exp_avg (m). */
+typedef struct ct_lion_options {
+    double lr;           /* 0.0001 */
+    double beta1, beta2; /* 0.9, 0.99 */
+    double weight_decay;
+    bool maximize;
+} ct_lion_options;
+ct_optimizer *ct_lion_new(ct_params *set, ct_lion_options options);
+
 /* ---- algorithms and options by name, for command lines and configuration files ---- */
 
-/* The name of algorithm i: "sgd", "adam", "adamw", "rmsprop", "adagrad", "adamax". NULL if
- * there is no algorithm i. */
+/* The name of algorithm i: "sgd", "adam", "adamw", "rmsprop", "adagrad", "adamax", "adadelta",
+ * "nadam", "radam", "lion". NULL if there is no algorithm i. */
 const char *ct_optimizer_algorithm(int i);
 
 /* An option by its field's name. Of a flag, 0 is false and any other value is true. */
@@ -112,8 +164,8 @@ typedef struct ct_optimizer_value {
 /* Makes an optimiser by the name of its algorithm. values is an array that ends with a NULL name,
  * or NULL; options that are not in it have their defaults. Here a value of 0 is 0, not the default.
  * CT_ERR_ARGUMENT for an unknown algorithm or option, and for a value outside its range. */
-ct_optimizer *ct_optimizer_new(ct_params *set, const char *algorithm,
-                               const ct_optimizer_value *values);
+ct_optimizer *ct_optimizer_new_from_name(ct_params *set, const char *algorithm,
+                                         const ct_optimizer_value *values);
 
 /* ---- use ---- */
 
@@ -150,10 +202,10 @@ ct_status ct_optimizer_set_lr(ct_optimizer *o, double lr);
 
 /* ---- state, for checkpoints: everything an optimiser remembers, as tensors by name ---- */
 
-/* The number of entries, and the name of entry i or NULL; 0 and NULL for a NULL optimiser. The entries are "lr"; "schedule", if
- * there is one; then, for each parameter that has been updated, its state under PyTorch's names:
+/* The number of entries, and the name of entry i or NULL; 0 and NULL for a NULL optimiser. The
+ * entries are "lr"; "schedule", if there is one; then, for each parameter that has been updated, its state under PyTorch's names:
  * "exp_avg.rnn.weight_ih_l0", with the parameter's shape, and a scalar "step.rnn.weight_ih_l0" (SGD
- * has none). The order is that of the set. Names are valid as long as the optimiser. */
+ * and Lion have none). The order is that of the set. Names are valid as long as the optimiser. */
 int ct_optimizer_state_count(const ct_optimizer *o);
 const char *ct_optimizer_state_name(const ct_optimizer *o, int i);
 

@@ -1,47 +1,49 @@
-/* options.c - the options of algorithms: defaults, ranges, values by name. An options struct is
- * read and written by the table of its algorithm alone, so that nothing lists options a second
- * time. */
+/* options.c - tables of optimisers: whether one is complete, and its options: defaults, ranges, values by
+ * name. A struct of options is read and written through its table alone, so that nothing lists options a
+ * second time. */
 #include "optim/internal.h"
 
 #include "tensor/hooks.h"
+#include "tensor/text.h"
 
 #include <math.h>
 #include <string.h>
 
-const cti_option_field *cti_option_find(const cti_algorithm *a, const char *name)
+const ct_optimizer_option *cti_option_find(const ct_optimizer_table *table, const char *name)
 {
-    const cti_option_field *option = a->option;
+    const ct_optimizer_option *option = table->options;
 
     while (option->name && strcmp(option->name, name) != 0)
         option++;
     return option->name ? option : NULL;
 }
 
-double cti_option_get(const cti_option_field *option, const void *options)
+double cti_option_get(const ct_optimizer_option *option, const void *options)
 {
     const char *field = (const char *)options + option->offset;
 
-    return option->flag ? *(const bool *)(const void *)field : *(const double *)(const void *)field;
+    return option->is_flag ? *(const bool *)(const void *)field
+                           : *(const double *)(const void *)field;
 }
 
-double cti_option_value(const cti_algorithm *a, const void *options, const char *name)
+double cti_option_value(const ct_optimizer_table *table, const void *options, const char *name)
 {
-    const cti_option_field *option = cti_option_find(a, name);
+    const ct_optimizer_option *option = cti_option_find(table, name);
 
     return option ? cti_option_get(option, options) : 0;
 }
 
-void cti_option_set(const cti_option_field *option, void *options, double value)
+void cti_option_set(const ct_optimizer_option *option, void *options, double value)
 {
     char *field = (char *)options + option->offset;
 
-    if (option->flag)
+    if (option->is_flag)
         *(bool *)(void *)field = value != 0;
     else
         *(double *)(void *)field = value != 0 ? value : CT_ZERO;
 }
 
-bool cti_option_check(const char *function, const cti_option_field *option, double v)
+bool cti_option_check(const char *function, const ct_optimizer_option *option, double v)
 {
     if (v >= option->low && v < option->high)
         return true;
@@ -57,37 +59,113 @@ bool cti_option_check(const char *function, const cti_option_field *option, doub
 }
 
 /* Gives one option its default if it was left 0. */
-static bool option_settle(const char *function, const cti_option_field *option, void *options)
+static bool option_settle(const char *function, const ct_optimizer_option *option, void *options)
 {
     double *v = (double *)(void *)((char *)options + option->offset);
 
-    if (option->flag)
+    if (option->is_flag)
         return true;
-    *v = cti_option(*v, option->usual);
+    *v = cti_option(*v, option->default_value);
     return cti_option_check(function, option, *v);
 }
 
-bool cti_options_settle(const char *function, const cti_algorithm *a, void *options)
+bool cti_options_settle(const char *function, const ct_optimizer_table *table, void *options)
 {
-    const cti_option_field *option;
+    const ct_optimizer_option *option;
 
-    for (option = a->option; option->name; option++)
+    for (option = table->options; option->name; option++)
         if (!option_settle(function, option, options))
             return false;
-    return !a->check || a->check(function, options);
+    if (!table->check || table->check(function, options))
+        return true;
+    if (ct_ok())
+        ct_raise(CT_ERR_ARGUMENT, function,
+                 "%s: check refused the options without raising an error",
+                 cti_quote(table->name).s);
+    return false;
+}
+
+/* ---- is a table complete? ---- */
+
+static bool table_refuse(const char *function, const ct_optimizer_table *table, const char *what,
+                         const char *why)
+{
+    ct_raise(CT_ERR_ARGUMENT, function, "the table of %s: %s %s",
+             table->name ? cti_quote(table->name).s : "an optimiser", what, why);
+    return false;
+}
+
+static bool table_check_option(const char *function, const ct_optimizer_table *table,
+                               const ct_optimizer_option *option)
+{
+    size_t size = option->is_flag ? sizeof(bool) : sizeof(double);
+
+    if (table->options_size < size || option->offset > table->options_size - size ||
+        (!option->is_flag && option->offset % _Alignof(double) != 0))
+        return table_refuse(function, table, option->name, "lies outside its struct of options");
+    if (cti_option_find(table, option->name) != option)
+        return table_refuse(function, table, option->name, "is listed twice");
+    if (!option->is_flag &&
+        !(option->default_value >= option->low && option->default_value < option->high))
+        return table_refuse(function, table, option->name, "has a default outside its range");
+    return true;
+}
+
+static bool table_check_state(const char *function, const ct_optimizer_table *table, int k)
+{
+    const ct_optimizer_state_kind *kind = &table->states[k];
+    bool is_new = strcmp(kind->name, "step") != 0;
+
+    for (int i = 0; i < k; i++)
+        is_new = is_new && strcmp(kind->name, table->states[i].name) != 0;
+    if (!is_new)
+        return table_refuse(function, table, kind->name, "is the name of another state");
+    if (!*kind->name || strpbrk(kind->name, ". "))
+        return table_refuse(function, table, "the name of a state",
+                            "is empty or has a dot or space");
+    if ((kind->only && !cti_option_find(table, kind->only)) ||
+        (kind->initial_option && !cti_option_find(table, kind->initial_option)))
+        return table_refuse(function, table, kind->name, "refers to an option that is not listed");
+    return true;
+}
+
+bool cti_optimizer_table_check(const char *function, const ct_optimizer_table *table)
+{
+    const ct_optimizer_option *lr, *option = table->options;
+
+    if (!table->name || !*table->name)
+        return table_refuse(function, table, "its name", "is NULL or empty");
+    if (!option)
+        return table_refuse(function, table, "options", "is NULL");
+    for (; option->name; option++)
+        if (!table_check_option(function, table, option))
+            return false;
+    lr = cti_option_find(table, "lr");
+    if (!lr || lr->is_flag || !(lr->low >= 0))
+        return table_refuse(function, table, "lr", "must be an option with values of at least 0");
+    for (int k = 0; k < CT_OPTIMIZER_STATES && table->states[k].name; k++)
+        if (!table_check_state(function, table, k))
+            return false;
+    if (!table->update == !table->update_all)
+        return table_refuse(function, table, "update and update_all",
+                            table->update ? "are both given" : "are both NULL");
+    if (table->rates ? table->rate_count < 1 || table->rate_count > CT_OPTIMIZER_RATES
+                     : table->rate_count != 0)
+        return table_refuse(function, table, "rate_count", "does not fit its rates");
+    return true;
 }
 
 /* ---- what two optimisers must have in common ---- */
 
 void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e)
 {
-    const cti_option_field *option;
+    const ct_optimizer_option *option;
 
-    cti_buffer_print(cti_entries_add(e, "algorithm"), "%s", o->algorithm->title);
-    for (option = o->algorithm->option; option->name; option++) {
+    cti_buffer_print(cti_entries_add(e, "algorithm"), "%s", o->table->name);
+    for (option = o->table->options; option->name; option++) {
         double v = cti_option_get(option, o->options);
 
-        if (option->flag)
+        if (option->is_flag)
             cti_buffer_print(cti_entries_add(e, "%s", option->name), v != 0 ? "true" : "false");
         else
             cti_buffer_number(cti_entries_add(e, "%s", option->name),

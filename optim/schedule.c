@@ -6,16 +6,29 @@
 #include "tensor/hooks.h"
 
 #include <math.h>
+#include <string.h>
 
-typedef enum schedule_kind { PHASE, STEP, LINEAR, COSINE, LAMBDA, PLATEAU } schedule_kind;
+typedef enum schedule_kind {
+    PHASE,
+    STEP,
+    MULTI_STEP,
+    EXPONENTIAL,
+    LINEAR,
+    COSINE,
+    ONE_CYCLE,
+    LAMBDA,
+    PLATEAU
+} schedule_kind;
 
 typedef struct schedule_part {
     schedule_kind kind;
     int64_t begins; /* its phase's first step */
-    int64_t every;  /* step_size, total_iters, t_max */
+    int64_t every;  /* step_size, the number of milestones, total_iters, t_max */
     double a, b;    /* gamma; factors; eta_min */
     double (*factor)(int64_t t, void *context);
     void *context;
+    int64_t *milestones; /* owned; every of them */
+    ct_schedule_one_cycle_options cycle;
     ct_schedule_plateau_options plateau;
     double best;                /* the best metric so far */
     int64_t bad, cooling, cuts; /* metrics not better since; metrics to skip; cuts so far */
@@ -30,6 +43,7 @@ struct ct_schedule {
 };
 
 #define NUMBERS 4 /* that a part remembers */
+#define SCHEDULE_PI 3.14159265358979323846
 
 ct_schedule *ct_optimizer_schedule(ct_optimizer *o)
 {
@@ -45,6 +59,8 @@ ct_schedule *ct_optimizer_schedule(ct_optimizer *o)
 
 void cti_schedule_free(ct_schedule *s)
 {
+    for (int i = 0; s && i < s->count; i++)
+        cti_release(s->part[i].milestones);
     if (s)
         cti_release(s->part);
     cti_release(s);
@@ -66,6 +82,38 @@ static double schedule_after_plateau(const schedule_part *p, double lr)
     return lr;
 }
 
+static double schedule_after_milestones(const schedule_part *p, double lr, int64_t t)
+{
+    for (int64_t i = 0; i < p->every && p->milestones[i] <= t; i++)
+        lr *= p->a;
+    return lr;
+}
+
+/* The rate at part (0 to 1) of the way from one rate to another, as OneCycleLR computes it. */
+static double schedule_anneal(bool linear, double from, double to, double part)
+{
+    if (linear)
+        return (to - from) * part + from;
+    return to + (from - to) / 2 * (cos(SCHEDULE_PI * part) + 1);
+}
+
+static double schedule_after_cycle(const ct_schedule_one_cycle_options *o, double lr, int64_t t)
+{
+    const double steps = (double)o->total_steps;
+    const double most = o->max_lr > 0 ? o->max_lr : lr, first = most / o->div_factor;
+    const double last = first / o->final_div_factor, top = o->pct_start * steps - 1;
+    const double down = o->three_phase ? 2 * o->pct_start * steps - 2 : steps - 1;
+    const double now = t < o->total_steps ? (double)t : steps - 1;
+
+    if (now <= top)
+        return schedule_anneal(o->linear, first, most, now / top);
+    if (!o->three_phase)
+        return schedule_anneal(o->linear, most, last, (now - top) / (down - top));
+    if (now <= down)
+        return schedule_anneal(o->linear, most, first, (now - top) / (down - top));
+    return schedule_anneal(o->linear, first, last, (now - down) / (steps - 1 - down));
+}
+
 static double schedule_rate_after(const schedule_part *p, double lr, int64_t t)
 {
     double f;
@@ -75,12 +123,17 @@ static double schedule_rate_after(const schedule_part *p, double lr, int64_t t)
         return lr;
     case STEP:
         return lr * pow(p->a, (double)(t / p->every));
+    case MULTI_STEP:
+        return schedule_after_milestones(p, lr, t);
+    case EXPONENTIAL:
+        return lr * pow(p->a, (double)t);
+    case ONE_CYCLE:
+        return schedule_after_cycle(&p->cycle, lr, t);
     case LINEAR:
         return lr *
                (p->a + (p->b - p->a) * (double)(t < p->every ? t : p->every) / (double)p->every);
     case COSINE:
-        return p->a +
-               (lr - p->a) * (1 + cos(3.14159265358979323846 * (double)t / (double)p->every)) / 2;
+        return p->a + (lr - p->a) * (1 + cos(SCHEDULE_PI * (double)t / (double)p->every)) / 2;
     case LAMBDA:
         f = p->factor(t, p->context);
         return f >= 0 && f < INFINITY ? lr * f : 0;
@@ -142,6 +195,78 @@ ct_status ct_schedule_step_lr(ct_schedule *s, int64_t step_size, double gamma)
         !schedule_bounded(me, "gamma", gamma, 0, true))
         return ct_error();
     return schedule_add(me, s, (schedule_part){ .kind = STEP, .every = step_size, .a = gamma });
+}
+
+ct_status ct_schedule_multi_step_lr(ct_schedule *s, int milestone_count, const int64_t *milestones,
+                                    double gamma)
+{
+    static const char *const me = "ct_schedule_multi_step_lr";
+    size_t bytes = (size_t)milestone_count * sizeof *milestones;
+    int64_t *copy;
+
+    if (!cti_given(me, "s", s) || !cti_at_least(me, "milestone_count", milestone_count, 1) ||
+        !cti_given(me, "milestones", milestones) || !schedule_bounded(me, "gamma", gamma, 0, true))
+        return ct_error();
+    for (int i = 0; i < milestone_count; i++)
+        if (milestones[i] < (i ? milestones[i - 1] : 1))
+            return ct_raise(CT_ERR_ARGUMENT, me, "milestones[%d] is %lld; it must be at least %lld",
+                            i, (long long)milestones[i], (long long)(i ? milestones[i - 1] : 1));
+    copy = cti_calloc(1, bytes);
+    if (!copy) {
+        cti_out_of_memory(me, bytes);
+        return ct_error();
+    }
+    memcpy(copy, milestones, bytes);
+    if (schedule_add(me, s,
+                     (schedule_part){ .kind = MULTI_STEP,
+                                      .every = milestone_count,
+                                      .milestones = copy,
+                                      .a = gamma }) != CT_OK)
+        cti_release(copy);
+    return ct_error();
+}
+
+ct_status ct_schedule_exponential_lr(ct_schedule *s, double gamma)
+{
+    static const char *const me = "ct_schedule_exponential_lr";
+
+    if (!cti_given(me, "s", s) || !schedule_bounded(me, "gamma", gamma, 0, true))
+        return ct_error();
+    return schedule_add(me, s, (schedule_part){ .kind = EXPONENTIAL, .a = gamma });
+}
+
+/* Whether the parts of a cycle last longer than nothing; false with an error. */
+static bool schedule_check_cycle(const char *function, const ct_schedule_one_cycle_options *o)
+{
+    const double steps = (double)o->total_steps, top = o->pct_start * steps - 1;
+    const double down = o->three_phase ? 2 * top : top;
+
+    if (!cti_at_least(function, "total_steps", o->total_steps, 2) ||
+        !schedule_bounded(function, "max_lr", o->max_lr, 0, false) ||
+        !schedule_bounded(function, "div_factor", o->div_factor, 0, true) ||
+        !schedule_bounded(function, "final_div_factor", o->final_div_factor, 0, true))
+        return false;
+    if (top > 0 && down < steps - 1)
+        return true;
+    ct_raise(CT_ERR_ARGUMENT, function,
+             "pct_start is %g; with total_steps %lld the parts of the cycle would have no steps",
+             o->pct_start, (long long)o->total_steps);
+    return false;
+}
+
+ct_status ct_schedule_one_cycle_lr(ct_schedule *s, ct_schedule_one_cycle_options o)
+{
+    static const char *const me = "ct_schedule_one_cycle_lr";
+
+    if (!cti_given(me, "s", s))
+        return ct_error();
+    o.pct_start = cti_option(o.pct_start, 0.3);
+    o.div_factor = cti_option(o.div_factor, 25);
+    o.final_div_factor = cti_option(o.final_div_factor, 1e4);
+    o.max_lr = cti_option(o.max_lr, 0);
+    if (!schedule_check_cycle(me, &o))
+        return ct_error();
+    return schedule_add(me, s, (schedule_part){ .kind = ONE_CYCLE, .cycle = o });
 }
 
 ct_status ct_schedule_linear_lr(ct_schedule *s, double start_factor, double end_factor,
@@ -337,9 +462,36 @@ static void schedule_add_numbers(cti_buffer *b, const double *numbers, int count
     }
 }
 
+static void schedule_describe_plateau(const ct_schedule_plateau_options *o, cti_buffer *b)
+{
+    cti_buffer_print(b, "plateau_lr");
+    schedule_add_numbers(b,
+                         (const double[]){ o->factor, o->threshold, o->min_lr, o->eps,
+                                           (double)o->patience, (double)o->cooldown },
+                         6);
+    cti_buffer_print(b, "%s%s", o->maximize ? " maximize" : "", o->absolute ? " absolute" : "");
+}
+
+static void schedule_describe_cycle(const ct_schedule_one_cycle_options *o, cti_buffer *b)
+{
+    cti_buffer_print(b, "one_cycle_lr");
+    schedule_add_numbers(b,
+                         (const double[]){ (double)o->total_steps, o->max_lr, o->pct_start,
+                                           o->div_factor, o->final_div_factor },
+                         5);
+    cti_buffer_print(b, "%s%s", o->linear ? " linear" : "", o->three_phase ? " three_phase" : "");
+}
+
+static void schedule_describe_milestones(const schedule_part *p, cti_buffer *b)
+{
+    cti_buffer_print(b, "multi_step_lr");
+    schedule_add_numbers(b, &p->a, 1);
+    for (int64_t i = 0; i < p->every; i++)
+        cti_buffer_print(b, " %lld", (long long)p->milestones[i]);
+}
+
 static void schedule_describe_part(const schedule_part *p, cti_buffer *b)
 {
-    const ct_schedule_plateau_options *o = &p->plateau;
     const double every = (double)p->every, begins = (double)p->begins;
 
     switch (p->kind) {
@@ -362,13 +514,18 @@ static void schedule_describe_part(const schedule_part *p, cti_buffer *b)
     case LAMBDA:
         cti_buffer_print(b, "lambda_lr");
         return;
+    case MULTI_STEP:
+        schedule_describe_milestones(p, b);
+        return;
+    case EXPONENTIAL:
+        cti_buffer_print(b, "exponential_lr");
+        schedule_add_numbers(b, &p->a, 1);
+        return;
+    case ONE_CYCLE:
+        schedule_describe_cycle(&p->cycle, b);
+        return;
     case PLATEAU:
-        cti_buffer_print(b, "plateau_lr");
-        schedule_add_numbers(b,
-                             (const double[]){ o->factor, o->threshold, o->min_lr, o->eps,
-                                               (double)o->patience, (double)o->cooldown },
-                             6);
-        cti_buffer_print(b, "%s%s", o->maximize ? " maximize" : "", o->absolute ? " absolute" : "");
+        schedule_describe_plateau(&p->plateau, b);
         return;
     }
 }

@@ -45,6 +45,15 @@ ct_status ct_schedule_observe(ct_schedule *s, double metric);
 /* StepLR: lr gamma^floor(t / step_size). step_size >= 1, gamma > 0. */
 ct_status ct_schedule_step_lr(ct_schedule *s, int64_t step_size, double gamma);
 
+/* MultiStepLR: lr gamma^n, where n is the number of entries of milestones that are at most t. The
+ * milestone_count entries (1 or more) are copied; they must be at least 1 and must not decrease.
+ * gamma > 0. */
+ct_status ct_schedule_multi_step_lr(ct_schedule *s, int milestone_count, const int64_t *milestones,
+                                    double gamma);
+
+/* ExponentialLR: lr gamma^t. gamma > 0. */
+ct_status ct_schedule_exponential_lr(ct_schedule *s, double gamma);
+
 /* LinearLR, for a warm-up: lr times a factor that changes linearly from start_factor to end_factor
  * in total_iters steps and then stays. Factors >= 0, total_iters >= 1. */
 ct_status ct_schedule_linear_lr(ct_schedule *s, double start_factor, double end_factor,
@@ -54,8 +63,25 @@ ct_status ct_schedule_linear_lr(ct_schedule *s, double start_factor, double end_
  * rate rises again. t_max >= 1, eta_min >= 0. */
 ct_status ct_schedule_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min);
 
+/* OneCycleLR (Smith and Topin, 2019), one call of ct_schedule_step per update: the rate rises from
+ * max_lr / div_factor to max_lr at t = pct_start total_steps - 1 and then falls to
+ * max_lr / div_factor / final_div_factor at t = total_steps - 1, where it stays (PyTorch raises an
+ * error). With three_phase it falls to max_lr / div_factor first, in as many steps as it rose. Between
+ * two rates it follows half a cosine, or a line with linear. PyTorch's cycle_momentum is not
+ * implemented: it is False. An option that is 0 has its default. */
+typedef struct ct_schedule_one_cycle_options {
+    int64_t total_steps;     /* required; at least 2 */
+    double max_lr;           /* 0: the base rate, so that a group keeps its own */
+    double pct_start;        /* 0.3; in 0..1 */
+    double div_factor;       /* 25; above 0 */
+    double final_div_factor; /* 10,000; above 0 */
+    bool linear, three_phase;
+} ct_schedule_one_cycle_options;
+ct_status ct_schedule_one_cycle_lr(ct_schedule *s, ct_schedule_one_cycle_options options);
+
 /* LambdaLR: lr factor(t, context). A factor that is negative or not finite counts as 0. factor is
- * called each time that a rate is computed, so it must return the same value for the same t. context may be NULL. */
+ * called each time that a rate is computed, so it must return the same value for the same t. context
+ * may be NULL. */
 ct_status ct_schedule_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void *context),
                                 void *context);
 

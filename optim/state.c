@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-/* One entry: numbers of the optimiser itself, or state k of a slot (CTI_STATES: its steps). */
+/* One entry: numbers of the optimiser itself, or state k of a slot (CT_OPTIMIZER_STATES: its steps). */
 typedef struct state_entry {
     enum { NONE, RATES, SCHEDULE, SLOT } kind;
     cti_slot *slot;
@@ -19,7 +19,8 @@ typedef struct state_entry {
 /* SGD has no "step", as in PyTorch; its steps only tell whether there was an update. */
 static bool state_slot_has(const cti_slot *slot, int k)
 {
-    return slot->stands && slot->steps > 0 && slot->name[k] && (k == CTI_STATES || slot->state[k]);
+    return slot->stands && slot->steps > 0 && slot->name[k] &&
+           (k == CT_OPTIMIZER_STATES || slot->state[k]);
 }
 
 /* Entry i, or NONE. */
@@ -32,7 +33,7 @@ static state_entry state_entry_at(const ct_optimizer *o, int i)
     if (o->schedule && i-- == 0)
         return (state_entry){ .kind = SCHEDULE };
     for (j = 0; j < o->count; j++)
-        for (k = 0; k <= CTI_STATES; k++)
+        for (k = 0; k <= CT_OPTIMIZER_STATES; k++)
             if (state_slot_has(&o->slot[j], k) && i-- == 0)
                 return (state_entry){ .kind = SLOT, .slot = &o->slot[j], .k = k };
     return (state_entry){ .kind = NONE };
@@ -43,7 +44,7 @@ int ct_optimizer_state_count(const ct_optimizer *o)
     int n = o ? 1 + (o->schedule != NULL) : 0, j, k;
 
     for (j = 0; o && j < o->count; j++)
-        for (k = 0; k <= CTI_STATES; k++)
+        for (k = 0; k <= CT_OPTIMIZER_STATES; k++)
             n += state_slot_has(&o->slot[j], k);
     return n;
 }
@@ -105,7 +106,7 @@ ct_tensor *ct_optimizer_state_tensor(ct_optimizer *o, int i)
     case SCHEDULE:
         return state_save_schedule(o->schedule);
     case SLOT:
-        if (e.k == CTI_STATES)
+        if (e.k == CT_OPTIMIZER_STATES)
             return ct_from_data(&e.slot->steps, CT_SCALAR, CT_I64, CT_CPU);
         state = e.slot->state[e.k];
         return cti_view(me, state, state->shape, state->stride, state->offset);
@@ -124,10 +125,10 @@ static bool state_fits(const char *name, const ct_tensor *t, ct_shape shape, ct_
 
     if (!cti_same_shape(&t->shape, &shape))
         ct_raise(CT_ERR_SHAPE, me, "%s has the shape %s; it must be %s", name,
-                 cti_shape_text(&shape).s, cti_shape_text(&t->shape).s);
+                 cti_shape_text(&t->shape).s, cti_shape_text(&shape).s);
     else if (t->dtype != dtype)
-        ct_raise(CT_ERR_DTYPE, me, "%s is %s; it must be %s", name, ct_dtype_name(dtype),
-                 ct_dtype_name(t->dtype));
+        ct_raise(CT_ERR_DTYPE, me, "%s is %s; it must be %s", name, ct_dtype_name(t->dtype),
+                 ct_dtype_name(dtype));
     else
         return true;
     return false;
@@ -206,7 +207,7 @@ static void state_load_slot(const ct_optimizer *o, cti_slot *slot, int k, const 
     if (ct_param_is_lazy(slot->param)) {
         ct_raise(CT_ERR_SHAPE, "ct_optimizer_state_load", "%s: the shape of %s is not known yet",
                  name, ct_param_name(slot->param));
-    } else if (k == CTI_STATES) {
+    } else if (k == CT_OPTIMIZER_STATES) {
         if (!state_fits(name, t, CT_SCALAR, CT_I64) ||
             ct_to_host(t, &steps, sizeof steps) != CT_OK || !cti_slot_state(o, slot))
             return;
@@ -214,7 +215,8 @@ static void state_load_slot(const ct_optimizer *o, cti_slot *slot, int k, const 
             state_bad_numbers(name);
         else
             slot->steps = steps;
-    } else if (state_fits(name, t, ct_param_shape(slot->param), ct_params_dtype(o->set)) &&
+    } else if (state_fits(name, t, cti_slot_shape(o, k, ct_param_shape(slot->param)),
+                          ct_params_dtype(o->set)) &&
                cti_slot_state(o, slot) && state_take(slot->state[k], t) && slot->steps == 0) {
         slot->steps = 1; /* until "step" is loaded; SGD has none */
     }
@@ -236,12 +238,12 @@ ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name, const ct_te
         return ct_error();
     }
     for (i = 0; i < o->count; i++)
-        for (k = 0; k <= CTI_STATES; k++)
+        for (k = 0; k <= CT_OPTIMIZER_STATES; k++)
             if (o->slot[i].stands && o->slot[i].name[k] && strcmp(o->slot[i].name[k], name) == 0) {
                 state_load_slot(o, &o->slot[i], k, t);
                 return ct_error();
             }
-    return ct_raise(CT_ERR_ARGUMENT, me, "%s with these options has no %s", o->algorithm->title,
+    return ct_raise(CT_ERR_ARGUMENT, me, "%s with these options has no %s", o->table->name,
                     cti_quote(name).s);
 }
 
@@ -251,8 +253,8 @@ ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name, const ct_te
 struct cti_optimizer_staged {
     double *rates, *schedule; /* NULL: no schedule */
     int64_t *updates;         /* of each slot */
-    ct_tensor **state;        /* owned: CTI_STATES of each slot, NULL where there is none */
-    int count;                /* of slots */
+    ct_tensor **state; /* owned: CT_OPTIMIZER_STATES of each slot, NULL where there is none */
+    int count;         /* of slots */
 };
 
 void cti_optimizer_state_write(ct_optimizer *o, const char *prefix, cti_named_tensors *l)
@@ -280,7 +282,7 @@ void cti_optimizer_staged_free(cti_optimizer_staged *s)
 {
     int i;
 
-    for (i = 0; s && s->state && i < s->count * CTI_STATES; i++)
+    for (i = 0; s && s->state && i < s->count * CT_OPTIMIZER_STATES; i++)
         ct_free(s->state[i]);
     if (s) {
         cti_release(s->rates);
@@ -348,20 +350,21 @@ static bool staged_read_slot(cti_optimizer_staged *s, const ct_optimizer *o, cti
     ct_device device = ct_params_device(o->set);
     ct_tensor *t;
 
-    for (int k = 0; k < CTI_STATES; k++) {
+    for (int k = 0; k < CT_OPTIMIZER_STATES; k++) {
         if (!slot->name[k])
             continue;
-        t = cti_claims_tensor(c, names->prefix, slot->name[k], shape, ct_params_dtype(o->set),
-                              device);
-        s->state[i * CTI_STATES + k] = t ? ct_keep(t) : NULL;
-        if (!s->state[i * CTI_STATES + k])
+        t = cti_claims_tensor(c, names->prefix, slot->name[k], cti_slot_shape(o, k, shape),
+                              ct_params_dtype(o->set), device);
+        s->state[i * CT_OPTIMIZER_STATES + k] = t ? ct_keep(t) : NULL;
+        if (!s->state[i * CT_OPTIMIZER_STATES + k])
             return false;
     }
-    if (!slot->name[CTI_STATES])
+    if (!slot->name[CT_OPTIMIZER_STATES])
         return true;
-    t = cti_claims_tensor(c, names->prefix, slot->name[CTI_STATES], CT_SCALAR, CT_I64, CT_CPU);
+    t = cti_claims_tensor(c, names->prefix, slot->name[CT_OPTIMIZER_STATES], CT_SCALAR, CT_I64,
+                          CT_CPU);
     if (t && *(const int64_t *)(const void *)cti_data(t) != s->updates[i])
-        cti_claims_refuse(c, names->prefix, slot->name[CTI_STATES],
+        cti_claims_refuse(c, names->prefix, slot->name[CT_OPTIMIZER_STATES],
                           "is not the number of updates of the parameter");
     return ct_ok();
 }
@@ -375,7 +378,7 @@ cti_optimizer_staged *cti_optimizer_state_judge(ct_optimizer *o, cti_claims *c,
 
     if (!cti_optimizer_slots(c->function, o))
         return NULL;
-    bytes = ((size_t)o->count * CTI_STATES + 1) * sizeof *s->state;
+    bytes = ((size_t)o->count * CT_OPTIMIZER_STATES + 1) * sizeof *s->state;
     s = cti_calloc(1, sizeof *s);
     if (s) {
         s->count = o->count;
@@ -401,11 +404,11 @@ void cti_optimizer_state_apply(ct_optimizer *o, cti_optimizer_staged *s)
     for (int i = 0; i < s->count; i++) {
         cti_slot *slot = &o->slot[i];
 
-        for (int k = 0; k < CTI_STATES; k++) {
+        for (int k = 0; k < CT_OPTIMIZER_STATES; k++) {
             ct_tensor *old = slot->state[k];
 
-            slot->state[k] = s->state[i * CTI_STATES + k];
-            s->state[i * CTI_STATES + k] = old;
+            slot->state[k] = s->state[i * CT_OPTIMIZER_STATES + k];
+            s->state[i * CT_OPTIMIZER_STATES + k] = old;
         }
         slot->steps = s->updates[i];
     }

@@ -1,41 +1,80 @@
-/* step.c - one update of all parameters: fused, by a kernel of the device, or composed from ops. */
+/* step.c - one update of all parameters, by the functions of the optimiser's table. */
 #include "optim/internal.h"
 
 #include "tensor/hooks.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
 
-/* ---- what a fused update is given ---- */
+static const char *const me = "ct_optimizer_step";
 
-/* What the fused update of a segment needs besides the addresses of its value and gradient. */
-static void segment_prepare(const ct_optimizer *o, const cti_slot *slot, cti_segment *s)
+/* ---- what an update is given ---- */
+
+static int step_rate_count(const ct_optimizer_table *table)
 {
-    int k;
-
-    for (k = 0; k < CTI_STATES; k++)
-        s->state[k] = slot->state[k] ? cti_data(slot->state[k]) : NULL;
-    s->lr = cti_optimizer_rate(o, slot->group);
-    s->weight_decay = cti_optimizer_decay(o, slot->group);
-    s->shrink = 1;
-    s->root = 1;
-    s->first = slot->steps == 0;
-    if (o->algorithm->rates)
-        o->algorithm->rates(o->options, slot->steps + 1, s);
+    return table->rates ? table->rate_count : 1;
 }
 
-/* Allocates all memory before anything changes; false with an error. */
-static bool optimizer_prepare(ct_optimizer *o, const cti_param_table *t)
+/* Fills in what depends on the slot, but no tensors. */
+static void update_prepare(const ct_optimizer *o, const cti_slot *slot, ct_optimizer_update *u)
 {
-    int i;
+    u->name = ct_param_name(slot->param);
+    u->step = slot->steps + 1;
+    u->options = o->options;
+    u->lr = cti_optimizer_rate(o, slot->group);
+    u->weight_decay = cti_optimizer_decay(o, slot->group);
+    if (o->table->rates)
+        o->table->rates(u, u->rate);
+    else
+        u->rate[0] = u->lr;
+}
 
-    for (i = 0; i < t->count; i++) {
-        cti_slot *slot = &o->slot[t->at[i]];
+/* Fills in the update of segment i; false with an error. */
+static bool update_begin(const ct_optimizer *o, const cti_param_table *t, int i,
+                         ct_optimizer_update *u)
+{
+    const cti_slot *slot = &o->slot[t->at[i]];
 
-        if (!cti_slot_state(o, slot))
+    *u = (ct_optimizer_update){ .value = ct_param_value(slot->param) };
+    update_prepare(o, slot, u);
+    for (int k = 0; k < CT_OPTIMIZER_STATES; k++)
+        u->state[k] = slot->state[k];
+    /* The leaf owns its gradient, whose handle died with the scope that made it: ops need a live one. */
+    u->grad = cti_alias(cti_param_table_grad(t, i));
+    if (u->grad && o->table->update && cti_option_value(o->table, o->options, "maximize") != 0)
+        u->grad = ct_neg(u->grad);
+    return u->grad != NULL;
+}
+
+/* Allocates the state of all parameters before anything changes; false with an error. */
+static bool step_prepare(ct_optimizer *o, const cti_param_table *t)
+{
+    for (int i = 0; i < t->count; i++)
+        if (!cti_slot_state(o, &o->slot[t->at[i]]))
             return false;
-        segment_prepare(o, slot, &t->segment[i]);
-    }
     return true;
+}
+
+ct_tensor *ct_optimizer_rate(const ct_optimizer_update *u, int i)
+{
+    static const char *const function = "ct_optimizer_rate";
+    cti_array from, to;
+    ct_tensor *rate;
+
+    if (!cti_given(function, "u", u) || !cti_usable(function, u->value))
+        return NULL;
+    if (i < 0 || i >= CT_OPTIMIZER_RATES) {
+        ct_raise(CT_ERR_INDEX, function, "i is %d; it must be in 0..%d", i, CT_OPTIMIZER_RATES - 1);
+        return NULL;
+    }
+    if (!u->captured)
+        return cti_filled(function, CT_SCALAR, u->rate[i], u->value->dtype, u->value->device);
+    rate = cti_new(function, CT_SCALAR, u->value->dtype, u->value->device);
+    if (!rate)
+        return NULL;
+    from = (cti_array){ .data = (void *)(uintptr_t)(u->captured + i), .dtype = CT_F64 };
+    to = (cti_array){ .data = cti_data(rate), .dtype = rate->dtype };
+    cti_backend_of(rate->device)->copy(0, NULL, &to, &from);
+    return rate;
 }
 
 /* ---- in a captured step (tensor/capture.h) ---- */
@@ -46,18 +85,22 @@ typedef struct noted_step {
     int count;
     struct {
         int slot;
-        void *value, *state[CTI_STATES];
+        void *value, *state[CT_OPTIMIZER_STATES];
     } at[];
 } noted_step;
 
+static void *step_state_data(const cti_slot *slot, int k)
+{
+    return slot->state[k] ? cti_data(slot->state[k]) : NULL;
+}
+
 /* Whether the arrays of a slot have the addresses that were captured. */
-static bool step_is_as_noted(const noted_step *n, int i, const cti_segment *now)
+static bool step_is_as_noted(const noted_step *n, int i)
 {
     const cti_slot *slot = &n->o->slot[n->at[i].slot];
-    int k;
 
-    for (k = 0; k < CTI_STATES; k++)
-        if (now->state[k] != n->at[i].state[k])
+    for (int k = 0; k < CT_OPTIMIZER_STATES; k++)
+        if (step_state_data(slot, k) != n->at[i].state[k])
             return false;
     return cti_params_trains(n->o->set, n->at[i].slot) &&
            cti_data(ct_param_value(slot->param)) == n->at[i].value;
@@ -66,22 +109,22 @@ static bool step_is_as_noted(const noted_step *n, int i, const cti_segment *now)
 static bool step_renew_rates(void *context, double *numbers)
 {
     const noted_step *n = context;
-    cti_rates *rates = (cti_rates *)(void *)numbers;
-    int i;
+    int rates = step_rate_count(n->o->table), i;
 
     for (i = 0; i < n->count; i++) {
         const cti_slot *slot = &n->o->slot[n->at[i].slot];
-        cti_segment s = { .n = 0 };
+        ct_optimizer_update u = { .name = NULL };
 
-        segment_prepare(n->o, slot, &s);
-        if (!step_is_as_noted(n, i, &s)) {
+        if (!step_is_as_noted(n, i)) {
             ct_raise(CT_ERR_ARGUMENT, "ct_capture_run",
                      "%s or its optimiser's state was moved or "
                      "frozen after the step was captured",
                      ct_param_name(slot->param));
             return false;
         }
-        rates[i] = (cti_rates){ s.lr, s.weight_decay, s.shrink, s.root, s.first };
+        update_prepare(n->o, slot, &u);
+        for (int k = 0; k < rates; k++)
+            *numbers++ = u.rate[k];
     }
     for (i = 0; i < n->count; i++) {
         n->o->slot[n->at[i].slot].steps++;
@@ -92,35 +135,133 @@ static bool step_renew_rates(void *context, double *numbers)
 
 /* The rates on the device, which are rewritten before each repetition of a captured step; NULL if
  * nothing is captured, or with an error. */
-static const cti_rates *step_renewed_rates(ct_optimizer *o, const cti_param_table *t)
+static const double *step_renewed_rates(ct_optimizer *o, const cti_param_table *t)
 {
     size_t bytes = sizeof(noted_step) + (size_t)t->count * sizeof *((noted_step *)0)->at;
     noted_step *n;
     const double *there;
-    int i, k;
 
     if (!cti_thread()->capturing)
         return NULL;
     n = cti_calloc(1, bytes);
     if (!n) {
-        cti_out_of_memory("ct_optimizer_step", bytes);
+        cti_out_of_memory(me, bytes);
         return NULL;
     }
     n->o = o;
     n->count = t->count;
-    for (i = 0; i < t->count; i++) {
+    for (int i = 0; i < t->count; i++) {
         n->at[i].slot = t->at[i];
         n->at[i].value = t->segment[i].value;
-        for (k = 0; k < CTI_STATES; k++)
-            n->at[i].state[k] = t->segment[i].state[k];
+        for (int k = 0; k < CT_OPTIMIZER_STATES; k++)
+            n->at[i].state[k] = step_state_data(&o->slot[t->at[i]], k);
     }
-    there = cti_capture_numbers((size_t)t->count * sizeof(cti_rates) / sizeof *there,
+    there = cti_capture_numbers((size_t)t->count * (size_t)step_rate_count(o->table),
                                 step_renew_rates, n, bytes);
     cti_release(n);
-    return (const cti_rates *)(const void *)there;
+    return there;
 }
 
-/* ---- the update ---- */
+/* ---- update_all: by a kernel ---- */
+
+ct_status cti_update_fused(cti_update *rule, const ct_optimizer_update *u, int count)
+{
+    size_t bytes = (size_t)count * sizeof(cti_segment);
+    ct_storage *memory = cti_storage_new(CT_CPU, bytes); /* pooled */
+    cti_segment *segment;
+
+    if (!memory) {
+        cti_out_of_memory(me, bytes);
+        return ct_error();
+    }
+    segment = memory->data;
+    for (int i = 0; i < count; i++) {
+        const ct_tensor *value = u[i].value;
+        const cti_rates *r = (const cti_rates *)(const void *)u[i].rate;
+
+        segment[i] = (cti_segment){ .value = cti_data(value),
+                                    .grad = cti_data(u[i].grad),
+                                    .n = value->numel,
+                                    .dtype = value->dtype,
+                                    .lr = r->lr,
+                                    .weight_decay = r->weight_decay,
+                                    .shrink = r->shrink,
+                                    .root = r->root,
+                                    .first = r->first != 0 };
+        for (int k = 0; k < (int)(sizeof segment->state / sizeof *segment->state); k++)
+            segment[i].state[k] = u[i].state[k] ? cti_data(u[i].state[k]) : NULL;
+    }
+    rule->rates = (const cti_rates *)(const void *)u->captured;
+    cti_backend_of(u->value->device)->update(rule, segment, count);
+    cti_storage_unref(memory);
+    return ct_error();
+}
+
+/* ---- update: one parameter after another ---- */
+
+/* Whether a tensor that update has computed can take the place of old; false with an error. */
+static bool update_fits(const ct_optimizer *o, const ct_optimizer_update *u,
+                        const ct_tensor *result, const ct_tensor *old)
+{
+    if (result == old)
+        return true;
+    if (!cti_usable_as(me, "the result of update", result))
+        return false;
+    if (cti_same_shape(&result->shape, &old->shape) && result->dtype == old->dtype &&
+        result->device == old->device)
+        return true;
+    ct_raise(CT_ERR_SHAPE, me, "%s: update gave %s for %s or its state, which is %s",
+             o->table->name, cti_describe(result).s, u->name, cti_describe(old).s);
+    return false;
+}
+
+/* Computes the new value and state of a parameter; false with an error. */
+static bool update_compute(const ct_optimizer *o, const cti_slot *slot, ct_optimizer_update *u)
+{
+    ct_tensor *value = o->table->update(u);
+
+    if (!value && ct_ok())
+        ct_raise(CT_ERR_ARGUMENT, me, "%s: update returned NULL for %s without raising an error",
+                 o->table->name, u->name);
+    if (!ct_ok() || !update_fits(o, u, value, ct_param_value(slot->param)))
+        return false;
+    for (int k = 0; k < CT_OPTIMIZER_STATES; k++)
+        if (slot->state[k] && !update_fits(o, u, u->state[k], slot->state[k]))
+            return false;
+    u->value = value;
+    return true;
+}
+
+/* Stores what update_compute has computed. */
+static void update_store(const cti_slot *slot, const ct_optimizer_update *u)
+{
+    for (int k = 0; k < CT_OPTIMIZER_STATES; k++)
+        if (slot->state[k])
+            cti_carry_into(me, slot->state[k], u->state[k]);
+    cti_carry_into(me, ct_param_value(slot->param), u->value);
+}
+
+/* All new values are computed before any is stored, so that an error changes no parameter. */
+static void step_update_each(const ct_optimizer *o, const cti_param_table *t,
+                             ct_optimizer_update *u)
+{
+    for (int i = 0; i < t->count; i++)
+        if (!update_compute(o, &o->slot[t->at[i]], &u[i]))
+            return;
+    for (int i = 0; i < t->count; i++)
+        update_store(&o->slot[t->at[i]], &u[i]);
+}
+
+static void step_update_all(const ct_optimizer *o, const ct_optimizer_update *u, int count)
+{
+    ct_status status = o->table->update_all(u, count);
+
+    if (status != CT_OK && ct_ok())
+        ct_raise(CT_ERR_ARGUMENT, me, "%s: update_all returned an error without raising one",
+                 o->table->name);
+}
+
+/* ---- the step ---- */
 
 /* Counts the update of segment i, and clears its gradient. */
 static void segment_finish(ct_optimizer *o, const cti_param_table *t, int i, bool count)
@@ -134,93 +275,50 @@ static void segment_finish(ct_optimizer *o, const cti_param_table *t, int i, boo
     ct_tensor_zero_grad(w);
 }
 
-static void step_update_fused(ct_optimizer *o, const cti_param_table *t)
+static void step_update(ct_optimizer *o, const cti_param_table *t, ct_optimizer_update *u)
 {
     bool noted = cti_capture_noting(); /* captured, not run: each repetition counts its step */
-    cti_update update = { .rule = o->algorithm->kernel };
-    int i;
+    const double *captured;
 
-    update.scale = cti_option_value(o->algorithm, o->options, "maximize") ? -1 : 1;
-    if (o->algorithm->fill)
-        o->algorithm->fill(o->options, &update);
-    update.rates = step_renewed_rates(o, t);
+    for (int i = 0; i < t->count; i++)
+        if (!update_begin(o, t, i, &u[i]))
+            return;
+    captured = step_renewed_rates(o, t);
+    for (int i = 0; i < t->count && captured; i++)
+        u[i].captured = captured + i * step_rate_count(o->table);
     if (!ct_ok())
         return;
-    cti_backend_of(ct_params_device(o->set))->update(&update, t->segment, t->count);
-    for (i = 0; i < t->count; i++)
+    if (o->table->update_all)
+        step_update_all(o, u, t->count);
+    else
+        step_update_each(o, t, u);
+    for (int i = 0; i < t->count && ct_ok(); i++)
         segment_finish(o, t, i, !noted);
 }
 
-/* Computes the new value of segment i, and its new state in c->state; NULL with an error. */
-static ct_tensor *segment_compose(const ct_optimizer *o, const cti_param_table *t, int i,
-                                  cti_composed *c)
+static void step_run(ct_optimizer *o, const cti_param_table *t)
 {
-    const cti_slot *slot = &o->slot[t->at[i]];
-    /* The leaf owns its gradient, whose handle died with the scope that made it: ops need a live one. */
-    ct_tensor *grad = cti_alias(cti_param_table_grad(t, i));
-    int k;
-
-    *c = (cti_composed){ .options = o->options,
-                         .lr = cti_optimizer_rate(o, slot->group),
-                         .weight_decay = cti_optimizer_decay(o, slot->group),
-                         .t = slot->steps + 1,
-                         .value = ct_param_value(slot->param) };
-    for (k = 0; k < CTI_STATES; k++)
-        c->state[k] = slot->state[k];
-    if (cti_option_value(o->algorithm, o->options, "maximize"))
-        grad = ct_neg(grad);
-    if (c->weight_decay != 0)
-        grad = ct_add(grad, ct_mul_scalar(c->value, c->weight_decay));
-    c->grad = grad;
-    return grad ? o->algorithm->compose(c) : NULL;
-}
-
-/* Stores what segment_compose has computed. */
-static void segment_store(const ct_optimizer *o, const cti_param_table *t, int i,
-                          const cti_composed *c)
-{
-    static const char *const me = "ct_optimizer_step";
-    const cti_slot *slot = &o->slot[t->at[i]];
-    int k;
-
-    for (k = 0; k < CTI_STATES; k++)
-        if (slot->state[k])
-            cti_carry_into(me, slot->state[k], c->state[k]);
-    cti_carry_into(me, ct_param_value(slot->param), c->value);
-}
-
-/* All new values are computed before any is stored, so that an error changes no parameter. */
-static void step_update_composed(ct_optimizer *o, const cti_param_table *t)
-{
-    static const char *const me = "ct_optimizer_step";
-    size_t bytes = ((size_t)t->count + 1) * sizeof(cti_composed);
+    size_t bytes = (size_t)t->count * sizeof(ct_optimizer_update);
     ct_storage *memory;
-    cti_composed *c;
     ct_scope s;
-    int i;
 
-    if (!cti_capture_allows(ct_params_device(o->set), me, "use an optimiser composed from ops"))
+    if (!t->count || (!o->table->captures &&
+                      !cti_capture_allows(ct_params_device(o->set), me,
+                                          "use an optimiser whose table does not set captures")))
         return;
     memory = cti_storage_new(CT_CPU, bytes); /* pooled */
     if (!memory) {
         cti_out_of_memory(me, bytes);
         return;
     }
-    c = memory->data;
     s = cti_scope_push();
-    for (i = 0; i < t->count && ct_ok(); i++)
-        c[i].value = segment_compose(o, t, i, &c[i]);
-    for (i = 0; i < t->count && ct_ok(); i++) {
-        segment_store(o, t, i, &c[i]);
-        segment_finish(o, t, i, ct_ok());
-    }
+    step_update(o, t, memory->data);
     cti_scope_pop(s);
     cti_storage_unref(memory);
 }
 
 ct_status cti_optimizer_step(ct_optimizer *o, cti_param_table *t)
 {
-    static const char *const me = "ct_optimizer_step";
     cti_param_table own;
 
     if (!cti_sink_allowed())
@@ -232,8 +330,8 @@ ct_status cti_optimizer_step(ct_optimizer *o, cti_param_table *t)
             cti_optimizer_step(o, &own);
             cti_param_table_free(&own);
         }
-    } else if (optimizer_prepare(o, t)) {
-        (o->algorithm->compose ? step_update_composed : step_update_fused)(o, t);
+    } else if (step_prepare(o, t)) {
+        step_run(o, t);
     }
     return ct_error();
 }

@@ -80,7 +80,7 @@ ct_tensor *cti_contiguous(const ct_tensor *t)
     return c;
 }
 
-/* Copies through host memory. src and dst are contiguous, and neither is on the CPU. */
+/* Copies through host memory, for two devices that are not the CPU. src and dst are contiguous. */
 static bool by_host(const char *function, ct_tensor *dst, const ct_tensor *src, size_t bytes)
 {
     void *host = cti_calloc(1, bytes);
@@ -274,7 +274,8 @@ static ct_status copy_into(const char *me, ct_tensor *t, const ct_tensor *src, b
         !cti_may_write(me, t))
         return ct_error();
     s = cti_scope_push();
-    if (t->storage == src->storage && t != src) { /* they may overlap */
+    /* src and t may overlap, so src is copied first */
+    if (t->storage == src->storage && t != src) {
         ct_tensor *c = cti_new(me, src->shape, src->dtype, src->device);
 
         if (c)

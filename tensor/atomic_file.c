@@ -34,7 +34,8 @@ static bool atomic_file_raise(cti_atomic_file *f, const char *path, int error)
     return false;
 }
 
-/* What the link at path points at, in new memory; NULL with errno set, EINVAL if path is not a link. */
+/* Returns the target of the link at path, in new memory. NULL with errno set; EINVAL if path is not
+ * a link. */
 static char *atomic_file_follow(const char *path)
 {
     char target[PATH_MAX];
@@ -57,8 +58,8 @@ static char *atomic_file_follow(const char *path)
     return joined;
 }
 
-/* The path to rename onto, with symbolic links resolved, in new memory; NULL with errno set. If the
- * last link points at nothing, its target is the path. */
+/* Returns the path to rename onto, with symbolic links resolved, in new memory. NULL with errno
+ * set. The target of the last link need not exist. */
 static char *atomic_file_resolve(const char *path)
 {
     char *real = realpath(path, NULL), *name = cti_strdup(real ? real : path), *next;
@@ -99,8 +100,9 @@ static int atomic_file_open_folder(const char *path)
 
 /* ---- the temporary file ---- */
 
-/* Creates a file and locks it; -1 with errno set, EEXIST also if it was removed as a dead one
- * before it was locked. It is not an error if the file system has no locks. */
+/* Creates a file and locks it. Returns -1 with errno set. EEXIST also means that another writer
+ * took the file for a dead one and removed it before it was locked. A file system without locks is
+ * not an error. */
 static int atomic_file_create(const char *temp, int mode)
 {
     int fd = cti_file_calls.open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -117,7 +119,7 @@ static int atomic_file_create(const char *temp, int mode)
     return fd;
 }
 
-/* Removes a temporary file that no writer holds; true if it did. */
+/* Removes a temporary file that no writer has locked. True if it removed one. */
 static bool atomic_file_remove_dead(const char *temp)
 {
     int fd = open(temp, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -169,9 +171,9 @@ static int atomic_file_open_temp(cti_atomic_file *f, int mode)
     return fd;
 }
 
-/* Gives a new file the owner, the group and the permissions of the old one. It does not become
- * setuid, setgid or sticky. If the group cannot be kept, another group gets no more than everybody
- * has. */
+/* Gives a new file the owner, group and permissions of the old one, but not its setuid, setgid and
+ * sticky bits. If the group cannot be kept, the permissions of the group are reduced to those of
+ * others. */
 static bool atomic_file_copy_mode(int fd, const struct stat *old)
 {
     mode_t mode = old->st_mode & 0777;
@@ -214,7 +216,7 @@ bool cti_atomic_begin(cti_atomic_file *f, const char *function, const char *path
     if (!f->path)
         return atomic_file_raise(f, path, errno);
     f->folder = atomic_file_open_folder(f->path);
-    if (f->folder >= 0 || errno == EACCES) /* EACCES: a folder that can be written but not read */
+    if (f->folder >= 0 || errno == EACCES) /* EACCES: the folder can be written to but not read */
         f->fd = atomic_file_open_temp(f, there ? old.st_mode & 0600 : 0666);
     if (f->fd >= 0 && (!there || atomic_file_copy_mode(f->fd, &old)))
         return true;
@@ -262,7 +264,8 @@ static bool atomic_file_sync_folder(const cti_atomic_file *f)
 bool cti_atomic_commit(cti_atomic_file *f)
 {
     bool done = cti_file_calls.fsync(f->fd) == 0;
-    int error = errno, lock = fcntl(f->fd, F_DUPFD_CLOEXEC, 3); /* holds the lock on */
+    /* a duplicate keeps the lock while the first descriptor is closed */
+    int error = errno, lock = fcntl(f->fd, F_DUPFD_CLOEXEC, 3);
 
     if (cti_file_calls.close(f->fd) != 0 && done) {
         done = false;

@@ -9,9 +9,8 @@
  * file keeps its permissions and, where the system allows it, its owner and group; not its setuid,
  * setgid and sticky bits. Other hard links to the file keep the old content.
  *
- * Errors name `function`: CT_ERR_IO with the path and the
- * reason that the system gives, or CT_ERR_MEMORY. If function is NULL nothing is raised; the reason
- * is in `error`. */
+ * Errors name `function`. They are CT_ERR_IO, with the path and the system's reason, or
+ * CT_ERR_MEMORY. If function is NULL nothing is raised; the reason is in `error`. */
 #ifndef COTANGENT_TENSOR_ATOMIC_FILE_H
 #define COTANGENT_TENSOR_ATOMIC_FILE_H
 
@@ -27,14 +26,16 @@ typedef struct cti_atomic_file {
 } cti_atomic_file;
 
 /* Opens the temporary file. A path that exists and is not a regular file (a folder, a device, a
- * FIFO) is refused. False with an error; there is nothing to end then. */
+ * FIFO) is refused. On failure, raises an error and returns false; f then needs no commit or
+ * abort. */
 bool cti_atomic_begin(cti_atomic_file *f, const char *function, const char *path);
 
-/* Appends bytes. False with an error; call cti_atomic_abort then. */
+/* Appends bytes. On failure, raises an error and returns false; the caller must then call
+ * cti_atomic_abort. */
 bool cti_atomic_write(cti_atomic_file *f, const void *bytes, size_t size);
 
-/* Replaces the file by what was written, or drops it. Each ends f. Commit returns false with an
- * error. */
+/* Commit replaces the file by the bytes that were written; abort drops them. Both release f. Commit
+ * raises an error and returns false on failure. */
 bool cti_atomic_commit(cti_atomic_file *f);
 void cti_atomic_abort(cti_atomic_file *f);
 

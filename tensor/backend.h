@@ -1,6 +1,6 @@
 /* backend.h - a device is a table of kernels. (internal)
  *
- * Ops are written once, for every device, over this table. CTI_SLOTS below is the one list of the
+ * Ops are written once, for every device, over this table. CTI_SLOTS below is the only list of the
  * kernels. To add one:
  *     here              a struct of its arguments, documented, and a line in CTI_SLOTS
  *     tensor/cpu/X.c    cti_cpu_NAME, for the CPU
@@ -11,21 +11,21 @@
  *  - Sizes, strides and leading dimensions count elements. A size may be 0; then nothing is done.
  *  - Arrays are row-major and contiguous, but elementwise and copy take strides (those of copies
  *    may be negative), and gemm takes transpositions and leading dimensions.
- *  - What is written may not overlap what is read, unless the struct says that it may.
- *  - Pointers are to memory of the device. (optional) marks what may be NULL.
+ *  - Outputs must not overlap inputs, unless the struct allows it.
+ *  - Pointers are to memory of the device. "(optional)" means that a pointer may be NULL.
  *  - Arguments are read before the call returns.
  *
  * A device is synchronous (async is NULL: a kernel has run when it returns) or asynchronous: its
- * kernels run later, in the order of the calls. A kernel that can find fault with its data takes a
- * cti_fault. On a synchronous device it returns what is wrong, and the first offending position.
- * On an asynchronous one it returns CT_OK and, when it runs, notes ticket and position in the
- * thread's fault word, where the first ticket's first position wins; carry, clip_norm and update
- * kernels read the word and do nothing while it is set. The host learns of it, and clears it, when
- * it next waits for the device (download, synchronise).
+ * kernels run later, in the order of the calls. A kernel that can find a fault in its data takes a
+ * cti_fault. On a synchronous device it returns the status and the first position that is wrong. On
+ * an asynchronous device it returns CT_OK. When it runs later and finds a fault, it writes its
+ * ticket and the position to the thread's fault word, unless an earlier fault is there. The carry,
+ * clip_norm and update kernels do nothing while the word is set. The host reads and clears the word
+ * when it next waits for the device (download, synchronise).
  *
- * A device other than the CPU is a plug-in: a module that exports cti_plugin_open and binds to no
- * symbol of ours. What a kernel cannot do (a failed launch, no memory for scratch) it raises
- * through the host's table. */
+ * A device other than the CPU is a plug-in: a module that exports cti_plugin_open and uses no
+ * symbol of this library. If a kernel fails (a failed launch, no memory for scratch), it raises the
+ * error through the host's table. */
 #ifndef COTANGENT_TENSOR_BACKEND_H
 #define COTANGENT_TENSOR_BACKEND_H
 
@@ -51,12 +51,12 @@ typedef enum cti_ew_op {
 } cti_ew_op;
 
 /* elementwise: out[i] = op(in[0][i], in[1][i], in[2][i]; param), over a common shape. out may be
- * one of the inputs, with the same strides. Ops that compare or test write bool; where reads a bool
- * first. */
+ * one of the inputs, with the same strides. Comparisons and tests write bool. The first input of
+ * where is bool. */
 typedef struct cti_ew {
     cti_ew_op op;
-    ct_dtype dtype; /* of the numbers in it; any for where, bool for logical ops */
-    int inputs;     /* how many of in are there: 1 to 3 */
+    ct_dtype dtype; /* of the inputs that are numbers; any dtype for where, bool for logical ops */
+    int inputs;     /* the number of inputs: 1 to 3 */
     int rank;
     int64_t dim[CT_MAX_RANK];
     void *out;
@@ -85,15 +85,15 @@ typedef struct cti_arange_args {
 
 /* ---- random ---- */
 
-/* Where draws begin in a stream of Philox: with a block of four words. A captured step draws on
- * from repetition to repetition: then blocks are counted from *base on, on the device. */
+/* The position in a Philox stream at which draws begin, in blocks of four words. In a captured step
+ * the position moves with each replay: then `block` counts from *base, which is on the device. */
 typedef struct cti_position {
     uint64_t seed, stream, block;
-    const uint64_t *base; /* NULL: from 0 on */
+    const uint64_t *base; /* NULL: block counts from 0 */
 } cti_position;
 
-/* uniform: a to b, b excluded. normal: of mean a and standard deviation b. Element i of an f32
- * takes word i from there on, of an f64 words 2 i and 2 i + 1. */
+/* uniform: numbers in [a, b). normal: mean a and standard deviation b. Element i of an f32 array
+ * uses word i after the position; of an f64 array, words 2 i and 2 i + 1. */
 typedef struct cti_draw_args {
     void *out;      /* (n) */
     ct_dtype dtype; /* f32 or f64 */
@@ -102,8 +102,8 @@ typedef struct cti_draw_args {
     cti_position from;
 } cti_draw_args;
 
-/* dropout: out[i] = 0 where word i from there on is below p 2^32, else in[i] / (1 - p). out may be
- * in. */
+/* dropout: out[i] = 0 if word i after the position is below p 2^32, else in[i] / (1 - p). out may
+ * be in. */
 typedef struct cti_dropout_args {
     ct_dtype dtype; /* f32 or f64 */
     int64_t n;
@@ -124,17 +124,17 @@ typedef struct cti_randint_args {
 } cti_randint_args;
 
 /* multinomial: k positions of each row, drawn with replacement by the row's weights, which need not
- * sum to 1. Draw number d, of rows k, takes words 2 d and 2 d + 1, and gets the first position whose
- * running sum is above the uniform times the total. The running sums are added in order within
- * chains of CTI_CHAIN weights, then chain by chain, so that every device draws the same positions.
- * CT_ERR_NUMERIC, the row its position, for a weight that is negative or not finite, and for a total
- * that is 0 or not finite.
+ * sum to 1. There are rows k draws. Draw d uses words 2 d and 2 d + 1, and returns the first
+ * position whose running sum is above the uniform times the total. The running sums are added in
+ * order within chains of CTI_CHAIN weights, then chain by chain, so that every device draws the
+ * same positions. CT_ERR_NUMERIC, with the row as position, for a weight that is negative or not
+ * finite, and for a total that is 0 or not finite.
  *
- * multinomial_keys, for draws without replacement: weight i of all rows n becomes
- * log(weight) - log(-log(u)), where u is the uniform of words 2 i and 2 i + 1, or -inf for a weight
- * of 0. The positions of the k greatest keys, in falling order, are then distributed as k draws one
- * after the other (Efraimidis and Spirakis, 2006). CT_ERR_NUMERIC, the row its position, for a
- * weight that is negative or not finite, and for fewer than k positive weights. out is not read. */
+ * multinomial_keys, for draws without replacement: weight i of all rows n becomes log(weight) -
+ * log(-log(u)), where u is the uniform of words 2 i and 2 i + 1, or -inf for a weight of 0. The
+ * positions of the k greatest keys, in falling order, are then distributed as k draws one after the
+ * other (Efraimidis and Spirakis, 2006). CT_ERR_NUMERIC, with the row as position, for a weight
+ * that is negative or not finite, and for fewer than k positive weights. out is not read. */
 #define CTI_CHAIN 1024
 
 typedef struct cti_multinomial_args {
@@ -144,7 +144,8 @@ typedef struct cti_multinomial_args {
     int64_t *out; /* (rows, k) */
 } cti_multinomial_args;
 
-/* check_elements: CT_ERR_NUMERIC, the first position, for an element that an op refuses. */
+/* check_elements: returns CT_ERR_NUMERIC, with the first position, if an element is one that the op
+ * refuses. */
 typedef enum cti_check_kind {
     CTI_CHECK_DIVISOR,    /* refuses 0; i32 or i64 */
     CTI_CHECK_PROBABILITY /* refuses all but 0 .. 1; f32 or f64 */
@@ -160,8 +161,8 @@ typedef struct cti_check_args {
 /* ---- gemm ---- */
 
 /* gemm: C (m, n) = alpha op(A) op(B) + beta C, batch times; row-major, leading dimension = row
- * stride; *_step is the distance between consecutive matrices (0: the same one). With a bias, batch
- * is 1, beta is 0, and every row of C begins as the bias. */
+ * stride; *_step is the distance between consecutive matrices (0: all use the same matrix). With a
+ * bias, batch is 1, beta is 0, and the bias is added to every row of C. */
 typedef struct cti_gemm {
     ct_dtype dtype; /* f32 or f64 */
     bool trans_a, trans_b;
@@ -174,6 +175,43 @@ typedef struct cti_gemm {
     int64_t a_step, b_step, c_step;
     bool bf16; /* f32: operands are rounded to bf16 first, sums stay f32 */
 } cti_gemm;
+
+/* ---- conv, max_pool ---- */
+
+/* conv: one of the three arrays of a convolution from the other two. For image i, group g, channel o
+ * of out and c of in of the group:
+ *     y[i,o,p,q] = sum over c, r, s of w[o,c,r,s] x[i,c,p stride - padding + r dilation,q ...]
+ * with 0 for x outside of its size. OUTPUT computes y. INPUT computes the transpose, x from y and w:
+ * the sum of w[o,c,r,s] y[i,o,p,q] over all o, p, q, r, s that reach the element. WEIGHT computes
+ * the sum of x y that belongs to each element of w. Element 0 of size, kernel and so on is for rows,
+ * element 1 for columns. CT_ERR_MEMORY, without an error raised, if the device has no such kernel or
+ * no room; the caller composes it from other kernels then. */
+typedef enum cti_conv_part { CTI_CONV_OUTPUT, CTI_CONV_INPUT, CTI_CONV_WEIGHT } cti_conv_part;
+
+typedef struct cti_conv {
+    cti_conv_part part;
+    ct_dtype dtype; /* f32 or f64 */
+    int64_t images, groups;
+    int64_t in, out;                       /* channels of a group */
+    int64_t size[2], kernel[2], result[2]; /* of x, w and y */
+    int64_t stride[2], padding[2], dilation[2];
+    void *x;          /* (images, groups in, size) */
+    void *w;          /* (groups out, in, kernel) */
+    void *y;          /* (images, groups out, result) */
+    const void *bias; /* OUTPUT: (groups out), added to y; INPUT: (groups in), to x (optional) */
+} cti_conv;
+
+/* max_pool: for each window of each plane the position, in the plane, of its greatest element: the
+ * first of equals; a NaN is greater than all before it. Places outside of the plane do not count; each
+ * window has one inside. */
+typedef struct cti_max_pool_args {
+    ct_dtype dtype; /* f32 or f64 */
+    int64_t planes;
+    int64_t size[2], kernel[2], result[2];
+    int64_t stride[2], padding[2], dilation[2];
+    const void *in;   /* (planes, size) */
+    int64_t *indices; /* (planes, result) */
+} cti_max_pool_args;
 
 /* ---- reduce ---- */
 
@@ -214,7 +252,7 @@ typedef struct cti_cumsum_args {
  * are (outer, n, inner). W_ji = exp(x_i - y_j) for i <= j, and 0 for x_i = -inf.
  *     out_i = sum over j >= i of d_j W_ji        transposed: out_j = sum over i <= j of d_i W_ji
  * By the recurrence r_i = d_i + exp(y_i - y_(i+1)) r_(i+1), out_i = exp(x_i - y_i) r_i (transposed:
- * likewise), in which no exponent is above 0. In double. out is none of the others. */
+ * likewise), in which no exponent is above 0. In double. out must not be one of the inputs. */
 typedef struct cti_logcumsumexp_backward_args {
     ct_dtype dtype; /* f32, f64 */
     bool transposed;
@@ -223,8 +261,28 @@ typedef struct cti_logcumsumexp_backward_args {
     void *out;
 } cti_logcumsumexp_backward_args;
 
-/* ---- index: index_dtype is i32 or i64; CT_ERR_INDEX, the position one in index, for an index that
- * is out of range ---- */
+/* linear_scan: h_j = a_j h_(j-1) + b_j along n, with 0 before the first; all are (outer, n, inner).
+ * f32 in double; integers wrap. out is none of the others. */
+typedef struct cti_linear_scan_args {
+    ct_dtype dtype; /* f32, f64, i32, i64 */
+    bool reverse;   /* from the end: h_j = a_j h_(j+1) + b_j */
+    int64_t outer, n, inner;
+    const void *a, *b;
+    void *out;
+} cti_linear_scan_args;
+
+/* running_extreme: out_j = the position along n of the greatest, or least, element of in_0 .. in_j;
+ * of equal ones the last. A NaN is the greatest and the least. */
+typedef struct cti_running_extreme_args {
+    ct_dtype dtype; /* of in: f32, f64, i32, i64 */
+    bool least;
+    int64_t outer, n, inner;
+    const void *in;
+    int64_t *out; /* (outer, n, inner) */
+} cti_running_extreme_args;
+
+/* ---- index: index_dtype is i32 or i64. An index out of range is CT_ERR_INDEX, with its position
+ * in the index array ---- */
 
 /* gather_rows: out (count, width) <- rows of src (rows, width) by index (count) */
 typedef struct cti_gather_rows_args {
@@ -266,9 +324,10 @@ typedef struct cti_gather_args {
 } cti_gather_args;
 
 /* scatter_add, its reverse: dst (outer, n, inner) += src (outer, m, inner), in order of m:
- * dst[o,index[o,j,i],i] += src[o,j,i] */
+ * dst[o,index[o,j,i],i] += src[o,j,i]
+ * scatter: the same with = in place of +=; the last of several stays. */
 typedef struct cti_scatter_add_args {
-    ct_dtype dtype; /* f32, f64, i32, i64 */
+    ct_dtype dtype; /* f32, f64, i32, i64; for scatter any */
     ct_dtype index_dtype;
     int64_t outer, n, m, inner;
     const void *src;
@@ -278,8 +337,8 @@ typedef struct cti_scatter_add_args {
 
 /* ---- sort ---- */
 
-/* sort: the positions of the first k, 0 to n, when each row is sorted; equal elements keep their
- * order, a NaN is the greatest. */
+/* sort: the first k positions (0 to n) of the order in which each row would be sorted. Equal
+ * elements keep their order; a NaN is the greatest. */
 typedef struct cti_sort_args {
     ct_dtype dtype; /* f32, f64, i32, i64 */
     bool descending;
@@ -288,6 +347,17 @@ typedef struct cti_sort_args {
     int64_t *order;   /* (rows, k) */
     int64_t *scratch; /* (rows, 2 n) */
 } cti_sort_args;
+
+/* searchsorted: out (rows, m) = the number of elements in each row of sorted (rows, n), which is in
+ * ascending order, that are below each of values (rows, m), or at most it if right is set. n for a
+ * NaN. */
+typedef struct cti_searchsorted_args {
+    ct_dtype dtype; /* f32, f64, i32, i64 */
+    bool right;
+    int64_t rows, n, m;
+    const void *sorted, *values;
+    int64_t *out;
+} cti_searchsorted_args;
 
 /* ---- softmax and cross-entropy ---- */
 
@@ -301,8 +371,8 @@ typedef struct cti_softmax_args {
 } cti_softmax_args;
 
 /* cross_entropy: minus the log of the target's probability, with label smoothing; 0 where the
- * target is ignore. CT_ERR_INDEX, the row its position, for another target that is not in 0 .. n -
- * 1. */
+ * target is ignore. CT_ERR_INDEX, with the row as position, for any other target that is not in 0
+ * .. n - 1. */
 typedef struct cti_cross_entropy_args {
     ct_dtype dtype;       /* f32 or f64 */
     ct_dtype index_dtype; /* of target: i32 or i64 */
@@ -325,15 +395,16 @@ typedef struct cti_cross_entropy_backward_args {
     int64_t ignore;
     double smoothing;
     const void *most, *lse; /* (rows), of cross_entropy */
-    const void *dloss;      /* (rows), or one number for all rows: */
-    int64_t dloss_step;     /* 1, or 0 */
+    const void *dloss;      /* (rows); or one number for all rows if dloss_step is 0 */
+    int64_t dloss_step;     /* 1 or 0 */
     void *din;              /* (rows, n) */
 } cti_cross_entropy_backward_args;
 
-/* linear_cross_entropy: the cross-entropy of the scores x weight^T + bias, and the gradients of the
- * sum of the rows' losses, or with mean of their mean over the targets that are not ignored.
- * CT_ERR_INDEX as cross_entropy. CT_ERR_MEMORY, without an error raised, if the device has no such
- * kernel or no room; the caller composes it from other kernels then. */
+/* linear_cross_entropy: the losses of cross_entropy for the scores x weight^T + bias, and their
+ * gradients. The gradients are those of the sum of the losses; with `mean`, those of their mean
+ * over the targets that are not ignored. CT_ERR_INDEX as in cross_entropy. CT_ERR_MEMORY, without
+ * an error raised, if the device has no such kernel or no memory for it: the caller then composes
+ * it from other kernels. */
 typedef struct cti_linear_cross_entropy_args {
     ct_dtype dtype, index_dtype;
     int64_t rows, n, k; /* n classes */
@@ -344,18 +415,72 @@ typedef struct cti_linear_cross_entropy_args {
     int64_t ignore;
     double smoothing;
     bool mean;
-    bool gradients; /* any of these is wanted: */
+    bool gradients; /* if true, at least one of the following gradients is not NULL */
     void *loss;     /* (rows) */
     void *dx;       /* (rows, k) (optional) */
     void *dweight;  /* (n, k) (optional) */
     void *dbias;    /* (n) (optional) */
 } cti_linear_cross_entropy_args;
 
+/* ---- ctc ---- */
+
+/* ctc: for each of B sequences, minus the log of the probability of all paths that give its labels,
+ * and the derivative of this. A path has a class for each of the first input_length[b] steps; equal
+ * neighbours are one label, blanks are left out. With the extended labels e = (blank, l_0, blank, l_1,
+ * ..., blank), of length S = 2 target_length[b] + 1 (Graves et al., 2006), in logarithms and in double:
+ *     alpha_ts = log_probs[t,b,e_s] + log sum over r of exp(alpha_(t-1)r)
+ *     beta_ts  = log_probs[t,b,e_s] + log sum over r of exp(beta_(t+1)r)
+ *     grad[t,b,c] = -sum over s with e_s = c of exp(alpha_ts + beta_ts - log_probs[t,b,c] + loss)
+ * r being s, s - 1 (s + 1), and s - 2 (s + 2) if that label is no blank and another one. A loss without
+ * a path is infinite and its gradient NaN; with zero_infinity both are 0. The gradient is 0 after
+ * input_length. Lengths and targets have been checked. */
+typedef struct cti_ctc_args {
+    ct_dtype dtype; /* f32 or f64 */
+    bool zero_infinity;
+    int64_t steps, batch, classes, blank;
+    int64_t width;                               /* of target */
+    const void *log_probs;                       /* (T, B, C) */
+    const int64_t *target;                       /* (B, width) */
+    const int64_t *input_length, *target_length; /* (B) */
+    double *scratch;                             /* (B, 2, T, 2 width + 1) */
+    void *loss;                                  /* (B) */
+    void *grad;                                  /* (T, B, C) (optional) */
+} cti_ctc_args;
+/* ---- normalise, normalise_backward ---- */
+
+/* normalise: of each row of n, y = (x - mean) / sqrt(variance + eps) weight + bias, where variance
+ * is the mean of (x - mean)^2; not centred, the mean is taken as 0. CT_ERR_MEMORY, without an error
+ * raised, if the device has no such kernel or no room; the caller composes it from other kernels
+ * then. */
+typedef struct cti_normalise_args {
+    ct_dtype dtype; /* f32 or f64 */
+    bool centred;
+    int64_t rows, n;
+    double eps;
+    const void *x;             /* (rows, n) */
+    const void *weight, *bias; /* (n) (optional) */
+    void *y;                   /* (rows, n) */
+    void *mean, *variance;     /* (rows) (optional) */
+} cti_normalise_args;
+
+/* normalise_backward: its gradients, from what it left. CT_ERR_MEMORY likewise. */
+typedef struct cti_normalise_backward_args {
+    ct_dtype dtype;
+    bool centred;
+    int64_t rows, n;
+    double eps;
+    const void *x, *dy;          /* (rows, n) */
+    const void *weight;          /* (n) (optional) */
+    const void *mean, *variance; /* (rows) */
+    void *dx;                    /* (rows, n) (optional) */
+    void *dweight, *dbias;       /* (n) (optional) */
+} cti_normalise_backward_args;
+
 /* ---- sequence, sequence_backward ---- */
 
 /* One recurrent layer in one direction over a whole sequence of T steps, B rows, H hidden units; G
- * gates (RNN 1, LSTM 4: i f g o, GRU 3: r z n, reset after the matmul). All arrays contiguous.
- * At time t the state before is h[t], the one after h[t + 1] (reverse: h[t + 1] and h[t]). */
+ * gates (RNN 1, LSTM 4: i f g o, GRU 3: r z n, reset after the matmul). All arrays contiguous. Step
+ * t reads the state h[t] and writes h[t + 1]; in reverse it reads h[t + 1] and writes h[t]. */
 typedef enum cti_cell_kind {
     CTI_CELL_TANH,
     CTI_CELL_RELU,
@@ -368,28 +493,29 @@ typedef struct cti_sequence {
     ct_dtype dtype; /* f32 or f64 */
     bool reverse;
     int64_t steps, batch, hidden;
-    const void *x; /* (T, B, G H): what the input adds to the gates; with an index, on the CPU
-                       * alone, a table of rows of it, those being chosen by (T, B) numbers */
+    /* (T, B, G H): the contribution of the input to the gates. With an index (only on the CPU): a
+     * table of rows of G H elements, of which the (T, B) indices choose */
+    const void *x;
     const void *index;
     ct_dtype index_dtype; /* i32 or i64 */
     const void *w;        /* (G H, H) */
     const void *bias;     /* (G H), or NULL */
-    /* (B), each 0..T, or NULL: T for all rows. At times from length[b] on row b stays as it is: the
-     * state after is the state before, gates and hn are anything; backward, dx and dhx are 0
-     * there, dy is added to what goes on to the state before, and dh, dc pass unchanged. */
+    /* (B), each in 0..T; NULL stands for T in all rows. From step length[b] on, row b keeps its
+     * state, and its gates and hn are undefined. In backward, dx and dhx of these steps are 0, dy
+     * is added to the gradient of the state, and dh and dc pass unchanged. */
     const int64_t *length;
-    void *h;       /* (T + 1, B, H), the initial state in place */
-    void *c;       /* LSTM: the same of the cell state */
-    void *gates;   /* LSTM, GRU: (T, B, G H) after their activations */
+    void *h;       /* (T + 1, B, H), with the initial state already in place */
+    void *c;       /* LSTM: the cell state, laid out like h */
+    void *gates;   /* LSTM, GRU: (T, B, G H), the gates after their activations */
     void *hn;      /* GRU: (T, B, H), h W_n^T + b_n */
-    void *scratch; /* forward: cti_sequence_scratch elements */
-    /* backward */
+    void *scratch; /* for the forward kernel: cti_sequence_scratch elements */
+    /* for the backward kernel */
     const void *dy;                /* (T, B, H), or NULL */
     const void *dh_last, *dc_last; /* (B, H), or NULL */
-    void *dx;                      /* (T, B, G H): of x, and (but for GRU) of h W^T */
-    void *dhx;                     /* GRU: (T, B, G H), of h W^T + bias */
-    void *dh0, *dc0;               /* (B, H) */
-    bool bf16;                     /* as in cti_gemm, for the products with w */
+    void *dx;        /* (T, B, G H): the gradient of x and, except for GRU, of h W^T */
+    void *dhx;       /* GRU: (T, B, G H), the gradient of h W^T + bias */
+    void *dh0, *dc0; /* (B, H) */
+    bool bf16;       /* as in cti_gemm, for the products with w */
 } cti_sequence;
 
 static inline int64_t cti_gates_of(cti_cell_kind kind)
@@ -397,7 +523,7 @@ static inline int64_t cti_gates_of(cti_cell_kind kind)
     return kind == CTI_CELL_LSTM ? 4 : kind == CTI_CELL_GRU ? 3 : 1;
 }
 
-/* Elements of scratch that forward needs. */
+/* The number of scratch elements that forward needs. */
 static inline int64_t cti_sequence_scratch(const cti_sequence *s)
 {
     int64_t width = cti_gates_of(s->kind) * s->hidden;
@@ -407,32 +533,31 @@ static inline int64_t cti_sequence_scratch(const cti_sequence *s)
 
 /* ---- norm_squared, clip_norm, update ---- */
 
-/* A segment of the optimiser's table: one parameter (or several under one tied name). What depends
- * on the group or on the number of updates so far is worked out before the call. */
+/* A segment of the optimiser's table: one parameter, or several that are tied. Numbers that depend
+ * on the group or on the count of updates are computed before the call. */
 typedef struct cti_segment {
     void *value;
     const void *grad;
-    void *state[3]; /* as the rule has them; NULL where it has none */
+    void *state[3]; /* in the order of the rule below; NULL where there is none */
     int64_t n;
     ct_dtype dtype;
-    double lr;           /* Adam: over 1 - beta1^t; Adagrad: after its decay */
-    double weight_decay; /* times the value, added to the gradient */
-    double shrink;       /* the value is multiplied by it first: 1, AdamW 1 - lr weight_decay */
+    double lr;           /* Adam: divided by 1 - beta1^t; Adagrad: after lr_decay */
+    double weight_decay; /* this times the value is added to the gradient */
+    double shrink;       /* the value is first multiplied by this: 1; AdamW: 1 - lr weight_decay */
     double root;         /* Adam: sqrt(1 - beta2^t) */
-    bool first;          /* its first update: SGD's momentum begins as the gradient */
+    bool first; /* the first update of the parameter: SGD's momentum starts as the gradient */
 } cti_segment;
 
-/* What changes from update to update, for a captured step. */
+/* The members of a segment that change from update to update, for a captured step. */
 typedef struct cti_rates {
     double lr, weight_decay, shrink, root;
     double first; /* 0 or 1 */
 } cti_rates;
 
-/* g = scale grad + weight_decay value; then, elementwise,
- * SGD       state 0 momentum_buffer or NULL
- * ADAM      state 0 exp_avg, 1 exp_avg_sq, 2 max_exp_avg_sq or NULL
- * RMSPROP   state 0 square_avg, 1 momentum_buffer or NULL, 2 grad_avg or NULL (centred)
- * ADAGRAD   state 0 sum */
+/* The rules. Each first computes g = scale grad + weight_decay value. Their states are SGD state 0
+ * momentum_buffer or NULL ADAM state 0 exp_avg, 1 exp_avg_sq, 2 max_exp_avg_sq or NULL RMSPROP
+ * state 0 square_avg, 1 momentum_buffer or NULL, 2 grad_avg or NULL (centred) ADAGRAD state 0
+ * sum */
 #define CTI_UPDATE_RULES(RULE)                                                                     \
     RULE(SGD, sgd)                                                                                 \
     RULE(ADAM, adam)                                                                               \
@@ -443,23 +568,23 @@ typedef enum cti_update_rule {
 #define CTI_RULE_ENTRY(NAME, name) CTI_##NAME,
     CTI_UPDATE_RULES(CTI_RULE_ENTRY)
 #undef CTI_RULE_ENTRY
-        CTI_RULES /* how many there are */
+        CTI_RULES /* the number of rules */
 } cti_update_rule;
 
 typedef struct cti_update {
     cti_update_rule rule;
     bool nesterov;
-    double scale;               /* gradients are multiplied by it first */
-    double momentum, dampening; /* SGD; RMSprop's momentum */
+    double scale;               /* gradients are first multiplied by this */
+    double momentum, dampening; /* SGD; momentum also RMSprop */
     double beta1, beta2;        /* Adam; beta2 is RMSprop's alpha */
     double eps;
-    /* one for each segment, on the device: what the segments say of these is not read then. NULL on
-     * a synchronous device. */
+    /* One entry for each segment, on the device. If not NULL, it replaces the members of the same
+     * names in the segments. NULL on a synchronous device. */
     const cti_rates *rates;
 } cti_update;
 
-/* clip_norm: scales all gradients by max_norm / norm where norm, of all of them together, is above
- * max_norm. CT_ERR_NUMERIC, and no gradient changes, where it is not finite. */
+/* clip_norm: if the norm of all gradients together is above max_norm, multiplies them by max_norm /
+ * norm. If the norm is not finite, changes no gradient and returns CT_ERR_NUMERIC. */
 typedef struct cti_clip_norm_args {
     const cti_segment *segments;
     int count;
@@ -467,46 +592,47 @@ typedef struct cti_clip_norm_args {
     double *norm; /* (1), on the device: the norm before (optional) */
 } cti_clip_norm_args;
 
-/* ---- faults, and what only an asynchronous device has ---- */
+/* ---- faults, and functions of asynchronous devices ---- */
 
 typedef struct cti_fault {
-    uint32_t ticket;  /* in: the number of the call; increases on each thread */
-    int64_t position; /* out */
+    uint32_t ticket;  /* input: the number of the call, which increases on each thread */
+    int64_t position; /* output */
 } cti_fault;
 
-/* What a device did since the process began. */
+/* Counts of a device's work since the process began. */
 typedef struct cti_counters {
-    uint64_t launches;         /* of kernels, of the vendor's routines and of graphs */
-    uint64_t synchronisations; /* the host waited for the device */
+    uint64_t launches;         /* kernels, routines of the vendor, and graphs */
+    uint64_t synchronisations; /* waits of the host for the device */
     uint64_t uploads, downloads;
     uint64_t upload_bytes, download_bytes;
     uint64_t allocations;
 } cti_counters;
 
-/* The two queues of an asynchronous device: what is in one runs in order. */
+/* The two queues of an asynchronous device. The work of each queue runs in order. */
 typedef enum cti_queue {
     CTI_COMPUTE, /* all kernels, upload and download */
     CTI_COPIES   /* upload_ahead */
 } cti_queue;
 
-/* What only an asynchronous device has. */
+/* The functions of an asynchronous device. */
 typedef struct cti_async {
-    /* Waits for all of the device's work. CT_OK, or not with *fault as the fault word has it; the
-     * device's own errors are raised. */
+    /* Waits for all of the device's work. Returns CT_OK, or the status of the fault word and its
+     * content in *fault. Raises the device's own errors. */
     ct_status (*synchronise)(cti_fault *fault);
 
-    /* A mark in a queue, and a queue that goes on only when the mark has been passed. */
-    void *(*event_new)(void); /* NULL with an error raised */
+    /* record puts a mark into a queue. wait makes a queue pause until the mark has been passed. */
+    void *(*event_new)(void); /* returns NULL with an error raised */
     void (*event_free)(void *event);
     void (*event_record)(void *event, cti_queue queue);
     void (*event_wait)(void *event, cti_queue queue);
 
-    /* upload, in the queue of copies; host may change at once. */
+    /* Like upload, but in the queue of copies. The host may change its memory as soon as the call
+     * returns. */
     void (*upload_ahead)(void *device, const void *host, size_t bytes);
 
-    /* Between begin and end the kernels of this thread are recorded, not run; those of other threads
-     * run as usual. replay runs the recorded ones, with the same addresses and numbers. false and
-     * NULL with an error raised. */
+    /* Between begin and end, kernels of this thread are recorded instead of run; those of other
+     * threads run as usual. replay runs the recorded kernels with the same addresses and numbers.
+     * On failure they raise an error and return false or NULL. */
     bool (*capture_begin)(void);
     void *(*capture_end)(void);
     void (*replay)(void *graph);
@@ -544,22 +670,31 @@ typedef struct cti_async {
     SLOT(ct_status, check_elements, (const cti_check_args *a, cti_fault *fault))                   \
     SLOT(void, elementwise, (const cti_ew *e))                                                     \
     SLOT(void, gemm, (const cti_gemm *g))                                                          \
+    SLOT(ct_status, conv, (const cti_conv *c))                                                     \
+    SLOT(void, max_pool, (const cti_max_pool_args *a))                                             \
     SLOT(void, reduce, (const cti_reduce_args *a))                                                 \
     SLOT(void, cumsum, (const cti_cumsum_args *a))                                                 \
     /* out_i = log(exp(in_0) + ... + exp(in_i)), in double; f32 or f64, never reverse. */          \
     SLOT(void, logcumsumexp, (const cti_cumsum_args *a))                                           \
     SLOT(void, logcumsumexp_backward, (const cti_logcumsumexp_backward_args *a))                   \
+    SLOT(void, linear_scan, (const cti_linear_scan_args *a))                                       \
+    SLOT(void, running_extreme, (const cti_running_extreme_args *a))                               \
     SLOT(ct_status, gather_rows, (const cti_gather_rows_args *a, cti_fault *fault))                \
     SLOT(ct_status, scatter_add_rows, (const cti_scatter_add_rows_args *a, cti_fault *fault))      \
     SLOT(ct_status, one_hot, (const cti_one_hot_args *a, cti_fault *fault))                        \
     SLOT(ct_status, gather, (const cti_gather_args *a, cti_fault *fault))                          \
     SLOT(ct_status, scatter_add, (const cti_scatter_add_args *a, cti_fault *fault))                \
+    SLOT(ct_status, scatter, (const cti_scatter_add_args *a, cti_fault *fault))                    \
     SLOT(void, sort, (const cti_sort_args *a))                                                     \
+    SLOT(void, searchsorted, (const cti_searchsorted_args *a))                                     \
     SLOT(void, softmax, (const cti_softmax_args *a))                                               \
     SLOT(ct_status, cross_entropy, (const cti_cross_entropy_args *a, cti_fault *fault))            \
     SLOT(void, cross_entropy_backward, (const cti_cross_entropy_backward_args *a))                 \
+    SLOT(void, ctc, (const cti_ctc_args *a))                                                       \
     SLOT(ct_status, linear_cross_entropy,                                                          \
          (const cti_linear_cross_entropy_args *a, cti_fault *fault))                               \
+    SLOT(ct_status, normalise, (const cti_normalise_args *a))                                      \
+    SLOT(ct_status, normalise_backward, (const cti_normalise_backward_args *a))                    \
     /* Fills h (and c, gates, hn) from the initial states. */                                      \
     SLOT(void, sequence, (const cti_sequence *s))                                                  \
     /* Fills dx, dhx, dh0 and dc0 from what the forward left. */                                   \
@@ -570,76 +705,79 @@ typedef struct cti_async {
     SLOT(void, update, (const cti_update *u, const cti_segment *segments, int count))
 
 typedef struct cti_backend {
-    uint32_t version, size; /* of this table, checked when a plug-in is opened */
+    uint32_t version, size; /* sizeof of this table, checked when a plug-in is opened */
     const char *name;
-    const cti_async *async; /* (optional) NULL: synchronous */
+    const cti_async *async; /* (optional) NULL for a synchronous device */
 #define CTI_SLOT_MEMBER(result, name, parameters) result(*name) parameters;
     CTI_SLOTS(CTI_SLOT_MEMBER)
 #undef CTI_SLOT_MEMBER
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 8
+#define CTI_BACKEND_VERSION 9
 
 /* ---- plug-ins ---- */
 
-/* What the library gives a plug-in. */
+/* The functions that the library gives to a plug-in. */
 typedef struct cti_host {
-    uint32_t version, size; /* CTI_BACKEND_VERSION, and of this table */
+    uint32_t version, size; /* CTI_BACKEND_VERSION and the size of this table */
 
-    void *(*allocate)(size_t bytes); /* host memory; NULL when there is none */
+    void *(*allocate)(size_t bytes); /* host memory; NULL if memory runs out */
     void (*release)(void *p);
-    /* ct_raise: the thread keeps its first error; function is what the message names */
+    /* ct_raise: the thread keeps its first error; `function` is the name in the message */
     ct_status (*raise)(ct_status status, const char *function, const char *format, ...)
         CT_PRINTF(3, 4);
-    bool (*ok)(void); /* no error is recorded */
+    bool (*ok)(void); /* true while no error is recorded */
 } cti_host;
 
-/* What a plug-in gives. */
+/* The data that a plug-in gives to the library. */
 typedef struct cti_plugin {
-    uint32_t version, size; /* CTI_BACKEND_VERSION, and of this table */
-    int devices;            /* 0: reason says why, "driver missing" */
+    uint32_t version, size; /* CTI_BACKEND_VERSION and the size of this table */
+    int devices;            /* their number; if it is 0, `reason` says why: "driver missing" */
     char reason[128];
-    const cti_backend *backend; /* of all its devices */
+    const cti_backend *backend; /* the table of kernels of all its devices */
 } cti_plugin;
 
-/* The one function that a plug-in exports, called once; false if host is of another version. */
+/* The only function that a plug-in exports. Called once; returns false if the host has another
+ * version. */
 typedef bool (*cti_plugin_open_function)(const cti_host *host, cti_plugin *plugin);
 #define CTI_PLUGIN_SYMBOL "cti_plugin_open"
 
-#define CTI_PLUGIN_DEVICES 16 /* the most of one plug-in */
+#define CTI_PLUGIN_DEVICES 16 /* the greatest number of devices of one plug-in */
 
-/* The plug-ins: PLUGIN(the name of the file and of the device, what a message calls the device). */
+/* The plug-ins: PLUGIN(name of the file and the device, name of the device in messages). */
 #define CTI_PLUGINS(PLUGIN)                                                                        \
     PLUGIN("cuda", "CUDA device")                                                                  \
     PLUGIN("cuda-emu", "emulated CUDA device")
 
 /* ---- for the library (device.c) ---- */
 
-#define CTI_DEVICES 32 /* the most, the CPU among them */
+#define CTI_DEVICES 32 /* the greatest number of devices, with the CPU */
 
-/* The table of a device, which is current on this thread from now on; or NULL. */
+/* Returns the table of a device and makes the device current on this thread; NULL if there is no
+ * such device. */
 const cti_backend *cti_backend_of(ct_device device);
 
-/* What a kernel finds fault with. */
+/* The faults that kernels find in their data. */
 typedef enum cti_fault_kind {
     CTI_FAULT_INDEX,       /* an index that is not in 0..limit-1 */
-    CTI_FAULT_TARGET,      /* a class, the same */
-    CTI_FAULT_WEIGHTS,     /* a row of weights of which limit must be positive */
+    CTI_FAULT_TARGET,      /* a class index that is not in 0..limit-1 */
+    CTI_FAULT_WEIGHTS,     /* a row of weights: a bad weight, or fewer than `limit` positive ones */
     CTI_FAULT_DIVISOR,     /* an integer divisor that is 0 */
     CTI_FAULT_PROBABILITY, /* a probability that is not in 0..1 */
     CTI_FAULT_NORM,        /* a norm that is not finite; limit is the number of the step, or 0 */
     CTI_FAULT_VALUE        /* a gradient that is not finite */
 } cti_fault_kind;
 
-/* For a call of a kernel of device. Its ticket keeps what a message needs: the public function, the
- * user's place, the limit. */
+/* Makes the cti_fault for a call of a kernel. Its ticket stores the data of a message: the public
+ * function, the user's place, the limit. */
 cti_fault cti_fault_at(ct_device device, cti_fault_kind kind, const char *function, int64_t limit);
 
-/* Host <- device, and waiting for a device; false with the error of a fault raised. */
+/* Copy to the host, and wait for the device. If a fault was found, they raise its error and return
+ * false. */
 bool cti_to_host(ct_device device, void *host, const void *data, size_t bytes);
 bool cti_synchronise(ct_device device);
 
-/* The CPU's own, for the dispatch and for tests of it. */
+/* Functions of the CPU's table, for the dispatch and its tests. */
 extern const cti_backend cti_cpu_backend;
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* buffer.c - text that grows. */
+/* buffer.c - growing text. */
 #include "tensor/internal.h"
 
 #include "tensor/atomic_file.h"
@@ -60,7 +60,7 @@ void cti_buffer_number(cti_buffer *b, double x)
     char text[40];
     int digits = 1;
 
-    if (fabs(x) < 1e15 && x == floor(x)) { /* 10, not 1e+01 */
+    if (fabs(x) < 1e15 && x == floor(x)) { /* whole numbers as digits: 10, not 1e+01 */
         cti_buffer_fixed(b, x, 0);
         return;
     }

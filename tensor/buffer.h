@@ -7,9 +7,10 @@
 
 #include <cotangent/tensor/status.h>
 
-/* Zeros are an empty one. After failed (memory is out) nothing more is added. */
+/* Zero-initialise it to an empty text. `failed` is set when memory runs out; later additions do
+ * nothing. */
 typedef struct cti_buffer {
-    char *bytes; /* NUL-terminated, once anything was added */
+    char *bytes; /* NUL-terminated; NULL until text is added */
     size_t size, room;
     bool failed;
 } cti_buffer;
@@ -17,8 +18,9 @@ typedef struct cti_buffer {
 void cti_buffer_add(cti_buffer *b, const void *bytes, size_t size);
 void cti_buffer_print(cti_buffer *b, const char *format, ...) CT_PRINTF(2, 3);
 
-/* A number with a point, whatever the locale: the fewest digits that read back as x; or so many
- * significant ones; or so many after the point. "nan" and "inf" if the number is not finite. */
+/* Each adds a number with a decimal point, whatever the locale. The first writes the fewest digits
+ * that read back as x; the second, a number of significant digits; the third, a number of digits
+ * after the point. A number that is not finite becomes "nan" or "inf". */
 void cti_buffer_number(cti_buffer *b, double x);
 void cti_buffer_digits(cti_buffer *b, double x, int significant);
 void cti_buffer_fixed(cti_buffer *b, double x, int decimals);

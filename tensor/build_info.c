@@ -1,4 +1,4 @@
-/* build_info.c - what this build is. */
+/* build_info.c - what this build contains and what it uses on this machine. */
 #include "tensor/cpu/blas.h"
 #include "tensor/cpu/cpu.h"
 

@@ -22,11 +22,11 @@
 
 static const char *const me = "ct_capture_run";
 
-/* Computes numbers on the host before each replay. */
+/* Numbers that `renew` computes on the host before each replay. */
 typedef struct renewal {
     bool (*renew)(void *context, double *numbers);
     void *context; /* owned */
-    size_t at;     /* index of its first number in the area */
+    size_t at;     /* the index of its first number in the area */
 } renewal;
 
 typedef enum phase { FIRST, REHEARSAL, NOTING } phase;
@@ -41,12 +41,12 @@ struct ct_capture {
     void *graph; /* NULL until it is recorded */
 
     ct_storage *area;
-    double *numbers; /* what is uploaded to the area */
+    double *numbers; /* host copy of the area, uploaded before each replay */
     size_t reserved, used;
     renewal *renewals;
     size_t renewal_count, renewal_room;
 
-    uintptr_t stack;     /* an address on the caller's stack; the step's variables are below it */
+    uintptr_t stack;     /* an address in the caller's frame; variables of the step are below it */
     cti_ticket *tickets; /* in order of their numbers, without gaps */
     size_t ticket_count, ticket_room;
     struct ct_capture *other; /* the next in the thread's list */
@@ -54,7 +54,7 @@ struct ct_capture {
 
 /* ---- for the library, while a step runs ---- */
 
-/* The running step, if it is in this phase or a later one. */
+/* Returns the running step if it is in phase `from` or a later one; otherwise NULL. */
 static ct_capture *at_hand(phase from)
 {
     ct_capture *c = cti_thread()->capturing;
@@ -77,7 +77,7 @@ bool cti_capture_noting(void)
     return at_hand(NOTING) != NULL;
 }
 
-/* Where a renewal's numbers are on the device; NULL if the area could not be allocated. */
+/* The address of a renewal's numbers on the device; NULL if the area could not be allocated. */
 static const double *numbers_of(const ct_capture *c, const renewal *r)
 {
     return c->area ? (const double *)c->area->data + r->at : NULL;
@@ -94,7 +94,7 @@ const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, dou
     if (!cti_capture_noting())
         return NULL;
     if (c->used + count > c->reserved) {
-        ct_raise(CT_ERR_DEVICE, me, "the step did not repeat the run before");
+        ct_raise(CT_ERR_DEVICE, me, "the step does not repeat its previous run");
         return NULL;
     }
     if (!cti_grow(me, (void **)&c->renewals, &c->renewal_room, c->renewal_count, sizeof *r))
@@ -111,8 +111,8 @@ const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, dou
     return numbers_of(c, r);
 }
 
-/* A generator that the step draws from: its state before the recording, and how many words each run
- * takes, counted from the start of a block. */
+/* A generator that the step draws from: its state before the recording, and the number of words
+ * that each run takes, counted from the start of a block. */
 typedef struct drawing {
     ct_generator *g, began;
     uint64_t words;
@@ -128,7 +128,7 @@ static bool renew_position(void *context, double *numbers)
     return true;
 }
 
-/* The renewal of g, made at its first draw. NULL with an error. */
+/* Returns the renewal of g, which its first draw creates. NULL with an error. */
 static const renewal *renewal_of(ct_capture *c, ct_generator *g)
 {
     const drawing new = { g, *g, 0 };
@@ -153,7 +153,7 @@ void cti_capture_draws(ct_generator *g, ct_device device, cti_position *from)
     if (!c || c->device != device)
         return;
     if (c->next == REHEARSAL) {
-        c->reserved++; /* as if each draw had another generator: an upper bound */
+        c->reserved++; /* counts each draw as if it had its own generator: an upper bound */
         return;
     }
     /* A generator between here and c->stack is a variable of the step: replays would write to a
@@ -170,8 +170,8 @@ void cti_capture_draws(ct_generator *g, ct_device device, cti_position *from)
     from->block -= cti_next_block(&d->began);
 }
 
-/* Recording ran no kernel, so the generators go back to where they were; each replay then advances
- * them. */
+/* No kernel ran while they were recorded. So the generators return to their states before the
+ * recording, and each replay advances them. */
 static void settle_draws(ct_capture *c)
 {
     size_t i;
@@ -212,7 +212,7 @@ const cti_ticket *cti_captured_ticket(uint32_t number)
 
 /* ---- a run ---- */
 
-/* Drops the recording and what the rehearsal counted, so that the next run is the first again. */
+/* Drops the recording and the counts of the rehearsal. The next run is a first run again. */
 static void forget(ct_capture *c)
 {
     if (c->graph)
@@ -229,7 +229,7 @@ static void forget(ct_capture *c)
     c->next = FIRST;
 }
 
-/* Calls the function, with the step's own pool from the rehearsal on. */
+/* Calls the function. From the rehearsal on it uses the step's own pool. */
 static void call(ct_capture *c)
 {
     ct_thread *th = cti_thread();

@@ -42,31 +42,35 @@ extern "C" {
 typedef struct ct_capture ct_capture;
 typedef void (*ct_capture_function)(void *context);
 
-/* A step that calls function(context), for a device. context may be NULL. NULL with CT_ERR_ARGUMENT
- * if function is NULL, or CT_ERR_DEVICE. */
+/* Makes a captured step that calls function(context) on a device. context may be NULL. Free it with
+ * ct_capture_free. Returns NULL with CT_ERR_ARGUMENT if function is NULL, or with CT_ERR_DEVICE if
+ * the device does not exist. */
 ct_capture *ct_capture_new(ct_device device, ct_capture_function function, void *context);
 
 /* Runs one step in its own scope. The first two runs call function. On a device that can capture,
  * the third run calls it while its kernels are recorded, then replays them; all later runs replay
  * only. On the CPU each run calls function. Does nothing while an error is recorded.
  *
- * On a device that can capture, these raise CT_ERR_DEVICE from the second run on: reading a value (ct_item, a norm, lengths, ct_print) and taking data from the host (ct_from_data, ct_to
- * from the CPU, a file). CT_ERR_SCOPE from the second run on if the step leaves memory allocated:
- * it must free all that it makes, gradients too, so it must end with an optimiser's step or
- * ct_params_zero_grad. CT_ERR_GRAD if the thread has recorded history, whose tensors the step would
- * overwrite. CT_ERR_ARGUMENT if parameters were moved or frozen since they were captured, and for a
- * generator that is a variable of the step. After an error the next run counts as the first.
+ * On a device that can capture, two kinds of calls raise CT_ERR_DEVICE from the second run on:
+ * those that read a value (ct_item, a norm, lengths, ct_print) and those that take data from the
+ * host (ct_from_data, ct_to from the CPU, a file). CT_ERR_SCOPE from the second run on if the step
+ * leaves memory allocated. It must free everything that it makes, gradients too; so it must end
+ * with an optimiser's step or ct_params_zero_grad. CT_ERR_GRAD if the thread has recorded history,
+ * whose tensors the step would overwrite. CT_ERR_ARGUMENT if parameters were moved or frozen since
+ * they were captured, and for a generator that is a variable of the step. After an error the next
+ * run counts as the first.
  *
  * It must run on the thread that made it. Other threads may use the device at any time, also while
- * the step is captured, and capture steps of their own. An index out of range or a norm that is not finite is reported as usual, by
- * whatever waits for the device, at the place of its op. */
+ * the step is captured, and capture steps of their own. An index out of range, or a norm that is
+ * not finite, is reported as on any device: the next call that waits for the device raises the
+ * error and names the place of the op. */
 ct_status ct_capture_run(ct_capture *captured);
 
 /* True if the next run replays the recording and calls nothing. False for NULL. */
 bool ct_capture_is_ready(const ct_capture *captured);
 
-/* Frees the captured step and its buffers. NULL is allowed. It must not run after the optimisers, schedules or
- * generators that it uses have been freed. */
+/* Frees the captured step and its buffers. NULL is allowed. A captured step must not run after an
+ * optimiser, schedule or generator that it uses has been freed. */
 void ct_capture_free(ct_capture *captured);
 
 #ifdef __cplusplus

@@ -22,21 +22,22 @@ typedef struct cti_claims {
     bool *claimed; /* of each tensor of the file */
 } cti_claims;
 
-/* Nothing is claimed yet. False with CT_ERR_MEMORY. */
+/* Prepares to claim the tensors of c->file. Raises CT_ERR_MEMORY and returns false on failure. */
 bool cti_claims_begin(cti_claims *c);
 void cti_claims_end(cti_claims *c);
 
-/* The number in the file of the tensor PREFIX followed by NAME, which is claimed; -1 if there is
+/* Claims the tensor PREFIX followed by NAME. Returns its number in the file, or -1 if there is
  * none. Raises no error. */
 int cti_claims_find(cti_claims *c, const char *prefix, const char *name);
 
 /* Claims the tensor PREFIX followed by NAME and reads it into the innermost scope. NULL with
  * CT_ERR_FORMAT if it is missing or has another shape or dtype, and with the errors of
- * ct_safetensors_load. A first size of -1 is any. */
+ * ct_safetensors_load. A first size of -1 accepts any size. */
 ct_tensor *cti_claims_tensor(cti_claims *c, const char *prefix, const char *name, ct_shape shape,
                              ct_dtype dtype, ct_device device);
 
-/* False with CT_ERR_FORMAT, which names the tensor, if one is not claimed. */
+/* Checks that every tensor of the file is claimed. Otherwise raises CT_ERR_FORMAT, which names the
+ * first that is not, and returns false. */
 bool cti_claims_complete(const cti_claims *c);
 
 /* Raises CT_ERR_FORMAT: "PATH: PREFIX NAME WHAT". Returns false. */

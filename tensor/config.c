@@ -1,5 +1,6 @@
-/* config.c - the precision of matrix products. The other switches are beside what they switch:
- * threads in parallel.c, portable loops in cpu/cpu.c, recurrent modules in nn/recurrent.c. */
+/* config.c - the precision of matrix products. Each other switch is in the file of what it
+ * controls: threads in parallel.c, portable loops in cpu/cpu.c, recurrent modules in
+ * nn/recurrent.c. */
 #include "tensor/cpu/cpu.h"
 
 #include <cotangent/tensor/config.h>

@@ -5,20 +5,20 @@
  *
  * The library reads these environment variables, each once:
  *
- *     COTANGENT_NUM_THREADS      1 to 256: threads, as by ct_set_num_threads, which overrides it
- *     COTANGENT_CPU_PATH         base, avx2 or avx512: the kernels of the CPU, at most those that the
- *                                processor has
- *     COTANGENT_POOL             0: freed buffers go back to the system at once; 1: they are kept
- *     COTANGENT_HANDLES          unique: no dead handle is used again (for debugging)
+ *     COTANGENT_NUM_THREADS      1 to 256: the number of threads, until ct_set_num_threads is called
+ *     COTANGENT_CPU_PATH         base, avx2 or avx512: the best CPU kernels to use, if the processor
+ *                                supports them
+ *     COTANGENT_POOL             0: return freed buffers to the system at once; 1: keep them
+ *     COTANGENT_HANDLES          unique: never reuse a dead handle (for debugging)
  *     COTANGENT_DEBUG            0 to 3: reports on stderr (see the manual)
- *     COTANGENT_PROFILE          0 or 1: the time of each op, on stderr at exit
- *     COTANGENT_PLUGIN_DIR       where devices are looked for first
- *     COTANGENT_DATA_DIR         where texts are looked for first (data/text.h)
- *     COTANGENT_TIMEMACHINE_URL  where The Time Machine is downloaded from
- *     COTANGENT_EMU_...          of the emulated GPU (docs/emulator.md)
+ *     COTANGENT_PROFILE          0 or 1: print the time of each op on stderr at exit
+ *     COTANGENT_PLUGIN_DIR       the first folder in which to look for devices
+ *     COTANGENT_DATA_DIR         the first folder in which to look for texts (data/text.h)
+ *     COTANGENT_TIMEMACHINE_URL  the address from which The Time Machine is downloaded
+ *     COTANGENT_EMU_...          options of the emulated GPU (docs/emulator.md)
  *
- * A value that a variable cannot have, and a name that begins with COTANGENT_ and is not one of
- * these, are ignored; a line on stderr says so, once. */
+ * A variable with a wrong value is ignored, and so is an unknown name that begins with COTANGENT_.
+ * One line on stderr reports each. */
 #ifndef COTANGENT_TENSOR_CONFIG_H
 #define COTANGENT_TENSOR_CONFIG_H
 
@@ -32,59 +32,59 @@ extern "C" {
 
 /* ---- threads ---- */
 
-/* How many threads work on one op, from now on: 1 to 256. The default is COTANGENT_NUM_THREADS,
- * or else the number of processors that this process may use (affinity, and the control group's
- * quota), at most 8. A thread whose processor other programs keep busy is left out for a while,
- * so that a loaded machine costs little. The results have the same bits at any number. OpenBLAS
- * is set to one thread for the whole process at first use. CT_ERR_ARGUMENT. */
+/* Sets the number of threads that work on one op: 1 to 256. The default is COTANGENT_NUM_THREADS.
+ * If that is not set, it is the number of processors that this process may use (by its affinity and
+ * the control group's quota), but at most 8. A thread whose processor other programs keep busy is
+ * left out for a while, so that a loaded machine costs little. Results do not depend on the number
+ * of threads. OpenBLAS is set to one thread, for the whole process, when it is first used.
+ * CT_ERR_ARGUMENT for a number out of range. */
 ct_status ct_set_num_threads(int threads);
 int ct_num_threads(void);
 
 /* ---- the same bits on any processor ---- */
 
-/* While set, the ops of the CPU run in plain loops of a fixed order of operations that every
- * processor has, several times slower: no FMA, no BLAS, no code made at run time. What a program
- * computes from the same numbers then has the same bits on any processor, so that one machine can
- * decompress what another compressed. Ops that call functions of the C library whose last digits
- * may differ between processors are excepted: expm1, log1p, sin, cos, erf, pow and what is made
- * of them (gelu, softplus, bce_with_logits, norm), tanh of f64, and normal random numbers. Off by
- * default. */
+/* While on, the CPU's ops run plain loops that add and multiply in a fixed order, without FMA, BLAS
+ * or code made at run time. They are several times slower. The same input then gives the same bits
+ * on every processor, so that one machine can decompress what another compressed. Excepted are ops
+ * that call functions of the C library, whose last digits may differ between processors: expm1,
+ * log1p, sin, cos, erf, pow and ops made of these (gelu, softplus, bce_with_logits, norm), tanh of
+ * f64, and normal random numbers. Off by default. */
 void ct_set_portable(bool portable);
 bool ct_portable(void);
 
 /* ---- the precision of matrix products ---- */
 
 typedef enum ct_matmul_precision {
-    /* Operands are as they are. */
+    /* Operands are used as they are. */
     CT_MATMUL_PRECISION_F32,
-    /* A device may round operands to TF32 (10 bits of fraction). None does so today: the CPU and
-     * CUDA compute as with F32. */
+    /* A device may round operands to TF32 (10 bits of fraction). No device does so today: the CPU
+     * and CUDA compute as for F32. */
     CT_MATMUL_PRECISION_TF32,
     /* Operands are rounded to bf16 (7 bits of fraction, to nearest even); sums are f32. Only on the
      * CPU: CUDA raises CT_ERR_ARGUMENT. */
     CT_MATMUL_PRECISION_BF16
 } ct_matmul_precision;
 
-/* The precision of the operands of f32 products from now on; at first F32. Tensors, gradients and
- * files stay f32; f64 products are not affected. It holds for ct_matmul, Linear, the recurrent
- * modules and their derivatives. Rows of a weight that a one-hot input only picks out are no
- * product.
+/* Sets the precision of the operands of f32 matrix products. The default is F32. Tensors, gradients
+ * and files stay f32; f64 products are not affected. It holds for ct_matmul, Linear, the recurrent
+ * modules and their derivatives. It does not hold where a one-hot input only selects rows of a
+ * weight, because that is not a product.
  *
- * A processor with AVX512-BF16 multiplies bf16 by its own instructions (which take subnormal
- * numbers as 0), on the code path avx512. Elsewhere BF16 is CT_ERR_ARGUMENT until emulation is
- * allowed. Emulation gives the numbers of such instructions but for the order of the sums, and is
- * slower than F32. CT_ERR_ARGUMENT for an unknown precision. */
+ * On the code path avx512, a processor with AVX512-BF16 uses its bf16 instructions, which treat
+ * subnormal numbers as 0. Elsewhere BF16 raises CT_ERR_ARGUMENT unless emulation is allowed.
+ * Emulation is slower than F32; its results differ from those of the instructions only by the order
+ * of the sums. CT_ERR_ARGUMENT for an unknown precision. */
 ct_status ct_set_matmul_precision(ct_matmul_precision precision);
 ct_matmul_precision ct_get_matmul_precision(void);
 
-/* Whether BF16 may be emulated where the processor has no such instructions; at first it may not.
- * Off sets the precision back to F32 there. */
+/* Allows or forbids the emulation of BF16 on processors without bf16 instructions. It is forbidden
+ * by default. Forbidding it sets the precision back to F32 on such a processor. */
 void ct_set_bf16_emulation(bool on);
 
 /* ---- recurrent modules ---- */
 
-/* Whether RNN, LSTM and GRU run whole sequences by one op where they can (on, the default), or a
- * step at a time by ordinary ops, for comparison. */
+/* If on (the default), RNN, LSTM and GRU compute a whole sequence with one op where they can. If
+ * off, they compute it step by step with ordinary ops; this is for comparison. */
 void ct_set_fused_rnn(bool on);
 
 #ifdef __cplusplus

@@ -36,8 +36,9 @@ CTI_INLINE uint16_t cti_bf16_of(float f)
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-/* The float below |v| with its last bit set if anything was lost ("to odd"): rounding that once
- * more, to fewer bits, is as good as rounding v. */
+/* Rounds v to a float "to odd": the float next to v towards 0, with its last bit set if v lies
+ * between two floats. Rounding that float again, to fewer bits, gives the same as rounding v
+ * once. */
 CTI_INLINE float cti_float_to_odd(double v)
 {
     float f = (float)v;
@@ -58,7 +59,8 @@ CTI_INLINE uint16_t cti_bf16_of_double(double v)
     return cti_bf16_of(cti_float_to_odd(v));
 }
 
-/* The low half of a large integer only tells whether anything is below the upper half. */
+/* Only the upper half is rounded. The low half of a large integer only decides whether the rest is
+ * 0. */
 CTI_INLINE uint16_t cti_bf16_of_i64(int64_t v)
 {
     uint64_t magnitude = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
@@ -92,8 +94,8 @@ CTI_INLINE int32_t cti_i32_of_i64(int64_t v)
     return v > INT32_MAX ? INT32_MAX : v < INT32_MIN ? INT32_MIN : (int32_t)v;
 }
 
-/* A parameter of an op on elements of dtype: an integer out of range becomes the nearest end. (The
- * greatest double below 2^63 is 2^63 - 1024.) */
+/* Converts a parameter of an op to the dtype of its elements. A value out of the range of an
+ * integer dtype becomes the nearest end of it. (The greatest double below 2^63 is 2^63 - 1024.) */
 CTI_INLINE double cti_as_element(double v, ct_dtype dtype)
 {
     if (dtype == CT_I32)

@@ -53,14 +53,16 @@ ct_tensor *ct_from_data(const void *data, ct_shape shape, ct_dtype dtype, ct_dev
     return t;
 }
 
-/* n values start + i step; the counts that ct_arange and ct_linspace come to are checked here */
+/* n values start + i step. Checks n, which ct_arange and ct_linspace compute in floating point. */
 static ct_tensor *ramp(const char *function, double n, double start, double step, ct_dtype dtype,
                        ct_device device)
 {
     ct_tensor *t;
 
     if (!(n < 9e18) || !isfinite(start) || !isfinite(step)) {
-        ct_raise(CT_ERR_ARGUMENT, function, "start, end and step must give a finite range");
+        ct_raise(CT_ERR_ARGUMENT, function,
+                 "n is %g, start is %g and step is %g; all must be finite and n below 9e18", n,
+                 start, step);
         return NULL;
     }
     if (dtype == CT_BOOL || cti_is_storage(dtype)) {
@@ -80,7 +82,7 @@ ct_tensor *ct_arange(double start, double end, double step, ct_dtype dtype, ct_d
     double n = ceil((end - start) / step);
 
     if (step == 0) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_arange", "step is 0; it must not be");
+        ct_raise(CT_ERR_ARGUMENT, "ct_arange", "step is 0; it must not be 0");
         return NULL;
     }
     return ramp("ct_arange", n < 0 ? 0 : n, start, step, dtype, device);
@@ -96,7 +98,7 @@ ct_tensor *ct_linspace(double start, double end, int64_t n, ct_dtype dtype, ct_d
         return NULL;
     }
     t = ramp("ct_linspace", (double)n, start, step, dtype, device);
-    if (t && n > 1) /* which start + (n - 1) step may miss */
+    if (t && n > 1) /* start + (n - 1) step may differ from end by rounding */
         cti_backend_of(device)->fill(cti_data(t) + (n - 1) * (int64_t)ct_dtype_size(dtype), dtype,
                                      1, end);
     return t;

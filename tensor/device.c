@@ -17,7 +17,7 @@
 
 typedef struct device {
     const cti_backend *backend;
-    int ordinal; /* within its plug-in */
+    int ordinal; /* its number within its plug-in */
     char name[24];
 } device;
 
@@ -25,7 +25,7 @@ typedef struct device {
 typedef struct kind {
     const char *name, *title;
     bool tried;
-    int first, count; /* of its devices */
+    int first, count; /* its devices are first .. first + count - 1 */
     char reason[256]; /* why the plug-in could not be opened */
 } kind;
 
@@ -81,7 +81,7 @@ static bool host_ok(void)
 static const cti_host host = { CTI_BACKEND_VERSION, sizeof(cti_host), host_allocate,
                                cti_release,         ct_raise,         host_ok };
 
-/* The name of the first kernel that is not in a table; NULL if the table is complete. */
+/* Returns the name of the first slot that a table leaves NULL; NULL if the table is complete. */
 static const char *missing_kernel(const cti_backend *b)
 {
     const struct {
@@ -100,7 +100,7 @@ static const char *missing_kernel(const cti_backend *b)
     return NULL;
 }
 
-/* Adds the devices that a plug-in gives, or says in k->reason why not. */
+/* Adds the devices of a plug-in. If it has none, k->reason says why. */
 static void plugin_enter(kind *k, const cti_plugin *p)
 {
     int first = atomic_load_explicit(&device_count, memory_order_relaxed), i;
@@ -139,7 +139,8 @@ static void plugin_enter(kind *k, const cti_plugin *p)
     atomic_store_explicit(&device_count, first + i, memory_order_release);
 }
 
-/* Opens DIR/KIND.so, or says in k->reason why not; *missing if there is no such file. */
+/* Opens DIR/KIND.so. On failure k->reason says why, and *missing is true if there is no such
+ * file. */
 static void plugin_open_at(kind *k, const char *dir, bool *missing)
 {
     cti_plugin plugin = { .devices = 0 };
@@ -151,7 +152,7 @@ static void plugin_open_at(kind *k, const char *dir, bool *missing)
     if ((size_t)snprintf(path, sizeof path, "%s/%s.so", dir, k->name) >= sizeof path ||
         access(path, F_OK) != 0) {
         snprintf(k->reason, sizeof k->reason,
-                 "no plug-in %.200s (COTANGENT_PLUGIN_DIR names the folder)", path);
+                 "no plug-in %.160s; set COTANGENT_PLUGIN_DIR to its folder", path);
         return;
     }
     *missing = false;
@@ -170,7 +171,7 @@ static void plugin_open_at(kind *k, const char *dir, bool *missing)
         snprintf(k->reason, sizeof k->reason, "the plug-in is of another version");
 }
 
-/* The plug-in's devices, opened at first need; NULL if there are none. */
+/* Opens the plug-in if it was not tried before. Returns k, or NULL if it has no devices. */
 static const kind *plugin_open(kind *k)
 {
     const char *dir = secure_getenv("COTANGENT_PLUGIN_DIR");
@@ -210,7 +211,8 @@ static kind *kind_from_name(const char *name, int *number)
     return NULL;
 }
 
-/* Device number `number` of a kind, or -1; then why says why. */
+/* Returns device number `number` of a kind. On failure returns -1 and writes the reason to
+ * `why`. */
 static ct_device kind_device(kind *k, int number, char *why, size_t size)
 {
     if (!plugin_open(k))
@@ -275,9 +277,9 @@ ct_device ct_try_gpu(int i)
 
 /* ---- waiting, and faults ---- */
 
-/* The last tickets of a thread, for the messages of their faults. The thread waits for the device
- * each time that half of the ring is used up, so a ticket is never overwritten before its fault is
- * known. */
+/* The newest tickets of a thread, from which the messages of faults are made. The thread waits for
+ * the device whenever half of the ring has been used, so a ticket is overwritten only after its
+ * fault is known. */
 #define TICKETS 2048
 
 struct cti_tickets {
@@ -350,7 +352,8 @@ static void fault_raise(const char *function, const cti_fault *f, const cti_tick
     }
 }
 
-/* Raises a fault with the user's file and line of the op that found it. */
+/* Raises the error of a fault. The message names the op that found it, with the file and line of
+ * the user's call. */
 static void fault_report(const cti_fault *f)
 {
     ct_thread *th = cti_thread();

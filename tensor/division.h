@@ -1,9 +1,9 @@
 /* division.h - quotients rounded down and their remainders, for every device. (internal)
  *
  * As Python's // and %: a = b floor_divide(a, b) + remainder(a, b), and a remainder that is not 0
- * has the sign of b. Integers: b = 0 gives 0, which the ops refuse before they look at the result;
- * b = -1 is a negation, because the quotient of the least integer and -1 traps. Floats: the quotient
- * is computed from the exact fmod, so it is right where a / b is rounded to the next integer. b = 0
+ * has the sign of b. Integers: b = 0 gives 0, but the ops refuse such a divisor before they use the
+ * result. b = -1 negates, because dividing the least integer by -1 traps. Floats: the quotient is
+ * computed from fmod, which is exact, because a / b may be rounded up to the next integer. b = 0
  * gives a / b, and NaN as the remainder. */
 #ifndef COTANGENT_TENSOR_DIVISION_H
 #define COTANGENT_TENSOR_DIVISION_H

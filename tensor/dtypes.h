@@ -14,8 +14,8 @@
 
 /* What a dtype is for. */
 typedef enum cti_dtype_use {
-    CTI_DTYPE_COMPUTES, /* floats: all ops */
-    CTI_DTYPE_INDEXES,  /* integers: indices, and the ops of numbers */
+    CTI_DTYPE_COMPUTES, /* floats: accepted by all ops */
+    CTI_DTYPE_INDEXES,  /* integers: for indices, and accepted by the arithmetic ops */
     CTI_DTYPE_MASKS,    /* bool */
     CTI_DTYPE_STORES    /* copies and conversions only */
 } cti_dtype_use;
@@ -32,7 +32,7 @@ typedef enum cti_dtype_use {
     DTYPE(BF16, uint16_t, "bf16", "BF16", NULL,  CTI_DTYPE_STORES)
 /* clang-format on */
 
-/* How many there are. */
+/* The number of dtypes. */
 enum {
 #define CTI_DTYPE_ENTRY(name, ...) CTI_DTYPE_AT_##name,
     CTI_DTYPES(CTI_DTYPE_ENTRY)

@@ -1,5 +1,7 @@
-/* entries.h - a description as a list of names with texts: what a checkpoint says of an optimiser
- * or a loader, and what a resumed run is compared with. (internal)
+/* entries.h - a list of names with values as text. (internal)
+ *
+ * A checkpoint describes its optimiser and its loader by such a list; a resumed run is compared
+ * with it.
  *
  *     cti_entries e = { 0 };
  *
@@ -19,14 +21,14 @@ typedef struct cti_entry {
 typedef struct cti_entries {
     cti_entry *at;
     size_t count, room;
-    cti_buffer lost; /* takes the value of an entry for which there is no memory */
+    cti_buffer lost; /* receives the value of an entry that could not be allocated */
 } cti_entries;
 
-/* Adds an entry and returns its value, empty, for the caller to write. Valid until the next entry
- * is added. Never NULL. */
+/* Adds an entry and returns its value, which is empty, for the caller to fill. The value is valid
+ * until the next entry is added. Never returns NULL. */
 cti_buffer *cti_entries_add(cti_entries *e, const char *format, ...) CT_PRINTF(2, 3);
 
-/* True if memory ran out for a part of it; no error is raised. */
+/* True if memory ran out while an entry was added or filled. Raises no error. */
 bool cti_entries_failed(const cti_entries *e);
 
 void cti_entries_free(cti_entries *e);

@@ -1,7 +1,6 @@
-/* environment.c - the library's environment variables, in one table. A value that a variable cannot
- * have, and a name that begins with COTANGENT_ but is none of them, are said in a line on stderr: once,
- * when the library is loaded or when the variable is first asked for. A variable with a wrong value
- * counts as not set. */
+/* environment.c - the library's environment variables, in one table. A wrong value, and an unknown
+ * name that begins with COTANGENT_, are reported in one line on stderr, once: when the library is
+ * loaded or when the variable is first read. A variable with a wrong value counts as not set. */
 #include "tensor/internal.h"
 
 #include "tensor/environment.h"
@@ -15,8 +14,8 @@
 
 typedef struct environment_variable {
     const char *name;
-    const char *words; /* what it may be, "base|avx2"; NULL: a number, or any text */
-    long low, high;    /* a number, if high is above low */
+    const char *words; /* the values that are allowed, "base|avx2"; NULL: a number or any text */
+    long low, high;    /* the range of a number; any text if high is not above low */
 } environment_variable;
 
 static const environment_variable environment_table[] = {
@@ -29,7 +28,7 @@ static const environment_variable environment_table[] = {
     { .name = "COTANGENT_PLUGIN_DIR" },
     { .name = "COTANGENT_DATA_DIR" },
     { .name = "COTANGENT_TIMEMACHINE_URL" },
-    /* of the emulated GPU, which reads them itself (docs/emulator.md) */
+    /* the emulated GPU reads these itself (docs/emulator.md) */
     { .name = "COTANGENT_EMU_SEED" },
     { .name = "COTANGENT_EMU_FAIL" },
     { .name = "COTANGENT_EMU_MEMORY" },
@@ -41,7 +40,7 @@ static const environment_variable environment_table[] = {
 };
 #define VARIABLES ((int)(sizeof environment_table / sizeof *environment_table))
 
-/* Names of the tests, the benchmarks and the build begin so. */
+/* Prefixes of variables that the tests, the benchmarks and the build use. */
 static const char *const environment_foreign[] = { "COTANGENT_TEST_", "COTANGENT_BENCH_",
                                                    "COTANGENT_PEERS=", "COTANGENT_CUDA_ARCH=" };
 
@@ -78,7 +77,7 @@ static bool environment_is_number(const environment_variable *v, const char *val
     return errno == 0 && end != value && *end == '\0' && n >= v->low && n <= v->high;
 }
 
-/* Whether the variable may have the value; says so if not. */
+/* True if the variable may have the value; otherwise reports it on stderr. */
 static bool environment_check(int i, const char *value)
 {
     const environment_variable *v = &environment_table[i];

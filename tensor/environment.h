@@ -2,8 +2,9 @@
 #ifndef COTANGENT_TENSOR_ENVIRONMENT_H
 #define COTANGENT_TENSOR_ENVIRONMENT_H
 
-/* The value of a variable of the table in environment.c. NULL if it is not set, is empty, or has a
- * value that it cannot have: the first call then says so in a line on stderr. */
+/* Returns the value of a variable of the table in environment.c. Returns NULL if it is not set, is
+ * empty, or has a value that the table does not allow; in the last case the first call prints a
+ * line on stderr. */
 const char *cti_environment(const char *name);
 
 #endif

@@ -1,4 +1,4 @@
-/* file.c - files of the caller's own, and printing text from files. */
+/* file.c - ct_file_write and printing of text from files. */
 #include "tensor/internal.h"
 
 #include <cotangent/tensor/file.h>

@@ -19,9 +19,9 @@ extern "C" {
  * device or a FIFO), CT_ERR_MEMORY, CT_ERR_ARGUMENT. */
 ct_status ct_file_write(const char *path, const void *bytes, size_t size) CT_WARN_UNUSED;
 
-/* Tries whether a file can be written to path, without changing what is there: creates the
- * temporary file of ct_file_write, writes 4,096 bytes to it and removes it. For programs that
- * compute long before they write. Errors are those of ct_file_write. */
+/* Tests whether ct_file_write could write to path, and changes nothing there: creates a temporary
+ * file beside it, writes 4,096 bytes and removes it. For programs that compute for a long time
+ * before they write. Errors are those of ct_file_write. */
 ct_status ct_file_try(const char *path) CT_WARN_UNUSED;
 
 /* Prints text that a program must not trust, such as a name from a file: each control character

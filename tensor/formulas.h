@@ -86,7 +86,19 @@ FLOAT1(rsqrt, 1 / M(sqrt)(x))
 FLOAT1(reciprocal, 1 / x)
 FLOAT1(sin, M(sin)(x))
 FLOAT1(cos, M(cos)(x))
+FLOAT1(tan, M(tan)(x))
+FLOAT1(asin, M(asin)(x))
+FLOAT1(acos, M(acos)(x))
+FLOAT1(atan, M(atan)(x))
+FLOAT1(sinh, M(sinh)(x))
+FLOAT1(cosh, M(cosh)(x))
 FLOAT1(tanh, M(tanh)(x))
+FLOAT1(asinh, M(asinh)(x))
+FLOAT1(acosh, M(acosh)(x))
+FLOAT1(atanh, M(atanh)(x))
+FLOAT1(exp2, M(exp2)(x))
+FLOAT1(log2, M(log2)(x))
+FLOAT1(log10, M(log10)(x))
 FLOAT1(sigmoid, M(sigmoid)(x))
 FLOAT1(relu, x < 0 ? 0 : x)
 FLOAT1(leaky_relu, x < 0 ? p * x : x)
@@ -94,8 +106,21 @@ FLOAT1(elu, x < 0 ? p * M(expm1)(x) : x)
 /* the factor x is limited, so that -inf gives the limit 0, not -inf times 0 */
 FLOAT1(gelu, K(0.5) * (x < K(-1e4) ? K(-1e4) : x) * (1 + M(erf)(x * K(0.70710678118654752440))))
 FLOAT1(silu, (x < K(-1e4) ? K(-1e4) : x) * M(sigmoid)(x))
+/* sigmoid(y) is 0 or 1 far from 0, where y^2 might overflow */
+#define NEAR_ZERO(y) ((y) < K(-1e4) ? K(-1e4) : (y) > K(1e4) ? K(1e4) : (y))
+#define GELU_TANH_EXPONENT(y)                                                                      \
+    ((y) * (K(1.59576912160573071176) + K(0.07135481627260024878) * (y) * (y)))
+FLOAT1(gelu_tanh, (x < K(-1e4) ? K(-1e4) : x) * M(sigmoid)(GELU_TANH_EXPONENT(NEAR_ZERO(x))))
 FLOAT1(softplus, M(softplus)(x)) /* log(1 + exp(x)) */
 FLOAT1(erf, M(erf)(x))
+/* infinities give the limits 1 and -1 */
+FLOAT1(softsign, x > K(1e30) ? 1 : x < K(-1e30) ? -1 : x / (1 + (x < 0 ? -x : x)))
+/* tanh(softplus(x)) = 1 / (1 + 2 / n) for n = e (e + 2), e = exp(x); from x = 40 on it is 1 */
+FLOAT1(mish, (x < K(-1e4) ? K(-1e4) : x) /
+                 (1 + 2 / (M(exp)(x > 40 ? 40 : x) * (M(exp)(x > 40 ? 40 : x) + 2))))
+FLOAT1(hardsigmoid, x<-3 ? 0 : x> 3 ? 1 : (x + 3) / 6)
+FLOAT1(hardswish, x<-3 ? 0 : x> 3 ? x : x *(x + 3) / 6)
+FLOAT1(log_sigmoid, (x < 0 ? x : 0) - M(log1p)(M(exp)(x < 0 ? x : -x)))
 FLOAT1(floor, M(floor)(x))
 FLOAT1(ceil, M(ceil)(x))
 FLOAT1(round, M(rint)(x)) /* to even at halves */
@@ -108,15 +133,25 @@ FLOAT1(scalar_div, p / x)
 FLOAT1(div_scalar, x / p)
 FLOAT2(div, x / y)
 FLOAT2(pow, M(pow)(x, y))
+FLOAT2(atan2, M(atan2)(x, y))
+/* equal infinities have no difference */
+FLOAT2(logaddexp, (x > y ? x : y) + (x == y ? K(0.69314718055994530942)
+                                            : M(log1p)(M(exp)(x > y ? y - x : x - y))))
 
 /* derivatives: x is the gradient of the output, y the saved value */
 FLOAT2(tanh_backward, x *(1 - y * y))
 FLOAT2(sigmoid_backward, x *y *(1 - y))
+FLOAT2(gelu_tanh_backward, x *M(sigmoid)(GELU_TANH_EXPONENT(NEAR_ZERO(y))) *
+                               (1 + NEAR_ZERO(y) * M(sigmoid)(-GELU_TANH_EXPONENT(NEAR_ZERO(y))) *
+                                        (K(1.59576912160573071176) +
+                                         K(0.21406444881780074633) * NEAR_ZERO(y) * NEAR_ZERO(y))))
 FLOAT2(relu_backward, y > 0 ? x : 0)
 FLOAT2(leaky_relu_backward, y > 0 ? x : p * x)
 FLOAT2(elu_backward, y < 0 ? x * (p * M(exp)(y)) : x)
 FLOAT2(elu_bend, y < 0 ? x * (p * M(exp)(y)) : 0) /* the derivative of elu_backward by y */
 FLOAT2(hardtanh_backward, y <= p || y >= q ? 0 : x)
+FLOAT2(hardsigmoid_backward, y > -3 && y < 3 ? x / 6 : 0)
+FLOAT2(hardswish_backward, y <= -3 ? 0 : y < 3 ? x * (y / 3 + K(0.5)) : x)
 FLOAT2(clamp_backward, y >= p && y <= q ? x : 0)
 /* x y with x limited to -1e4..1e4: for a product whose y vanishes long before, also at infinity */
 FLOAT2(tail_mul, (x < K(-1e4) ? K(-1e4) : x > K(1e4) ? K(1e4) : x) * y)
@@ -154,3 +189,5 @@ SELECT(where, c ? x : y)
 #undef LOGIC1
 #undef LOGIC2
 #undef SELECT
+#undef NEAR_ZERO
+#undef GELU_TANH_EXPONENT

@@ -10,16 +10,17 @@
 #include <string.h>
 
 #define SLAB_HANDLES 64
-#define SLAB_ALIGN 64 /* a cache line: the mark shares one with what each use of a handle reads */
+/* a cache line: the mark of a dead handle shares it with the members that each use reads */
+#define SLAB_ALIGN 64
 
 typedef struct handle_slab {
     struct handle_slab *next;
 } handle_slab;
 
-/* What threads that ended have left behind, and all slabs. */
+/* All slabs, and the handles that ended threads have left. */
 static struct {
     handle_slab *slabs;
-    size_t made; /* handles in the slabs */
+    size_t made; /* the number of handles in all slabs */
     size_t unused_count;
     cti_handles left;
 } handle_process[CTI_HANDLE_KINDS];
@@ -54,7 +55,7 @@ void cti_handles_init(void)
     pthread_atfork(handle_lock, handle_unlock, handle_new_mutex);
 }
 
-/* The queue is not empty. */
+/* Takes the oldest handle of a queue that is not empty. */
 static cti_handle *handle_pop(cti_handles *q)
 {
     cti_handle *h = q->first;
@@ -64,7 +65,7 @@ static cti_handle *handle_pop(cti_handles *q)
     return h;
 }
 
-/* Moves up to a slab's number of handles that may be reused from ended threads to q. */
+/* Moves reusable handles from ended threads to q, at most as many as a slab has. */
 static void handle_take_over(cti_handles *q, cti_handle_kind kind)
 {
     cti_handles *left = &handle_process[kind].left;
@@ -99,7 +100,7 @@ static void handle_new_slab(const char *function, cti_handles *q, cti_handle_kin
         return;
     }
     memset(slab, 0, size);
-    for (i = SLAB_HANDLES - 1; i >= 0; i--) { /* the lowest address is taken first */
+    for (i = SLAB_HANDLES - 1; i >= 0; i--) { /* so that the lowest address is taken first */
         cti_handle *h = (cti_handle *)(void *)((char *)slab + SLAB_ALIGN + (size_t)i * step);
 
         h->next = q->unused;
@@ -128,7 +129,7 @@ void *cti_handle_refill(const char *function, cti_handles *q, cti_handle_kind ki
     return h;
 }
 
-/* Under the mutex. */
+/* Appends the handles of a thread that ends to the shared lists. The caller holds the mutex. */
 static void handle_hand_over(cti_handles *q, cti_handle_kind kind)
 {
     cti_handles *left = &handle_process[kind].left;
@@ -161,8 +162,8 @@ void cti_handles_hand_over(cti_handles queues[CTI_HANDLE_KINDS])
     pthread_mutex_unlock(&handle_mutex);
 }
 
-/* A thread that still runs, or a tensor that the program keeps, has handles that are neither dead nor
- * unused here. Then the memory stays. */
+/* Frees the slabs only if every handle is dead or unused. A running thread, or a tensor that the
+ * program kept, still has a handle; then the slabs stay. */
 void cti_handles_end(void)
 {
     int kind;
@@ -192,10 +193,11 @@ void cti_handle_raise_dead(const char *function, const char *name, const char *w
     const char *at = h->died_at;
     char place[512];
 
-    if (at) /* "train.c:49: ct_scope_end" */
+    if (at) /* the place is known: "train.c:49: ct_scope_end" */
         snprintf(place, sizeof place, "at %s", at);
     else
-        snprintf(place, sizeof place, "(%s)", in ? in : "?"); /* a caller without macros */
+        /* the caller does not use the macros */
+        snprintf(place, sizeof place, "(%s)", in ? in : "?");
     if (freed)
         ct_raise(CT_ERR_SCOPE, function, "%s is a dead %s: it was freed %s", name, what, place);
     else

@@ -7,8 +7,8 @@
  *   - a dead handle waits in a first-in-first-out queue behind CTI_HANDLES_WAIT others before its
  *     memory becomes a new handle. After that a use of the old one cannot be recognised.
  *
- * Each thread has queues of its own and needs no lock for them. A thread that ends hands its handles
- * to the process, under a mutex, where other threads find them.
+ * Each thread has its own queues, so they need no lock. A thread that ends gives its handles to a
+ * shared list, which a mutex guards, where other threads take them.
  *
  * COTANGENT_HANDLES=unique never reuses a handle. */
 #ifndef COTANGENT_TENSOR_HANDLE_H
@@ -20,11 +20,12 @@
 
 /* The first member of each kind of handle. */
 typedef struct cti_handle {
-    /* The function that ended it, "ct_scope_end"; NULL while it lives. Atomic, because another
-     * thread may look at a handle that dies. */
+    /* The function that ended the handle, "ct_scope_end"; NULL while it is alive. Atomic, because
+     * another thread may read the handle while it dies. */
     _Atomic(const char *) died_in;
-    const char *died_at;     /* the user's call, "train.c:49: ct_scope_end"; may be NULL */
-    struct cti_handle *next; /* in a queue or list, while nobody owns it */
+    /* the call in the user's program, "train.c:49: ct_scope_end"; may be NULL */
+    const char *died_at;
+    struct cti_handle *next; /* links a queue or list while the handle has no owner */
 } cti_handle;
 
 typedef enum cti_handle_kind {
@@ -35,21 +36,21 @@ typedef enum cti_handle_kind {
 
 #define CTI_HANDLES_WAIT 4096
 
-/* A handle is reused only while more than this many wait behind it. */
+/* The least number of dead handles that a dead handle waits behind before it is reused. */
 extern size_t cti_handles_wait;
 
-/* A thread's handles of one kind that nobody owns. */
+/* The handles of one kind that a thread may reuse later. */
 typedef struct cti_handles {
-    cti_handle *first, *last; /* the dead ones; the first died first. Undefined if there are none */
-    size_t dead;              /* their number */
-    cti_handle *unused;       /* may be taken at once */
+    cti_handle *first, *last; /* the queue of dead handles, oldest first; undefined if count is 0 */
+    size_t dead;              /* the length of the queue */
+    cti_handle *unused;       /* handles that nobody has used yet: may be taken at once */
 } cti_handles;
 
-/* The slow way of cti_handle_take: from ended threads, or from the system. */
+/* The slow path of cti_handle_take: takes handles from ended threads or allocates a slab. */
 void *cti_handle_refill(const char *function, cti_handles *q, cti_handle_kind kind, size_t bytes);
 
-/* A handle of the kind from q, the thread's queue of it: bytes large and alive; NULL with
- * CT_ERR_MEMORY. Only its cti_handle is initialised. All handles of a kind have the same size. */
+/* Takes a handle of `bytes` bytes from q, the thread's queue of its kind. NULL with CT_ERR_MEMORY.
+ * Only its cti_handle member is initialised. All handles of a kind have the same size. */
 static inline void *cti_handle_take(const char *function, cti_handles *q, cti_handle_kind kind,
                                     size_t bytes)
 {
@@ -60,7 +61,8 @@ static inline void *cti_handle_take(const char *function, cti_handles *q, cti_ha
         return cti_handle_refill(function, q, kind, bytes);
     q->first = h->next;
     q->dead--;
-    /* The queue is longer than the first levels of cache: fetch the one after the next early. */
+    /* The queue does not fit into the first levels of cache, so the handle after the next is
+     * fetched ahead. */
     ahead = (char *)q->first->next;
     __builtin_prefetch(ahead, 1);
     __builtin_prefetch(ahead + 64, 1);
@@ -70,7 +72,8 @@ static inline void *cti_handle_take(const char *function, cti_handles *q, cti_ha
     return h;
 }
 
-/* Gives back a handle that nothing refers to but, perhaps, the program. It must be dead. */
+/* Puts a dead handle at the end of the queue. The library must not refer to it any more; the
+ * program may. */
 static inline void cti_handle_retire(cti_handles *q, cti_handle *h)
 {
     h->next = NULL;
@@ -81,8 +84,8 @@ static inline void cti_handle_retire(cti_handles *q, cti_handle *h)
     q->last = h;
 }
 
-/* Marks a handle as dead: function, called at site, ended it. site is stored first: a thread that sees
- * the mark sees the site as well. */
+/* Marks a handle as dead; `function`, called at `site`, ended it. site is stored first, and the
+ * mark with release order, so that a thread that sees the mark sees the site as well. */
 static inline void cti_handle_die(cti_handle *h, const char *function, const char *site)
 {
     h->died_at = site;
@@ -94,24 +97,24 @@ static inline bool cti_handle_is_dead(const cti_handle *h)
     return atomic_load_explicit(&h->died_in, memory_order_acquire) != NULL;
 }
 
-/* Makes a dead handle that the library still holds usable again. */
+/* Makes a dead handle usable again. The library must still hold it. */
 static inline void cti_handle_revive(cti_handle *h)
 {
     atomic_store_explicit(&h->died_in, NULL, memory_order_relaxed);
 }
 
-/* Raises CT_ERR_SCOPE: "function: name is a dead <what>: its scope ended at <place>; <advice>". freed:
- * a function freed it, not a scope; then advice is NULL. */
+/* Raises CT_ERR_SCOPE: "function: name is a dead <what>: its scope ended at <place>; <advice>". If
+ * `freed` is true, the message says that a function freed it, and advice is NULL. */
 void cti_handle_raise_dead(const char *function, const char *name, const char *what,
                            const cti_handle *h, bool freed, const char *advice);
 
-/* Once, before the first thread takes a handle. */
+/* Called once, before the first thread takes a handle. */
 void cti_handles_init(void);
 
-/* Hands a thread's handles to the process. */
+/* Gives the handles of a thread that ends to the process. */
 void cti_handles_hand_over(cti_handles queues[CTI_HANDLE_KINDS]);
 
-/* At the end of the process: frees the slabs if nobody has a handle of them any more. */
+/* At the end of the process: frees the slabs, unless some handle is still in use. */
 void cti_handles_end(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* hooks.c - the default tables: libc. */
+/* hooks.c - the default tables, which call libc. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -12,7 +12,7 @@
 
 static void *libc_allocate(size_t alignment, size_t bytes)
 {
-    size_t some = bytes ? bytes : 1; /* NULL means out of memory */
+    size_t some = bytes ? bytes : 1; /* malloc(0) may return NULL, which here means out of memory */
     void *p = NULL;
 
     if (alignment <= sizeof(void *) * 2)
@@ -20,8 +20,8 @@ static void *libc_allocate(size_t alignment, size_t bytes)
     return posix_memalign(&p, alignment, some) ? NULL : p;
 }
 
-/* In a program that was started without stdin, stdout or stderr, a file could get the descriptor 0,
- * 1 or 2, and a message would be written into it. So a file never gets one of these. */
+/* If a program was started without stdin, stdout or stderr, a file could get the descriptor 0, 1 or
+ * 2, and a message to stderr would be written into it. So a file never gets one of these. */
 static int libc_open(const char *path, int flags, int mode)
 {
     int fd = open(path, flags, mode), higher, error;

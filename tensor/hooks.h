@@ -7,11 +7,12 @@
 #include <sys/types.h>
 
 typedef struct cti_memory_table {
-    void *(*allocate)(size_t alignment, size_t bytes); /* NULL when there is none */
+    void *(*allocate)(size_t alignment, size_t bytes); /* NULL if memory runs out */
     void (*release)(void *p);
 } cti_memory_table;
 
-/* As the system calls of these names: -1 and errno, or NULL, on failure. */
+/* These behave like the system calls of the same names: on failure they return -1 or NULL and set
+ * errno. */
 typedef struct cti_file_table {
     int (*open)(const char *path, int flags, int mode);
     ssize_t (*read)(int fd, void *buffer, size_t bytes);
@@ -25,7 +26,7 @@ typedef struct cti_file_table {
 extern cti_memory_table cti_memory_calls;
 extern cti_file_table cti_file_calls;
 
-/* calloc, realloc and strdup over the table; NULL without an error raised. */
+/* calloc, realloc and strdup that use the table. On failure they return NULL and raise no error. */
 void *cti_calloc(size_t count, size_t size);
 void *cti_realloc(void *p, size_t old_bytes, size_t bytes);
 char *cti_strdup(const char *s);

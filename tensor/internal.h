@@ -24,8 +24,8 @@
 typedef struct ct_node ct_node;
 typedef struct cti_pool cti_pool;
 
-/* Drops a reference; true if it was the last. The holder of the last reference is the only
- * one, so it needs no locked operation. */
+/* Drops a reference and returns true if it was the last. If the count is 1, no other thread has a
+ * reference, so no locked instruction is needed. */
 static inline bool cti_last_ref(atomic_int *refs)
 {
     int before = atomic_load_explicit(refs, memory_order_acquire);
@@ -38,7 +38,7 @@ static inline bool cti_last_ref(atomic_int *refs)
     return before == 1;
 }
 
-/* What autograd hangs on a leaf (its gradient, hooks); freed with the tensor. */
+/* Autograd's data of a leaf: its gradient and hooks. Freed with the tensor. */
 typedef struct cti_leaf {
     void (*free)(struct cti_leaf *leaf);
 } cti_leaf;
@@ -47,55 +47,61 @@ typedef struct cti_leaf {
 
 typedef struct ct_storage {
     atomic_int refs;
-    atomic_uint version; /* counts in-place writes */
+    atomic_uint version; /* the number of in-place writes */
     ct_device device;
     int size_class;
-    size_t bytes; /* of the buffer: the class's size */
+    size_t bytes; /* the capacity of the buffer: the size of its class */
     void *data;
     const char *written_at; /* the place of the last in-place write, for messages */
-    int read_only;          /* how many hooks are reading it: in-place writes are refused */
-    cti_pool *home;         /* of the thread that made it, while it is in use */
+    /* the number of hooks that are reading it; in-place writes are refused while it is not 0 */
+    int read_only;
+    cti_pool *home; /* the pool of the thread that allocated it, while it is in use */
     struct ct_storage *next;
-    /* lazy_rows.c: the memory is to be filled with rows of table at these indices, both references;
-     * NULL once it is filled */
+    /* lazy_rows.c: while indices is not NULL, the memory is not filled yet. It will be filled with
+     * the rows of table at these indices. Both are references. */
     _Atomic(struct ct_tensor *) indices;
-    struct ct_tensor *table; /* NULL: one-hot rows */
+    struct ct_tensor *table; /* NULL stands for one-hot rows */
     ct_dtype row_dtype;
     int64_t row_width;
 } ct_storage;
 
 /* A buffer of at least bytes bytes, one reference; NULL with CT_ERR_MEMORY. */
 ct_storage *cti_storage_new(ct_device device, size_t bytes);
-ct_storage *cti_storage_try(ct_device device, size_t bytes); /* the same without the error */
+/* like cti_storage_new, but raises no error */
+ct_storage *cti_storage_try(ct_device device, size_t bytes);
 void cti_storage_ref(ct_storage *s);
 void cti_storage_unref(ct_storage *s);
 
-/* A separate pool of this thread, whose buffers return to it alone, in place of th->pool for
- * a while; NULL with an error. It keeps what it has until it is closed. */
+/* A separate pool of this thread. A captured step uses it in place of th->pool. Buffers from it
+ * return to it alone, and it keeps them until it is closed. NULL with an error. */
 cti_pool *cti_pool_own(void);
 void cti_pool_close(cti_pool *pool);
 size_t cti_pool_live(const cti_pool *pool); /* bytes in use */
 
 /* ---- tensors (tensor.c, create.c, access.c) ---- */
 
-/* Who frees a tensor, in words for messages. NULL is the scope that it was made in. */
+/* Names the owner of a tensor, who frees it, for messages. NULL means the scope in which it was
+ * made. */
 extern const char cti_owner_user[];   /* the caller, by ct_free */
 extern const char cti_owner_params[]; /* a parameter set */
 extern const char cti_owner_state[];  /* an owned ct_state */
 
-/* Counted inside the library: the live stack (or the owner) holds one reference, a node that
- * saves the tensor and a gradient slot hold others. Its handle is dead from the moment its owner lets
- * go of it; nodes may hold it longer. The first 64 bytes are what each op reads. */
+/* Reference-counted. The live stack, or the owner, holds one reference; nodes that save the tensor
+ * and gradient slots hold others. The handle is dead once its owner has released it, but nodes may
+ * keep the tensor longer. The members that every op reads are in the first 64 bytes: one cache
+ * line. */
 struct ct_tensor {
     cti_handle handle;
     atomic_int refs;
     ct_dtype dtype;
     ct_storage *storage;
-    /* history: the node that made it and which of its outputs it is; NULL for leaves */
+    /* history: the node that computed it, and its number among the node's outputs; NULL for a
+     * leaf */
     ct_node *node;
     ct_device device;
     bool contiguous;
-    bool requires_grad; /* a leaf that does, or any result with history */
+    /* true for a leaf that requires a gradient and for every result with history */
+    bool requires_grad;
     const char *owner;
     int64_t offset; /* elements */
     int64_t numel;
@@ -103,7 +109,7 @@ struct ct_tensor {
     int node_scope; /* and the depth of the scope that holds it */
     int output;
     cti_leaf *leaf;     /* a leaf's gradient and hooks (autograd.c); NULL until needed */
-    ct_tensor *indices; /* what ct_one_hot made it from; a reference */
+    ct_tensor *indices; /* if ct_one_hot made it: the indices, a reference */
     ct_shape shape;
     int64_t stride[CT_MAX_RANK];
 };
@@ -118,13 +124,14 @@ ct_tensor *cti_view(const char *function, const ct_tensor *t, ct_shape shape, co
 ct_tensor *cti_filled(const char *function, ct_shape shape, double value, ct_dtype dtype,
                       ct_device device);
 
-/* Another handle of the innermost scope on t, with its history and leaf state. */
+/* A new handle of the innermost scope on t, with t's history and leaf state. */
 ct_tensor *cti_alias(ct_tensor *t);
 
 void cti_ref(ct_tensor *t);
 void cti_unref(ct_tensor *t);
 
-/* An owned handle on t's storage without history; cti_free frees what has an owner. */
+/* cti_keep makes an owned handle on t's storage, without history. cti_free frees an owned
+ * handle. */
 ct_tensor *cti_keep(const char *function, const ct_tensor *t, const char *owner);
 void cti_free(const char *function, ct_tensor *t);
 
@@ -133,13 +140,13 @@ static inline bool cti_is_dead(const ct_tensor *t)
     return cti_handle_is_dead(&t->handle);
 }
 
-/* What is wrong with an argument that is NULL or dead: raises, and returns false. A NULL after an error
- * raises nothing, so that expressions need no checks. */
+/* Raises the error about an argument that is NULL or dead, and returns false. Raises none for a
+ * NULL while an error is recorded, so that expressions need no checks. */
 bool cti_refuse_tensor(const char *function, const char *name, const ct_tensor *t);
 
-/* Each public function checks each tensor that it is given, with one of these; false with an error. name
- * is the argument's in the header: cti_usable takes it from the variable. An optional argument may
- * be NULL. The checks of arrays name the entry: "parts[2]". */
+/* Each public function checks each of its tensors with one of these; they raise an error and return
+ * false. name is the argument's name in the header; cti_usable takes it from the variable. An
+ * optional argument may be NULL. The checks of arrays name the entry: "parts[2]". */
 static inline bool cti_usable_as(const char *function, const char *name, const ct_tensor *t)
 {
     return t && !cti_is_dead(t) ? true : cti_refuse_tensor(function, name, t);
@@ -153,29 +160,30 @@ static inline bool cti_optional_as(const char *function, const char *name, const
 bool cti_usable_all(const char *function, const char *name, int count, ct_tensor *const *tensors);
 bool cti_optional_all(const char *function, const char *name, int count, ct_tensor *const *tensors);
 
-/* True if p, a required argument other than a tensor, is not NULL. Otherwise false, and raises an
- * error unless one is recorded. */
+/* Checks a required pointer other than a tensor: true if p is not NULL. Otherwise returns false,
+ * and raises an error unless one is recorded. */
 bool cti_given(const char *function, const char *name, const void *p);
 
-/* The same for an array of count entries, which may be NULL if it has none. */
+/* Checks an array of count entries. It may be NULL if count is 0. */
 static inline bool cti_given_array(const char *function, const char *name, int64_t count,
                                    const void *p)
 {
     return p || count <= 0 || cti_given(function, name, p);
 }
 
-/* For functions that take NULL: true for a tensor, false for NULL, and false with an error for a dead
- * tensor. */
+/* For functions that accept NULL: true for a tensor, false without an error for NULL, and false
+ * with an error for a dead tensor. */
 static inline bool cti_present(const char *function, const ct_tensor *t)
 {
     return t && (!cti_is_dead(t) || cti_refuse_tensor(function, "t", t));
 }
 
-/* Fills a storage with its lazy rows; drops them unread, when the storage is freed. */
+/* The first fills a storage with its lazy rows. The second drops them without filling, when the
+ * storage is freed. */
 void cti_lazy_rows_fill(ct_storage *s);
 void cti_lazy_rows_drop(ct_storage *s);
 
-/* The first element of t in memory, which lazy rows are written to first. */
+/* The address of t's first element. Fills lazy rows first. */
 static inline char *cti_data(const ct_tensor *t)
 {
     if (atomic_load_explicit(&t->storage->indices, memory_order_acquire))
@@ -184,42 +192,45 @@ static inline char *cti_data(const ct_tensor *t)
 }
 
 /* Makes y, new and contiguous, the rows of table at indices, or one-hot rows of y's last size if
- * table is NULL. On the CPU, y is lazy: cti_data fills it on first access, so nobody may write
- * table or indices until then. Returns CT_ERR_INDEX, without raising it, and sets fault->position if
- * an index is out of range. */
+ * table is NULL. On the CPU, y is lazy: cti_data fills it on first access. Until then, table and
+ * indices must not be written. Returns CT_ERR_INDEX, without raising it, and sets fault->position
+ * if an index is out of range. */
 ct_status cti_lazy_rows_set(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fault *fault);
 
-/* If x is exactly the lazy rows of a table and not filled yet: true, with handles of the innermost
- * scope on the table and the indices. */
+/* True if x consists of the lazy rows of one table, not filled yet. Then *table and *indices are
+ * handles of the innermost scope. */
 bool cti_lazy_rows_get(const ct_tensor *x, ct_tensor **table, ct_tensor **indices);
 
-/* t itself if contiguous, else a copy without history. */
+/* Returns t if it is contiguous, else a copy without history. */
 ct_tensor *cti_contiguous(const ct_tensor *t);
 
-/* dst <- src, any strides and dtypes, same shape and device; no checks, no version. */
+/* Copies src to dst, of any strides and dtypes but the same shape and device. Checks nothing and
+ * counts no write. */
 void cti_copy(ct_tensor *dst, const ct_tensor *src);
 
-/* dst, contiguous, <- src of any strides and device; same shape and dtype. False with an error. */
+/* Copies src to dst, which is contiguous, across devices if need be. src may have any strides;
+ * shape and dtype are the same. False with an error. */
 bool cti_copy_across(const char *function, ct_tensor *dst, const ct_tensor *src);
 
-/* ct_copy_into, but nothing where the device has found fault with an earlier op. */
+/* Like ct_copy_into, but does nothing if the device has found a fault in an earlier op. */
 ct_status cti_carry_into(const char *function, ct_tensor *t, const ct_tensor *src);
 
-/* False with CT_ERR_SHAPE unless the rank is in 0..CT_MAX_RANK. The sizes of a shape that a user gives
- * may be read only then. */
+/* Checks that the rank is in 0..CT_MAX_RANK; otherwise raises CT_ERR_SHAPE and returns false. Call
+ * it before reading the sizes of a user's shape. */
 bool cti_rank_check(const char *function, const ct_shape *shape);
 
-/* Strides of a fresh tensor. Returns the number of elements, or -1 (with the error raised) for a
- * bad shape. */
+/* Fills in the strides of a new contiguous tensor. Returns the number of elements, or -1 with an
+ * error for a bad shape. */
 int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dtype);
 void cti_row_major(const ct_shape *shape, int64_t *stride);
 bool cti_same_shape(const ct_shape *a, const ct_shape *b);
 
-/* 0..rank-1 for an axis that may be negative; -1 with CT_ERR_SHAPE. */
+/* Turns an axis, which may be negative, into 0..rank-1. Returns -1 with CT_ERR_SHAPE if t does not
+ * have it. */
 int cti_axis(const char *function, const ct_tensor *t, int axis);
 
-/* False with an error if the rules forbid an in-place write of t. cti_mark_written notes one: bumps
- * the version, forgets one-hot indices. */
+/* cti_may_write checks that the rules allow an in-place write of t; false with an error.
+ * cti_mark_written records a write: it increments the version and drops one-hot indices. */
 bool cti_may_write(const char *function, const ct_tensor *t);
 void cti_mark_written(ct_tensor *t);
 
@@ -273,14 +284,14 @@ typedef struct cti_frame {
     bool recording, inference;
 } cti_frame;
 
-/* What a scope ends besides tensors, newest first: call end when the scope ends. */
+/* An object that ends with a scope: `end` is called when the scope ends, for the newest first. */
 typedef struct cti_attached {
     void (*end)(struct cti_attached *a, const char *function);
     struct cti_attached *next;
 } cti_attached;
 
-/* The one generator that may draw while a function runs that will run again (autograd's activation
- * checkpoints); NULL: none may. */
+/* While a function runs that will run again (activation checkpointing): the only generator that it
+ * may draw from. g == NULL forbids all draws. */
 typedef struct cti_draws {
     const ct_generator *g;
     const char *function; /* for the error */
@@ -288,8 +299,10 @@ typedef struct cti_draws {
 } cti_draws;
 
 typedef struct ct_thread {
-    const char *site;  /* the user's call, "train.c:41: ct_add"; NULL outside of noted calls */
-    uint64_t op_began; /* while cti_tracing: the time of the call, or of the op before */
+    /* the call in the user's program, "train.c:41: ct_add"; NULL outside of calls with a site */
+    const char *site;
+    /* while cti_tracing: when the call began, or when the previous op of the call ended */
+    uint64_t op_began;
 
     ct_status error;
     unsigned error_serial; /* counts errors and refused side effects */
@@ -297,8 +310,9 @@ typedef struct ct_thread {
 
     const cti_draws *draws; /* NULL: any generator may draw */
     bool recording;
-    bool inference;  /* a scope of ct_scope_begin_inference is open: dropout is off */
-    bool keeps_idle; /* buffers and nodes, for the next that is asked for */
+    bool inference; /* a scope of ct_scope_begin_inference is open: dropout is off */
+    /* false with COTANGENT_POOL=0: buffers and nodes are freed instead of kept for reuse */
+    bool keeps_idle;
     uint32_t id;
 
     cti_frame *frames;
@@ -309,26 +323,26 @@ typedef struct ct_thread {
     ct_node **tape;
     size_t tape_count, tape_room;
 
-    /* set by autograd when it records its first node: pops the tape down to a mark, and frees
-     * what it keeps for the thread */
+    /* Set by autograd when it records its first node. tape_pop pops the tape down to a mark;
+     * tape_free frees autograd's data of the thread. */
     void (*tape_pop)(struct ct_thread *th, size_t mark);
     void (*tape_free)(struct ct_thread *th);
     void *node_pool;
 
     cti_handles handles[CTI_HANDLE_KINDS];
-    struct cti_tickets *tickets; /* of calls that an asynchronous device may find fault with */
+    struct cti_tickets *tickets; /* the calls in which an asynchronous device may find a fault */
     struct ct_capture *capturing, *captured; /* the running step; all steps of the thread */
     uint32_t captured_tickets;
     char *message; /* of the recorded error (status.c); NULL before the first */
     cti_pool *pool;
-    ct_memory_stats memory; /* live_bytes: see the pool */
+    ct_memory_stats memory; /* live_bytes is computed from the pool */
 } ct_thread;
 
-/* NULL before the thread's first call. Each op asks for it some twenty times: in a shared library the
- * initial-exec model makes that a load instead of a call of __tls_get_addr. In a program that opens
- * the library with dlopen, all thread-local variables of the library (LIBXSMM's too) then take room
- * that the C library reserves, about 1,600 bytes in glibc. So they must stay few and small;
- * tests/unload.sh fails if they do not fit. */
+/* The calling thread; NULL before its first call. Each op reads it some twenty times. In a shared
+ * library, the initial-exec model makes each read a load instead of a call of __tls_get_addr. In a
+ * program that opens the library with dlopen, all thread-local variables of the library (LIBXSMM's
+ * too) then take room that the C library reserves, about 1,600 bytes in glibc. So they must stay
+ * few and small; tests/unload.sh fails if they do not fit. */
 extern _Thread_local ct_thread *cti_current
     __attribute__((visibility("hidden"), tls_model("initial-exec")));
 ct_thread *cti_thread_start(void);
@@ -343,31 +357,33 @@ static inline ct_thread *cti_thread(void)
 /* True if the environment asks for traces of ops (autograd/trace.h). */
 extern bool cti_tracing;
 
-/* Called when the process ends, before its last thread's memory is given back; or NULL. */
+/* If not NULL: called at the end of the process, before the memory of its last thread is freed. */
 extern void (*cti_at_end)(void);
 
-/* A clock that only goes forward. */
+/* A monotonic clock. */
 uint64_t cti_nanoseconds(void);
 
-/* True while no error is recorded; otherwise counts a refused side effect. */
+/* True while no error is recorded. Otherwise counts one refused side effect and returns false. */
 bool cti_sink_allowed(void);
 
-/* True if v >= least; else raises CT_ERR_ARGUMENT: "steps is 0; it must be at least 1". */
+/* Checks that v >= least; otherwise raises CT_ERR_ARGUMENT: "steps is 0; it must be at least 1". */
 bool cti_at_least(const char *function, const char *name, int64_t v, int64_t least);
 
-/* Like ct_raise, for errors in which the name of the inner function (an op that backward runs)
- * matters: the message shows it after the site, unless the site names it already. */
+/* Like ct_raise, but the message always names `function`, after the site. For errors of an inner
+ * function, such as an op that backward runs. A name that is already in the site is not
+ * repeated. */
 ct_status cti_raise_within(ct_status status, const char *function, const char *format, ...)
     CT_PRINTF(3, 4);
 
-/* The length of site without the function that it names, if that is function or one of those with
- * which a user writes an op (ct_record, ct_node_input, ...); otherwise its whole length. */
+/* The length of site without the name of its function, if that is `function` or one of those with
+ * which a user writes an op (ct_record, ct_node_input, ...). Otherwise the whole length. */
 int cti_site_length(const char *site, const char *function);
 
 /* Raises CT_ERR_MEMORY. */
 void cti_out_of_memory(const char *function, size_t bytes);
 
-/* Makes room for one more entry in an array that grows; false with CT_ERR_MEMORY of function. */
+/* Makes room for one more entry in a growing array. False with CT_ERR_MEMORY, which names
+ * `function`. */
 bool cti_grow_full(const char *function, void **array, size_t *room, size_t entry);
 
 static inline bool cti_grow(const char *function, void **array, size_t *room, size_t count,
@@ -378,34 +394,34 @@ static inline bool cti_grow(const char *function, void **array, size_t *room, si
 
 /* ---- captured steps (capture.c) ---- */
 
-/* False with an error if a captured step is running on device. what is what it cannot do:
- * "read a value". */
+/* Raises an error and returns false if a captured step is running on device. `what` names what such
+ * a step must not do: "read a value". */
 bool cti_capture_allows(ct_device device, const char *function, const char *what);
 
-/* Whether kernels are noted, not run. */
+/* True while kernels are recorded instead of run. */
 bool cti_capture_noting(void);
 
-/* For what changes from one repetition to the next: count numbers on the device, written by
- * renew(context, numbers) before each, the first one too; context is copied. renew returns false
- * with an error. NULL where nothing is noted: then the caller does the work itself, as always (but
- * it asks each time: the step before is what room is made for). */
+/* Reserves `count` doubles in device memory that renew(context, numbers) rewrites before every
+ * replay. context is copied. renew returns false with an error. Returns NULL while nothing is
+ * recorded: the caller then uses its own numbers. It must call this in every run all the same,
+ * because the rehearsal uses the calls to size the memory. */
 const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, double *numbers),
                                   const void *context, size_t bytes);
 
-/* The first whole block of four words from g's position on. */
+/* The number of the first whole block of four words at or after g's position. */
 static inline uint64_t cti_next_block(const ct_generator *g)
 {
     return (g->position + 3) / 4;
 }
 
-/* Where draws begin that take so many words, from a whole block on; g moves past them
- * (random.c). */
+/* Takes words from g, beginning with a whole block, and advances g past them. Returns the position
+ * of the first (random.c). */
 cti_position cti_generator_take(ct_generator *g, uint64_t words, ct_device device);
 
-/* While kernels are noted on device: *from counts from where g is before a repetition. */
+/* While kernels are recorded on device: makes *from relative to g's position before each replay. */
 void cti_capture_draws(ct_generator *g, ct_device device, cti_position *from);
 
-/* What the message of a fault needs (device.c). */
+/* The data for the message of a fault (device.c). */
 typedef struct cti_ticket {
     uint32_t number;
     cti_fault_kind kind;
@@ -413,27 +429,29 @@ typedef struct cti_ticket {
     int64_t limit;
 } cti_ticket;
 
-/* Tickets of noted calls, kept with their step. */
+/* Tickets of recorded calls are kept with their captured step, because they are used by every
+ * replay. Their numbers have this bit. */
 #define CTI_CAPTURED_TICKET 0x80000000u
 cti_fault cti_capture_fault(const cti_ticket *t);
-const cti_ticket *cti_captured_ticket(uint32_t number); /* or NULL */
+const cti_ticket *cti_captured_ticket(uint32_t number); /* NULL if there is none */
 
-/* Inner scopes of the library itself: no history leaves, nothing is reported. cti_scope_pop ends
- * the frame without touching the error state. */
+/* Scopes inside the library. They do not check for leaving history and report no error.
+ * cti_scope_pop ends the scope and leaves the error state as it is. */
 ct_scope cti_scope_push(void);
 void cti_scope_pop(ct_scope s);
 
-/* Memory of the innermost scope, which ends with it; aligned for any type, undefined contents. NULL
- * with an error (no scope, memory). It comes from the pool of buffers. */
+/* Allocates memory that the innermost scope frees; aligned for any type, contents undefined. NULL
+ * with an error (no scope, no memory). The memory comes from the pool of buffers. */
 void *cti_scope_alloc(const char *function, size_t bytes);
 
-/* Has a called when the innermost scope ends; false with an error if no scope is open. */
+/* Registers a, so that a->end is called when the innermost scope ends. False with an error if no
+ * scope is open. */
 bool cti_scope_attach(const char *function, cti_attached *a);
 
-/* Makes room for a live handle and pushes it; false with an error (no scope, memory). */
+/* Pushes t on the stack of live tensors. False with an error (no scope, no memory). */
 bool cti_push_live(const char *function, ct_tensor *t);
 
-/* A thread's idle buffers, given back at its end. */
+/* Frees a thread's idle buffers when the thread ends. */
 void cti_pool_free(ct_thread *th);
 
 #endif

@@ -32,24 +32,25 @@ typedef enum cti_json_type {
     CTI_JSON_OBJECT,
 } cti_json_type;
 
-/* A value. A block of memory holds all values of a text and their strings; the root is its start. */
+/* A value. One block of memory holds all values of a text and their strings; it begins with the
+ * root. */
 typedef struct cti_json cti_json;
 struct cti_json {
-    const char *key;      /* of a member of an object, else NULL */
+    const char *key;      /* the key of a member of an object; otherwise NULL */
     const cti_json *next; /* the next element or member, or NULL */
     union {
         int64_t integer;
-        const char *text; /* a string without NUL; a real as it is written */
+        const char *text; /* of a string, without NUL inside; of a real, as written */
         const cti_json *first;
     };
-    uint32_t count;  /* of elements, of members, or of the bytes of text */
-    uint32_t offset; /* of the value in the text, or of its key */
+    uint32_t count;  /* the number of elements or members, or of the bytes of a string */
+    uint32_t offset; /* the offset of the value in the text, or of its key */
     cti_json_type type;
 };
 
 #define CTI_JSON_DEPTH 32
 
-/* What a text may have at most; 0: no limit but these: 32 levels and 4 GB of text. */
+/* Limits of a text. 0 means no limit, but a text never has more than 32 levels and 4 GB. */
 typedef struct cti_json_limits {
     int depth;    /* nested arrays and objects */
     int keys;     /* members of all objects together */
@@ -58,17 +59,19 @@ typedef struct cti_json_limits {
 } cti_json_limits;
 
 typedef struct cti_json_error {
-    size_t memory;  /* not 0: so many bytes were not there, and the rest is not set */
-    size_t offset;  /* where the text is wrong */
+    /* if not 0: this many bytes could not be allocated, and the other members are not set */
+    size_t memory;
+    size_t offset;  /* the offset of the error in the text */
     char what[160]; /* "is not JSON: ...", "is nested more than 3 deep" */
 } cti_json_error;
 
-/* Reads a text of one value. Returns its root, to be freed by cti_release, or NULL with *error. Raises
- * nothing. */
+/* Parses a text of one value. Returns its root, which the caller frees with cti_release, or NULL
+ * with *error filled in. Raises no error. */
 cti_json *cti_json_read(const char *text, size_t size, cti_json_limits limits,
                         cti_json_error *error);
 
-/* The member of an object with a key, or NULL. Takes NULL and other values as empty objects. */
+/* Returns the member of an object with a key, or NULL. NULL and values that are not objects have no
+ * members. */
 const cti_json *cti_json_get(const cti_json *object, const char *key);
 
 /* The first element or member, NULL if there is none or v is neither an array nor an object. */
@@ -80,11 +83,12 @@ const char *cti_json_text(const cti_json *v);
 bool cti_json_is(const cti_json *v, cti_json_type type);
 bool cti_json_is_number(const cti_json *v);
 
-/* The value of a number, whatever the locale; infinite if it is too large. 0 for another value. */
+/* The value of a number, whatever the locale; infinite if it is too large. 0 for a value that is
+ * not a number. */
 double cti_json_number(const cti_json *v);
 
-/* True if the values are the same. Members of objects may be in any order; a real is the same if it is
- * written the same. */
+/* True if the values are equal. Members of objects may be in any order. Reals are equal if they are
+ * written in the same way. */
 bool cti_json_equal(const cti_json *a, const cti_json *b);
 
 /* Adds text, which must be UTF-8, as a string in quotes. */

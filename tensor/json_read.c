@@ -12,7 +12,7 @@
 
 #define NUMBER_LIMIT 300
 
-/* An array or object that is open. The first pass has no values: only count and object are used. */
+/* An open array or object. The first pass builds no values and uses only count and object. */
 typedef struct json_frame {
     cti_json *container, *last;
     uint32_t count;
@@ -26,10 +26,10 @@ typedef struct json_reader {
     cti_json_error *error;
     cti_json *node; /* NULL in the first pass, which counts */
     char *text;
-    size_t nodes, bytes, keys; /* so far */
+    size_t nodes, bytes, keys; /* counted up to here */
     int depth;
     json_frame frame[CTI_JSON_DEPTH];
-    cti_json scratch; /* takes what the first pass finds */
+    cti_json scratch; /* receives each value in the first pass */
 } json_reader;
 
 static bool json_refuse(json_reader *r, size_t at, const char *format, ...) CT_PRINTF(3, 4);
@@ -268,7 +268,7 @@ static bool json_read_number(json_reader *r, cti_json *v)
     return true;
 }
 
-/* true, false or null */
+/* Reads true, false or null. */
 static bool json_read_name(json_reader *r, cti_json *v)
 {
     static const struct {
@@ -367,7 +367,7 @@ static bool json_read_member(json_reader *r)
     return json_read_value(r, key, offset);
 }
 
-/* Reads the end of the innermost container, or one more element or member of it. */
+/* Makes one step in the innermost container: reads its end, or its next element or member. */
 static bool json_step(json_reader *r)
 {
     json_frame *f = &r->frame[r->depth - 1];
@@ -392,7 +392,7 @@ static bool json_step(json_reader *r)
     return json_read_value(r, NULL, r->at);
 }
 
-/* One pass over the text. */
+/* Makes one pass over the text: reads the root and then steps until all containers are closed. */
 static bool json_pass(json_reader *r)
 {
     r->at = r->nodes = r->bytes = r->keys = 0;
@@ -432,7 +432,7 @@ static void json_sift_down(const cti_json **heap, size_t i, size_t n)
     }
 }
 
-/* Heapsort: in place, and no input makes it slow. */
+/* Heapsort: needs no extra memory, and its worst case is n log n, so no file can make it slow. */
 static void json_sort_keys(const cti_json **members, size_t n)
 {
     for (size_t i = n / 2; i-- > 0;)
@@ -579,7 +579,7 @@ double cti_json_number(const cti_json *v)
     if (!cti_json_is(v, CTI_JSON_REAL))
         return 0;
     point = strchr(v->text, '.');
-    snprintf(sample, sizeof sample, "%.1f", 0.5); /* 0, the mark of the locale, 5 */
+    snprintf(sample, sizeof sample, "%.1f", 0.5); /* "0", the locale's decimal point, "5" */
     if (point)
         snprintf(copy, sizeof copy, "%.*s%.*s%s", (int)(point - v->text), v->text,
                  (int)strlen(sample) - 2, sample + 1, point + 1);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* The letter behind the backslash of a short escape, or 0. */
+/* The letter after the backslash of a short escape; 0 if c has none. */
 static char json_escape_letter(unsigned char c)
 {
     switch (c) {
@@ -26,7 +26,7 @@ static char json_escape_letter(unsigned char c)
 
 void cti_json_add_text(cti_buffer *b, const char *text)
 {
-    const char *plain = text; /* begins what need not be escaped */
+    const char *plain = text; /* the start of a run that needs no escapes */
 
     cti_buffer_add(b, "\"", 1);
     for (; *text; text++) {

@@ -1,22 +1,22 @@
 /* lazy_rows.c - tensors of rows chosen by index, whose memory is filled at the first access.
  *
- * ct_one_hot and the product of a one-hot input with a weight are rows of a table: of the identity
- * matrix, and of W^T + b. On the CPU, neither is written at once. The storage keeps the table and
- * the indices instead, and cti_data fills the memory when someone reads it. A recurrent layer asks
- * for the table and the indices (cti_lazy_rows_get) and never reads the rows, so an input of shape
- * (T, B, vocabulary) and its product are never written at all.
+ * The rows of ct_one_hot are rows of the identity matrix. The rows of the product of a one-hot
+ * input with a weight are rows of the table W^T + b. On the CPU, neither is written at once. The
+ * storage keeps the table and the indices instead, and cti_data fills the memory when someone reads
+ * it. A recurrent layer asks for the table and the indices (cti_lazy_rows_get) and never reads the
+ * rows, so an input of shape (T, B, vocabulary) and its product are never written at all.
  *
- * These indices are not those in ct_tensor.indices. The storage's say that the memory is not filled
- * yet; they are dropped when it is. The tensor's say that its values are ct_one_hot of those
- * indices, filled or not and on any device; they are dropped when the values change. So ct_linear
- * still gathers rows of a one-hot input that was printed, or that lies on a GPU. */
+ * ct_storage.indices and ct_tensor.indices differ. The storage has indices while its memory is not
+ * filled; filling drops them. The tensor has indices as long as its values are ct_one_hot of them,
+ * on any device; a write drops them. So ct_linear still gathers rows of a one-hot input that was
+ * printed, or that lies on a GPU. */
 #include "tensor/internal.h"
 
 #include "tensor/cpu/cpu.h"
 
 #include <pthread.h>
 
-/* Writes the rows: of table, or one-hot rows of `width` elements if table is NULL. */
+/* Writes the rows: rows of table, or one-hot rows of `width` elements if table is NULL. */
 static ct_status lazy_rows_write(ct_dtype dtype, int64_t width, void *to, const ct_tensor *table,
                                  const ct_tensor *indices, cti_fault *fault)
 {
@@ -48,7 +48,7 @@ ct_status cti_lazy_rows_set(ct_tensor *y, ct_tensor *table, ct_tensor *indices, 
 
     if (y->device != CT_CPU || !width)
         return lazy_rows_write(y->dtype, width, cti_data(y), table, indices, fault);
-    /* A bad index must raise in the call that was given it, not at some later access. */
+    /* A bad index must raise an error in the call that received it, not at a later access. */
     if (!cti_cpu_are_indices(indices->dtype, indices->numel, table ? table->shape.dim[0] : width,
                              cti_data(indices), &fault->position))
         return CT_ERR_INDEX;
@@ -58,8 +58,8 @@ ct_status cti_lazy_rows_set(ct_tensor *y, ct_tensor *table, ct_tensor *indices, 
     s->table = table;
     s->row_dtype = y->dtype;
     s->row_width = width;
-    /* Readers test indices first (cti_data, cti_lazy_rows_get); release publishes the fields
-     * above. */
+    /* Readers load indices first (cti_data, cti_lazy_rows_get), so this release store publishes the
+     * fields above. */
     atomic_store_explicit(&s->indices, indices, memory_order_release);
     return CT_OK;
 }
@@ -68,11 +68,11 @@ void cti_lazy_rows_fill(ct_storage *s)
 {
     static pthread_mutex_t filling = PTHREAD_MUTEX_INITIALIZER;
     ct_tensor *indices, *table = NULL;
-    cti_fault none; /* stays unset: cti_lazy_rows_set has checked the indices */
+    cti_fault none; /* never set: cti_lazy_rows_set has checked the indices */
 
-    /* Several threads may read a tensor at once. One fills the memory; the others wait, and find
-     * the indices gone. The store below, a release, makes the filled memory visible to those who
-     * read indices without the lock (cti_data). */
+    /* Several threads may read a tensor at once. One fills the memory; the others wait, and then
+     * see that indices is NULL. The release store below publishes the filled memory to threads that
+     * load indices without the lock (cti_data). */
     pthread_mutex_lock(&filling);
     indices = atomic_load_explicit(&s->indices, memory_order_relaxed);
     if (indices) {

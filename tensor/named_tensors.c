@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* Makes room for one more; false with an error. */
+/* Makes room for one more tensor; false with an error. */
 static bool named_tensors_grow(cti_named_tensors *l)
 {
     size_t more = l->room ? 2 * l->room : 64;

@@ -30,12 +30,12 @@ typedef struct cti_named_tensors {
 bool cti_named_tensors_add(cti_named_tensors *l, const char *prefix, const char *name,
                            ct_tensor *tensor);
 
-/* Writes the list with ct_safetensors_write, and raises what that raises. Does nothing while an error
- * is recorded. */
+/* Writes the list with ct_safetensors_write, and raises the errors of that function. Does nothing
+ * while an error is recorded. */
 ct_status cti_named_tensors_write(const cti_named_tensors *l, const char *path,
                                   const ct_metadata *metadata);
 
-/* Frees the names and empties the list. The tensors are the caller's. */
+/* Frees the names and empties the list. Does not free the tensors. */
 void cti_named_tensors_free(cti_named_tensors *l);
 
 #endif

@@ -31,7 +31,7 @@ static const char *const npy_descrs[CTI_DTYPE_COUNT] = {
 #undef NPY_DESCR
 };
 
-/* The header while it is parsed, and what it says. */
+/* The header while it is parsed, and the values found in it. */
 typedef struct npy_parser {
     cti_read_file file;
     char *text; /* the header, NUL-terminated */
@@ -41,7 +41,7 @@ typedef struct npy_parser {
     char descr[32];
     bool fortran;
     ct_shape shape;
-    bool seen[3]; /* descr, fortran_order, shape */
+    bool seen[3]; /* whether descr, fortran_order and shape have been read */
 } npy_parser;
 
 /* ---- the header ---- */
@@ -56,7 +56,7 @@ static void npy_skip_space(npy_parser *p)
     p->at += strspn(p->text + p->at, " \t\r\n");
 }
 
-/* Skips c and the white space around it; false if the next character is another. */
+/* Skips c and white space before and after it; false if another character comes first. */
 static bool npy_take(npy_parser *p, char c)
 {
     npy_skip_space(p);
@@ -106,7 +106,7 @@ static bool npy_parse_size(npy_parser *p, int64_t *out)
     return p->at > from || npy_refuse(p, "a size is expected: an integer from 0 up");
 }
 
-/* (), (3,), (2, 3), (2, 3,) */
+/* Parses (), (3,), (2, 3) or (2, 3,). */
 static bool npy_parse_shape(npy_parser *p)
 {
     int64_t dim[CT_MAX_RANK];
@@ -232,8 +232,8 @@ static int npy_dtype(const npy_parser *p)
     return -1;
 }
 
-/* Checks that exactly the bytes of the shape follow the header. A size of 0 does not excuse an
- * overflow of the others, because strides are products of them. */
+/* Checks that exactly the bytes of the shape follow the header. The product of the other sizes must
+ * not overflow even if one size is 0, because strides are products of sizes. */
 static bool npy_check_size(const npy_parser *p, ct_dtype dtype)
 {
     uint64_t payload = p->begin + p->length, bytes = ct_dtype_size(dtype);
@@ -299,8 +299,8 @@ static bool npy_write_bytes(void *context, const void *bytes, size_t size)
     return cti_atomic_write(context, bytes, size);
 }
 
-/* Writes everything in front of the elements to head, and returns its length: a multiple of 64, as
- * in NumPy. head has room for every shape. */
+/* Writes all bytes before the elements to head and returns their number, a multiple of 64 as in
+ * NumPy. head is large enough for every shape. */
 static size_t npy_make_header(const ct_tensor *t, const char *descr, char head[512])
 {
     size_t n = MAGIC_BYTES + 4, end;

@@ -1,15 +1,15 @@
 /* parallel.c - the worker pool.
  *
- * The pool runs one job at a time. The owner of the job and the workers draw piece numbers from a
- * counter until none is left. Results do not depend on which thread runs a piece. Waiting threads
+ * The pool runs one job at a time. The owner of the job and the workers take piece numbers from a
+ * counter until all are taken. Results do not depend on which thread runs a piece. Waiting threads
  * spin briefly, then sleep.
  *
  * The owner waits only for workers that have begun the job, so a descheduled worker delays only the
- * piece that it holds. If waiting for that piece takes long (another process uses the worker's
- * processor), the owner works alone for a while. Each time it happens again, that while doubles.
+ * piece that it holds. If the owner waits long for such a piece (because another process uses the
+ * worker's processor), it runs its next jobs alone for a rest period. The period doubles each time.
  *
- * Workers are started at first need and joined at exit. If fewer start than wanted, the owner runs
- * more pieces itself. A forked child starts with no workers.
+ * Workers are started when the first job needs them and joined at exit. If fewer start than wanted,
+ * the owner runs more pieces itself. A forked child starts with no workers.
  *
  * Locks: `owner` is taken first (with trylock, never waited for), then `pool.lock`. pool.lock is
  * never held while a piece runs.
@@ -32,10 +32,10 @@
 
 #define MOST 256
 #define MOST_BY_DEFAULT 8
-#define SPINS 2000             /* loop turns before sleep: about 20 to 50 microseconds */
-#define LATE 20000             /* ns that the owner may wait for a worker */
-#define FIRST_REST 1000000     /* ns that the owner then works alone, the first time */
-#define LONGEST_REST 500000000 /* and at most */
+#define SPINS 2000         /* loop turns before sleep: about 20 to 50 microseconds */
+#define LATE 20000         /* ns; if the owner waits longer for a worker, it takes a rest period */
+#define FIRST_REST 1000000 /* ns of the first rest period, in which the owner works alone */
+#define LONGEST_REST 500000000 /* ns of the longest rest period */
 
 static struct {
     pthread_mutex_t lock; /* guards all fields of the pool that are not atomic */
@@ -56,9 +56,9 @@ static struct {
 
 static pthread_mutex_t owner =
     PTHREAD_MUTEX_INITIALIZER;     /* held by the owner of the job; guards the next line */
-static uint64_t alone_until, rest; /* a time; the length of the last rest, in ns */
+static uint64_t alone_until, rest; /* the end of the rest period (clock), and its length in ns */
 
-static atomic_int wanted; /* 0: not yet asked */
+static atomic_int wanted; /* 0: not read from the environment yet */
 
 int (*cti_thread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
                          void *) = pthread_create;
@@ -81,7 +81,7 @@ int cti_processors_granted(const char *path)
     return n;
 }
 
-/* Processors that this process may use. */
+/* The number of processors that this process may use. */
 static int usable(void)
 {
     int n = 1, granted = cti_processors_granted("/sys/fs/cgroup/cpu.max");
@@ -111,7 +111,7 @@ int ct_num_threads(void)
     if (n == 0) {
         n = threads_by_default();
         if (!atomic_compare_exchange_strong(&wanted, &none, n))
-            n = none; /* another thread was first */
+            n = none; /* another thread has set it first */
     }
     return n;
 }
@@ -148,7 +148,7 @@ static int64_t draw_pieces(int64_t pieces, void (*run)(void *, int64_t), void *c
     return count;
 }
 
-/* Spins until a job newer than number seen exists, or SPINS turns have passed. */
+/* Spins until there is a job with another number than `seen`, at most SPINS turns. */
 static void look_for_job(unsigned seen)
 {
     int i;
@@ -221,8 +221,8 @@ static void note_forks(void)
     pthread_atfork(NULL, NULL, forget_workers);
 }
 
-/* Starts workers until there are count. They block all signals, which are for the program's own
- * threads. */
+/* Starts workers until there are `count`. They block all signals, so that signals reach the
+ * program's own threads. */
 static void start_workers(int count)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -263,8 +263,8 @@ static void begin_job(int64_t pieces, void (*run)(void *, int64_t), void *contex
     pthread_mutex_unlock(&pool.lock);
 }
 
-/* Called when no piece is left to draw. run == NULL keeps workers that have not begun out of the
- * job; then this waits for those that have. */
+/* Called when all pieces have been taken. Setting run to NULL keeps workers that have not entered
+ * the job out of it; then this waits for the workers that have. */
 static void end_job(void)
 {
     int i;
@@ -280,8 +280,8 @@ static void end_job(void)
     pthread_mutex_unlock(&pool.lock);
 }
 
-/* Lengthens the rest if the owner waited long for the workers, and shortens it otherwise. now is the
- * clock; worked and waited are ns of the last job. */
+/* Lengthens the rest period if the owner waited long for the workers, and shortens it otherwise.
+ * now is the clock; worked and waited are ns of the last job. */
 static void consider_rest(uint64_t now, uint64_t worked, uint64_t waited)
 {
     if (waited > worked / 2 + LATE) {

@@ -13,11 +13,11 @@ void cti_parallel(int64_t pieces, void (*run)(void *context, int64_t piece), voi
 extern int (*cti_thread_create)(pthread_t *thread, const pthread_attr_t *attributes,
                                 void *(*start)(void *), void *argument);
 
-/* cti_nanoseconds; tests replace it. */
+/* The clock, cti_nanoseconds; tests replace it. */
 extern uint64_t (*cti_parallel_clock)(void);
 
-/* Processors that a control group's quota grants, rounded up: "GRANTED PERIOD" in the file path;
- * 256, the most that are used, without one. */
+/* The number of processors that a control group's quota grants, rounded up. The file at path has
+ * the form "GRANTED PERIOD". Returns 256, the most that are used, if there is no quota. */
 int cti_processors_granted(const char *path);
 
 #endif

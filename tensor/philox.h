@@ -1,7 +1,8 @@
 /* philox.h - Philox 4x32-10, and uniforms and normals from its words, for every device. (internal)
  *
- * A device's compiler defines CTI_INLINE as it must, and CTI_MUL and CTI_ADD so that a product and
- * a sum of doubles are rounded apart: uniforms are the same bits everywhere. */
+ * A device's compiler defines CTI_INLINE for its functions. It defines CTI_MUL and CTI_ADD so that
+ * a product and a sum of doubles are never fused into one rounding; so uniforms have the same bits
+ * on every device. */
 #ifndef COTANGENT_TENSOR_PHILOX_H
 #define COTANGENT_TENSOR_PHILOX_H
 
@@ -23,7 +24,7 @@
 #define CTI_2_TO_MINUS_24 (1.0 / 16777216.0)
 #define CTI_2_TO_MINUS_53 (1.0 / 9007199254740992.0)
 
-/* The four words of block number block. */
+/* Computes the four words of a block. */
 CTI_INLINE void cti_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4])
 {
     uint32_t c0 = (uint32_t)block, c1 = (uint32_t)(block >> 32);
@@ -47,7 +48,7 @@ CTI_INLINE void cti_philox(uint64_t seed, uint64_t stream, uint64_t block, uint3
     out[3] = c3;
 }
 
-/* A uniform in [0, 1): 24 bits of a word; 53 bits of two. */
+/* A uniform in [0, 1), from the upper 24 bits of one word, or from 53 bits of two words. */
 CTI_INLINE double cti_uniform_of_word(uint32_t w)
 {
     return (double)(w >> 8) * CTI_2_TO_MINUS_24;
@@ -58,7 +59,7 @@ CTI_INLINE double cti_uniform_of_words(uint32_t high, uint32_t low)
     return (double)(((uint64_t)high << 32 | low) >> 11) * CTI_2_TO_MINUS_53;
 }
 
-/* The first block of a draw. */
+/* The number of the first block of a draw. */
 CTI_INLINE uint64_t cti_first_block(const cti_position *from)
 {
     return from->block + (from->base ? *from->base : 0);
@@ -77,7 +78,8 @@ CTI_INLINE double cti_next_below(double b)
     return b;
 }
 
-/* a + (b - a) u in [a, b): rounding, of the sum or to float, may have reached b. */
+/* A uniform in [a, b): a + (b - a) u. The sum, or its conversion to float, may be rounded up to b;
+ * then the result is the greatest number below b. */
 CTI_INLINE float cti_uniform_f32(double a, double b, uint32_t w)
 {
     float f = (float)CTI_ADD(a, CTI_MUL(b - a, cti_uniform_of_word(w)));
@@ -101,7 +103,7 @@ CTI_INLINE void cti_normals_of(double a, double b, double u, double v, double ou
     out[1] = CTI_ADD(a, CTI_MUL(b, r * sin(angle)));
 }
 
-/* Of the words of one block, four uniforms or normals in f32, or two in f64. */
+/* Fills in the numbers of one block: four uniforms or normals in f32, or two in f64. */
 CTI_INLINE void cti_draw_f32(int normal, double a, double b, const uint32_t w[4], float out[4])
 {
     int i;
@@ -134,7 +136,8 @@ CTI_INLINE void cti_draw_f64(int normal, double a, double b, const uint32_t w[4]
 
 /* ---- integers ---- */
 
-/* Numbers of 64 bits from here on are drawn again: what is below is a multiple of range. */
+/* A 64-bit number at or above this limit is rejected and drawn again. The limit is a multiple of
+ * range, so that no remainder is more likely than another. */
 CTI_INLINE uint64_t cti_integer_limit(uint64_t range)
 {
     return UINT64_MAX - UINT64_MAX % range;
@@ -148,7 +151,7 @@ CTI_INLINE void cti_draw_integers(const cti_position *from, uint64_t block, uint
 {
     const uint64_t limit = cti_integer_limit(range);
     uint64_t seed = from->seed;
-    int left = 3, half; /* a bit for each number that is not drawn yet */
+    int left = 3, half; /* bit i is set while number i is not drawn yet */
 
     out[0] = out[1] = 0;
     for (; left; seed += 0x9E3779B97F4A7C15u) {
@@ -168,10 +171,10 @@ CTI_INLINE void cti_draw_integers(const cti_position *from, uint64_t block, uint
 
 /* ---- keys of weights ---- */
 
-/* The natural logarithm of a positive number, from sums, products and quotients that are each
- * rounded apart: the same bits on every device, unlike the C library's. For x = m 2^e with m in
- * 0.707..1.414, log(m) = 2 (s + s^3 / 3 + s^5 / 5 + ...) with s = (m - 1) / (m + 1). |s| is below
- * 0.172, so the terms after s^21 are below the rounding. */
+/* The natural logarithm of a positive number. Unlike the C library's, it has the same bits on every
+ * device, because it uses only sums, products and quotients, each with its own rounding. For x = m
+ * 2^e with m in 0.707..1.414, log(m) = 2 (s + s^3 / 3 + s^5 / 5 + ...) with s = (m - 1) / (m + 1).
+ * |s| is below 0.172, so the terms after s^21 are below the rounding. */
 CTI_INLINE double cti_log_of_draw(double x)
 {
     const double ln2 = 0.69314718055994530942;

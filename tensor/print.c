@@ -10,7 +10,7 @@
 #define PRINT_EDGE 3  /* elements shown at each end of a long axis */
 #define PRINT_WHOLE 8 /* an axis up to this long is shown whole */
 
-/* With a point, whatever the locale. */
+/* Prints a number with a decimal point, whatever the locale. */
 static void print_number(double x, int digits, FILE *out)
 {
     cti_buffer b = { 0 };
@@ -58,8 +58,8 @@ static void print_element(const char *p, ct_dtype dtype, FILE *out)
     }
 }
 
-/* Prints the elements from axis on; p is the first of them, in row-major memory. Recursion is at
- * most CT_MAX_RANK deep. */
+/* Prints the elements from `axis` on; p points to the first of them, in row-major memory. The
+ * recursion is at most CT_MAX_RANK deep. */
 static void print_axis(const ct_tensor *t, const char *p, int axis, FILE *out)
 {
     int64_t n, i, step = (int64_t)ct_dtype_size(t->dtype);

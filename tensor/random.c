@@ -31,7 +31,8 @@ ct_generator ct_generator_stream(ct_generator g, const char *name)
     return (ct_generator){ g.seed, h, 0 };
 }
 
-/* Raises an error if a function that will run again draws from a generator that would go on. */
+/* A function that will run again (activation checkpointing) must draw only from the generator that
+ * is reset for its second run. Raises an error for any other generator. */
 static void random_check_draw(const ct_generator *g)
 {
     const cti_draws *d;
@@ -73,7 +74,8 @@ uint64_t ct_random_below(ct_generator *g, uint64_t n)
 
     if (!cti_given("ct_random_below", "g", g) || n == 0)
         return 0;
-    limit = UINT64_MAX - UINT64_MAX % n; /* a multiple of n: draws from it on are repeated */
+    /* the greatest multiple of n: a number from there on is drawn again */
+    limit = UINT64_MAX - UINT64_MAX % n;
     do
         r = random_u64(g);
     while (r >= limit);

@@ -1,6 +1,7 @@
 /* read_file.h - reading files of tensors, and the messages about malformed ones. (internal)
  *
- * The files are little endian and are read without conversion, so the machine must be, too. */
+ * The files are little endian and are read without conversion, so the machine must be little
+ * endian, too. */
 #ifndef COTANGENT_TENSOR_READ_FILE_H
 #define COTANGENT_TENSOR_READ_FILE_H
 
@@ -21,7 +22,7 @@ typedef struct cti_read_file {
 } cti_read_file;
 
 /* Opens a regular file. function names the caller in errors. False with CT_ERR_IO, CT_ERR_MEMORY or
- * CT_ERR_ARGUMENT (path is NULL); there is nothing to close then. */
+ * CT_ERR_ARGUMENT (path is NULL); f then needs no close. */
 bool cti_read_open(cti_read_file *f, const char *function, const char *path);
 void cti_read_close(cti_read_file *f);
 
@@ -39,8 +40,8 @@ ct_tensor *cti_read_tensor(cti_read_file *f, const char *function, uint64_t offs
 bool cti_malformed(const cti_read_file *f, const char *function, uint64_t offset,
                    const char *format, ...) CT_PRINTF(4, 5);
 
-/* Calls sink once with all elements of t, row-major, in host memory; not at all if t has none.
- * Returns what sink returns; false with an error if memory runs out. */
+/* Calls sink once with all elements of t, row-major, in host memory; if t has no elements, sink is
+ * not called. Returns what sink returns; false with an error if memory runs out. */
 bool cti_each_bytes(ct_tensor *t, bool (*sink)(void *context, const void *bytes, size_t size),
                     void *context);
 

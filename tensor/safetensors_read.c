@@ -1,8 +1,9 @@
 /* safetensors_read.c - reading files of named tensors.
  *
- * A file may come from anyone, so nothing it says is believed. The digest of the header is checked
- * first, if there is one. The header is then parsed within bounds (tensor/json.h) and checked against
- * the rules of the format and the size of the file. Only then is memory for a tensor requested. */
+ * A file may come from anyone, so everything in it is checked. The digest of the header is checked
+ * first, if there is one. The header is then parsed within bounds (tensor/json.h) and checked
+ * against the rules of the format and the size of the file. Only then is memory for a tensor
+ * requested. */
 #include "tensor/safetensors_format.h"
 
 #include "tensor/internal.h"
@@ -72,7 +73,7 @@ struct ct_safetensors {
     safetensors_entry *entry;
     int count;
     uint64_t payload;     /* its offset in the file */
-    bool header_verified; /* the header has a digest, which is right */
+    bool header_verified; /* the header has a digest, and it matches */
     bool payload_verified;
 };
 
@@ -109,8 +110,8 @@ static bool safetensors_is_sizes(const cti_json *list)
 }
 
 /* Fills *shape and *bytes from a list of sizes. False if the number of bytes overflows or is not
- * whole. A size of 0 does not excuse an overflow of the others, because strides are products of
- * them. */
+ * whole. The product of the other sizes must not overflow even if one size is 0, because strides
+ * are products of sizes. */
 static bool safetensors_measure(const cti_json *list, const safetensors_kind *k, ct_shape *shape,
                                 uint64_t *bytes)
 {
@@ -303,8 +304,8 @@ static bool safetensors_parse_header(ct_safetensors *f, const char *text, size_t
     return false;
 }
 
-/* What a file of another format is, by its first bytes; NULL if that is not known. A safetensors file
- * cannot begin like this: its header would be too long. */
+/* The format of a file that begins with these bytes; NULL if it is not known. A safetensors file
+ * cannot begin like this, because its header would be too long. */
 static const char *safetensors_foreign_kind(const uint8_t bytes[LENGTH_BYTES])
 {
     static const struct {
@@ -322,7 +323,7 @@ static const char *safetensors_foreign_kind(const uint8_t bytes[LENGTH_BYTES])
     for (i = 0; i < LENGTH_BYTES; i += (int)n) {
         n = cti_utf8_length((const char *)bytes + i, LENGTH_BYTES - (size_t)i);
         if (n == 0 && i > LENGTH_BYTES - 4)
-            break; /* a character that is cut */
+            break; /* the 8 bytes cut the last character */
         if (n == 0 || bytes[i] == 0x7f || (bytes[i] < 0x20 && !strchr("\t\n\r", bytes[i])) ||
             bytes[i] == 0)
             return NULL;
@@ -410,7 +411,7 @@ void ct_safetensors_close(ct_safetensors *f)
     cti_release(f);
 }
 
-/* ---- what is in it ---- */
+/* ---- the contents ---- */
 
 static const safetensors_entry *safetensors_entry_at(const ct_safetensors *f, int i)
 {

@@ -43,9 +43,9 @@ static size_t safetensors_bytes(const ct_tensor *t)
     return (size_t)t->numel * ct_dtype_size(t->dtype);
 }
 
-/* A file that is being written. The payload has the tensors with the largest elements first, and in
- * the given order otherwise, as the reference implementation does: so each is aligned to its
- * elements. */
+/* A file that is being written. In the payload, tensors with larger elements come first; otherwise
+ * the given order is kept. The reference implementation does the same. So each tensor is aligned to
+ * the size of its elements. */
 typedef struct safetensors_writer {
     int count;
     const char *const *names;
@@ -202,7 +202,8 @@ static bool safetensors_check_arguments(const char *path, const safetensors_writ
     if (!cti_given(safetensors_writing, "path", path))
         return false;
     if (j->count < 0) {
-        ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "count is negative");
+        ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "count is %d; it must be at least 0",
+                 j->count);
         return false;
     }
     if (!cti_given_array(safetensors_writing, "names", j->count, j->names) ||

@@ -1,5 +1,5 @@
-/* scope.c - the stacks of a thread: live tensors, other objects that end with a scope, and the tape;
- * and scopes, which are marks on all three. */
+/* scope.c - the three stacks of a thread, and scopes, which are marks on all three. The stacks hold
+ * live tensors, other objects that end with a scope, and the tape. */
 #include "tensor/internal.h"
 
 #include "tensor/environment.h"
@@ -46,8 +46,8 @@ static bool keeps_idle, has_key;
 /* The main thread runs no key destructors when the program ends by returning from main.
  *
  * Where a plug-in contains the static library, this also runs when the plug-in is unloaded. Threads
- * that used it may end later, when the code of thread_end is gone, so the key is deleted: what such
- * a thread still holds is leaked. */
+ * that used it may end later, when the code of thread_end is unmapped. So the key is deleted, and
+ * the memory of such a thread is leaked. */
 __attribute__((destructor)) static void process_end(void)
 {
     if (cti_at_end)
@@ -226,7 +226,8 @@ static bool scope_is_open(const ct_thread *th, ct_scope s)
            th->frames[s.depth - 1].id == s.id;
 }
 
-/* function: where the program finds that its handles died. */
+/* Ends the scopes from depth on. `function` is the function that a message names as the end of
+ * their handles. */
 static void scope_pop(ct_thread *th, uint32_t depth, const char *function)
 {
     const cti_frame *f = &th->frames[depth - 1];
@@ -259,7 +260,7 @@ void cti_scope_pop(ct_scope s)
         scope_pop(th, s.depth, "a call of the library");
 }
 
-/* The error that the end of a scope reports; called before the frame is popped. */
+/* The status that the end of a scope returns; called before the frame is popped. */
 static ct_status scope_outcome(const ct_thread *th, ct_scope s)
 {
     return th->frames[s.depth - 1].error_serial != th->error_serial ? th->error : CT_OK;
@@ -299,7 +300,7 @@ static bool scope_owns(const ct_thread *th, const cti_frame *f, const ct_tensor 
     return false;
 }
 
-/* Raises if t may not go from the scope to the enclosing one. */
+/* Raises an error if t must not move from the scope to the enclosing one. */
 static void scope_check_return(const ct_thread *th, ct_scope s, const ct_tensor *t)
 {
     static const char *const me = "ct_scope_return";
@@ -338,7 +339,7 @@ ct_status ct_scope_return(ct_scope s, ct_tensor *t, ct_tensor **out)
     if (status != CT_OK)
         return status;
     cti_handle_revive(&t->handle);
-    th->live[th->live_count++] = t; /* it had a place there before */
+    th->live[th->live_count++] = t; /* there is room: it was on the stack before */
     *out = t;
     return CT_OK;
 }

@@ -1,9 +1,9 @@
 /* scope.h - lifetimes of temporaries.
  *
- * What a *_new function or ct_keep returns is yours to *_free. Every other tensor and state belongs
- * to the innermost open scope of its thread and dies with it; so does all history (the tape)
- * recorded since the scope began. Open a scope for each training step, generation step or test.
- * Making a tensor while no scope is open is an error (CT_ERR_SCOPE).
+ * Objects that a *_new function or ct_keep returns are owned by the caller, who must free them.
+ * Every other tensor and state belongs to the innermost open scope of its thread and dies with it;
+ * so does all history (the tape) recorded since the scope began. Open a scope for each training
+ * step, generation step or test. Making a tensor while no scope is open is an error (CT_ERR_SCOPE).
  *
  *     ct_scope s = ct_scope_begin();
  *     ct_tensor *y = ct_tanh(ct_add(ct_matmul(x, w), b));
@@ -34,44 +34,44 @@ extern "C" {
 
 typedef struct ct_tensor ct_tensor;
 
-/* A mark on the stack of live tensors, on the tape, and the recording mode. A value: copy it,
- * never look inside. */
+/* The state of a thread when a scope began: the tops of its stacks and its recording mode. A value:
+ * programs may copy it and must not read its members. */
 typedef struct ct_scope {
     uint64_t id;
     uint32_t thread;
     uint32_t depth;
 } ct_scope;
 
-/* Opens a scope on this thread. Cannot fail: if memory for it is short, the error is raised and
- * ct_scope_end of what is returned reports it. */
+/* Opens a scope on this thread. If memory runs out, the error is raised here, and ct_scope_end
+ * returns it when it is given the result. */
 ct_scope ct_scope_begin(void);
 
-/* A scope in which no history is recorded. Dropout acts as it does outside. */
+/* Opens a scope in which no history is recorded. Dropout works as it does outside. */
 ct_scope ct_scope_begin_no_grad(void);
 
-/* A scope for inference: no history is recorded and dropout is off, in it and in the scopes that are
- * opened inside. This holds for this thread alone; other threads may train or infer with the same
- * parameters at the same time. ct_params_is_training is false while the scope is open. */
+/* Opens a scope for inference: in it and in its inner scopes, no history is recorded and dropout is
+ * off. This holds for this thread alone; other threads may train or infer with the same parameters
+ * at the same time. ct_params_is_training is false while the scope is open. */
 ct_scope ct_scope_begin_inference(void);
 
 /* Frees all tensors and history made since the scope began, restores the recording mode, and
- * returns the first error raised since then (which stays recorded), or CT_OK. A side effect that was
- * refused because of an older error counts as an error. A scope ended twice or on another
- * thread is CT_ERR_SCOPE and frees nothing. */
+ * returns the first error raised since then (which stays recorded), or CT_OK. A side effect that
+ * was refused because of an older error counts as an error. Ending a scope twice, or on another
+ * thread, raises CT_ERR_SCOPE and frees nothing. */
 ct_status ct_scope_end(ct_scope scope) CT_WARN_UNUSED;
 
-/* Ends the scope and hands t, which must belong to it, to the enclosing one; *out is its handle
- * there (NULL after an error); out must not be NULL. A tensor with history recorded in the scope is CT_ERR_SCOPE:
- * detach it first. */
+/* Ends the scope and moves t, which must belong to it, to the enclosing scope. *out becomes the
+ * handle there, or NULL after an error; out must not be NULL. A tensor with history recorded in the
+ * scope cannot leave it: CT_ERR_SCOPE; detach it first. */
 ct_status ct_scope_return(ct_scope scope, ct_tensor *t, ct_tensor **out) CT_WARN_UNUSED;
 
-/* An owned handle on t's storage, without history; yours to ct_free. Shares the values: a later
- * in-place write shows in both. */
+/* Returns an owned handle on t's storage, without history. The caller frees it with ct_free. The
+ * values are shared: an in-place write through one handle shows in the other. */
 ct_tensor *ct_keep(ct_tensor *t);
 
-/* Frees what ct_keep or a *_new function returned. NULL is allowed. CT_ERR_SCOPE: a tensor that a
- * scope, a parameter set or a state owns, or one that was freed before. Open history that still uses
- * the values keeps them until it ends. */
+/* Frees a tensor that ct_keep or a *_new function returned. NULL is allowed. CT_ERR_SCOPE for a
+ * tensor that a scope, a parameter set or a state owns, and for one that was freed before. History
+ * that uses the values keeps them until its scope ends. */
 void ct_free(ct_tensor *t);
 
 #ifdef __cplusplus

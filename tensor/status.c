@@ -46,7 +46,7 @@ static bool ends_with(const char *site, size_t length, const char *function)
            strcmp(site + length - n, function) == 0;
 }
 
-/* The functions that an op of the user calls on the op's behalf are not shown either. */
+/* Also hides the functions that a user's op calls on behalf of the op. */
 int cti_site_length(const char *site, const char *function)
 {
     const char *const left_out[] = { function, "ct_record", "ct_node_add_grad", "ct_node_input",
@@ -59,8 +59,8 @@ int cti_site_length(const char *site, const char *function)
     return (int)n;
 }
 
-/* Writes "SITE: FUNCTION: ", either of which may be NULL, and the formatted text. Of the site
- * length bytes are shown. The text may quote a file, so it is made printable. */
+/* Writes "SITE: FUNCTION: " and the formatted text. site and function may be NULL. Only `length`
+ * bytes of site are shown. The text may quote a file, so it is made printable. */
 static void write_message(const char *site, int length, const char *function, const char *format,
                           va_list args)
 {
@@ -68,7 +68,8 @@ static void write_message(const char *site, int length, const char *function, co
     size_t n;
 
     if (!th->message)
-        th->message = malloc(MESSAGE_BYTES); /* not the user's allocator, which may be the cause */
+        /* not the user's allocator: its failure may be the error */
+        th->message = malloc(MESSAGE_BYTES);
     if (!th->message)
         return;
     n = (size_t)snprintf(th->message, MESSAGE_BYTES, "%.*s%s%s%s", site ? length : 0,
@@ -87,7 +88,7 @@ static const char *status_message(void)
     return th->message ? th->message : "out of memory, also for the message of the error";
 }
 
-/* Counts the error; true if it is the first, which is to be written and reported. */
+/* Counts the error. True if it is the first, which is kept and reported. */
 static bool is_first_error(ct_status status)
 {
     ct_thread *th = cti_thread();

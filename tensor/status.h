@@ -40,55 +40,58 @@ extern "C" {
 
 typedef enum ct_status {
     CT_OK = 0,
-    CT_ERR_ARGUMENT, /* a value outside its domain: a NULL, a rate that is NaN */
+    CT_ERR_ARGUMENT, /* a value outside its domain: a NULL, a NaN as a rate */
     CT_ERR_SHAPE,    /* shapes, ranks or axes that do not agree */
     CT_ERR_DTYPE,    /* a dtype that the function does not take, or dtypes that differ */
     CT_ERR_DEVICE,   /* devices that differ, or a device that does not exist */
     CT_ERR_INDEX,    /* an index out of range */
-    CT_ERR_SCOPE,    /* a lifetime broken: no scope, double end, history that leaves */
-    CT_ERR_GRAD,     /* backward without history, a saved tensor modified, no derivative */
-    CT_ERR_MEMORY,   /* out of memory */
-    CT_ERR_IO,       /* the system refused to open, read or write */
-    CT_ERR_FORMAT,   /* a file or text that is not what it should be */
-    CT_ERR_NUMERIC   /* a value that is not finite where it must be */
+    /* a broken lifetime: no open scope, a scope ended twice, history that would leave its scope */
+    CT_ERR_SCOPE,
+    CT_ERR_GRAD,   /* backward without history, a saved tensor modified, no derivative */
+    CT_ERR_MEMORY, /* out of memory */
+    CT_ERR_IO,     /* the system refused to open, read or write */
+    CT_ERR_FORMAT, /* a file or text that is not what it should be */
+    CT_ERR_NUMERIC /* a value that is not finite where it must be */
 } ct_status;
 
 /* True while no error is recorded on this thread. */
 int ct_ok(void);
 
-/* The standing error of this thread: its code (CT_OK if none) and message ("" if none). The
- * message lives in a buffer of the thread and is valid until ct_error_clear(). */
+/* The recorded error of this thread: its status (CT_OK if there is none) and its message ("" if
+ * there is none). The message is in a buffer of the thread and is valid until ct_error_clear(). */
 ct_status ct_error(void);
 const char *ct_error_message(void);
 
-/* Forgets the standing error and puts the thread back to work. */
+/* Clears the recorded error, so that side effects of this thread work again. */
 void ct_error_clear(void);
 
-/* The name of a status, "CT_ERR_SHAPE" for instance; never NULL. */
+/* Returns the name of a status: "CT_ERR_SHAPE". Never returns NULL. */
 const char *ct_status_name(ct_status status);
 
-/* Called once for each error that is recorded, on the thread that raised it. The default
- * prints the message to stderr, one line; NULL is silence. context may be NULL, and ct_error_print
- * takes a NULL message for an empty one. Set the handler before threads start. */
+/* Sets a function that is called for each error that is recorded, on the thread that raised it,
+ * with context. The default, ct_error_print, prints the message to stderr as one line. handler may
+ * be NULL: then nothing is printed. context may be NULL. ct_error_print treats a NULL message as an
+ * empty one. Set the handler before threads start: it is not guarded by a lock. */
 typedef void (*ct_error_handler)(ct_status status, const char *message, void *context);
 void ct_error_print(ct_status status, const char *message, void *context);
 void ct_error_set_handler(ct_error_handler handler, void *context);
 
-/* For programs that have nothing better to do: an error prints its line and exits with status 1. */
+/* Sets a handler that prints the error and exits the program with status 1. For small programs that
+ * have no other way to handle an error. */
 void ct_exit_on_error(void);
 
-/* Raises an error, for modules and ops of your own. function is the name that the message shows,
- * after the place of the call of ct_raise. The first error sticks, later ones are dropped.
- * Returns status. Inside the library, where ct_raise is not a macro, the message shows the site of
- * the thread; function is shown where there is none. */
+/* Raises an error, for a user's modules and ops. The message shows the place of the call of
+ * ct_raise, then function. The first error of a thread is kept; later ones are dropped. Returns
+ * status. Inside the library ct_raise is not a macro; there the message shows the thread's site,
+ * and `function` only if there is no site. */
 ct_status ct_raise(ct_status status, const char *function, const char *format, ...) CT_PRINTF(3, 4);
 
-/* What the macro ct_raise calls. where is the place, "mine.c:12"; NULL shows none. */
+/* The function behind the macro ct_raise. where is the place, "mine.c:12"; NULL shows none. */
 ct_status ct_raise_at(const char *where, ct_status status, const char *function, const char *format,
                       ...) CT_PRINTF(4, 5);
 
-/* The site of this thread, for the macros of cotangent_sites.h: the address of "train.c:41:
- * ct_add", a string literal, or of NULL outside of noted calls. */
+/* For the macros of cotangent_sites.h: a pointer to the site of this thread. The site is a string
+ * literal, "train.c:41: ct_add", or NULL outside of calls with a site. */
 const char **ct_site(void);
 
 #ifdef __cplusplus

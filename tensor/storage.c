@@ -15,28 +15,30 @@
  * A captured step has a separate pool (cti_pool_own). Its buffers always return to it, because the
  * step is replayed on the same addresses. Buffers that are freed while the step runs stay in it.
  *
- * COTANGENT_POOL=0 keeps nothing idle, nor handles and nodes, so that tools see each object's own
- * life. */
+ * COTANGENT_POOL=0 frees buffers, handles and nodes at once instead of keeping them, so that tools
+ * such as valgrind see each object's own lifetime. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
 
 #define CLASSES 160
 
-/* The start value of count_elsewhere, which others count down from. While the pool is open, the value
- * stays far from 0. Closing adds count - OPEN, so that the value becomes the number of buffers in
- * use; whoever brings it to 0 frees the pool. Both steps use acq_rel: the thread that frees the pool
- * must see all that the others wrote. */
+/* The initial value of count_elsewhere, from which other threads count down. While the pool is
+ * open, the value stays far from 0. Closing adds count - OPEN, so that the value becomes the number
+ * of buffers in use; the thread that brings it to 0 frees the pool. Both steps use acq_rel: the
+ * thread that frees the pool must see all that the others wrote. */
 #define OPEN (SIZE_MAX / 2 + 1)
 
 struct cti_pool {
-    ct_storage **idle[CTI_DEVICES]; /* by device: an array of lists, one for each class; or NULL */
-    atomic_uint thread;             /* the number of the owning thread; 0 once it is closed */
-    atomic_uint owner;              /* for a captured step's open pool: the thread; else 0 */
+    /* one entry for each device: NULL or an array of lists, one for each size class */
+    ct_storage **idle[CTI_DEVICES];
+    atomic_uint thread; /* the number of the owning thread; 0 once it is closed */
+    /* if the pool is a captured step's and open: the step's thread; otherwise 0 */
+    atomic_uint owner;
 
-    /* Buffers in use and their bytes are the sums of two counters each. The first counts what the
-     * owning thread made and freed. The second, which starts at OPEN or 0 and wraps below 0, counts
-     * what others freed. */
+    /* Each total is the sum of two counters. The first counts what the owning thread allocated and
+     * freed. The second starts at OPEN (buffers) or 0 (bytes), counts what other threads freed, and
+     * wraps below 0. */
     size_t count, bytes;
     atomic_size_t count_elsewhere, bytes_elsewhere;
 };
@@ -70,7 +72,7 @@ static void count_out(const ct_thread *th, cti_pool *pool, size_t bytes)
         cti_release(pool);
 }
 
-/* Closes the pool to its thread: from now on only count_elsewhere counts. */
+/* Closes the pool for its thread. From now on only count_elsewhere counts. */
 static void close_counts(cti_pool *pool)
 {
     size_t change = pool->count - OPEN;
@@ -81,7 +83,7 @@ static void close_counts(cti_pool *pool)
         cti_release(pool);
 }
 
-/* The thread's pool, made at first need; NULL if memory runs out. */
+/* Returns the thread's pool, created when it is first needed. NULL if memory runs out. */
 static cti_pool *pool_of(ct_thread *th)
 {
     if (!th->pool)
@@ -89,13 +91,15 @@ static cti_pool *pool_of(ct_thread *th)
     return th->pool;
 }
 
-/* The lists of a device's idle buffers; NULL if this thread keeps none or memory runs out. */
+/* Returns the lists of a device's idle buffers. NULL if this thread keeps none or memory runs
+ * out. */
 static ct_storage **idle_of(const ct_thread *th, cti_pool *pool, ct_device device)
 {
     ct_storage ***idle = &pool->idle[device];
 
     if (!*idle &&
-        (th->keeps_idle || pool->owner)) /* the last list: of no class; only a step keeps those */
+        /* the last list is for buffers of no size class, which only a captured step keeps */
+        (th->keeps_idle || pool->owner))
         *idle = cti_calloc(CLASSES + 1, sizeof **idle);
     return *idle;
 }
@@ -108,7 +112,7 @@ static int class_of(size_t bytes, size_t *rounded)
         bytes = 64;
     while (((size_t)8 << shift) <= bytes)
         shift++;
-    /* now 4 << shift <= bytes < 8 << shift; quarters of 4 << shift are 1 << shift */
+    /* now 4 << shift <= bytes < 8 << shift, in four classes that are 1 << shift apart */
     step = (int)((bytes + ((size_t)1 << shift) - 1) >> shift) - 4; /* 0..4 */
     *rounded = (size_t)(4 + step) << shift;
     return (shift - 4) * 4 + step;

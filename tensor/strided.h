@@ -7,10 +7,10 @@
 
 #include <cotangent/tensor/tensor.h>
 
-/* Makes a shape as short as can be: drops axes of size 1, and joins an axis to the one before where
- * the two are one axis in each array (the step of the first is the size of the second times the
- * step of that). dim and the steps of all arrays, in any unit, are changed in place. Returns the
- * rank that is left: 0 for a single element, -1 if there is no element. */
+/* Reduces a shape to as few axes as possible. Drops axes of size 1. Merges two neighbouring axes if
+ * they act as one axis in every array: the step of the first equals the size of the second times
+ * the step of the second. dim and the steps of all arrays, in any unit, are changed in place.
+ * Returns the rank that is left: 0 for a single element, -1 if there is no element. */
 static inline int cti_join_axes(int arrays, int rank, int64_t *dim, int64_t (*step)[CT_MAX_RANK])
 {
     int r = 0, i, k;

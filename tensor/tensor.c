@@ -1,4 +1,4 @@
-/* tensor.c - what a tensor is: dtypes, shapes, checks of arguments, handles, views. */
+/* tensor.c - dtypes and shapes of tensors, checks of arguments, handles, views. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -80,7 +80,8 @@ int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dt
         }
         zero |= shape->dim[i] == 0;
     }
-    for (i = 0; i < shape->rank; i++) { /* a size of 0 counts as 1: strides must not overflow */
+    /* count a size of 0 as 1, because strides must not overflow either */
+    for (i = 0; i < shape->rank; i++) {
         int64_t size = shape->dim[i] ? shape->dim[i] : 1;
 
         if (n > limit / size) {
@@ -180,7 +181,7 @@ bool cti_optional_all(const char *function, const char *name, int count, ct_tens
 bool cti_refuse_dtypes(const char *function, const char *an, const ct_tensor *a, const char *bn,
                        const ct_tensor *b)
 {
-    ct_raise(CT_ERR_DTYPE, function, "%s %s and %s %s differ in dtype ; use ct_cast", an,
+    ct_raise(CT_ERR_DTYPE, function, "%s %s and %s %s differ in dtype; use ct_cast", an,
              cti_describe(a).s, bn, cti_describe(b).s);
     return false;
 }
@@ -228,7 +229,7 @@ static ct_tensor *tensor_alloc(const char *function)
     t->offset = 0;
     t->owner = NULL;
     t->requires_grad = false;
-    t->node = NULL; /* without which what goes with it means nothing */
+    t->node = NULL; /* its place on the tape is read only if node is not NULL */
     t->leaf = NULL;
     t->indices = NULL;
     return t;
@@ -255,12 +256,12 @@ void cti_unref(ct_tensor *t)
     t->leaf = NULL;
     t->indices = NULL;
     th = cti_thread();
-    if (!cti_is_dead(t)) /* only the library held it, but a hook may have seen it */
+    if (!cti_is_dead(t)) /* only the library held it, but a hook may have kept its address */
         cti_handle_die(&t->handle, "a call of the library", th->site);
     cti_handle_retire(&th->handles[CTI_HANDLE_TENSOR], &t->handle);
 }
 
-/* A handle of the innermost scope, its storage not yet set. */
+/* A handle of the innermost scope, without storage. */
 static ct_tensor *tensor_of_scope(const char *function)
 {
     ct_tensor *t = tensor_alloc(function);

@@ -1,8 +1,8 @@
 /* tensor.h - tensors: dtypes, devices, shapes, creation, access.
  *
- * A tensor is a strided view of counted storage: row-major when fresh, outermost dimension
- * first, rank 0 to CT_MAX_RANK. Sizes may be 0. Axes may be negative, counting from the end.
- * dtypes never mix in one op and are never promoted; scalars take the tensor's dtype.
+ * A tensor is a strided view of reference-counted storage. New tensors are row-major, outermost
+ * dimension first, rank 0 to CT_MAX_RANK. Sizes may be 0. Axes may be negative, counting from the
+ * end. dtypes never mix in one op and are never promoted; scalars take the tensor's dtype.
  *
  * Options. Functions take structs of options by value. A program sets the fields that it needs
  * by name; an option that is left 0 has its default. To make such an option zero, write CT_ZERO.
@@ -38,13 +38,15 @@ typedef enum ct_dtype {
 const char *ct_dtype_name(ct_dtype dtype); /* "f32"; "?" for an unknown dtype */
 size_t ct_dtype_size(ct_dtype dtype);      /* bytes per element; 0 for an unknown dtype */
 
-/* Where a tensor lives: a number that device.h gives a name. CT_CPU is always there. */
+/* The number of the device on which a tensor lives; device.h gives it a name. CT_CPU always
+ * exists. */
 typedef int ct_device;
 #define CT_CPU 0
 
 #define CT_MAX_RANK 8
 
-/* Zero, as the value of a real option that has another default: .lr = CT_ZERO. (It is -DBL_MIN.) */
+/* An explicit zero for an option of type double that has another default: .lr = CT_ZERO. (Its value
+ * is -DBL_MIN.) */
 #define CT_ZERO (-2.2250738585072014e-308)
 
 /* A shape: rank and sizes. CT_SHAPE(2, 3) writes one; CT_SCALAR is the shape of rank 0.
@@ -61,11 +63,12 @@ typedef struct ct_shape {
 #define CT_SHAPE_INIT(...) { CT_COUNT_(int64_t, __VA_ARGS__), { __VA_ARGS__ } }
 #define CT_SCALAR ct_shape_from_sizes(0, NULL)
 
-/* Two arguments of a call: the number of the tensors, and an array of them. CT_TENSORS(a, b) is
- * 2, (ct_tensor *[]){ a, b }. */
+/* Expands to two arguments of a call: the number of the tensors and an array of them. CT_TENSORS(a,
+ * b) is 2, (ct_tensor *[]){ a, b }. */
 #define CT_TENSORS(...) CT_LIST_(ct_tensor *, __VA_ARGS__)
 
-/* The number of values, and with it an array of them that lasts for the call. */
+/* Expands to the number of the values and an array of them. The array lives until the end of the
+ * call. */
 #ifndef __cplusplus
 #define CT_COUNT_(type, ...) (int)(sizeof((type[]){ __VA_ARGS__ }) / sizeof(type))
 #define CT_LIST_(type, ...) CT_COUNT_(type, __VA_ARGS__), (type[]){ __VA_ARGS__ }
@@ -87,29 +90,32 @@ template <typename... types> char (&ct_counter_(const types &...))[sizeof...(typ
 #endif
 /* clang-format on */
 
-/* A shape of any rank; one above CT_MAX_RANK keeps its rank and is refused by whoever uses it. dim
- * may be NULL if rank is 0; otherwise CT_ERR_ARGUMENT, and the shape is CT_SCALAR. */
+/* Returns a shape. A rank above CT_MAX_RANK is kept, so that the function that uses the shape can
+ * refuse it. dim may be NULL if rank is 0; otherwise that is CT_ERR_ARGUMENT, and the result is
+ * CT_SCALAR. */
 ct_shape ct_shape_from_sizes(int rank, const int64_t *dim);
 
-/* ---- creation: what these return belongs to the innermost scope ---- */
+/* ---- creation: the results belong to the innermost scope ---- */
 
-/* A tensor whose values are undefined, 0, 1 or value. */
+/* New tensors, whose values are undefined, 0, 1 or value. value is converted to dtype. */
 ct_tensor *ct_empty(ct_shape shape, ct_dtype dtype, ct_device device);
 ct_tensor *ct_zeros(ct_shape shape, ct_dtype dtype, ct_device device);
 ct_tensor *ct_ones(ct_shape shape, ct_dtype dtype, ct_device device);
 ct_tensor *ct_full(ct_shape shape, double value, ct_dtype dtype, ct_device device);
 ct_tensor *ct_scalar(double value, ct_dtype dtype); /* rank 0, on the CPU */
 
-/* A copy of shape's number of elements of dtype at data, in row-major order. */
+/* Copies row-major elements of dtype from host memory at data, as many as the shape has, into a new
+ * tensor. data may be NULL only if the shape has no elements. */
 ct_tensor *ct_from_data(const void *data, ct_shape shape, ct_dtype dtype, ct_device device);
 
-/* start, start + step, ... below (above, for a negative step) end. CT_ERR_ARGUMENT for step 0. */
+/* The values start, start + step, ... below end (above end, for a negative step). CT_ERR_ARGUMENT
+ * for a step of 0. */
 ct_tensor *ct_arange(double start, double end, double step, ct_dtype dtype, ct_device device);
 /* n values from start to end, both included. */
 ct_tensor *ct_linspace(double start, double end, int64_t n, ct_dtype dtype, ct_device device);
 ct_tensor *ct_eye(int64_t n, ct_dtype dtype, ct_device device); /* (n, n) */
 
-/* ---- access; these take NULL, for which they return 0, false or NULL ---- */
+/* ---- access; for NULL these return 0, false or NULL ---- */
 
 int ct_rank(const ct_tensor *t);                 /* number of axes, 0 to CT_MAX_RANK */
 int64_t ct_size(const ct_tensor *t, int axis);   /* -1 if t does not have the axis */
@@ -120,35 +126,39 @@ ct_device ct_tensor_device(const ct_tensor *t);  /* where the elements are; CT_C
 bool ct_is_contiguous(const ct_tensor *t);       /* elements in row-major order, without gaps */
 int64_t ct_stride(const ct_tensor *t, int axis); /* in elements */
 
-/* The value of a tensor of one element, as a double; NaN after an error. */
+/* Returns the value of a tensor with one element, as a double; NaN after an error. Waits for the
+ * device. */
 double ct_item(const ct_tensor *t);
 
-/* Copies the elements, row-major, to buffer, which must be ct_numel * ct_dtype_size bytes. */
+/* Copies the elements, in row-major order, to buffer. bytes, its size, must be ct_numel times
+ * ct_dtype_size (CT_ERR_ARGUMENT). Waits for the device. */
 ct_status ct_to_host(const ct_tensor *t, void *buffer, size_t bytes);
 
-/* The elements themselves, for reading: a contiguous tensor on the CPU, else NULL with an error. */
+/* Returns the address of the elements, for reading. t must be contiguous and on the CPU; otherwise
+ * returns NULL with an error. The address is valid as long as t. */
 const void *ct_data(const ct_tensor *t);
 
-/* The same for writing. Counts as an in-place write: refused (CT_ERR_GRAD) for a tensor with
- * history; saved tensors that share the storage notice. */
+/* Like ct_data, for writing. Counts as an in-place write: a tensor with history raises CT_ERR_GRAD,
+ * and backward reports an op that had saved a tensor of the same storage. */
 void *ct_mutable_data(ct_tensor *t);
 
-/* Overwrites t's elements: with src's (same shape, dtype and device; src may be a view), or with
- * one value. In-place writes are for leaves, buffers and data while recording is off; on a tensor
- * with history they are CT_ERR_GRAD, as on a leaf that requires a gradient while recording. An
- * expanded view, whose elements share memory, is CT_ERR_SHAPE. */
+/* Overwrite the elements of t: with those of src (same shape, dtype and device; any strides), or
+ * with one value. In-place writes are for leaves, for buffers, and for data while recording is off.
+ * CT_ERR_GRAD for a tensor with history, and, while recording, for a leaf that requires a gradient.
+ * CT_ERR_SHAPE for an expanded view, whose elements share memory. */
 ct_status ct_copy_into(ct_tensor *t, const ct_tensor *src);
 ct_status ct_fill(ct_tensor *t, double value);
 
-/* Prints shape, dtype, device and abbreviated values:  f32[2,3] cpu [[1, 2, 3], [4, 5, 6]]. t may be
- * NULL: prints "NULL". CT_ERR_ARGUMENT if out is NULL. */
+/* Prints shape, dtype, device and abbreviated values: f32[2,3] cpu [[1, 2, 3], [4, 5, 6]]. A NULL t
+ * prints "NULL". CT_ERR_ARGUMENT if out is NULL. */
 void ct_print(const ct_tensor *t, FILE *out);
 
 /* ---- the pool ---- */
 
-/* Bytes that the tensors made on this thread and still in use hold (those handed to another thread
- * too), bytes of its idle pool, the most that was ever in use, and how often the system was asked
- * for a buffer. A buffer freed on another thread joins that one's pool. */
+/* The memory of this thread. live_bytes: bytes in use by tensors that were made on this thread,
+ * also by those that another thread has now. idle_bytes: bytes in its idle pool. peak_bytes: the
+ * most that was in use at one time. system_allocations: how often the system was asked for a
+ * buffer. A buffer that another thread frees joins the pool of that thread. */
 typedef struct ct_memory_stats {
     size_t live_bytes, idle_bytes, peak_bytes;
     uint64_t system_allocations;

@@ -8,8 +8,8 @@
 
 /* ---- formatting ---- */
 
-/* Makes the C locale that of the thread and returns the one before. Where there is no memory for
- * it, the locale stays. */
+/* Makes the C locale the thread's locale and returns the old one. If memory runs out, the locale
+ * stays. */
 static locale_t text_begin_c_locale(locale_t *c)
 {
     *c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
@@ -56,8 +56,8 @@ void cti_print(FILE *out, const char *format, ...)
 
 /* ---- printable text ---- */
 
-/* The length of the character or the invalid byte at text; printable is false for one that must not
- * reach a terminal. size is at least 1. */
+/* Returns the length of the character or the invalid byte at text. *printable becomes false for one
+ * that must not reach a terminal. size is at least 1. */
 static size_t text_step(const char *text, size_t size, bool *printable)
 {
     const unsigned char *s = (const unsigned char *)text;
@@ -131,7 +131,7 @@ cti_quoted cti_quote(const char *text)
 size_t cti_utf8_length(const char *text, size_t size)
 {
     const unsigned char *s = (const unsigned char *)text;
-    unsigned char low = 0x80, high = 0xBF; /* of the second byte */
+    unsigned char low = 0x80, high = 0xBF; /* the allowed range of the second byte */
     size_t n = 1, i;
 
     if (s[0] < 0x80)
@@ -145,13 +145,13 @@ size_t cti_utf8_length(const char *text, size_t size)
     if (n == 1 || n > size)
         return 0;
     if (s[0] == 0xE0)
-        low = 0xA0; /* lower: overlong */
+        low = 0xA0; /* lower would be overlong */
     else if (s[0] == 0xED)
-        high = 0x9F; /* higher: surrogates */
+        high = 0x9F; /* higher would be a surrogate */
     else if (s[0] == 0xF0)
         low = 0x90;
     else if (s[0] == 0xF4)
-        high = 0x8F; /* higher: above U+10FFFF */
+        high = 0x8F; /* higher would be above U+10FFFF */
     if (s[1] < low || s[1] > high)
         return 0;
     for (i = 2; i < n; i++)

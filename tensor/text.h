@@ -9,29 +9,29 @@
 
 #include <cotangent/tensor/status.h>
 
-/* As vsnprintf, snprintf and fprintf, but in the C locale: a number has a decimal point whatever
- * locale the program has chosen. */
+/* Like vsnprintf, snprintf and fprintf, but in the C locale: a number has a decimal point whatever
+ * the program's locale is. */
 int cti_format_list(char *to, size_t size, const char *format, va_list args) CT_PRINTF(3, 0);
 int cti_format(char *to, size_t size, const char *format, ...) CT_PRINTF(3, 4);
 void cti_print(FILE *out, const char *format, ...) CT_PRINTF(2, 3);
 
-/* Replaces what a terminal could take for a command by '?': each control character (U+0000 to
- * U+001F, U+007F to U+009F) and each byte that is not UTF-8. */
+/* Replaces by '?' what a terminal could obey: each control character (U+0000 to U+001F, U+007F to
+ * U+009F) and each byte that is not valid UTF-8. */
 void cti_make_printable(char *text);
 
 /* Prints text as cti_make_printable would change it. */
 void cti_print_text(const char *text, FILE *out);
 
-/* A line of text that is put together piece by piece. What does not fit is left out. Begin with
- * cti_line l = { .n = 0 }. */
+/* A line of text, built piece by piece. Text that does not fit is dropped. Begin with cti_line l =
+ * { .n = 0 }. */
 typedef struct cti_line {
     char s[1024];
     size_t n; /* the length of s */
 } cti_line;
 void cti_line_add(cti_line *l, const char *format, ...) CT_PRINTF(2, 3);
 
-/* A text from a file or a caller, quoted for a message. At most about 100 bytes are kept, and a
- * character is never cut in two. It is made printable. */
+/* A text from a file or a caller, quoted for a message. It is made printable and cut to about 100
+ * bytes; the cut never splits a character. */
 typedef struct cti_quoted {
     char s[120];
 } cti_quoted;

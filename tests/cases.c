@@ -11,9 +11,9 @@
 #include <cotangent.h>
 
 const op_row *const op_tables[] = {
-    elementwise_rows, compare_rows, views_rows,  copy_rows,  join_rows,
-    rearrange_rows,   reduce_rows,  matmul_rows, index_rows, create_rows,
-    sort_rows,        random_rows,  loss_rows,   NULL,
+    elementwise_rows, compare_rows, views_rows,     copy_rows,      join_rows, rearrange_rows,
+    reduce_rows,      matmul_rows,  index_rows,     create_rows,    sort_rows, random_rows,
+    loss_rows,        conv_rows,    normalise_rows, attention_rows, NULL,
 };
 
 /* ---- drawing ---- */

@@ -96,6 +96,9 @@ extern const op_row index_rows[];
 extern const op_row sort_rows[];
 extern const op_row random_rows[];
 extern const op_row loss_rows[];
+extern const op_row conv_rows[];
+extern const op_row normalise_rows[];
+extern const op_row attention_rows[];
 
 /* ---- for draw functions ---- */
 

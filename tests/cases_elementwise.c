@@ -18,6 +18,26 @@ static void between_steps(op_draw *d)
     op_kink(op_uniform(d, op_shape(d, 0, 5), at + 0.01, at + 0.99), at + 0.5);
 }
 
+/* within the domains of asin, acos and atanh, and away from the poles of tan */
+static void inside_one(op_draw *d)
+{
+    op_uniform(d, op_shape(d, 0, 5), -0.9, 0.9);
+}
+
+static void above_one(op_draw *d)
+{
+    op_uniform(d, op_shape(d, 0, 5), 1.2, 3);
+}
+
+/* where hardsigmoid and hardswish have a slope and where they have none */
+static void around_three(op_draw *d)
+{
+    op_input *x = op_uniform(d, op_shape(d, 0, 5), -5, 5);
+
+    op_kink(x, -3);
+    op_kink(x, 3);
+}
+
 static void above_minus_one(op_draw *d)
 {
     op_uniform(d, op_shape(d, 0, 5), -0.7, 2);
@@ -123,6 +143,13 @@ static void draw_pow(op_draw *d)
     d->in[0].low = 0.2;
 }
 
+/* not at the origin */
+static void draw_atan2(op_draw *d)
+{
+    op_draw_two(d);
+    d->in[0].low = 0.2;
+}
+
 /* an axis of an even size */
 static void draw_glu(op_draw *d)
 {
@@ -184,11 +211,31 @@ const op_row elementwise_rows[] = {
     { "ct_reciprocal", reciprocal_domain, .one = ct_reciprocal },
     { "ct_sin", op_draw_any, .one = ct_sin },
     { "ct_cos", op_draw_any, .one = ct_cos },
+    { "ct_tan", inside_one, .one = ct_tan },
+    { "ct_asin", inside_one, .one = ct_asin },
+    { "ct_acos", inside_one, .one = ct_acos },
+    { "ct_atan", op_draw_any, .one = ct_atan },
+    { "ct_sinh", op_draw_any, .one = ct_sinh },
+    { "ct_cosh", op_draw_any, .one = ct_cosh },
     { "ct_tanh", op_draw_any, .one = ct_tanh },
+    { "ct_asinh", op_draw_any, .one = ct_asinh },
+    { "ct_acosh", above_one, .one = ct_acosh },
+    { "ct_atanh", inside_one, .one = ct_atanh },
+    { "ct_atan2", draw_atan2, .two = ct_atan2 },
+    { "ct_exp2", op_draw_any, .one = ct_exp2 },
+    { "ct_log2", op_draw_positive, .one = ct_log2 },
+    { "ct_log10", op_draw_positive, .one = ct_log10 },
+    { "ct_softsign", away_from_zero, .one = ct_softsign },
+    { "ct_mish", op_draw_any, .one = ct_mish },
+    { "ct_hardsigmoid", around_three, .one = ct_hardsigmoid },
+    { "ct_hardswish", around_three, .one = ct_hardswish },
+    { "ct_log_sigmoid", op_draw_any, .one = ct_log_sigmoid },
+    { "ct_logaddexp", op_draw_two, .two = ct_logaddexp },
     { "ct_sigmoid", op_draw_any, .one = ct_sigmoid },
     { "ct_relu", away_from_zero, .one = ct_relu },
     { "ct_silu", op_draw_any, .one = ct_silu },
     { "ct_gelu", op_draw_any, .one = ct_gelu },
+    { "ct_gelu_tanh", op_draw_any, .one = ct_gelu_tanh },
     { "ct_softplus", op_draw_any, .one = ct_softplus },
     { "ct_erf", op_draw_any, .one = ct_erf },
     { "ct_floor", between_steps, .one = ct_floor },

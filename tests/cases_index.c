@@ -1,4 +1,4 @@
-/* cases_index.c - rows for autograd/ops/index.h. */
+/* cases_index.c - rows for autograd/ops/index.h and search.h. */
 #include "tests/cases.h"
 
 #include <cotangent.h>
@@ -160,6 +160,68 @@ static ct_tensor *call_one_hot_as(ct_tensor *const *in, const op_draw *d)
     return ct_one_hot_as(in[0], d->i[0], CT_F64);
 }
 
+static ct_tensor *call_scatter(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_scatter(in[0], (int)d->i[0], in[1], in[2]);
+}
+
+static ct_tensor *call_index_copy(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_index_copy(in[0], (int)d->i[0], in[1], in[2]);
+}
+
+static void draw_masked_select(op_draw *d)
+{
+    ct_shape s = op_shape(d, 0, 5), mask = op_narrower(d, s);
+
+    op_uniform(d, s, -2, 2);
+    op_bool(d, mask);
+}
+
+static ct_tensor *call_masked_select(ct_tensor *const *in, const op_draw *d)
+{
+    (void)d;
+    return ct_masked_select(in[0], in[1]);
+}
+
+static ct_tensor *call_unique(ct_tensor *const *in, const op_draw *d)
+{
+    (void)d;
+    return ct_unique(in[0], NULL, NULL);
+}
+
+/* i[0]: minlength */
+static void draw_bincount(op_draw *d)
+{
+    ct_shape s = op_shape(d, 1, 1);
+
+    d->i[0] = op_below(d, 9);
+    op_index(d, s, 6);
+    op_uniform(d, s, -2, 2);
+}
+
+static ct_tensor *call_bincount(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_bincount(in[0], d->count > 1 ? in[1] : NULL, d->i[0]);
+}
+
+/* i[0]: to the right; a row of sorted for each row of values, or one for all */
+static void draw_searchsorted(op_draw *d)
+{
+    ct_shape s = op_shape_share(d, 1, 4, 4), values = s;
+
+    values.dim[s.rank - 1] = op_below(d, 4);
+    d->i[0] = op_below(d, 2);
+    op_uniform(d, op_chance(d, 0.5) ? s : CT_SHAPE(s.dim[s.rank - 1]), -2, 2);
+    op_uniform(d, values, -2, 2);
+}
+
+static ct_tensor *call_searchsorted(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_searchsorted(in[0] ? ct_sort(in[0], -1, false, NULL) : NULL, in[1], d->i[0] != 0);
+}
+
+#define OF_POSITIONS .no_gradient = "its result is positions"
 #define OF_INDICES .no_gradient = "its input is indices"
 
 const op_row index_rows[] = {
@@ -170,7 +232,14 @@ const op_row index_rows[] = {
     { "ct_scatter_add", draw_scatter_add, .call = call_scatter_add },
     { "ct_take", draw_take, .two = ct_take },
     { "ct_index_add", draw_index_add, .call = call_index_add },
+    { "ct_scatter", draw_scatter_add, .call = call_scatter },
+    { "ct_index_copy", draw_index_add, .call = call_index_copy },
+    { "ct_masked_select", draw_masked_select, .call = call_masked_select },
+    { "ct_bincount", draw_bincount, .call = call_bincount, .optional = 1 },
     { "ct_one_hot", draw_one_hot, .call = call_one_hot, OF_INDICES },
     { "ct_one_hot_as", draw_one_hot, .call = call_one_hot_as, OF_INDICES },
+    { "ct_nonzero", op_draw_any, .one = ct_nonzero, OF_POSITIONS },
+    { "ct_unique", op_draw_any, .call = call_unique, .no_gradient = "it has none by definition" },
+    { "ct_searchsorted", draw_searchsorted, .call = call_searchsorted, OF_POSITIONS },
     { 0 },
 };

@@ -150,11 +150,14 @@ static ct_tensor *call_bce_with(ct_tensor *const *in, const op_draw *d)
 static void draw_linear_cross_entropy(op_draw *d)
 {
     ct_shape x;
-    int64_t classes = 1 + op_below(d, op_chance(d, 0.1) ? 150 : 6);
+    int64_t classes, most;
 
     d->i[0] = op_below(d, 3);
     d->zero &= d->i[0] != CT_REDUCTION_MEAN;
-    x = op_shape_share(d, 1, 4, classes > 6 ? 8 : 2);
+    x = op_shape(d, 1, 4);
+    most = d->most / (x.dim[x.rank - 1] > 1 ? x.dim[x.rank - 1] : 1);
+    classes = op_chance(d, 0.1) ? 150 : 6;
+    classes = 1 + op_below(d, classes < most ? classes : most);
     op_uniform(d, x, -2, 2);
     op_uniform(d, CT_SHAPE(classes, x.dim[x.rank - 1]), -2, 2);
     op_index(d, ct_shape_from_sizes(x.rank - 1, x.dim), classes);
@@ -175,6 +178,172 @@ static ct_tensor *call_linear_cross_entropy(ct_tensor *const *in, const op_draw 
     return ct_linear_cross_entropy(in[0], in[1], d->count > 3 ? in[3] : NULL, in[2], o);
 }
 
+/* ---- distributions and distances: i[0]: reduction ---- */
+
+static ct_shape draw_reduction(op_draw *d, int low)
+{
+    d->i[0] = op_below(d, 3);
+    d->zero &= d->i[0] != CT_REDUCTION_MEAN;
+    return op_shape(d, low, 4);
+}
+
+static ct_tensor *call_smooth_l1(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_smooth_l1_loss(in[0], in[1], d->p[0], (ct_reduction)d->i[0]);
+}
+
+/* i[1]: log_target */
+static void draw_kl(op_draw *d)
+{
+    ct_shape s = draw_reduction(d, 1);
+
+    d->i[1] = op_below(d, 2);
+    if (d->i[0] == CT_REDUCTION_NONE && s.dim[0] > 0 && op_chance(d, 0.5))
+        d->i[0] = CT_REDUCTION_BATCHMEAN;
+    op_uniform(d, s, -2, -0.1);
+    op_uniform(d, s, d->i[1] ? -2 : 0.1, d->i[1] ? 0 : 1);
+}
+
+static ct_tensor *call_kl(ct_tensor *const *in, const op_draw *d)
+{
+    ct_kl_div_options o = { .reduction = (ct_reduction)d->i[0], .log_target = d->i[1] != 0 };
+
+    return ct_kl_div(in[0], in[1], o);
+}
+
+/* i[1]: full; p[0]: eps */
+static void draw_gaussian(op_draw *d)
+{
+    ct_shape s = draw_reduction(d, 1), v = s;
+
+    d->i[1] = op_below(d, 2);
+    d->p[0] = op_chance(d, 0.5) ? op_between(d, 0.01, 0.1) : 0;
+    op_uniform(d, s, -2, 2);
+    op_uniform(d, s, -2, 2);
+    if (op_chance(d, 0.5))
+        v.dim[v.rank - 1] = 1;
+    if (v.dim[v.rank - 1] == 1 && op_chance(d, 0.5))
+        v.rank--;
+    op_uniform(d, v, 0.2, 2);
+}
+
+static ct_tensor *call_gaussian(ct_tensor *const *in, const op_draw *d)
+{
+    ct_gaussian_nll_options o = { .reduction = (ct_reduction)d->i[0],
+                                  .full = d->i[1] != 0,
+                                  .eps = d->p[0] };
+
+    return ct_gaussian_nll_loss(in[0], in[1], in[2], o);
+}
+
+/* i[0]: the axis; the norms are not near 0 */
+static void draw_cosine_similarity(op_draw *d)
+{
+    op_draw_two(d);
+    d->in[0].low = 0.2;
+    d->in[1].low = 0.2;
+    if (d->in[0].shape.rank == 0 && d->in[1].shape.rank == 0)
+        d->in[0].shape = d->in[1].shape = CT_SHAPE(2);
+    d->i[0] = -1 - op_below(d, d->in[0].shape.rank > d->in[1].shape.rank ? d->in[0].shape.rank
+                                                                         : d->in[1].shape.rank);
+}
+
+static ct_tensor *call_cosine_similarity(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_cosine_similarity(in[0], in[1], (int)d->i[0], 1e-8);
+}
+
+/* targets 0 and 1 become -1 and 1 in the call */
+static void draw_cosine_embedding(op_draw *d)
+{
+    ct_shape s = draw_reduction(d, 1);
+
+    s.dim[s.rank - 1] += s.dim[s.rank - 1] == 0;
+    op_uniform(d, s, 0.2, 2);
+    op_uniform(d, s, -2, 2);
+    op_index(d, ct_shape_from_sizes(s.rank - 1, s.dim), 2);
+    d->p[0] = op_between(d, -0.9, 0.9);
+}
+
+static ct_tensor *call_cosine_embedding(ct_tensor *const *in, const op_draw *d)
+{
+    ct_tensor *target = in[2] ? ct_sub_scalar(ct_mul_scalar(in[2], 2), 1) : NULL;
+
+    return ct_cosine_embedding_loss(in[0], in[1], target, d->p[0], (ct_reduction)d->i[0]);
+}
+
+static void draw_ranking(op_draw *d)
+{
+    ct_shape s = draw_reduction(d, 0);
+
+    op_uniform(d, s, -2, 2);
+    op_uniform(d, s, -2, 2);
+    op_uniform(d, s, -1, 1);
+    d->p[0] = op_between(d, -0.5, 0.5);
+}
+
+static ct_tensor *call_ranking(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_margin_ranking_loss(in[0], in[1], in[2], d->p[0], (ct_reduction)d->i[0]);
+}
+
+/* i[1]: swap; p[0]: margin, p[1]: p */
+static void draw_triplet(op_draw *d)
+{
+    ct_shape s;
+
+    d->i[0] = op_below(d, 3);
+    d->zero &= d->i[0] != CT_REDUCTION_MEAN;
+    s = op_shape_share(d, 1, 4, 2);
+    s.dim[s.rank - 1] += 1 + (s.dim[s.rank - 1] == 0);
+    op_uniform(d, s, -2, 2);
+    op_uniform(d, s, -2, 2);
+    op_uniform(d, s, -2, 2);
+    d->i[1] = op_below(d, 2);
+    d->p[0] = op_chance(d, 0.5) ? op_between(d, 0.5, 2) : 0;
+    d->p[1] = op_chance(d, 0.5) ? 3 : 0;
+}
+
+static ct_tensor *call_triplet(ct_tensor *const *in, const op_draw *d)
+{
+    ct_triplet_margin_options o = {
+        .reduction = (ct_reduction)d->i[0], .margin = d->p[0], .p = d->p[1], .swap = d->i[1] != 0
+    };
+
+    return ct_triplet_margin_loss(in[0], in[1], in[2], o);
+}
+
+/* scores (T, B, C), targets (B, S) from 0, and how many steps and labels do not count. i[0]: reduction,
+ * i[1]: log-softmax of the scores first, i[2]: zero_infinity. Without it each sequence has a path. */
+static void draw_ctc(op_draw *d)
+{
+    int64_t labels = op_below(d, 3), classes = 2 + op_below(d, 2), steps,
+            batch = 1 + op_below(d, 2);
+
+    d->i[0] = op_below(d, 3);
+    d->i[1] = op_below(d, 2);
+    d->i[2] = op_below(d, 2);
+    if (d->zero && d->i[0] != CT_REDUCTION_MEAN)
+        batch = 0;
+    labels = d->most < 60 && labels ? 1 : labels;
+    steps = 2 * labels + 1;
+    op_uniform(d, CT_SHAPE(steps, batch, d->most < 60 ? 2 : classes), -2, -0.1);
+    op_index(d, CT_SHAPE(batch, labels), (d->most < 60 ? 2 : classes) - 1);
+    op_index(d, CT_SHAPE(batch), d->i[2] ? steps + 1 : 1);
+    op_index(d, CT_SHAPE(batch), d->i[2] ? labels + 1 : 1);
+}
+
+static ct_tensor *call_ctc(ct_tensor *const *in, const op_draw *d)
+{
+    ct_ctc_options o = { .reduction = (ct_reduction)d->i[0], .zero_infinity = d->i[2] != 0 };
+    ct_tensor *x = in[0] && d->i[1] ? ct_log_softmax(in[0], -1) : in[0];
+    ct_tensor *targets = in[1] ? ct_add_scalar(in[1], 1) : NULL;
+    ct_tensor *steps = in[2] ? ct_rsub_scalar(in[2], (double)d->in[0].shape.dim[0]) : NULL;
+    ct_tensor *labels = in[3] ? ct_rsub_scalar(in[3], (double)d->in[1].shape.dim[1]) : NULL;
+
+    return ct_ctc_loss(x, targets, steps, labels, o);
+}
+
 const op_row loss_rows[] = {
     { "ct_cross_entropy", draw_cross_entropy, .call = call_cross_entropy },
     { "ct_cross_entropy_with", draw_cross_entropy, .call = call_cross_entropy_with },
@@ -189,6 +358,14 @@ const op_row loss_rows[] = {
     { "ct_mse_loss", draw_difference, .call = call_mse },
     { "ct_l1_loss", draw_difference, .call = call_l1 },
     { "ct_huber_loss", draw_difference, .call = call_huber },
+    { "ct_ctc_loss", draw_ctc, .call = call_ctc, .no_second = "it has none, as in PyTorch" },
+    { "ct_smooth_l1_loss", draw_difference, .call = call_smooth_l1 },
+    { "ct_kl_div", draw_kl, .call = call_kl },
+    { "ct_gaussian_nll_loss", draw_gaussian, .call = call_gaussian },
+    { "ct_cosine_similarity", draw_cosine_similarity, .call = call_cosine_similarity },
+    { "ct_cosine_embedding_loss", draw_cosine_embedding, .call = call_cosine_embedding },
+    { "ct_margin_ranking_loss", draw_ranking, .call = call_ranking },
+    { "ct_triplet_margin_loss", draw_triplet, .call = call_triplet },
     { "ct_bce_with_logits", draw_difference, .call = call_bce },
     { "ct_bce_with_logits:weights", draw_bce, .call = call_bce_with, .optional = 2 },
     { 0 },

@@ -80,10 +80,60 @@ static void draw_outer(op_draw *d)
     op_uniform(d, op_shape(d, 1, 1), -2, 2);
 }
 
+/* i[0]: which equation. Each letter has its size, a to e. */
+static const char *const equations[] = {
+    "ij,jk->ik",    "bij,bjk->bik", "ii->i",
+    "ij->ji",       "ij,jk",        "i,i->",
+    "i,j->ij",      "...ij,jk",     "...ij,...jk->...ik",
+    "abc,cd,bd->a", "aab,b->a",     "ij,ij->j",
+    "ij,kl->likj",  "b...,b->b...", "ab,b,ac->c",
+    "ij->",         "iji",          "bi,bj,bk->bij",
+};
+
+/* The shape of a term; the axes of "..." are of sizes e and d, and of d alone in every other term. */
+static ct_shape einsum_shape(const char **at, const int64_t *size, int term)
+{
+    ct_shape s = ct_shape_from_sizes(0, NULL);
+    const char *p = *at;
+
+    for (; *p && *p != ',' && *p != '-'; p++)
+        if (*p != '.') {
+            s.dim[s.rank++] = size[(*p - 'a') % 5];
+        } else {
+            if (term % 2 == 0)
+                s.dim[s.rank++] = size[4];
+            s.dim[s.rank++] = size[3];
+            p += 2;
+        }
+    *at = p + (*p == ',');
+    return s;
+}
+
+static void draw_einsum(op_draw *d)
+{
+    int64_t size[5];
+    const char *p;
+    int i;
+
+    d->i[0] = op_below(d, sizeof equations / sizeof *equations);
+    for (i = 0; i < 5; i++)
+        size[i] = 1 + op_below(d, 2);
+    if (d->zero)
+        size[op_below(d, 5)] = 0;
+    for (p = equations[d->i[0]], i = 0; *p && *p != '-'; i++)
+        op_uniform(d, einsum_shape(&p, size, i), -2, 2);
+}
+
+static ct_tensor *call_einsum(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_einsum(equations[d->i[0]], d->count, in);
+}
+
 const op_row matmul_rows[] = {
     { "ct_matmul", draw_matmul, .two = ct_matmul },
     { "ct_linear", draw_linear, .call = call_linear, .optional = 2 },
     { "ct_dot", draw_dot, .two = ct_dot },
     { "ct_outer", draw_outer, .two = ct_outer },
+    { "ct_einsum", draw_einsum, .call = call_einsum },
     { 0 },
 };

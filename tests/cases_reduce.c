@@ -290,6 +290,29 @@ static ct_tensor *call_cumsum(ct_tensor *const *in, const op_draw *d)
     return ct_cumsum(in[0], (int)d->i[0]);
 }
 
+static ct_tensor *call_cumprod(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_cumprod(in[0], (int)d->i[0]);
+}
+
+static void draw_cummax(op_draw *d)
+{
+    ct_shape s = op_shape(d, 1, 5);
+
+    op_distinct(d, s);
+    d->i[0] = op_below(d, 2 * s.rank) - s.rank;
+}
+
+static ct_tensor *call_cummax(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_cummax(in[0], (int)d->i[0], NULL);
+}
+
+static ct_tensor *call_cummin(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_cummin(in[0], (int)d->i[0], NULL);
+}
+
 static ct_tensor *call_logcumsumexp(ct_tensor *const *in, const op_draw *d)
 {
     return ct_logcumsumexp(in[0], (int)d->i[0]);
@@ -374,6 +397,9 @@ const op_row reduce_rows[] = {
     { "ct_any_axis", draw_axis_bool, .call = call_any_axis, A_BOOL },
     { "ct_all_axis", draw_axis_bool, .call = call_all_axis, A_BOOL },
     { "ct_cumsum", draw_cumsum, .call = call_cumsum },
+    { "ct_cumprod", draw_cumsum, .call = call_cumprod },
+    { "ct_cummax", draw_cummax, .call = call_cummax },
+    { "ct_cummin", draw_cummax, .call = call_cummin },
     { "ct_logcumsumexp", draw_cumsum, .call = call_logcumsumexp },
     { "ct_argmax", draw_axis, .call = call_argmax, A_POSITION },
     { "ct_argmin", draw_axis, .call = call_argmin, A_POSITION },

@@ -215,6 +215,38 @@ static ct_tensor *call_select(ct_tensor *const *in, const op_draw *d)
     return ct_select(in[0], (int)d->i[0], d->i[1]);
 }
 
+/* i[0]: the offset, i[1], i[2]: the axes */
+static void draw_diagonal(op_draw *d)
+{
+    ct_shape s = op_shape(d, 2, 5);
+
+    op_uniform(d, s, -2, 2);
+    d->i[0] = op_below(d, 7) - 3;
+    d->i[1] = op_below(d, s.rank);
+    d->i[2] = (d->i[1] + 1 + op_below(d, s.rank - 1)) % s.rank - (op_chance(d, 0.5) ? s.rank : 0);
+}
+
+static ct_tensor *call_diagonal(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_diagonal(in[0], d->i[0], (int)d->i[1], (int)d->i[2]);
+}
+
+static void draw_diag(op_draw *d)
+{
+    op_uniform(d, op_shape(d, 1, 2), -2, 2);
+    d->i[0] = op_below(d, 7) - 3;
+}
+
+static ct_tensor *call_diag(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_diag(in[0], d->i[0]);
+}
+
+static void draw_matrix(op_draw *d)
+{
+    op_uniform(d, op_shape(d, 2, 2), -2, 2);
+}
+
 const op_row views_rows[] = {
     { "ct_reshape", draw_reshape, .call = call_reshape },
     { "ct_flatten", draw_flatten, .call = call_flatten },
@@ -226,5 +258,8 @@ const op_row views_rows[] = {
     { "ct_slice", draw_slice, .call = call_slice },
     { "ct_narrow", draw_narrow, .call = call_narrow },
     { "ct_select", draw_select, .call = call_select },
+    { "ct_diagonal", draw_diagonal, .call = call_diagonal },
+    { "ct_diag", draw_diag, .call = call_diag },
+    { "ct_trace", draw_matrix, .one = ct_trace },
     { 0 },
 };

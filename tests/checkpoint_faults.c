@@ -183,12 +183,11 @@ START_TEST(failing_calls)
 }
 END_TEST
 
-static ct_tensor *turns_bad(void *self, const ct_batch *batch, const ct_state *state,
-                            ct_state **next)
+static ct_tensor *turns_bad(void *self, ct_step *s)
 {
     int *left = self;
 
-    (void)batch, (void)state, (void)next;
+    (void)s;
     return ct_log(
         ct_sum(ct_mul_scalar(ct_param_value(ct_params_get(*(ct_params **)(void *)(left + 2), "w")),
                              (*left)-- > 0 ? 1 : 0)));

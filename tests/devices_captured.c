@@ -268,6 +268,9 @@ static const captured_case captured_cases[] = {
     { "adamw, groups and a schedule", adamw, false, true, false, CT_F32, NULL, false },
     { "rmsprop", rmsprop, true, false, true, CT_F32, NULL, false },
     { "adagrad", decaying_adagrad, false, true, false, CT_F64, NULL, false },
+    { "nadam, composed from ops", nadam, true, true, false, CT_F32, NULL, false },
+    { "radam, which begins to adapt", radam, false, false, true, CT_F64, NULL, false },
+    { "lion, a schedule", lion, true, true, false, CT_F32, NULL, false },
     { "draws", adam, true, false, false, CT_F32, NULL, true },
     { "draws", plain_sgd, false, false, false, CT_F64, NULL, true },
 };

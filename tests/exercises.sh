@@ -70,6 +70,12 @@ svg "$tmp/overfit.svg" 2
 runs deep --data "$text" --layers 4 --epochs 2 --num-train 500 --num-val 100 --batch 50 --steps 16
 holds "$(row 4 4) > 1 && $(row 4 4) < $(row 4 2) - 1"
 
+runs transformer --data "$text" --epochs 4 --num-train 500 --num-val 100 --batch 50 --steps 16 \
+    --hidden 16 --prefix the --length 7
+holds "$(sed -n 's/^perplexity \([0-9.]*\),.*/\1/p' "$tmp/out") < 16"
+tail -n 1 "$tmp/out" | grep -Eqx 'trained: the.{7}' || fail "transformer: the last line is not a text"
+refuses 1 'num_heads is 4; it must divide d_model' transformer --data "$text" --hidden 30
+
 runs clipping --data "$text" --epochs 5 --max-tokens 4000 --hidden 64 --lr 20 \
     --svg "$tmp/clipping.svg"
 row none 2 >/dev/null
@@ -175,6 +181,7 @@ windows='--num-train 16 --num-val 8'
     leaks deep $small $windows --layers 2
     leaks clipping $small --max-tokens 100 --lr 1e6 --svg "$tmp/leak.svg"
     leaks one_hot $small $windows --tokens char
+    leaks transformer $small $windows --hidden 8
 }
 leaks autoregressive --num-train 32 --svg "$tmp/leak.svg"
 leaks linear_regression --num-train 64

@@ -123,16 +123,14 @@ typedef struct model {
     int step;
 } model;
 
-HIDDEN static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
-                                       ct_state **next)
+HIDDEN static ct_tensor *training_step(void *self, ct_step *s)
 {
     model *m = self;
     ct_tensor *h = ct_zeros(CT_SHAPE(4, 8), CT_F32, CT_CPU), *loss;
 
-    (void)batch, (void)state;
     if (m->step++ == 4)
         trace_end("fit_step");
-    *next = ct_state_from_tensors(1, &h);
+    *s->next = ct_state_from_tensors(1, &h);
     loss = ct_mean(ct_param_value(m->weight));
     if (m->step == 4)
         trace_begin();

@@ -75,6 +75,50 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return sinl(x);
     case CTI_EW_cos:
         return cosl(x);
+    case CTI_EW_tan:
+        return tanl(x);
+    case CTI_EW_asin:
+        return asinl(x);
+    case CTI_EW_acos:
+        return acosl(x);
+    case CTI_EW_atan:
+        return atanl(x);
+    case CTI_EW_sinh:
+        return sinhl(x);
+    case CTI_EW_cosh:
+        return coshl(x);
+    case CTI_EW_asinh:
+        return asinhl(x);
+    case CTI_EW_acosh:
+        return acoshl(x);
+    case CTI_EW_atanh:
+        return atanhl(x);
+    case CTI_EW_exp2:
+        return exp2l(x);
+    case CTI_EW_log2:
+        return log2l(x);
+    case CTI_EW_log10:
+        return log10l(x);
+    case CTI_EW_softsign:
+        return isinf(x) ? copysignl(1, x) : x / (1 + fabsl(x));
+    case CTI_EW_mish:
+        return x > 100 ? x : x < -1e4L ? 0 : x * tanhl(log1pl(expl(x)));
+    case CTI_EW_hardsigmoid:
+        return isnan(x) ? x : fminl(fmaxl(x + 3, 0), 6) / 6;
+    case CTI_EW_hardswish:
+        return isnan(x) || x > 3 ? x : x < -3 ? 0 : x * (x + 3) / 6;
+    case CTI_EW_log_sigmoid:
+        return isnan(x) ? x : fminl(x, 0) - log1pl(expl(-fabsl(x)));
+    case CTI_EW_atan2:
+        return atan2l(x, y);
+    case CTI_EW_logaddexp:
+        return isnan(x) || isnan(y)   ? (real)NAN
+               : isinf(x) || isinf(y) ? fmaxl(x, y)
+                                      : fmaxl(x, y) + log1pl(expl(-fabsl(x - y)));
+    case CTI_EW_hardsigmoid_backward:
+        return -3 < y && y < 3 ? x / 6 : 0;
+    case CTI_EW_hardswish_backward:
+        return y >= 3 || isnan(y) ? x : y > -3 ? x * (y / 3 + 0.5L) : 0;
     case CTI_EW_tanh:
         return tanhl(x);
     case CTI_EW_sigmoid:
@@ -87,6 +131,8 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return signbit(x) ? p * expm1l(x) : x;
     case CTI_EW_gelu:
         return x * (0.5L * erfcl(-x * sqrtl(0.5L)));
+    case CTI_EW_gelu_tanh:
+        return x / (1 + expl(-2 * sqrtl(2 / acosl(-1)) * (x + 0.044715L * x * x * x)));
     case CTI_EW_silu:
         return x * (1 / (1 + expl(-x)));
     case CTI_EW_softplus:
@@ -126,6 +172,12 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return y > 0 ? x : 0;
     case CTI_EW_leaky_relu_backward:
         return y > 0 ? x : p * x;
+    case CTI_EW_gelu_tanh_backward: {
+        real a = 2 * sqrtl(2 / acosl(-1)), b = 0.044715L * a;
+        real sigmoid = 1 / (1 + expl(-y * (a + b * y * y)));
+
+        return x * sigmoid * (1 + y / (1 + expl(y * (a + b * y * y))) * (a + 3 * b * y * y));
+    }
     case CTI_EW_hardtanh_backward:
         return y <= p || y >= q ? 0 : x;
     case CTI_EW_clamp_backward:
@@ -226,7 +278,15 @@ static real tolerance(cti_ew_op op, ct_dtype dtype, const real *in, real want)
         return 0;
     if (op == CTI_EW_fma || op == CTI_EW_tanh_backward)
         scale += fabsl(in[0] * in[1]) + fabsl(in[2]) + fabsl(in[0]);
-    if (op == CTI_EW_affine || op == CTI_EW_gelu || op == CTI_EW_elu)
+    if (op == CTI_EW_logaddexp) /* near 0 the terms cancel */
+        scale += 1;
+    if (op == CTI_EW_mish) /* the reciprocal of a sum of two exponentials */
+        scale *= 2;
+    if (op == CTI_EW_hardswish_backward)
+        scale += fabsl(in[0]);
+    if (op == CTI_EW_gelu_tanh_backward) /* the exponent is rounded */
+        scale += fabsl(in[0]) * (1 + fabsl(in[1]));
+    if (op == CTI_EW_affine || op == CTI_EW_gelu || op == CTI_EW_gelu_tanh || op == CTI_EW_elu)
         scale += fabsl(in[0]) + 1;
     if (op == CTI_EW_gelu_backward) /* 1 + erf for erf near -1 */
         scale += fabsl(in[0]);
@@ -276,8 +336,9 @@ static real draw_value(ct_generator *g, ct_dtype dtype, cti_ew_op op, bool selec
         return ct_random_below(g, 2);
     if (dtype == CT_I32 || dtype == CT_I64)
         return floorl(v * 4) + (floorl(v * 4) == 0 && is_division(op));
-    if (ct_random_below(g, 8) == 0 && op != CTI_EW_gelu && op != CTI_EW_silu &&
-        op != CTI_EW_sigmoid_backward && op != CTI_EW_tanh_backward && op != CTI_EW_gelu_backward)
+    if (ct_random_below(g, 8) == 0 && op != CTI_EW_gelu && op != CTI_EW_gelu_tanh &&
+        op != CTI_EW_gelu_tanh_backward && op != CTI_EW_silu && op != CTI_EW_sigmoid_backward &&
+        op != CTI_EW_tanh_backward && op != CTI_EW_gelu_backward)
         v = special[ct_random_below(g, sizeof special / sizeof *special)];
     return dtype == CT_F32 ? (real)(float)v : (real)v;
 }

@@ -401,11 +401,11 @@ START_TEST(cells_are_checked)
     ck_assert(ct_nn_recurrent(set, "a", NULL, o) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "cell is NULL");
     ck_assert(ct_nn_recurrent(set, "a", &no_step, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "step of the cell is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "cell->step is NULL");
     ck_assert(ct_nn_recurrent(set, "a", &no_state, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "states of the cell is 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "cell->states is 0");
     ck_assert(ct_nn_recurrent(set, "a", &states, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "states of the cell is 9");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "cell->states is 9");
     ck_assert_int_eq(ct_params_count(set), 0);
     own_parameters = 16;
     ck_assert(ct_nn_recurrent(set, "b", &many, o) != NULL);

@@ -145,10 +145,11 @@ START_TEST(load_errors)
     load_refused(o, "lr", NULL, CT_ERR_ARGUMENT, "t is NULL");
     load_refused(o, "max_exp_avg_sq.a.bias", one, CT_ERR_ARGUMENT, "\"max_exp_avg_sq.a.bias\"");
     load_refused(o, "schedule", one, CT_ERR_ARGUMENT, "\"schedule\"");
-    load_refused(o, "exp_avg.a.weight", one, CT_ERR_SHAPE, "exp_avg.a.weight ... [5]");
+    load_refused(o, "exp_avg.a.weight", one, CT_ERR_SHAPE,
+                 "exp_avg.a.weight has the shape [5] ... [37]");
     load_refused(o, "exp_avg.c", one, CT_ERR_SHAPE, "shape of c");
     load_refused(o, "exp_avg.a.bias", ct_ones(CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_DTYPE,
-                 "exp_avg.a.bias");
+                 "exp_avg.a.bias is f64 ... f32");
     load_refused(o, "step.a.bias", one, CT_ERR_SHAPE, "step.a.bias ... [5]");
     load_refused(o, "step.a.bias", zero, CT_ERR_FORMAT, "step.a.bias");
     load_refused(o, "lr", ct_full(CT_SHAPE(1), -1, CT_F64, DEVICE), CT_ERR_FORMAT, "lr");

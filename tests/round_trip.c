@@ -4,7 +4,10 @@
  *     round_trip save KIND FILE SEED X       a model of rnn, lstm or gru, of normal values times X
  *     round_trip predict KIND FILE ID N      load it; ID, N ids more, and the last step's logits
  *     round_trip copy FROM TO                all tensors of a safetensors file
- *     round_trip npy FROM TO                 a NPY file */
+ *     round_trip npy FROM TO                 a NPY file
+ *     round_trip module-save|module-run ...  round_trip_modules.c */
+#include "tests/round_trip.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +124,10 @@ int main(int argc, char **argv)
         return copy(argv[2], argv[3]);
     if (argc == 4 && strcmp(argv[1], "npy") == 0)
         return npy(argv[2], argv[3]);
-    fprintf(stderr, "usage: round_trip save|predict|copy|npy ...\n");
+    if (argc == 5 && strcmp(argv[1], "module-save") == 0)
+        return round_trip_module_save(argv[2], argv[3], argv[4]);
+    if (argc == 7 && strcmp(argv[1], "module-run") == 0)
+        return round_trip_module_run(argv[2], argv + 3);
+    fprintf(stderr, "usage: round_trip save|predict|copy|npy|module-save|module-run ...\n");
     return 2;
 }

@@ -35,7 +35,7 @@ START_TEST(bad_writes)
         expect_error(status, "ct_safetensors_write", word);                                        \
     } while (0)
     WRITE_REFUSED(NULL, 1, fine, t, NULL, CT_ERR_ARGUMENT, "path is NULL");
-    WRITE_REFUSED("x", -1, fine, t, NULL, CT_ERR_ARGUMENT, "negative");
+    WRITE_REFUSED("x", -1, fine, t, NULL, CT_ERR_ARGUMENT, "count is -1");
     WRITE_REFUSED("x", 1, NULL, t, NULL, CT_ERR_ARGUMENT, "names is NULL");
     WRITE_REFUSED("x", 1, fine, NULL, NULL, CT_ERR_ARGUMENT, "tensors is NULL");
     WRITE_REFUSED("x", 1, none, t, NULL, CT_ERR_ARGUMENT, "names[0] is NULL");

@@ -70,7 +70,16 @@ static const legal_null legal_nulls[] = {
     { "ct_min_axis", "indices" },
     { "ct_sort", "indices" },
     { "ct_topk", "indices" },
+    { "ct_layer_norm", "weight bias" },
+    { "ct_rms_norm", "weight" },
+    { "ct_group_norm", "weight bias" },
     { "ct_linear", "bias" },
+    { "ct_conv2d", "bias" },
+    { "ct_conv1d", "bias" },
+    { "ct_conv_transpose2d", "bias" },
+    { "ct_conv_transpose1d", "bias" },
+    { "ct_max_pool2d", "indices" },
+    { "ct_max_pool1d", "indices" },
     { "ct_linear_cross_entropy", "bias" },
     { "ct_split", "sizes" },
     { "ct_params_free", "set" },
@@ -97,9 +106,18 @@ static const legal_null legal_nulls[] = {
     { "ct_recurrent_forward_with", "state next" },
     { "ct_recurrent_step", "state next" },
     { "ct_recurrent_layers", "r" },
+    { "ct_vjp", "v output" },
+    { "ct_hvp", "output" },
+    { "ct_unique", "inverse counts" },
+    { "ct_bincount", "weights" },
+    { "ct_cummax", "indices" },
+    { "ct_cummin", "indices" },
     { "ct_recurrent_directions", "r" },
     { "ct_recurrent_hidden_size", "r" },
-    { "ct_optimizer_new", "values" },
+    { "ct_transformer_forward", "memory" },
+    { "ct_optimizer_new", "options" },
+    { "ct_optimizer_new_from_name", "values" },
+    { "ct_optimizer_table_from_name", "algorithm" },
     { "ct_optimizer_free", "o" },
     { "ct_optimizer_lr", "o" },
     { "ct_optimizer_param_lr", "o name" },
@@ -223,6 +241,8 @@ static ct_state *live_state, *dead_state, *state_out;
 static ct_params *params;
 static ct_optimizer *optimizer;
 static ct_recurrent *recurrent;
+static ct_attention *attention;
+static ct_transformer *transformer;
 static ct_module *module;
 static ct_text *text;
 static ct_corpus *corpus;
@@ -277,12 +297,11 @@ static double constant_factor(int64_t t, void *context)
     return 1;
 }
 
-static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
-                                ct_state **next)
+static ct_tensor *training_step(void *self, ct_step *s)
 {
-    ct_tensor *logits = ct_lm_forward(self, batch->x, state, next);
+    ct_tensor *logits = ct_lm_forward(self, s->batch->x, s->state, s->next);
 
-    return ct_cross_entropy(logits, batch->y);
+    return ct_cross_entropy(logits, s->batch->y);
 }
 
 static ct_optimizer *configure(void *self)
@@ -316,6 +335,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define TEXT "none/x"
 #define NAMES (const char *const[]){ "x", "y" }
 #define MODULES (ct_module *[]){ module, module }
+#define A_ATTENTION attention
 #define A_BATCH &(ct_batch){ 0 }
 #define A_CAPTURE capture
 #define A_CELL &cell
@@ -336,6 +356,8 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_NODE node
 #define A_OP &identity
 #define A_OPTIMIZER optimizer
+#define A_OPTIMIZER_TABLE ct_optimizer_table_from_name("sgd")
+#define A_OPTIMIZER_UPDATE &(ct_optimizer_update){ .value = live }
 #define A_OPTIMIZER_VALUE (ct_optimizer_value[]){ { NULL, 0 } }
 #define A_PARAM ct_params_at(params, 0)
 #define A_PARAMS params
@@ -345,16 +367,20 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_SCHEDULE ct_optimizer_schedule(optimizer)
 #define A_TEXT text
 #define A_TRAINER &(ct_trainer){ .max_epochs = 1 }
+#define A_TRANSFORMER transformer
 #define A_VOCAB ct_corpus_vocab(corpus)
+#define GIVEN_ADADELTA_OPTIONS { 0 }
 #define GIVEN_ADAGRAD_OPTIONS { 0 }
 #define GIVEN_ADAMAX_OPTIONS { 0 }
 #define GIVEN_ADAM_OPTIONS { 0 }
 #define GIVEN_BCE_OPTIONS { 0 }
 #define GIVEN_CELL_PLACE { .module = recurrent, .cell = &cell, .options = &cell_options }
 #define GIVEN_CONVERT_OPTIONS { 0 }
+#define GIVEN_CONV_OPTIONS { .groups = 1 }
 #define GIVEN_CORPUS_OPTIONS { 0 }
 #define GIVEN_CROSS_ENTROPY_OPTIONS { .has_ignore_index = true }
 #define GIVEN_INIT ct_init_constant(1)
+#define GIVEN_LION_OPTIONS { 0 }
 #define GIVEN_LM_GENERATE_OPTIONS { 0 }
 #define GIVEN_LM_OPTIONS { .hidden_size = 3 }
 #define GIVEN_LOADER_CURSOR { 0 }
@@ -362,20 +388,26 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_LOADER_SERIES_OPTIONS { .batch_size = 1, .steps = 1 }
 #define GIVEN_LOADER_TENSORS_OPTIONS { .batch_size = 2 }
 #define GIVEN_LOADER_WINDOWS_OPTIONS { 2, 3, .count = 4 }
+#define GIVEN_NADAM_OPTIONS { 0 }
 #define GIVEN_NN_EMBEDDING_OPTIONS { .rows = 2, .size = 3 }
 #define GIVEN_NN_GRU_OPTIONS { .hidden_size = 3 }
 #define GIVEN_NN_LAYER_NORM_OPTIONS { 0 }
+#define GIVEN_NN_CONV_OPTIONS { .out_channels = 3, .kernel = { 1 } }
 #define GIVEN_NN_LINEAR_OPTIONS { .out_features = 3 }
 #define GIVEN_NN_LSTM_OPTIONS { .hidden_size = 3 }
 #define GIVEN_NN_RECURRENT_OPTIONS { .hidden_size = 3 }
 #define GIVEN_NN_RNN_OPTIONS { .hidden_size = 3 }
 #define GIVEN_OP { "identity", 2, 1, CT_SAVE_INPUTS, identity_backward, NULL }
 #define GIVEN_OPTIMIZER_GROUP_OPTIONS { 0 }
+#define GIVEN_OPTIMIZER_TABLE *ct_optimizer_table_from_name("sgd")
+#define GIVEN_OPTIMIZER_UPDATE { .value = live }
 #define GIVEN_OPTIMIZER_VALUE { "lr", 0 }
 #define GIVEN_PARAMS_OPTIONS { 0 }
 #define GIVEN_PLOT_OPTIONS { 0 }
 #define GIVEN_PLOT_SERIES { 0 }
+#define GIVEN_RADAM_OPTIONS { 0 }
 #define GIVEN_RMSPROP_OPTIONS { 0 }
+#define GIVEN_SCHEDULE_ONE_CYCLE_OPTIONS { .total_steps = 10 }
 #define GIVEN_SCHEDULE_PLATEAU_OPTIONS { 0 }
 #define GIVEN_SGD_OPTIONS { 0 }
 #define GIVEN_TRAINER { .max_epochs = 1 }
@@ -438,6 +470,10 @@ static void make_values(void)
     params = ct_params_new((ct_params_options){ .seed = 1 });
     module = ct_nn_linear(params, "linear",
                           (ct_nn_linear_options){ .in_features = 3, .out_features = 3 });
+    attention = ct_nn_multihead_attention(
+        params, "attn", (ct_nn_multihead_attention_options){ .embed_dim = 3, .num_heads = 1 });
+    transformer = ct_nn_transformer_encoder_layer(
+        params, "layer", (ct_nn_transformer_options){ .d_model = 3, .num_heads = 1 });
     recurrent = ct_nn_gru(params, "gru", (ct_nn_gru_options){ .input_size = 3, .hidden_size = 3 });
     live_state = ct_state_from_tensors(1, (ct_tensor *[]){ ct_reshape(live, CT_SHAPE(1, 2, 3)) });
     optimizer = ct_sgd_new(params, (ct_sgd_options){ 0 });

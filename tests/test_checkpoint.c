@@ -26,23 +26,53 @@ typedef struct lm {
     int vocab, validated;
 } lm;
 
-static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state, ct_state **next)
+static ct_tensor *step(void *self, ct_step *s)
 {
     lm *m = self;
-    ct_tensor *x = ct_one_hot(ct_transpose(batch->x, 0, 1), m->vocab);
-    ct_tensor *y = ct_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next));
+    ct_tensor *x = ct_one_hot(ct_transpose(s->batch->x, 0, 1), m->vocab);
+    ct_tensor *y = ct_forward(m->linear, ct_recurrent_forward(m->rnn, x, s->state, s->next));
 
     if (!ct_grad_enabled() && ++m->validated == m->how->stop_val)
         ct_trainer_stop();
-    return ct_cross_entropy(ct_transpose(y, 0, 1), batch->y);
+    return ct_cross_entropy(ct_transpose(y, 0, 1), s->batch->y);
 }
+
+/* An optimiser of the test: w -= lr m / n, m = momentum m + grad, n = 1, 2, ... */
+typedef struct slowing_options {
+    double lr, momentum;
+} slowing_options;
+
+static const ct_optimizer_option slowing_fields[] = {
+    CT_OPTIMIZER_OPTION(slowing_options, lr, 0.1, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(slowing_options, momentum, 0.9, 0, 1),
+    { .name = NULL },
+};
+
+static ct_tensor *slowing_update(ct_optimizer_update *u)
+{
+    const slowing_options *o = u->options;
+
+    u->state[0] = ct_add(ct_mul_scalar(u->state[0], o->momentum), u->grad);
+    u->state[1] = ct_add_scalar(u->state[1], 1);
+    return ct_sub(u->value, ct_mul(u->state[0], ct_div(ct_optimizer_rate(u, 0), u->state[1])));
+}
+
+static const ct_optimizer_table slowing = {
+    .name = "Slowing",
+    .options_size = sizeof(slowing_options),
+    .options = slowing_fields,
+    .states = { { .name = "mean" }, { .name = "count", .scalar = true } },
+    .update = slowing_update,
+};
 
 static ct_optimizer *optimizer(void *self)
 {
     lm *m = self;
     double lr = m->how->lr != 0 ? m->how->lr : m->how->adam ? 0.01 : 0.5;
     ct_optimizer *o =
-        m->how->adam
+        m->how->own
+            ? ct_optimizer_new(m->params, &slowing, &(slowing_options){ lr, m->how->momentum })
+        : m->how->adam
             ? ct_adam_new(m->params, (ct_adam_options){ .lr = lr })
             : ct_sgd_new(m->params, (ct_sgd_options){ .lr = lr, .momentum = m->how->momentum });
 
@@ -398,6 +428,50 @@ START_TEST(stopped_in_validation)
 }
 END_TEST
 
+/* A run with an optimiser of the test's own, stopped within an epoch and resumed, has the same bits; it is
+ * not resumed with other options or by another optimiser. */
+START_TEST(own_optimizer)
+{
+    static const struct {
+        bool adam, own;
+        double momentum;
+        const char *word;
+    } cases[] = { { false, true, 0.5, "momentum" },
+                  { false, false, 0.8, "Slowing" },
+                  { true, false, 0.8, "Slowing" } };
+    run how = { RUN, .own = true, .lr = 0.1, .checkpoint = "a", .csv = "a.csv" };
+    run again = how;
+    char *a, *b;
+
+    how.momentum = again.momentum = 0.8;
+    trains(how);
+    again.checkpoint = "b";
+    again.csv = "b.csv";
+    again.stop_at = 17;
+    trains(again);
+    ck_assert(is_underway("b"));
+    again.resume = "b";
+    again.stop_at = 0;
+    for (int i = 0; i < LENGTH(cases); i++) {
+        run other = again;
+
+        other.own = cases[i].own;
+        other.adam = cases[i].adam;
+        other.momentum = cases[i].momentum;
+        other.unchanged = true;
+        ck_assert(train(&other, NULL, NULL) == CT_ERR_FORMAT);
+        expect_error(CT_ERR_FORMAT, "ct_fit", cases[i].word);
+    }
+    trains(again);
+    ck_assert_str_eq(hash_of("a"), hash_of("b"));
+    a = steps_of("a.csv");
+    b = steps_of("b.csv");
+    ck_assert_str_eq(a, b);
+    free(a);
+    free(b);
+}
+END_TEST
+
 /* ---- loaders that go to a place ---- */
 
 static ct_loader *loader_of(const ct_corpus *corpus, int kind)
@@ -673,6 +747,7 @@ int main(void)
     tcase_add_test(tc, killed);
     tcase_add_test(tc, stopped);
     tcase_add_test(tc, stopped_in_validation);
+    tcase_add_test(tc, own_optimizer);
     tcase_add_test(tc, longer);
     tcase_add_loop_test(tc, seek, 0, 3);
     tcase_add_test(tc, weights_load);

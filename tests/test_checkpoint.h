@@ -13,6 +13,7 @@ void checkpoint_sections_cases(Suite *suite);
 typedef struct run {
     int cell; /* RNN, LSTM, GRU */
     bool random, adam, val, text_b;
+    bool own; /* an optimiser of the test, with momentum */
     int layers, hidden, batch;
     double dropout, clip, momentum;
     double lr, gamma; /* 0: 0.5, or 0.01 of Adam; 0.7 */

@@ -289,6 +289,28 @@ static ct_optimizer *adamax(ct_params *set)
     return ct_adamax_new(set, (ct_adamax_options){ .lr = 0.1, .weight_decay = 0.1 });
 }
 
+static ct_optimizer *adadelta(ct_params *set)
+{
+    return ct_adadelta_new(set, (ct_adadelta_options){ .lr = 0.5 });
+}
+
+ct_optimizer *nadam(ct_params *set)
+{
+    return ct_nadam_new(set, (ct_nadam_options){ .lr = 0.1, .momentum_decay = 0.1 });
+}
+
+ct_optimizer *radam(ct_params *set)
+{
+    return ct_radam_new(
+        set, (ct_radam_options){
+                 .lr = 0.1, .beta2 = 0.8, .weight_decay = 0.1, .decoupled_weight_decay = true });
+}
+
+ct_optimizer *lion(ct_params *set)
+{
+    return ct_lion_new(set, (ct_lion_options){ .lr = 0.01, .weight_decay = 0.1 });
+}
+
 START_TEST(optimisers_give_what_the_cpu_gives)
 {
     static const struct {
@@ -296,7 +318,8 @@ START_TEST(optimisers_give_what_the_cpu_gives)
         ct_optimizer *(*make)(ct_params *set);
     } cases[] = {
         { "sgd", sgd },         { "adam", adam },     { "rmsprop", rmsprop },
-        { "adagrad", adagrad }, { "adamax", adamax },
+        { "adagrad", adagrad }, { "adamax", adamax }, { "adadelta", adadelta },
+        { "nadam", nadam },     { "radam", radam },   { "lion", lion },
     };
     size_t i;
 

@@ -18,6 +18,9 @@ extern ct_device gpu;
 void choose_device(int i);
 ct_optimizer *adam(ct_params *set);
 ct_optimizer *rmsprop(ct_params *set);
+ct_optimizer *nadam(ct_params *set);
+ct_optimizer *radam(ct_params *set);
+ct_optimizer *lion(ct_params *set);
 
 typedef struct protocol {
     bool classic;

@@ -530,5 +530,6 @@ int main(void)
     engine_history_cases(suite);
     engine_activation_checkpoint_cases(suite);
     engine_tools_cases(suite);
+    engine_functional_cases(suite);
     return harness_run(suite);
 }

@@ -8,6 +8,7 @@ void engine_hooks_cases(Suite *suite);
 void engine_history_cases(Suite *suite);
 void engine_activation_checkpoint_cases(Suite *suite);
 void engine_tools_cases(Suite *suite);
+void engine_functional_cases(Suite *suite);
 
 /* A leaf of the innermost scope, f64. */
 ct_tensor *leaf_of(int count, const double *values);

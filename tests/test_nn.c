@@ -530,5 +530,7 @@ int main(void)
     tcase_add_loop_test(tc, memory_fails, 0, 5 * THINGS);
     nn_rnn_cases(suite);
     nn_cells_cases(suite);
+    nn_norms_cases(suite);
+    nn_attention_cases(suite);
     return harness_run(suite);
 }

@@ -505,8 +505,8 @@ END_TEST
 /* Of a sum or a difference, which hands on what it is given: there a leaf alone costs as much. */
 static bool hands_on(const char *name)
 {
-    static const char *const names[] = { "ct_add", "ct_sub", "ct_mse_loss", "ct_l1_loss",
-                                         "ct_huber_loss" };
+    static const char *const names[] = { "ct_add",     "ct_sub",        "ct_mse_loss",
+                                         "ct_l1_loss", "ct_huber_loss", "ct_smooth_l1_loss" };
     size_t i;
 
     for (i = 0; i < sizeof names / sizeof *names; i++)
@@ -702,6 +702,7 @@ int main(void)
     ops_misuse_cases(suite);
     ops_numbers_cases(suite);
     ops_random_cases(suite);
+    ops_search_cases(suite);
     ops_zero_sizes_cases(suite);
     return harness_run(suite);
 }

@@ -9,6 +9,7 @@ void ops_arrangements_cases(Suite *suite);
 void ops_misuse_cases(Suite *suite);
 void ops_numbers_cases(Suite *suite);
 void ops_random_cases(Suite *suite);
+void ops_search_cases(Suite *suite);
 void ops_zero_sizes_cases(Suite *suite);
 
 #define F64(...)                                                                                   \

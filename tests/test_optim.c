@@ -172,23 +172,23 @@ static ct_optimizer *adam_of(ct_params *set, const char *line, bool decoupled)
 
 /* ---- Adam composed from ops ---- */
 
-static ct_tensor *composed_update(cti_composed *c)
+static ct_tensor *composed_update(ct_optimizer_update *u)
 {
-    const ct_adam_options *a = c->options;
-    double lr = c->lr / (1 - pow(a->beta1, (double)c->t));
-    double root = sqrt(1 - pow(a->beta2, (double)c->t));
-    ct_tensor *m =
-        ct_add(ct_mul_scalar(c->state[0], a->beta1), ct_mul_scalar(c->grad, 1 - a->beta1));
-    ct_tensor *v = ct_add(ct_mul_scalar(c->state[1], a->beta2),
-                          ct_mul_scalar(ct_mul(c->grad, c->grad), 1 - a->beta2));
+    const ct_adam_options *a = u->options;
+    double lr = u->lr / (1 - pow(a->beta1, (double)u->step));
+    double root = sqrt(1 - pow(a->beta2, (double)u->step));
+    ct_tensor *g = ct_add(u->grad, ct_mul_scalar(u->value, u->weight_decay));
+    ct_tensor *m = ct_add(ct_mul_scalar(u->state[0], a->beta1), ct_mul_scalar(g, 1 - a->beta1));
+    ct_tensor *v =
+        ct_add(ct_mul_scalar(u->state[1], a->beta2), ct_mul_scalar(ct_mul(g, g), 1 - a->beta2));
     ct_tensor *d = ct_add_scalar(ct_mul_scalar(ct_sqrt(v), 1 / root), a->eps);
 
-    c->state[0] = m;
-    c->state[1] = v;
-    return ct_sub(c->value, ct_mul_scalar(ct_div(m, d), lr));
+    u->state[0] = m;
+    u->state[1] = v;
+    return ct_sub(u->value, ct_mul_scalar(ct_div(m, d), lr));
 }
 
-static cti_algorithm adam_from_ops; /* filled in by main */
+static ct_optimizer_table adam_from_ops; /* filled in by main */
 
 static ct_optimizer *composed_of(ct_params *set, const char *line)
 {
@@ -196,16 +196,60 @@ static ct_optimizer *composed_of(ct_params *set, const char *line)
                                 .weight_decay = key(line, "weight_decay"),
                                 .maximize = flag(line, "maximize") };
 
-    return cti_optimizer_new("composed", &adam_from_ops, set, &o);
+    return ct_optimizer_new(set, &adam_from_ops, &o);
+}
+
+/* Adadelta, NAdam, RAdam, Lion; NULL for another name. */
+static ct_optimizer *newer_rule_of(ct_params *set, const char *rule, const char *line)
+{
+    const double lr = option(line, "lr"), decay = key(line, "weight_decay");
+    const bool maximize = flag(line, "maximize"), decoupled = flag(line, "decoupled_weight_decay");
+    const double beta1 = option(line, "beta1"), beta2 = option(line, "beta2");
+
+    if (strcmp(rule, "adadelta") == 0)
+        return ct_adadelta_new(set, (ct_adadelta_options){ .lr = lr,
+                                                           .rho = option(line, "rho"),
+                                                           .eps = key(line, "eps"),
+                                                           .weight_decay = decay,
+                                                           .maximize = maximize });
+    if (strcmp(rule, "nadam") == 0)
+        return ct_nadam_new(set,
+                            (ct_nadam_options){ .lr = lr,
+                                                .beta1 = beta1,
+                                                .beta2 = beta2,
+                                                .eps = key(line, "eps"),
+                                                .momentum_decay = option(line, "momentum_decay"),
+                                                .weight_decay = decay,
+                                                .decoupled_weight_decay = decoupled,
+                                                .maximize = maximize });
+    if (strcmp(rule, "radam") == 0)
+        return ct_radam_new(set, (ct_radam_options){ .lr = lr,
+                                                     .beta1 = beta1,
+                                                     .beta2 = beta2,
+                                                     .eps = key(line, "eps"),
+                                                     .weight_decay = decay,
+                                                     .decoupled_weight_decay = decoupled,
+                                                     .maximize = maximize });
+    if (strcmp(rule, "lion") == 0)
+        return ct_lion_new(set, (ct_lion_options){ .lr = lr,
+                                                   .beta1 = beta1,
+                                                   .beta2 = beta2,
+                                                   .weight_decay = decay,
+                                                   .maximize = maximize });
+    return NULL;
 }
 
 ct_optimizer *rule_of(ct_params *set, const char *line)
 {
     double lr = option(line, "lr"), decay = key(line, "weight_decay");
     bool maximize = flag(line, "maximize");
+    ct_optimizer *newer;
     char rule[16];
 
     ck_assert(sscanf(line, "run %15s", rule) == 1);
+    newer = newer_rule_of(set, rule, line);
+    if (newer)
+        return newer;
     if (strcmp(rule, "composed") == 0)
         return composed_of(set, line);
     if (strcmp(rule, "sgd") == 0)
@@ -354,20 +398,39 @@ START_TEST(torch_numbers)
             runs++;
         }
     fclose(f);
-    ck_assert_int_ge(runs, 40);
+    ck_assert_int_ge(runs, 75);
 }
 END_TEST
 
 /* ---- schedules ---- */
 
+#define CYCLE(...) ((ct_schedule_one_cycle_options){ .total_steps = 10, __VA_ARGS__ })
+
 static void add_part(ct_schedule *s, const char *word)
 {
     double v[7] = { 0 };
     char kind[16];
+    int count = sscanf(word, "%15[a-z]=%lf,%lf,%lf,%lf,%lf,%lf,%lf", kind, &v[0], &v[1], &v[2],
+                       &v[3], &v[4], &v[5], &v[6]) -
+                1;
+    int64_t at[6];
 
-    ck_assert(sscanf(word, "%15[a-z]=%lf,%lf,%lf,%lf,%lf,%lf,%lf", kind, &v[0], &v[1], &v[2], &v[3],
-                     &v[4], &v[5], &v[6]) >= 2);
-    if (strcmp(kind, "step") == 0)
+    ck_assert(count >= 1);
+    for (int i = 0; i < 6; i++)
+        at[i] = (int64_t)v[i + 1];
+    if (strcmp(kind, "multistep") == 0)
+        ct_schedule_multi_step_lr(s, count - 1, at, v[0]);
+    else if (strcmp(kind, "exponential") == 0)
+        ct_schedule_exponential_lr(s, v[0]);
+    else if (strcmp(kind, "onecycle") == 0)
+        ct_schedule_one_cycle_lr(s, (ct_schedule_one_cycle_options){ .max_lr = v[0],
+                                                                     .total_steps = (int64_t)v[1],
+                                                                     .pct_start = v[2],
+                                                                     .div_factor = v[3],
+                                                                     .final_div_factor = v[4],
+                                                                     .linear = v[5] != 0,
+                                                                     .three_phase = v[6] != 0 });
+    else if (strcmp(kind, "step") == 0)
         ct_schedule_step_lr(s, (int64_t)v[0], v[1]);
     else if (strcmp(kind, "linear") == 0)
         ct_schedule_linear_lr(s, v[0], v[1], (int64_t)v[2]);
@@ -445,7 +508,7 @@ START_TEST(torch_schedules)
             count++;
         }
     fclose(f);
-    ck_assert_int_ge(count, 15);
+    ck_assert_int_ge(count, 25);
 }
 END_TEST
 
@@ -592,6 +655,29 @@ END_TEST
 
 /* ---- errors ---- */
 
+/* max_lr 0 is each group's own rate; after the last step the rate stays. */
+START_TEST(cycle_of_base_rates)
+{
+    ct_params *set = three_params(CT_F32);
+    ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
+    ct_schedule *s = ct_optimizer_schedule(o);
+
+    ct_optimizer_group(o, "a.bias", (ct_optimizer_group_options){ .lr = 2 });
+    ct_schedule_one_cycle_lr(s, CYCLE(.pct_start = 0.5, .linear = true));
+    expect_close("first", ct_optimizer_lr(o), 0.04, 1e-15);
+    expect_close("first of the group", ct_optimizer_param_lr(o, "a.bias"), 0.08, 1e-15);
+    for (int t = 0; t < 4; t++)
+        ct_schedule_step(s);
+    expect_close("top", ct_optimizer_lr(o), 1, 1e-15);
+    expect_close("top of the group", ct_optimizer_param_lr(o, "a.bias"), 2, 1e-15);
+    for (int t = 0; t < 20; t++)
+        ct_schedule_step(s);
+    expect_close("last", ct_optimizer_lr(o), 4e-6, 1e-15);
+    ct_optimizer_free(o);
+    ct_params_free(set);
+}
+END_TEST
+
 START_TEST(schedule_errors)
 {
     ct_params *set = three_params(CT_F32);
@@ -634,6 +720,32 @@ START_TEST(schedule_errors)
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "min_lr is -1");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .eps = -1 });
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "eps is -1");
+    ct_schedule_multi_step_lr(s, 0, (int64_t[]){ 1 }, 1);
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_multi_step_lr", "milestone_count is 0");
+    ct_schedule_multi_step_lr(s, 1, NULL, 1);
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_multi_step_lr", "milestones is NULL");
+    ct_schedule_multi_step_lr(s, 2, (int64_t[]){ 5, 4 }, 1);
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_multi_step_lr", "milestones[1] is 4 ... 5");
+    ct_schedule_multi_step_lr(s, 1, (int64_t[]){ 0 }, 1);
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_multi_step_lr", "milestones[0] is 0 ... 1");
+    ct_schedule_multi_step_lr(s, 1, (int64_t[]){ 1 }, 0);
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_multi_step_lr", "gamma is 0");
+    ct_schedule_exponential_lr(s, -1);
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_exponential_lr", "gamma is -1");
+    ct_schedule_one_cycle_lr(s, (ct_schedule_one_cycle_options){ .max_lr = 1 });
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_one_cycle_lr", "total_steps is 0");
+    ct_schedule_one_cycle_lr(s, CYCLE(.max_lr = -1));
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_one_cycle_lr", "max_lr is -1");
+    ct_schedule_one_cycle_lr(s, CYCLE(.div_factor = -1));
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_one_cycle_lr", "div_factor is -1");
+    ct_schedule_one_cycle_lr(s, CYCLE(.final_div_factor = CT_ZERO));
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_one_cycle_lr", "final_div_factor is 0");
+    ct_schedule_one_cycle_lr(s, CYCLE(.pct_start = 0.1));
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_one_cycle_lr", "pct_start is 0.1");
+    ct_schedule_one_cycle_lr(s, CYCLE(.pct_start = 0.6, .three_phase = true));
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_one_cycle_lr", "pct_start is 0.6");
+    ct_schedule_one_cycle_lr(s, CYCLE(.pct_start = 1));
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_one_cycle_lr", "pct_start is 1");
     ct_schedule_then(s, 5);
     ct_schedule_then(s, 5);
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_then", "at is 5");
@@ -648,14 +760,19 @@ int main(void)
     Suite *suite = suite_create("optim");
     TCase *tc;
 
-    adam_from_ops = *cti_algorithms[1];
-    adam_from_ops.state[2] = (cti_state_kind){ .name = NULL };
-    adam_from_ops.compose = composed_update;
+    adam_from_ops = *ct_optimizer_table_from_name("adam");
+    adam_from_ops.states[2] = (ct_optimizer_state_kind){ .name = NULL };
+    adam_from_ops.rates = NULL;
+    adam_from_ops.rate_count = 0;
+    adam_from_ops.update_all = NULL;
+    adam_from_ops.update = composed_update;
+    adam_from_ops.captures = false;
     tc = harness_case(suite, "torch");
     tcase_add_loop_test(tc, torch_numbers, 0, 3);
     tcase_add_test(tc, torch_schedules);
     tc = harness_case(suite, "schedule");
     tcase_add_test(tc, lambda_and_set_lr);
+    tcase_add_test(tc, cycle_of_base_rates);
     tcase_add_test(tc, schedule_errors);
     tc = harness_case(suite, "clip");
     tcase_add_loop_test(tc, clip_norm, 0, 2);
@@ -663,5 +780,6 @@ int main(void)
     tcase_add_loop_test(tc, not_finite, 0, 6);
     optim_step_cases(suite);
     optim_checkpoint_cases(suite);
+    optim_table_cases(suite);
     return harness_run(suite);
 }

@@ -9,6 +9,7 @@
 
 void optim_step_cases(Suite *suite);
 void optim_checkpoint_cases(Suite *suite);
+void optim_table_cases(Suite *suite);
 
 #define TOTAL 45 /* elements of the set below */
 
@@ -49,6 +50,10 @@ static const char *const resumed[] = {
     "run rmsprop lr=0.02 centered=1 momentum=0.5 weight_decay=0.1",
     "run adagrad lr=0.1 lr_decay=0.05 initial_accumulator_value=0.5 late=12",
     "run adamax lr=0.05 weight_decay=0.1 late=9",
+    "run adadelta lr=0.5 weight_decay=0.1 late=9",
+    "run nadam lr=0.05 weight_decay=0.1 late=9",
+    "run radam lr=0.05 decoupled_weight_decay=1 weight_decay=0.1 late=9",
+    "run lion lr=0.01 weight_decay=0.1 late=9",
     "run composed lr=0.05 weight_decay=0.1 late=9 step_size=7 schedule_gamma=0.8"
 };
 

@@ -134,7 +134,7 @@ START_TEST(misuse)
     ck_assert(ct_params_new((ct_params_options){ .dtype = CT_I32 }) == NULL);
     expect_error(CT_ERR_DTYPE, "ct_params_new", "dtype is i32");
     ck_assert(ct_params_new((ct_params_options){ .device = 77 }) == NULL);
-    expect_error(CT_ERR_DEVICE, "ct_params_new", "device is 77");
+    expect_error(CT_ERR_DEVICE, "ct_params_new", "device 77");
 
     EXPECT_NO_VALUE(ct_params_sub(NULL, "a"));
     EXPECT_NO_VALUE(ct_params_add(NULL, "a", CT_SCALAR, zero));

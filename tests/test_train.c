@@ -32,27 +32,25 @@ static ct_tensor *cost(const script *m, double value)
     return ct_add_scalar(ct_mul_scalar(ct_sum(w), 0), value);
 }
 
-static ct_tensor *scripted_training(void *self, const ct_batch *batch, const ct_state *state,
-                                    ct_state **next)
+static ct_tensor *scripted_training(void *self, ct_step *s)
 {
     script *m = self;
 
-    ck_assert(!state && !next); /* windows do not go on */
-    ck_assert(ct_size(batch->x, 1) == 5 && batch->tokens == ct_numel(batch->x));
+    ck_assert(!s->state && !s->next); /* windows do not go on */
+    ck_assert(ct_size(s->batch->x, 1) == 5 && s->batch->tokens == ct_numel(s->batch->x));
     ck_assert(ct_params_is_training(m->params));
     m->trained++;
     m->recorded_training = ct_grad_enabled();
     if (m->trained == m->fail_at)
-        return ct_reshape(batch->x, CT_SHAPE(7, 7));
+        return ct_reshape(s->batch->x, CT_SHAPE(7, 7));
     return cost(m, m->trained == m->bad_at ? -NAN : m->trained / 4.0);
 }
 
-static ct_tensor *scripted_validation(void *self, const ct_batch *batch, const ct_state *state,
-                                      ct_state **next)
+static ct_tensor *scripted_validation(void *self, ct_step *s)
 {
     script *m = self;
 
-    (void)batch, (void)state, (void)next;
+    (void)s;
     ck_assert(!ct_params_is_training(m->params));
     m->validated++;
     m->recorded_validation = ct_grad_enabled();
@@ -278,17 +276,17 @@ static ct_tensor *raise_in_backward(ct_tensor *gradient, void *context)
     return NULL;
 }
 
-static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
-                                ct_state **next)
+static ct_tensor *training_step(void *self, ct_step *s)
 {
     rnnlm *m = self;
     fault fault = m->steps++ == m->at ? m->fault : NOTHING;
-    ct_tensor *x = ct_one_hot(ct_transpose(batch->x, 0, 1), m->vocab), *y, *loss;
+    ct_tensor *x = ct_one_hot(ct_transpose(s->batch->x, 0, 1), m->vocab), *y, *loss;
 
     if (fault == IN_FORWARD)
         x = ct_matmul(x, ct_ones(CT_SHAPE(3, 3), CT_F32, DEVICE));
-    y = ct_transpose(ct_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next)), 0, 1);
-    loss = ct_cross_entropy(y, batch->y);
+    y = ct_transpose(ct_forward(m->linear, ct_recurrent_forward(m->rnn, x, s->state, s->next)), 0,
+                     1);
+    loss = ct_cross_entropy(y, s->batch->y);
     if (fault == LOSS)
         loss = ct_exp(ct_mul_scalar(loss, INFINITY));
     if (fault == GRADIENT) /* 0, with a slope of infinity times 0 */
@@ -436,21 +434,18 @@ typedef struct course {
     int epoch;
 } course;
 
-static ct_tensor *course_training(void *self, const ct_batch *batch, const ct_state *state,
-                                  ct_state **next)
+static ct_tensor *course_training(void *self, ct_step *s)
 {
-    (void)batch, (void)state, (void)next;
+    (void)s;
     return cost(self, 1);
 }
 
-static ct_tensor *course_validation(void *self, const ct_batch *batch, const ct_state *state,
-                                    ct_state **next)
+static ct_tensor *course_validation(void *self, ct_step *s)
 {
     course *c = self;
     int epoch = c->epoch;
 
-    (void)state, (void)next;
-    c->epoch += ct_size(batch->x, 0) == 1; /* the last batch */
+    c->epoch += ct_size(s->batch->x, 0) == 1; /* the last batch */
     return cost(&c->script, c->nats[epoch]);
 }
 
@@ -629,20 +624,19 @@ typedef struct counter {
     int calls, begun;
 } counter;
 
-static ct_tensor *count_on(void *self, const ct_batch *batch, const ct_state *state,
-                           ct_state **next)
+static ct_tensor *count_on(void *self, ct_step *s)
 {
     counter *c = self;
     ct_tensor *w = ct_param_value(ct_params_get(c->script.params, "w")), *h;
 
-    ck_assert(next && batch->continues == (state != NULL));
-    c->begun += !state;
-    h = state ? ct_state_get(state, 0) : ct_zeros(CT_SHAPE(1, 4, 1), CT_F32, DEVICE);
+    ck_assert(s->next && s->batch->continues == (s->state != NULL));
+    c->begun += !s->state;
+    h = s->state ? ct_state_get(s->state, 0) : ct_zeros(CT_SHAPE(1, 4, 1), CT_F32, DEVICE);
     ck_assert(!ct_tensor_requires_grad(h));
-    expect_close("the state", ct_item(ct_max(h)), state ? c->calls : 0, 0);
-    c->calls = state ? c->calls + 1 : 1;
+    expect_close("the state", ct_item(ct_max(h)), s->state ? c->calls : 0, 0);
+    c->calls = s->state ? c->calls + 1 : 1;
     h = ct_add_scalar(h, 1);
-    *next = ct_state_from_tensors(1, &h);
+    *s->next = ct_state_from_tensors(1, &h);
     return ct_sum(w);
 }
 

@@ -75,6 +75,8 @@ train()     # KIND OPTIONS...: trains kind.safetensors
 }
 train byte --optimizer adamax --lr 0.01
 prints '  optimizer: adamax' "adamax"
+train byte --optimizer lion --lr 0.001
+prints '  optimizer: lion' "lion"
 train byte --layers 2 --dropout 0.1 --optimizer sgd --lr 0.5 --momentum 0.5
 prints 'tokens: byte, 256 in the vocabulary; cleaning: none' "bytes"
 train word --min-freq 2 --embedding 12 --tied --optimizer rmsprop --clean text --random

@@ -19,13 +19,11 @@ typedef struct regression {
     double plateau; /* above 0: a plateau schedule of this factor */
 } regression;
 
-static ct_tensor *regression_step(void *self, const ct_batch *batch, const ct_state *state,
-                                  ct_state **next)
+static ct_tensor *regression_step(void *self, ct_step *s)
 {
     const regression *m = self;
 
-    (void)state, (void)next;
-    return ct_mse_loss(ct_forward(m->linear, batch->x), batch->y, CT_REDUCTION_MEAN);
+    return ct_mse_loss(ct_forward(m->linear, s->batch->x), s->batch->y, CT_REDUCTION_MEAN);
 }
 
 static ct_optimizer *regression_optimizer(void *self)
@@ -174,10 +172,9 @@ static ct_optimizer *rate_optimizer(void *self)
     return c->optimizer;
 }
 
-static ct_tensor *rate_step(void *self, const ct_batch *batch, const ct_state *state,
-                            ct_state **next)
+static ct_tensor *rate_step(void *self, ct_step *s)
 {
-    return regression_step(((rate_change *)self)->m, batch, state, next);
+    return regression_step(((rate_change *)self)->m, s);
 }
 
 static bool rate_halve(void *context, const ct_fit_step *s)
@@ -223,6 +220,72 @@ START_TEST(rate_kept)
 }
 END_TEST
 
+/* ---- the count that a loss is the mean over ---- */
+
+typedef struct counts {
+    ct_params *params;
+    double count[2]; /* of the two batches of an epoch */
+    int calls;
+} counts;
+
+/* A loss of 4, then of 8. */
+static ct_tensor *counts_step(void *self, ct_step *s)
+{
+    counts *c = self;
+    int at = c->calls++ % 2;
+    ct_tensor *w = ct_param_value(ct_params_get(c->params, "w"));
+
+    ck_assert(s->count == 32 && s->count == (double)s->batch->tokens);
+    ck_assert(s->epoch == (ct_grad_enabled() ? (c->calls - 1) / 4 : (c->calls - 3) / 4));
+    ck_assert(!ct_grad_enabled() || s->step == 2 * s->epoch + at);
+    s->count = c->count[at];
+    return ct_add_scalar(ct_mul_scalar(ct_sum(w), 0), at ? 8 : 4);
+}
+
+static ct_optimizer *counts_optimizer(void *self)
+{
+    return ct_sgd_new(((counts *)self)->params, (ct_sgd_options){ .lr = 1 });
+}
+
+static ct_status counts_fit(double first, double second, ct_fit_result *r)
+{
+    regression m = regression_new(0);
+    counts c = { .params = m.params, .count = { first, second } };
+    const ct_model model = { .self = &c,
+                             .params = m.params,
+                             .training_step = counts_step,
+                             .configure_optimizers = counts_optimizer };
+    ct_status status;
+
+    ct_params_add(m.params, "w", CT_SHAPE(1), ct_init_constant(1));
+    status = ct_fit(&(ct_trainer){ .max_epochs = 3 }, &model, m.data, m.data, r);
+    regression_free(&m);
+    return status;
+}
+
+START_TEST(counted)
+{
+    static const struct {
+        double count;
+        const char *word;
+    } bad[] = { { 0, "count to 0 in epoch 1, batch 2" },
+                { -1, "count to -1" },
+                { INFINITY, "count to inf" },
+                { -NAN, "count to" } };
+    ct_fit_result r;
+
+    ck_assert(counts_fit(1, 3, &r) == CT_OK);
+    expect_close("training", r.loss, 7, 0);
+    expect_close("validation", r.validation_loss, 7, 0);
+    ck_assert(r.tokens == 3 * 64);
+    for (int i = 0; i < LENGTH(bad); i++) {
+        ck_assert(counts_fit(1, bad[i].count, &r) == CT_ERR_ARGUMENT);
+        expect_error(CT_ERR_ARGUMENT, "ct_fit", bad[i].word);
+        ck_assert(r.steps == 1);
+    }
+}
+END_TEST
+
 void train_numbers_cases(Suite *suite)
 {
     TCase *tc = harness_case(suite, "numbers");
@@ -232,4 +295,5 @@ void train_numbers_cases(Suite *suite)
     tcase_add_test(tc, shown);
     tcase_add_test(tc, bad_batches);
     tcase_add_test(tc, rate_kept);
+    tcase_add_test(tc, counted);
 }

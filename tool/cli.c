@@ -1,5 +1,5 @@
-/* cli.c - command lines from a table, over argp. */
-#define _GNU_SOURCE /* program_invocation_short_name */
+/* cli.c - parses command lines from a table, with argp. */
+#define _GNU_SOURCE /* for program_invocation_short_name */
 #include "cli.h"
 
 #include <argp.h>
@@ -20,8 +20,8 @@ const char *cli_name;
 
 /* ---- stdin, stdout, stderr ---- */
 
-/* A descriptor that is closed is opened on /dev/null the wrong way round: a program that needs it
- * is told so by its next read or write. */
+/* Opens /dev/null for a descriptor that is closed, in the direction that the descriptor is not used
+ * in. So a program that needs the descriptor gets an error from its next read or write. */
 static void cli_open_descriptors(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
@@ -135,7 +135,7 @@ static double cli_number(const cli_option *o, const char *text)
     return x;
 }
 
-/* The place of a word in a list that a separator divides; -1 if it is not in it. */
+/* Returns the position of a word in a list with separators; -1 if the list does not have it. */
 static int cli_place(const char *list, char separator, const char *word)
 {
     size_t length = strlen(word);
@@ -164,7 +164,7 @@ static ct_device cli_device(const cli_option *o, const char *name)
 {
     ct_device found;
 
-    ct_error_set_handler(NULL, NULL); /* the line below is the message */
+    ct_error_set_handler(NULL, NULL); /* the line below prints the message */
     found = ct_device_from_name(name);
     if (!ct_ok())
         cli_refuse("--%s: %s", o->name, cli_reason(ct_error_message()));
@@ -213,7 +213,8 @@ static void cli_set(const cli_option *o, const char *text, char *to)
 
 /* ---- --help ---- */
 
-/* What --help says of an option: its text, and the default of its field in parentheses. */
+/* Returns the text of --help for an option: its help and, in parentheses, the default of its
+ * field. */
 static void cli_describe(char *text, size_t size, const cli_option *o, const char *to)
 {
     const char *bar = strchr(o->help, '|');
@@ -240,7 +241,7 @@ static bool cli_takes(const cli_program *p, const cli_option *o)
     return !o->name || !p->takes || cli_place(p->takes, ' ', o->name) >= 0;
 }
 
-/* Fills in argp's table; a heading begins a group. */
+/* Fills in argp's table. A heading begins a group. */
 static void cli_rows(const cli_program *p, const char *to, struct argp_option rows[CLI_ROWS],
                      char text[CLI_ROWS][200])
 {
@@ -268,16 +269,17 @@ static void cli_rows(const cli_program *p, const char *to, struct argp_option ro
 
 /* ---- files ---- */
 
-/* Which file a path names. If it does not exist: its folder, and its name there. */
+/* Identifies the file that a path names. If the file does not exist: its folder, and its name
+ * there. */
 typedef struct cli_identity {
-    bool known; /* not of a device, a FIFO, or a path whose folder does not exist */
+    bool known; /* false for a device, a FIFO, and a path whose folder does not exist */
     dev_t device;
     ino_t inode;
     char name[NAME_MAX + 1]; /* "": the file exists */
 } cli_identity;
 
 typedef struct cli_path {
-    const cli_option *option; /* NULL: stdout or stderr */
+    const cli_option *option; /* the option's name; NULL for stdout and stderr */
     const char *path;
     bool written;
     cli_identity id;
@@ -290,7 +292,8 @@ static void cli_take_identity(cli_identity *id, const struct stat *st)
     id->inode = st->st_ino;
 }
 
-/* Follows the links at path, of PATH_MAX bytes, the last of which may point at nothing. */
+/* Follows the links at path, a buffer of PATH_MAX bytes. The target of the last link need not
+ * exist. */
 static void cli_follow_links(char *path)
 {
     char target[PATH_MAX];
@@ -332,7 +335,7 @@ static cli_identity cli_identify(const char *path)
     return id;
 }
 
-/* The file of a descriptor; not known unless it is a regular file. */
+/* Identifies the file of a descriptor. It is unknown unless it is a regular file. */
 static cli_identity cli_identify_descriptor(int fd)
 {
     cli_identity id = { 0 };
@@ -357,7 +360,8 @@ static cli_path cli_path_of(const cli_option *o, const char *value)
     return p;
 }
 
-/* The value of the next row from *o on that names a file and has a value; NULL after the last. */
+/* Returns the value of the next row, from *o on, that names a file and has a value; NULL if there
+ * are no more. */
 static const char *cli_next_file(const cli_option **o, const void *from)
 {
     for (; (*o)->name || (*o)->help; ++*o) {
@@ -376,7 +380,7 @@ static bool cli_same(const cli_identity *a, const cli_identity *b)
            strcmp(a->name, b->name) == 0;
 }
 
-/* "--output", "the text" or "stdout". */
+/* Returns a name for messages: "--output", "the text" or "stdout". */
 static const char *cli_label(const cli_path *p, char label[100])
 {
     snprintf(label, 100, "%s%s",
@@ -387,7 +391,7 @@ static const char *cli_label(const cli_path *p, char label[100])
     return label;
 }
 
-/* Refuses a file that is written and has another use. */
+/* Refuses a file that the program would write and also use in another way. */
 static void cli_compare_files(const cli_path *path, int count)
 {
     char a[100], b[100];
@@ -438,10 +442,10 @@ bool cli_try_files(const cli_program *p, const void *from)
 typedef struct cli_job {
     const cli_program *program;
     char *to;
-    int arguments; /* seen so far */
+    int arguments; /* the number of arguments seen so far */
 } cli_job;
 
-/* Row number i of those that are arguments; NULL if there are fewer. */
+/* Returns row number i of the rows that are arguments; NULL if there are fewer. */
 static const cli_option *cli_argument(const cli_program *p, int i)
 {
     for (const cli_option *o = p->options; o->name || o->help; o++)

@@ -1,4 +1,4 @@
-/* common.c - what the commands share: messages, texts. */
+/* common.c - functions that the commands share: messages, texts. */
 #include "tool.h"
 
 #include <stdarg.h>

@@ -6,12 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PREFIX_LIMIT ((size_t)1 << 24) /* bytes of a prefix from stdin */
+#define PREFIX_LIMIT ((size_t)1 << 24) /* the most bytes of a prefix from stdin */
 
 typedef struct options {
     ct_device device;
-    const char *model, *prefix; /* prefix NULL: from stdin */
-    double temperature;         /* below 0: not given */
+    const char *model, *prefix; /* NULL: the prefix comes from stdin */
+    double temperature;         /* negative: the option was not given */
     ct_lm_generate_options how;
 } options;
 
@@ -34,7 +34,8 @@ static const cli_option table[] = {
     { 0 }
 };
 
-/* All of stdin without the end of its last line, as a new string; NULL after a line on stderr. */
+/* Returns all of stdin as a new string, without the newline at its end; NULL after a line on
+ * stderr. */
 static char *generate_read_prefix(void)
 {
     char *text = NULL, part[4096];
@@ -52,7 +53,7 @@ static char *generate_read_prefix(void)
     else if (memchr(text, '\0', size))
         tool_fail("stdin: the prefix has a NUL byte");
     else {
-        if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) /* a byte order mark */
+        if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) /* skip the byte order mark */
             memmove(text, text + 3, (size -= 3) + 1);
         if (size && text[size - 1] == '\n')
             text[--size] = '\0';
@@ -66,16 +67,16 @@ static char *generate_read_prefix(void)
     return NULL;
 }
 
-/* A model's tokens come from a file, so a terminal gets them without control characters but tabs
- * and ends of lines: '?' stands for each, and carriage returns are left out. A character may come in
- * parts. */
+/* A model's tokens come from a file and may contain control characters. On a terminal, each of
+ * these except tabs and newlines is printed as '?', and carriage returns are dropped. A character
+ * may arrive in several parts. */
 typedef struct terminal_filter {
-    bool terminal; /* else the bytes pass as they are */
-    int left;      /* bytes to come of the character */
-    bool held;     /* its first byte is 0xC2 and is held back: U+0080 to U+009F begin with it */
+    bool terminal; /* false: print the bytes unchanged */
+    int left;      /* bytes of the character that are still to come */
+    bool held;     /* its first byte, 0xC2, is held back, because U+0080 to U+009F begin with it */
 } terminal_filter;
 
-/* Returns how many bytes to print, 0 to 2. */
+/* Returns the number of bytes to print, 0 to 2. */
 static size_t generate_filter(terminal_filter *f, unsigned char c, unsigned char to[2])
 {
     size_t n = 0;
@@ -88,7 +89,7 @@ static size_t generate_filter(terminal_filter *f, unsigned char c, unsigned char
         f->held = false;
         return n;
     }
-    if (f->held) /* a character that was cut */
+    if (f->held) /* the character is incomplete */
         to[n++] = '?';
     f->left = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc2 ? 1 : 0;
     f->held = c == 0xc2;
@@ -100,7 +101,7 @@ static size_t generate_filter(terminal_filter *f, unsigned char c, unsigned char
     return n;
 }
 
-/* Prints a token at once; stops when stdout is closed. */
+/* Prints a token and flushes it. Stops when stdout is closed. */
 static bool generate_emit(void *context, const char *bytes, size_t size)
 {
     terminal_filter *f = context;

@@ -1,4 +1,5 @@
-/* info.c - cotangent info: a model's card, a file's tensors, or what this build is. */
+/* info.c - cotangent info: prints a model's card, the tensors of a file, or a description of the
+ * build. */
 #include "tool.h"
 
 static void info_print_tensors(const ct_safetensors *f)

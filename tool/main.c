@@ -18,10 +18,10 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
 
 typedef struct invocation {
     const struct command *command;
-    int at; /* of the command in argv */
+    int at; /* the index in argv of the command */
 } invocation;
 
-/* Adds the list of commands to the end of --help. */
+/* Appends the list of commands to --help. */
 static char *main_list_commands(int key, const char *text, void *input)
 {
     char *list = NULL;
@@ -54,7 +54,7 @@ static error_t main_parse(int key, char *arg, struct argp_state *state)
         if (!in->command)
             cli_refuse("there is no command \"%s\" (see cotangent --help)", arg);
         in->at = state->next - 1;
-        state->next = state->argc; /* the rest is the command's */
+        state->next = state->argc; /* the command parses the rest */
         return 0;
     case ARGP_KEY_NO_ARGS:
         cli_refuse("a command is missing (see cotangent --help)");

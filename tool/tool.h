@@ -1,4 +1,4 @@
-/* tool.h - the command-line tool: its commands, and what they share.
+/* tool.h - the command-line tool: its commands, and functions that they share.
  *
  * To add a command: a file of its own with its function, declared here; a row of the table in
  * main.c; a section of docs/cotangent.1. */
@@ -12,30 +12,30 @@
 
 #include "cli.h"
 
-/* Each is given its own part of the command line, argv[0] being "cotangent COMMAND", and returns
- * the exit status: those of cli.h, or 128 + the number of a signal that ended training. */
+/* Each command gets its part of the command line, in which argv[0] is "cotangent COMMAND". It
+ * returns the exit status: one of cli.h, or 128 + the number of the signal that ended training. */
 int tool_train(int argc, char **argv);
 int tool_generate(int argc, char **argv);
 int tool_eval(int argc, char **argv);
 int tool_info(int argc, char **argv);
 
-/* Writes one line to stderr, "cotangent: ..."; returns CLI_FAILED. */
+/* Prints one line on stderr, "cotangent: ...", and returns CLI_FAILED. */
 int tool_fail(const char *format, ...) CT_PRINTF(1, 2);
 
-/* Writes one line to stderr, "note: ...". */
+/* Prints one line on stderr, "note: ...". */
 void tool_note(const char *format, ...) CT_PRINTF(1, 2);
 
-/* The library's error handler: prints the reason, without the function's name. */
+/* The error handler of the tool: prints the reason without the function's name. */
 void tool_print_error(ct_status status, const char *message, void *context);
 
-/* Returns CLI_OK, or CLI_FAILED if an error of the library stands (its line was printed when it
- * was raised), or if stdout did not take everything (a line says why). */
+/* Returns CLI_OK. Returns CLI_FAILED if an error of the library is recorded (its line was printed
+ * when it was raised) or if output to stdout was lost (a line says why). */
 int tool_status(void);
 
-/* cli_parse, and then tool_print_error is the library's error handler again. */
+/* Calls cli_parse, and then makes tool_print_error the library's error handler again. */
 void tool_parse(const cli_program *p, int argc, char **argv, void *to);
 
-/* Options of several commands, as rows of a table; device is a field of type. */
+/* Options of several commands, as rows of a table. `device` is a field of the struct `type`. */
 /* clang-format off */
 #define TOOL_MACHINE(type, device)                                                                 \
     { "device", CLI_DEVICE, "NAME", "where to compute: cpu, cuda, cuda:1, cuda-emu, auto|cpu",     \
@@ -43,7 +43,7 @@ void tool_parse(const cli_program *p, int argc, char **argv, void *to);
     { "threads", CLI_THREADS, "N", "threads|as many as are free", 0, 1, 256, NULL, 0, 0, NULL }
 /* clang-format on */
 
-/* A text for tokens of this kind: from a file, or from stdin for "-". NULL with an error. */
+/* Reads a text for tokens of this kind: from a file, or from stdin for "-". NULL with an error. */
 ct_text *tool_text(const char *path, ct_token_kind tokens);
 
 #endif

@@ -1,4 +1,4 @@
-/* train.c - cotangent train: a language model of any text. */
+/* train.c - cotangent train: trains a language model on any text. */
 #include "tool.h"
 
 #include <math.h>
@@ -14,14 +14,13 @@ typedef struct options {
     ct_corpus_options corpus;
     ct_lm_options model;
     ct_loader_sequences_options batches;
-    int optimizer; /* ct_optimizer_algorithm */
+    int optimizer; /* a ct_optimizer_algorithm */
     double lr, momentum, weight_decay;
     ct_trainer trainer;
     bool resume, quiet;
 } options;
 
-/* The learning rates that suit such models; any other algorithm begins with the library's
- * default. */
+/* Default learning rates for such models. Any other algorithm uses the library's default. */
 static const struct {
     const char *optimizer;
     double lr;
@@ -29,7 +28,8 @@ static const struct {
     { "adam", 0.002 }, { "adamw", 0.002 }, { "sgd", 1 }, { "rmsprop", 0.002 }, { "adagrad", 0.02 }
 };
 
-/* The library's algorithms, "sgd|adam|..."; filled in before the command line is read. */
+/* The names of the library's algorithms, "sgd|adam|...", filled in before the command line is
+ * read. */
 static char algorithms[200];
 
 #define FIELD(name) .offset = offsetof(options, name)
@@ -90,7 +90,7 @@ static const cli_option table[] = {
     { "every", CLI_INTEGER, "N", "save it also after every N updates",
       FIELD(trainer.checkpoint_steps), .low = 1, .high = INT32_MAX },
     { "resume", CLI_FLAG, NULL, "continue from the checkpoint, if it exists", FIELD(resume) },
-    { "best", CLI_NAME, "FILE", "save the epoch of the lowest perplexity in this file",
+    { "best", CLI_NAME, "FILE", "save the epoch of the lowest loss in this file",
       FIELD(trainer.best), .file = CLI_WRITES },
     { "csv", CLI_NAME, "FILE", "write a line for each epoch", FIELD(trainer.csv),
       .file = CLI_WRITES },
@@ -111,7 +111,7 @@ static void train_list_algorithms(void)
                  i ? "|" : "", ct_optimizer_algorithm(i));
 }
 
-/* The index of the algorithm named so; the parser has checked it. */
+/* Returns the index of the algorithm with this name, which the parser has checked. */
 static int train_algorithm(const char *name)
 {
     int i = 0;
@@ -134,10 +134,10 @@ static ct_optimizer *train_optimizer(const options *o, ct_params *params)
     if (o->weight_decay != 0)
         values[n++] = (ct_optimizer_value){ "weight_decay", o->weight_decay };
     values[n] = (ct_optimizer_value){ NULL, 0 };
-    return ct_optimizer_new(params, ct_optimizer_algorithm(o->optimizer), values);
+    return ct_optimizer_new_from_name(params, ct_optimizer_algorithm(o->optimizer), values);
 }
 
-/* Refuses options that the optimiser does not have; the library's error is the message. */
+/* Refuses options that the algorithm does not have, with the library's error message. */
 static void train_check_optimizer(const options *o)
 {
     ct_params *none = ct_params_new((ct_params_options){ 0 });
@@ -148,7 +148,7 @@ static void train_check_optimizer(const options *o)
         exit(CLI_USAGE);
 }
 
-/* Fills in what was left out, and refuses what does not go together. */
+/* Fills in defaults and refuses options that contradict each other. */
 static void train_settle(options *o)
 {
     if (o->resume && !o->trainer.checkpoint)
@@ -180,12 +180,11 @@ typedef struct train_run {
     ct_lm *m;
 } train_run;
 
-static ct_tensor *train_step(void *self, const ct_batch *batch, const ct_state *state,
-                             ct_state **next)
+static ct_tensor *train_step(void *self, ct_step *s)
 {
     const train_run *r = self;
 
-    return ct_lm_loss(r->m, batch->x, batch->y, state, next);
+    return ct_lm_loss(r->m, s->batch->x, s->batch->y, s->state, s->next);
 }
 
 static ct_optimizer *train_configure(void *self)
@@ -195,8 +194,8 @@ static ct_optimizer *train_configure(void *self)
     return train_optimizer(r->o, ct_lm_params(r->m));
 }
 
-/* Notes the run in the model card. A checkpoint's card has no notes, since a resumed run must
- * describe the same model. */
+/* Adds notes about the run to the model card. The card in a checkpoint has no notes, because a
+ * resumed run must describe the same model. */
 static void train_note(const options *o, ct_lm *m, const ct_fit_result *r)
 {
     const char *name = strrchr(o->text, '/');
@@ -239,7 +238,7 @@ static ct_corpus *train_read_corpus(const options *o, const char *path, const ct
     return corpus;
 }
 
-/* The text in order, whatever training does. */
+/* A loader that reads the text in order, whatever loader training uses. */
 static ct_loader_sequences_options train_validation_batches(const options *o)
 {
     ct_loader_sequences_options batches = o->batches;
@@ -248,7 +247,7 @@ static ct_loader_sequences_options train_validation_batches(const options *o)
     return batches;
 }
 
-/* Trains m, and writes it unless that failed. */
+/* Trains m and, unless that fails, writes it. */
 static void train_fit(const options *o, ct_lm *m, const ct_corpus *corpus, ct_loader *train,
                       ct_loader *val)
 {
@@ -259,7 +258,8 @@ static void train_fit(const options *o, ct_lm *m, const ct_corpus *corpus, ct_lo
                        .configure_optimizers = train_configure };
     ct_trainer trainer = o->trainer;
     char *description = ct_lm_describe(m);
-    /* A resume compares these, the model, and what the library compares itself. */
+    /* The hyperparameters that a resumed run must share, besides the model and everything that
+     * ct_fit compares itself. */
     const ct_metadata pairs[] = { { "text", ct_corpus_sha256(corpus) },
                                   { "cleaning", ct_clean_name(o->corpus.clean) },
                                   { NULL, NULL } };
@@ -312,7 +312,7 @@ int tool_train(int argc, char **argv)
         (other = train_read_corpus(&o, o.validate, ct_corpus_vocab(corpus)))) {
         val = ct_loader_sequences_new(other, train_validation_batches(&o));
         if (val)
-            ct_loader_set_offset(val, 0); /* the same tokens each epoch */
+            ct_loader_set_offset(val, 0); /* offset 0: the same tokens in each epoch */
     }
     if (ct_ok())
         m = ct_lm_new(corpus, o.model);

@@ -166,7 +166,7 @@ static bool checkpoint_progress_numbers_fit(const saved_counts *c, const saved_n
     const cti_tally *t = &x->tally;
     bool compared = c->epochs > 0;
 
-    return isfinite(t->nats) && t->exps >= 0 && t->tokens >= 0 && t->tokens <= (double)c->tokens &&
+    return isfinite(t->nats) && t->exps >= 0 && t->tokens >= 0 && isfinite(t->tokens) &&
            t->norms >= 0 && isfinite(t->norms) && t->clipped >= 0 && t->clipped <= t->batches &&
            t->batches >= 0 && t->batches <= (double)c->steps && isfinite(x->patience) == compared &&
            isfinite(x->best_loss) == compared && (c->steps > 0 ? x->lr >= 0 : isnan(x->lr));

@@ -1,5 +1,5 @@
-/* deferred_losses.c - losses and norms that stay on an asynchronous device until some are read at
- * once, so that a step of training does not wait for the device. */
+/* deferred_losses.c - losses and norms that stay on an asynchronous device until several are read
+ * at once, so that a training step does not wait for the device. */
 #include "tensor/internal.h"
 
 #include "train/internal.h"

@@ -126,7 +126,7 @@ ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab
     return NULL;
 }
 
-/* Another vocabulary with the same tokens. */
+/* A copy of a vocabulary. */
 static ct_vocab *lm_copy(const ct_vocab *v)
 {
     int first = ct_vocab_kind(v) == CT_TOKEN_KIND_BYTE ? 256 : 0, count = ct_vocab_size(v) - first,
@@ -212,7 +212,7 @@ static ct_tensor *lm_drop(ct_lm *m, ct_tensor *x)
     return m->dropout ? ct_forward(m->dropout, x) : x;
 }
 
-/* ids S -> what the recurrent layers read, S + (in) */
+/* ids of shape S -> the input of the recurrent layers, S + (in) */
 static ct_tensor *lm_inputs(ct_lm *m, ct_tensor *ids)
 {
     if (m->embedding)
@@ -234,7 +234,7 @@ static bool lm_may_run(const char *function, const ct_lm *m, const ct_tensor *id
            (!state || cti_state_usable(function, "state", state));
 }
 
-/* ids (B, T) -> hidden states (T, B, hidden), what the output layer takes. */
+/* ids (B, T) -> hidden states (T, B, hidden), the input of the output layer */
 static ct_tensor *lm_hidden(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
 {
     return lm_drop(
@@ -300,7 +300,7 @@ int32_t *ct_lm_encode(const ct_lm *m, const char *text, size_t size, int64_t *co
     return ids;
 }
 
-/* ids (n) on m's device. */
+/* Copies ids (n) to m's device. */
 static ct_tensor *lm_upload(const ct_lm *m, const int32_t *ids, ct_shape shape)
 {
     return ct_from_data(ids, shape, CT_I32, ct_params_device(m->params));
@@ -313,7 +313,7 @@ typedef struct lm_stream {
     const ct_lm_generate_options *o;
     ct_generator g;
     ct_state *state;
-    int32_t id; /* the last one, not read yet */
+    int32_t id; /* the last token, which the model has not read yet */
 } lm_stream;
 
 /* logits (1, vocab) -> the next id */
@@ -333,7 +333,8 @@ static int32_t lm_choose(lm_stream *s, ct_tensor *logits)
         return (int32_t)ct_item(ct_argmax(logits, 1, false));
     if (k > 0 && k < vocab)
         kept = ct_topk(logits, k, 1, true, &which);
-    kept = ct_sub(kept, ct_amax_axis(kept, 1, true)); /* the greatest is 0, whatever */
+    /* the greatest is exactly 0, whatever the temperature is */
+    kept = ct_sub(kept, ct_amax_axis(kept, 1, true));
     at = ct_multinomial(ct_softmax(ct_mul_scalar(kept, 1 / temperature), 1), 1, true, &s->g);
     return (int32_t)ct_item(which ? ct_gather(which, 1, at) : at);
 }
@@ -369,7 +370,7 @@ static bool lm_step(lm_stream *s)
     return ct_scope_end(scope) == CT_OK;
 }
 
-/* Passes the bytes of a token to emit. False: stop. */
+/* Passes the bytes of a token to emit. Returns false if the generation must stop. */
 static bool lm_emit_token(const lm_stream *s, int32_t id, bool first)
 {
     const ct_vocab *v = s->m->vocab;
@@ -472,7 +473,8 @@ char *ct_lm_generate_text(ct_lm *m, ct_lm_generate_options options)
 
 /* ---- evaluating ---- */
 
-/* Adds up the losses of tokens 1 .. size - 1, read in chunks; false after an error. */
+/* Adds up the losses of the tokens 1 .. size - 1, which are read in chunks; false after an
+ * error. */
 static bool lm_add_losses(ct_lm *m, const int32_t *ids, int64_t size, ct_state *state, double *nats)
 {
     int64_t at, n;
@@ -493,7 +495,8 @@ static bool lm_add_losses(ct_lm *m, const int32_t *ids, int64_t size, ct_state *
     return ct_ok();
 }
 
-/* c is the whole text, first a corpus of its first token. */
+/* c is the corpus of the whole text. `first` is a corpus of its first token, which is not
+ * scored. */
 static ct_status lm_score_corpus(ct_lm *m, const ct_corpus *c, const ct_corpus *first,
                                  ct_lm_score *score)
 {

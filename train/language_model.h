@@ -67,7 +67,7 @@ ct_params *ct_lm_params(const ct_lm *m);
 ct_recurrent *ct_lm_recurrent(const ct_lm *m);
 const ct_vocab *ct_lm_vocab(const ct_lm *m);
 ct_clean ct_lm_clean(const ct_lm *m);
-ct_lm_options ct_lm_get_options(const ct_lm *m); /* as given, with defaults */
+ct_lm_options ct_lm_get_options(const ct_lm *m); /* the options, with defaults filled in */
 
 /* The SHA-256 of the text that the model was made for, 64 hexadecimal digits. "" for NULL. */
 const char *ct_lm_corpus_sha256(const ct_lm *m);
@@ -93,12 +93,12 @@ ct_tensor *ct_lm_step(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state 
 int32_t *ct_lm_encode(const ct_lm *m, const char *text, size_t size, int64_t *count,
                       int64_t *unknown);
 
-/* How to continue a text. In each step the top_k largest logits are divided by the temperature, and
- * a token is drawn with the probabilities of their softmax. */
+/* Options for continuing a text. In each step the top_k largest logits are divided by the
+ * temperature, and a token is drawn with the probabilities of their softmax. */
 typedef struct ct_lm_generate_options {
     const char *prefix;
-    int64_t count;      /* number of tokens to add */
-    double temperature; /* 0: always the likeliest token */
+    int64_t count;      /* the number of tokens to generate */
+    double temperature; /* 0: always the most likely token */
     int64_t top_k;      /* 0: all */
     uint64_t seed;      /* the same seed gives the same text */
     /* Receives the text while it is generated: first the cleaned prefix, then each token, a word
@@ -114,17 +114,17 @@ typedef struct ct_lm_generate_options {
  * finite. */
 ct_status ct_lm_generate(ct_lm *m, ct_lm_generate_options options);
 
-/* The same, but returns the text as one string, which the caller frees with free(). emit is not
- * called. NULL with an error. */
+/* Like ct_lm_generate, but returns the text as one string, which the caller frees with free(). emit
+ * is not called. NULL with an error. */
 char *ct_lm_generate_text(ct_lm *m, ct_lm_generate_options options);
 
-/* How well a model predicts a text: each token from all tokens before it. The first token is not
- * counted. */
+/* A measure of how well a model predicts a text: each token is predicted from all tokens before it.
+ * The first token is not counted. */
 typedef struct ct_lm_score {
-    int64_t tokens, unknown;                  /* tokens predicted; of these, <unk> */
-    int64_t characters, bytes;                /* length of the cleaned text after its first token */
-    double loss;                              /* mean, nats per token */
-    double perplexity;                        /* exp(loss) */
+    int64_t tokens, unknown;   /* the number of predicted tokens, and how many of these are <unk> */
+    int64_t characters, bytes; /* length of the cleaned text after its first token */
+    double loss;               /* the mean cross-entropy in nats per token */
+    double perplexity;         /* exp(loss) */
     double bits_per_character, bits_per_byte; /* comparable between token kinds */
 } ct_lm_score;
 

@@ -1,4 +1,4 @@
-/* language_model_internal.h - what a language model is. (internal) */
+/* language_model_internal.h - the struct behind ct_lm. (internal) */
 #ifndef COTANGENT_TRAIN_LANGUAGE_MODEL_INTERNAL_H
 #define COTANGENT_TRAIN_LANGUAGE_MODEL_INTERNAL_H
 
@@ -8,7 +8,7 @@
 #include <cotangent/train/language_model.h>
 
 struct ct_lm {
-    ct_lm_options options; /* no 0 that stands for a default */
+    ct_lm_options options; /* with all defaults filled in */
     ct_params *params;
     ct_module *embedding; /* NULL: one-hot */
     ct_module *dropout;   /* NULL: none */
@@ -21,10 +21,10 @@ struct ct_lm {
     cti_notes notes;
 };
 
-/* Fills in the defaults; false, with the error, for options that cannot be. */
+/* Fills in the defaults and checks the options; false with an error. */
 bool cti_lm_check(const char *function, ct_lm_options *o);
 
-/* A model that takes vocab over, whatever comes of it. */
+/* Makes a model, which owns vocab from now on, even after an error. */
 ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab);
 
 #endif

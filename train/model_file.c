@@ -50,7 +50,7 @@ static ct_status model_file_note(const char *function, ct_lm *m, const char *wha
         return ct_raise(CT_ERR_ARGUMENT, function, "%s",
                         !m      ? "m is NULL"
                         : !what ? "what is NULL"
-                                : "the value must be a finite number or text");
+                                : "the value is a number that is not finite");
     if (!cti_is_utf8(what))
         return ct_raise(CT_ERR_ARGUMENT, function, "what is not UTF-8");
     cti_notes_set(&m->notes, function, what, text, number);
@@ -199,7 +199,8 @@ static bool model_file_wrong(const char *path, const char *format, ...)
     return false;
 }
 
-/* A field of an object of the description, of the required type; NULL with an error. */
+/* Returns a field of an object of the description if it has the required type; NULL with an
+ * error. */
 static const cti_json *model_file_field(const char *path, const cti_json *object, const char *name,
                                         cti_json_type type)
 {
@@ -220,7 +221,7 @@ static const cti_json *model_file_field(const char *path, const cti_json *object
     return NULL;
 }
 
-/* A whole number from low to high. */
+/* Reads a whole number from low to high. */
 static bool model_file_get_integer(const char *path, const cti_json *object, const char *name,
                                    int64_t low, int64_t high, int64_t *n)
 {
@@ -253,7 +254,7 @@ static bool model_file_get_fraction(const char *path, const cti_json *object, co
     return f != NULL;
 }
 
-/* A name that named knows. */
+/* Reads a name. `named` returns its number. */
 static bool model_file_get_name(const char *path, const cti_json *object, const char *name,
                                 int (*named)(const char *), int *found)
 {
@@ -305,7 +306,7 @@ static bool model_file_get_options(const char *path, const cti_json *d, ct_lm_op
     return true;
 }
 
-/* A token of the vocabulary as a new string, to cti_release. */
+/* Reads a token of the vocabulary into a new string, which the caller frees with cti_release. */
 static char *model_file_token(const char *path, const cti_json *item, size_t at)
 {
     size_t n = cti_json_is(item, CTI_JSON_ARRAY) ? item->count : 0, i = 0;
@@ -328,7 +329,7 @@ static char *model_file_token(const char *path, const cti_json *item, size_t at)
     return NULL;
 }
 
-/* A token that no text of its kind can have is accepted; it is merely never used. */
+/* A token that cannot occur in a text of its kind is accepted, because it is merely never used. */
 static ct_vocab *model_file_get_vocabulary(const char *path, const cti_json *d)
 {
     const cti_json *list, *item;
@@ -377,7 +378,7 @@ static bool model_file_get_notes(const char *path, const cti_json *notes, ct_lm 
     return true;
 }
 
-/* The parts of the description besides architecture and vocabulary. */
+/* Reads the description except architecture and vocabulary. */
 static bool model_file_get_rest(const char *path, const cti_json *d, ct_lm *m)
 {
     const cti_json *corpus = model_file_field(path, d, "corpus", CTI_JSON_OBJECT), *sha, *notes;
@@ -415,7 +416,8 @@ static cti_json *model_file_parse(const char *path, const char *text)
     return NULL;
 }
 
-/* The description of an open file, to cti_release; NULL with the error. */
+/* Returns the description in an open file, which the caller frees with cti_release; NULL with an
+ * error. */
 static cti_json *model_file_read_description(const char *path, const ct_safetensors *f)
 {
     const char *text = ct_safetensors_metadata(f, KEY);
@@ -453,8 +455,8 @@ static bool model_file_has_matrix(const char *path, const ct_safetensors *f, con
     return true;
 }
 
-/* Whether the sizes in the description are those of the tensors. Checked before memory is
- * allocated. */
+/* Checks that the sizes in the description are those of the tensors in the file, before memory is
+ * allocated for them. */
 static bool model_file_sizes_agree(const char *path, const ct_safetensors *f,
                                    const ct_lm_options *o, int64_t vocab)
 {

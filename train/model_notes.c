@@ -1,4 +1,4 @@
-/* model_notes.c - what is noted about a language model. */
+/* model_notes.c - notes about a language model. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-/* The note of a name, or one more with a copy of the name. NULL with an error. */
+/* Returns the note with a name, which is added with a copy of the name if necessary. NULL with an
+ * error. */
 static cti_note *notes_find(cti_notes *n, const char *function, const char *what)
 {
     size_t more = n->room ? 2 * n->room : 8;

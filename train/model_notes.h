@@ -1,4 +1,4 @@
-/* model_notes.h - what is noted about a language model: names with numbers or texts. (internal) */
+/* model_notes.h - notes about a language model: names with numbers or texts. (internal) */
 #ifndef COTANGENT_TRAIN_MODEL_NOTES_H
 #define COTANGENT_TRAIN_MODEL_NOTES_H
 
@@ -11,12 +11,12 @@ typedef struct cti_note {
 } cti_note;
 
 typedef struct cti_notes {
-    cti_note *at; /* in the order in which they were first noted */
+    cti_note *at; /* in the order in which their names were first added */
     size_t count, room;
 } cti_notes;
 
-/* Notes text or, if it is NULL, a number; replaces a note of the same name. Both texts are copied.
- * False with CT_ERR_MEMORY in function's name; the notes are unchanged then. */
+/* Sets a note to text or, if text is NULL, to number. Replaces a note of the same name. Both texts
+ * are copied. False with CT_ERR_MEMORY, which names `function`; the notes are then unchanged. */
 bool cti_notes_set(cti_notes *n, const char *function, const char *what, const char *text,
                    double number);
 

@@ -89,7 +89,7 @@ static void plot_measure(plot_picture *p)
 
 /* ---- text ---- */
 
-/* As XML, which allows no control characters, U+FFFE or U+FFFF. */
+/* Escapes text for XML, which allows no control characters, U+FFFE or U+FFFF. */
 static void plot_escaped(cti_buffer *b, const char *text)
 {
     for (; *text; text++) {
@@ -127,7 +127,7 @@ static void plot_text_at(plot_picture *p, double x, double y, const char *attrib
 
 /* ---- ticks ---- */
 
-/* 1, 2 or 5 times a power of ten, so that about `wanted` steps make the range. */
+/* Returns 1, 2 or 5 times a power of ten, so that the range has about `wanted` steps. */
 static double plot_nice_step(double range, int wanted)
 {
     double raw = range / wanted, power = pow(10, floor(log10(raw))), times = raw / power;
@@ -156,7 +156,7 @@ static void plot_tick(plot_picture *p, const plot_axis *a, double v, int digits)
     cti_buffer_print(b, "</text></g>\n");
 }
 
-/* Multiples of a step from low to high, which are values. */
+/* Makes ticks at the multiples of a step from low to high. */
 static void plot_even_ticks(plot_picture *p, const plot_axis *a, double low, double high,
                             int wanted)
 {
@@ -198,7 +198,7 @@ static void plot_ticks(plot_picture *p, const plot_axis *a)
         plot_even_ticks(p, a, a->low, a->high, wanted);
 }
 
-/* ---- what is drawn ---- */
+/* ---- the elements of the plot ---- */
 
 static void plot_frame(plot_picture *p)
 {
@@ -247,7 +247,7 @@ static void plot_stroke(cti_buffer *b, int k)
                      dashes[k % 4]);
 }
 
-/* ATTRIBUTE="1 2 3": the values of the points that are drawn. */
+/* Writes ATTRIBUTE="1 2 3" with the values of the points that are drawn. */
 static void plot_list(plot_picture *p, const ct_plot_series *s, const char *name,
                       const double *values)
 {
@@ -319,7 +319,7 @@ static void plot_draw(plot_picture *p, int k)
     }
 }
 
-/* In the upper right corner, where falling curves leave room. */
+/* The legend is in the upper right corner, where falling curves leave room. */
 static void plot_legend(plot_picture *p)
 {
     size_t longest = 0;
@@ -370,13 +370,9 @@ static bool plot_is_text(const char *what, const char *text)
 static bool plot_check(const char *path, const ct_plot_options *o, int count,
                        const ct_plot_series *series)
 {
-    if (!path || count < 0 || (count && !series)) {
-        ct_raise(CT_ERR_ARGUMENT, me,
-                 !path       ? "path is NULL"
-                 : count < 0 ? "the count of series is negative"
-                             : "series is NULL");
+    if (!cti_given(me, "path", path) || !cti_at_least(me, "count", count, 0) ||
+        !cti_given_array(me, "series", count, series))
         return false;
-    }
     if ((o->width && (o->width < 200 || o->width > 10000)) ||
         (o->height && (o->height < 200 || o->height > 10000))) {
         ct_raise(CT_ERR_ARGUMENT, me, "the size is %d by %d pixels; both must be 200 to 10000",
@@ -387,8 +383,11 @@ static bool plot_check(const char *path, const ct_plot_options *o, int count,
         const ct_plot_series *s = &series[k];
 
         if (s->count < 0 || (s->count && (!s->x || !s->y))) {
-            ct_raise(CT_ERR_ARGUMENT, me, "series %d: %s", k,
-                     s->count < 0 ? "its count is negative" : "x or y is NULL");
+            if (s->count < 0)
+                ct_raise(CT_ERR_ARGUMENT, me, "series[%d].count is %lld; it must be at least 0", k,
+                         (long long)s->count);
+            else
+                ct_raise(CT_ERR_ARGUMENT, me, "series[%d].%s is NULL", k, s->x ? "y" : "x");
             return false;
         }
         if (!plot_is_text("name", s->name))

@@ -42,7 +42,7 @@ void ct_trainer_stop_on_signals(void)
 
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
-    action.sa_flags = SA_RESTART; /* a write in progress continues */
+    action.sa_flags = SA_RESTART; /* an interrupted write is restarted */
     sigemptyset(&action.sa_mask);
     sigaddset(&action.sa_mask, SIGINT);
     sigaddset(&action.sa_mask, SIGTERM);

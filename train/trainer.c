@@ -151,22 +151,35 @@ static ct_tensor *trainer_update(cti_run *r, ct_tensor *loss, const char *when)
     return ct_ok() ? norm : NULL;
 }
 
-/* The loss of a batch. Unless value is NULL, also reads it; a loss that is not finite is an
- * error. */
-static ct_tensor *trainer_loss(cti_run *r, ct_model_step step, const ct_batch *batch,
-                               const ct_state *state, ct_state **next, const char *when,
-                               double *value)
+/* Whether the results of a step can be used; false with an error. */
+static bool trainer_check_step(const ct_step *s, const ct_tensor *loss, const char *when)
 {
-    ct_tensor *loss = step(r->model->self, batch, batch->continues ? state : NULL, next);
-
     if (!loss && ct_ok())
         ct_raise(CT_ERR_ARGUMENT, me, "the model's step returned NULL in %s", when);
-    if (!value)
+    if (ct_ok() && !(s->count > 0 && s->count < INFINITY))
+        ct_raise(CT_ERR_ARGUMENT, me,
+                 "the model's step set count to %g in %s; it must be finite and above 0", s->count,
+                 when);
+    return ct_ok();
+}
+
+/* The loss of a step, whose batch and state are filled in. Unless value is NULL, also reads it; a loss
+ * that is not finite is an error. */
+static ct_tensor *trainer_loss(cti_run *r, ct_model_step step, ct_step *s, const char *when,
+                               double *value)
+{
+    ct_tensor *loss;
+
+    s->count = (double)s->batch->tokens;
+    s->epoch = r->result.epochs;
+    s->step = r->result.steps;
+    loss = step(r->model->self, s);
+    if (!trainer_check_step(s, loss, when) || !value)
         return loss;
     *value = ct_item(loss);
     if (ct_ok() && !isfinite(*value))
-        trainer_raise_loss(r, step == r->model->training_step && ct_grad_enabled(), batch, *value,
-                           when);
+        trainer_raise_loss(r, step == r->model->training_step && ct_grad_enabled(), s->batch,
+                           *value, when);
     return loss;
 }
 
@@ -174,23 +187,25 @@ static void trainer_training_step(cti_run *r, ct_batch *batch, double *value, do
 {
     trainer_when when = trainer_moment(r, r->epoch.tally.batches + r->epoch.deferred.count + 1,
                                        r->result.steps + 1);
-    ct_state *next = NULL, **wanted = ct_loader_continues(r->train) ? &next : NULL;
+    ct_state *next = NULL;
+    ct_step s = { .batch = batch,
+                  .state = batch->continues ? r->state : NULL,
+                  .next = ct_loader_continues(r->train) ? &next : NULL };
     bool later = cti_deferred_wanted(r, true);
     ct_tensor *loss, *there;
 
     trainer_move_batch(r, batch);
-    loss = trainer_loss(r, r->model->training_step, batch, r->state, wanted, when.s,
-                        later ? NULL : value);
+    loss = trainer_loss(r, r->model->training_step, &s, when.s, later ? NULL : value);
     there = trainer_update(r, loss, when.s);
     trainer_carry(&r->state, next, batch->continues);
     if (later)
-        cti_deferred_add(&r->epoch.deferred, loss, there, (double)batch->tokens);
+        cti_deferred_add(&r->epoch.deferred, loss, there, s.count);
     else
         *norm = ct_item(there);
     if (!ct_ok())
         return;
     if (!later) {
-        trainer_add_loss(r, &r->epoch.tally, *value, (double)batch->tokens);
+        trainer_add_loss(r, &r->epoch.tally, *value, s.count);
         trainer_add_norm(r, *norm);
     }
     r->epoch.timed_tokens += (double)batch->tokens;
@@ -344,18 +359,21 @@ static void validation_run_step(cti_run *r, trainer_validation *v, ct_batch *bat
     ct_model_step step =
         r->model->validation_step ? r->model->validation_step : r->model->training_step;
     trainer_when when = trainer_moment(r, v->tally.batches + v->later.count + 1, 0);
-    ct_state *next = NULL, **wanted = ct_loader_continues(r->val) ? &next : NULL;
+    ct_state *next = NULL;
+    ct_step s = { .batch = batch,
+                  .state = batch->continues ? v->state : NULL,
+                  .next = ct_loader_continues(r->val) ? &next : NULL };
     bool later = cti_deferred_wanted(r, false);
     ct_tensor *loss;
     double value = NAN;
 
     trainer_move_batch(r, batch);
-    loss = trainer_loss(r, step, batch, v->state, wanted, when.s, later ? NULL : &value);
+    loss = trainer_loss(r, step, &s, when.s, later ? NULL : &value);
     trainer_carry(&v->state, next, batch->continues);
     if (later)
-        cti_deferred_add(&v->later, loss, NULL, (double)batch->tokens);
+        cti_deferred_add(&v->later, loss, NULL, s.count);
     else
-        trainer_add_loss(r, &v->tally, value, (double)batch->tokens);
+        trainer_add_loss(r, &v->tally, value, s.count);
 }
 
 /* Runs one step of validation; false at its end, at a stop and after an error. */

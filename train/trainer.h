@@ -30,19 +30,28 @@ extern "C" {
 
 /* ---- a model ---- */
 
-/* Returns the loss of a batch: the mean over its tokens in nats, a tensor of one element. state is
- * the *next of the step before if the batch continues the batch before (batch->continues);
- * otherwise it is NULL, and the model starts from its initial state. next is NULL if no state is
- * needed. Pass both on:
+/* One step: what the trainer gives to the model, and what the model gives back. */
+typedef struct ct_step {
+    const ct_batch *batch;
+    const ct_state *state; /* the *next of the step before if the batch continues the batch before
+                            * (batch->continues); otherwise NULL: begin with the initial state */
+    ct_state **next;       /* for the state after the batch; NULL if none is needed */
+    int64_t epoch, step;   /* complete epochs, and updates, so far */
+
+    /* Results, all optional. */
+    double count; /* what the loss is the mean over, for the mean over an epoch. It is batch->tokens
+                   * before the step; set it if some targets are ignored. Must be finite and
+                   * above 0. */
+} ct_step;
+
+/* Returns the loss of the batch: the mean over s->count tokens or rows, a tensor of one element.
  *
- *     static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
- *                                     ct_state **next)
+ *     static ct_tensor *training_step(void *self, ct_step *s)
  *     {
- *         return ct_cross_entropy(forward(self, batch->x, state, next), batch->y);
+ *         return ct_cross_entropy(forward(self, s->batch->x, s->state, s->next), s->batch->y);
  *     }
  * */
-typedef ct_tensor *(*ct_model_step)(void *self, const ct_batch *batch, const ct_state *state,
-                                    ct_state **next);
+typedef ct_tensor *(*ct_model_step)(void *self, ct_step *s);
 
 /* What a trainer needs of a model. */
 typedef struct ct_model {
@@ -73,8 +82,8 @@ typedef enum ct_fit_end {
 } ct_fit_end;
 
 /* The run after its last complete epoch. A value that does not exist is NaN. loss is the mean over
- * the tokens (batch.tokens; rows or values for a loader of numbers) of what training_step returned;
- * for cross-entropy in nats per token. bits is the same in bits per token. */
+ * the tokens (the counts of the steps; rows or values for a loader of numbers) of what training_step
+ * returned; for cross-entropy in nats per token. bits is the same in bits per token. */
 typedef struct ct_fit_result {
     int64_t epochs, steps, tokens; /* complete epochs, updates, tokens trained on */
     double loss, perplexity, bits; /* of training in the last epoch; each batch before its update */

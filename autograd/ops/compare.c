@@ -1,8 +1,8 @@
 /* compare.c - comparisons, tests, logic and choices.
  *
  *     where:  da = d where the condition is true, db = d elsewhere
- * Every other op here gives a bool, which has no derivative. A number is an operand of one element,
- * which broadcasts. */
+ * The results of all other ops here are bool and have no derivative. A number operand becomes a
+ * tensor of one element, which broadcasts. */
 #include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/autograd.h>
@@ -50,15 +50,16 @@ TO_BOOL1(logical_not, BOOLS)
 
 /* ---- comparisons with a number ---- */
 
-/* Integers of a dtype are low..below - 1; both are doubles. */
+/* The integers of a dtype are low..below - 1. Both bounds are doubles. */
 static void compare_range(ct_dtype dtype, double *low, double *below)
 {
     *low = dtype == CT_BOOL ? 0 : dtype == CT_I32 ? -0x1p31 : -0x1p63;
     *below = dtype == CT_BOOL ? 2 : -*low;
 }
 
-/* The whole number that integers are compared with instead of *s: x > 2.5 is x > 2, x >= 2.5 is
- * x >= 3. Returns 1 or 0 if every x, or no x, compares so; otherwise -1. */
+/* Replaces *s, for a comparison with integers, by a whole number with the same result: x > 2.5 is x
+ * > 2, x >= 2.5 is x >= 3. If the result is the same for every x, returns it (1 or 0); otherwise
+ * returns -1. */
 static int compare_whole(cti_ew_op op, ct_dtype dtype, double *s)
 {
     bool above = op == CTI_EW_gt || op == CTI_EW_ge, equal = op == CTI_EW_eq || op == CTI_EW_ne;
@@ -126,7 +127,7 @@ static const ct_op where_op = {
     .name = "ct_where", .inputs = 3, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = where_grad
 };
 
-/* name: what errors call the condition. */
+/* `name` is the name of the condition in messages. */
 static ct_tensor *choose_run(const char *me, const char *name, ct_tensor *c, ct_tensor *a,
                              ct_tensor *b)
 {
@@ -140,7 +141,7 @@ static ct_tensor *choose_run(const char *me, const char *name, ct_tensor *c, ct_
         !cti_same_device(me, "a", a, "b", b) || !cti_same_device(me, name, c, "a", a) ||
         !cti_broadcast(me, a, b, &shape))
         return NULL;
-    both = *a; /* stands for the broadcast of a and b in the message */
+    both = *a; /* has the broadcast shape of a and b, for the message */
     both.shape = shape;
     axis = cti_broadcast_shapes(&c->shape, &both.shape, &shape);
     if (axis >= 0) {
@@ -175,7 +176,7 @@ ct_tensor *ct_masked_fill(ct_tensor *x, ct_tensor *mask, double value)
     return choose_run(me, "mask", mask, ct_full(CT_SCALAR, value, x->dtype, x->device), x);
 }
 
-/* A number as an operand of one element; NULL with an error if it does not fit the dtype. */
+/* A number as a tensor of one element; NULL with an error if the dtype does not hold it. */
 static ct_tensor *choose_number(const char *me, const char *name, double s, ct_dtype dtype,
                                 ct_device device)
 {
@@ -236,7 +237,7 @@ typedef struct compare_tolerance {
     bool equal_nan;
 } compare_tolerance;
 
-/* Infinities are close if they are equal: their difference is not finite. */
+/* Equal infinities are close. They need this test, because their difference is NaN. */
 static bool compare_floats(double a, double b, const compare_tolerance *t)
 {
     double difference = fabs(a - b);

@@ -26,10 +26,10 @@ ct_tensor *ct_le(ct_tensor *a, ct_tensor *b); /* a <= b, false for NaN */
 ct_tensor *ct_gt(ct_tensor *a, ct_tensor *b); /* a > b, false for NaN */
 ct_tensor *ct_ge(ct_tensor *a, ct_tensor *b); /* a >= b, false for NaN */
 
-/* x and a number. s is rounded to x's dtype if that is f32. Integers and bools compare as whole
- * numbers with s as it is, also if the dtype does not hold s: every i32 is below 1e10 and none equals
- * 2.5. An int64_t beyond 2^53 is rounded when it becomes a double: give it as a tensor,
- * ct_eq(x, ct_from_data(&n, CT_SCALAR, CT_I64, device)). */
+/* x and a number. s is rounded to x's dtype if that is f32. If x is an integer or bool, s is not
+ * rounded and need not be a value of the dtype: every i32 is below 1e10, and no integer equals 2.5.
+ * An int64_t beyond 2^53 is rounded when it becomes a double: give it as a tensor, ct_eq(x,
+ * ct_from_data(&n, CT_SCALAR, CT_I64, device)). */
 ct_tensor *ct_eq_scalar(ct_tensor *x, double s); /* x == s */
 ct_tensor *ct_ne_scalar(ct_tensor *x, double s); /* x != s */
 ct_tensor *ct_lt_scalar(ct_tensor *x, double s); /* x < s */
@@ -53,8 +53,9 @@ ct_tensor *ct_logical_xor(ct_tensor *a, ct_tensor *b); /* bool; true if they dif
  * be any. All three broadcast. da = d where condition is true, db = d elsewhere. */
 ct_tensor *ct_where(ct_tensor *condition, ct_tensor *a, ct_tensor *b);
 
-/* The same with numbers: b, a or both. A number beside an integer dtype must be a whole number that
- * the dtype holds, of a magnitude below 2^53, and 0 or 1 beside bool (CT_ERR_ARGUMENT). */
+/* Like ct_where, but b, a or both are numbers. With an integer dtype, a number must be a whole
+ * number that the dtype holds and of a magnitude below 2^53; with bool, 0 or 1
+ * (CT_ERR_ARGUMENT). */
 ct_tensor *ct_where_scalar(ct_tensor *condition, ct_tensor *a, double b);
 ct_tensor *ct_rwhere_scalar(ct_tensor *condition, double a, ct_tensor *b);
 ct_tensor *ct_where_scalars(ct_tensor *condition, double a, double b, ct_dtype dtype);

@@ -8,7 +8,7 @@
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/reduce.h>
 
-/* The quotient is constant where it does not jump. */
+/* The quotient is constant except where it jumps, so its derivative is 0. */
 static void floor_divide_grad(ct_node *n, ct_tensor *const *dout)
 {
     int i;
@@ -41,7 +41,7 @@ static const ct_op remainder_op = { .name = "ct_remainder",
                                     .saves = CT_SAVE_INPUTS,
                                     .backward = remainder_grad };
 
-/* Refuses an integer divisor with an element that is 0. */
+/* Raises an error if an integer divisor has an element that is 0. */
 static bool divide_checks(const char *me, const ct_tensor *b)
 {
     ct_scope s = cti_scope_push();

@@ -25,8 +25,9 @@ ct_tensor *ct_floor_divide(ct_tensor *a, ct_tensor *b);
 /* The remainder: da = d, db = -d floor_divide(a, b). Errors as for ct_floor_divide. */
 ct_tensor *ct_remainder(ct_tensor *a, ct_tensor *b);
 
-/* The same by a number. Beside i32 and i64, s must be a whole number as in ct_add_scalar, and not 0
- * (CT_ERR_ARGUMENT). dx = 0 for the quotient and d for the remainder. */
+/* Like the two functions above, with a number as divisor. For i32 and i64, s must be a whole number
+ * as in ct_add_scalar, and not 0 (CT_ERR_ARGUMENT). dx = 0 for the quotient and d for the
+ * remainder. */
 ct_tensor *ct_floor_divide_scalar(ct_tensor *x, double s);
 ct_tensor *ct_remainder_scalar(ct_tensor *x, double s);
 

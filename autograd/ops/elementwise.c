@@ -5,7 +5,7 @@
  * the entry tanh there. In a derivative, d is the gradient of the output, x (or a and b) an input,
  * y the output and p the op's numbers. Derivatives are written in ops, so they have derivatives
  * too. */
-#include "autograd/ops/internal.h"
+#include "autograd/ops/derivatives.h"
 
 #include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/copy.h>
@@ -18,7 +18,7 @@
 
 /* ---- the kernel call ---- */
 
-/* Strides of t broadcast to shape. */
+/* The strides of t when it is broadcast to shape. */
 static void elementwise_strides(const ct_shape *shape, const ct_tensor *t, int64_t *stride)
 {
     int lead = shape->rank - t->shape.rank, i;
@@ -126,13 +126,13 @@ bool cti_elementwise_takes(const char *function, const char *name, const ct_tens
     return false;
 }
 
-/* The numbers that a kernel and its derivative take; those left out are 0. */
+/* Numbers for a kernel and its derivative. Those that are left out are 0. */
 typedef double elementwise_numbers[2];
 
-/* What the functions below need to know of an op. */
+/* What the functions below must know about an op. */
 typedef cti_elementwise_op elementwise_op;
 
-/* Runs and records op. numbers are elementwise_numbers, or NULL for an op without. */
+/* Runs and records op. numbers is of type elementwise_numbers, or NULL if the op has none. */
 static ct_tensor *elementwise_run(const elementwise_op *op, ct_tensor *y, int count,
                                   ct_tensor *const *in, const double *numbers)
 {
@@ -180,41 +180,7 @@ ct_tensor *cti_elementwise_with_number(const elementwise_op *op, ct_tensor *x, d
     return number ? cti_elementwise_binary(op, x, number, NULL) : NULL;
 }
 
-/* Zeros like d. They replace d * 0, which is NaN where d is not finite. NULL for NULL, which a
- * formula gets for a saved tensor that was modified since. */
-static ct_tensor *zeros_of(ct_tensor *d)
-{
-    return d ? ct_zeros(d->shape, d->dtype, d->device) : NULL;
-}
-
 /* ---- fused derivatives, ops themselves ---- */
-
-/* id(d, s): the derivative of an activation in one kernel, from d and a saved tensor s of the same
- * shape (the activation's input or output). It is an op too: d_grad and s_grad are its derivatives,
- * for e, the gradient of its own output. */
-#define FUSED(id, d_grad, s_grad)                                                                  \
-    static ct_tensor *id(ct_tensor *d, ct_tensor *s, const double *p);                             \
-    static void id##_backward(ct_node *n, ct_tensor *const *dout)                                  \
-    {                                                                                              \
-        ct_tensor *e = dout[0], *d = ct_node_input(n, 0), *s = ct_node_input(n, 1);                \
-        const double *p = ct_node_attributes(n);                                                   \
-        (void)d, (void)s, (void)p;                                                                 \
-        if (ct_node_needs_grad(n, 0))                                                              \
-            ct_node_add_grad(n, 0, d_grad);                                                        \
-        if (ct_node_needs_grad(n, 1))                                                              \
-            ct_node_add_grad(n, 1, s_grad);                                                        \
-    }                                                                                              \
-    static const ct_op id##_op = { .name = "ct_" #id,                                              \
-                                   .inputs = 2,                                                    \
-                                   .outputs = 1,                                                   \
-                                   .saves = CT_SAVE_INPUTS,                                        \
-                                   .backward = id##_backward };                                    \
-    static ct_tensor *id(ct_tensor *d, ct_tensor *s, const double *p)                              \
-    {                                                                                              \
-        static const elementwise_op op = { "ct_" #id, CTI_EW_##id, FLOATS, &id##_op, false };      \
-                                                                                                   \
-        return cti_elementwise_binary(&op, d, s, p);                                               \
-    }
 
 FUSED(tanh_backward, tanh_backward(e, s, NULL), ct_mul_scalar(ct_mul(ct_mul(e, d), s), -2))
 FUSED(sigmoid_backward, sigmoid_backward(e, s, NULL),
@@ -234,58 +200,11 @@ FUSED(tail_mul, clamp_backward(ct_mul(e, s), d, tail_range), tail_mul(d, e, NULL
 
 /* ---- one operand ---- */
 
-/* An op whose derivative is a formula in d, its input x and its numbers p. id names the kernel,
- * ct_<public> the function that the user calls. */
-#define OF_INPUT_AS(id, public, domain, formula)                                                   \
-    static ct_tensor *op_##id(ct_tensor *x, const double *p);                                      \
-    static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
-    {                                                                                              \
-        ct_tensor *d = dout[0], *x = ct_node_input(n, 0);                                          \
-        const double *p = ct_node_attributes(n);                                                   \
-        (void)d, (void)x, (void)p;                                                                 \
-        ct_node_add_grad(n, 0, formula);                                                           \
-    }                                                                                              \
-    static const ct_op id##_op = { .name = "ct_" #public,                                          \
-                                   .inputs = 1,                                                    \
-                                   .outputs = 1,                                                   \
-                                   .saves = CT_SAVE_INPUTS,                                        \
-                                   .backward = id##_grad };                                        \
-    static ct_tensor *op_##id(ct_tensor *x, const double *p)                                       \
-    {                                                                                              \
-        static const elementwise_op op = { "ct_" #public, CTI_EW_##id, domain, &id##_op, false };  \
-                                                                                                   \
-        return cti_elementwise_unary(&op, x, p);                                                   \
-    }
-
-/* An op whose derivative is a formula in d, its output y and its numbers p: the input is not
- * kept. */
-#define OF_OUTPUT_AS(id, public, domain, formula)                                                  \
-    static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
-    {                                                                                              \
-        ct_tensor *d = dout[0], *y = ct_node_output(n, 0);                                         \
-        const double *p = ct_node_attributes(n);                                                   \
-        (void)d, (void)y, (void)p;                                                                 \
-        ct_node_add_grad(n, 0, formula);                                                           \
-    }                                                                                              \
-    static const ct_op id##_op = { .name = "ct_" #public,                                          \
-                                   .inputs = 1,                                                    \
-                                   .outputs = 1,                                                   \
-                                   .saves = CT_SAVE_OUTPUTS,                                       \
-                                   .backward = id##_grad };                                        \
-    static ct_tensor *op_##id(ct_tensor *x, const double *p)                                       \
-    {                                                                                              \
-        static const elementwise_op op = { "ct_" #public, CTI_EW_##id, domain, &id##_op, false };  \
-                                                                                                   \
-        return cti_elementwise_unary(&op, x, p);                                                   \
-    }
-
-#define OF_INPUT(id, domain, formula) OF_INPUT_AS(id, id, domain, formula)
-#define OF_OUTPUT(id, domain, formula) OF_OUTPUT_AS(id, id, domain, formula)
-
 OF_OUTPUT(neg, NUMBERS, ct_neg(d))
 OF_INPUT(abs, NUMBERS, ct_mul(d, ct_sign(x)))
 OF_OUTPUT(sign, NUMBERS, zeros_of(d))
-OF_INPUT(square, NUMBERS, ct_mul_scalar(ct_mul(d, x), 2)) /* 0 where d is, not 0 inf */
+/* not d (2 x): 2 x may overflow, and 0 times infinity is NaN */
+OF_INPUT(square, NUMBERS, ct_mul_scalar(ct_mul(d, x), 2))
 OF_OUTPUT(exp, FLOATS, ct_mul(d, y))
 OF_OUTPUT(expm1, FLOATS, ct_mul(d, ct_add_scalar(y, 1)))
 OF_INPUT(log, FLOATS, ct_div(d, x))
@@ -370,11 +289,25 @@ static ct_tensor *gelu_bend(ct_tensor *x)
 FUSED(gelu_backward, gelu_backward(e, s, NULL), ct_mul(ct_mul(e, d), gelu_bend(s)))
 OF_INPUT(gelu, FLOATS, gelu_backward(d, x, NULL))
 
-#define PLAIN1(id)                                                                                 \
-    ct_tensor *ct_##id(ct_tensor *x)                                                               \
-    {                                                                                              \
-        return op_##id(x, NULL);                                                                   \
-    }
+/* gelu_tanh, x (1 + tanh(u / 2)) / 2 = x s for s = sigmoid(u), u = 2 sqrt(2 / pi) (x + 0.044715 x^3):
+ * s + x s (1 - s) u', and for the derivative of that
+ *     s (1 - s) (2 u' + x ((1 - 2 s) u'^2 + u'')) */
+static ct_tensor *gelu_tanh_curvature(ct_tensor *x)
+{
+    const double a = 1.59576912160573071176, b = 0.044715 * a; /* u = a x + b x^3 */
+    ct_tensor *square = ct_square(x), *s, *first, *y;
+
+    s = ct_sigmoid(ct_mul(x, ct_add_scalar(ct_mul_scalar(square, b), a)));
+    first = ct_add_scalar(ct_mul_scalar(square, 3 * b), a);
+    y = ct_mul(ct_add_scalar(ct_mul_scalar(s, -2), 1), ct_square(first));
+    y = ct_mul(x, ct_add(y, ct_mul_scalar(x, 6 * b)));
+    y = ct_add(y, ct_mul_scalar(first, 2));
+    return ct_mul(ct_mul(s, ct_rsub_scalar(s, 1)), y);
+}
+
+FUSED(gelu_tanh_backward, gelu_tanh_backward(e, s, NULL),
+      ct_mul(ct_mul(e, d), gelu_tanh_curvature(s)))
+OF_INPUT(gelu_tanh, FLOATS, gelu_tanh_backward(d, x, NULL))
 
 PLAIN1(neg)
 PLAIN1(abs)
@@ -394,6 +327,7 @@ PLAIN1(sigmoid)
 PLAIN1(relu)
 PLAIN1(silu)
 PLAIN1(gelu)
+PLAIN1(gelu_tanh)
 PLAIN1(softplus)
 PLAIN1(erf)
 PLAIN1(floor)
@@ -410,7 +344,7 @@ ct_tensor *ct_elu(ct_tensor *x, double alpha)
     return op_elu(x, (elementwise_numbers){ alpha });
 }
 
-/* False with an error. A NULL x is left to the op, which reports it. */
+/* Raises an error and returns false if s is not allowed. The op itself reports a NULL x. */
 static bool elementwise_range(const char *function, const ct_tensor *x, double low, double high)
 {
     if (!x || low <= high)
@@ -427,8 +361,8 @@ ct_tensor *ct_hardtanh(ct_tensor *x, double low, double high)
     return op_hardtanh(x, (elementwise_numbers){ low, high });
 }
 
-/* The kernel's numbers are doubles, which do not hold the greatest i64: an infinite end is left
- * out. */
+/* An infinite end is left out, because the kernel's numbers are doubles, which do not hold the
+ * greatest i64. */
 static ct_tensor *clamp_integers(ct_tensor *x, double low, double high)
 {
     static const elementwise_op most = { "ct_clamp", CTI_EW_minimum, NUMBERS, NULL, false };
@@ -484,7 +418,7 @@ static void affine_grad(ct_node *n, ct_tensor *const *dout)
     ct_node_add_grad(n, 0, ct_mul_scalar(dout[0], p[0]));
 }
 
-/* The least number that is not one of the whole numbers which a double holds without gaps. */
+/* 2^53, the first whole number after which a double skips whole numbers. */
 #define WHOLE_LIMIT 9007199254740992.0
 
 bool cti_number_fits(const char *function, const char *name, double s, ct_dtype dtype)
@@ -528,7 +462,8 @@ static ct_tensor *elementwise_affine(const elementwise_op *op, ct_tensor *x, dou
         return elementwise_affine(&op, x, s, (elementwise_numbers){ p, q });                       \
     }
 
-/* -s, but the least i32 itself: x - s wraps around, and x + s is then the same. */
+/* Returns -s. The least i32 has no negative, so it is returned itself: x - s wraps around, and x +
+ * s gives the same. */
 static double elementwise_negative(const ct_tensor *x, double s)
 {
     return x && !cti_is_dead(x) && x->dtype == CT_I32 && s == INT32_MIN ? s : -s;
@@ -576,33 +511,8 @@ ct_tensor *ct_rpow_scalar(ct_tensor *x, double s)
 
 /* ---- two operands ---- */
 
-/* An op with a formula for each operand, in d, a, b and the output y. saved names those it needs.
- * Each gradient is summed over the axes along which its operand was broadcast. */
-#define OF_TWO(id, domain, saved, a_grad, b_grad)                                                  \
-    static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
-    {                                                                                              \
-        ct_tensor *d = dout[0];                                                                    \
-        ct_tensor *a = (saved)&CT_SAVE_INPUTS ? ct_node_input(n, 0) : NULL;                        \
-        ct_tensor *b = (saved)&CT_SAVE_INPUTS ? ct_node_input(n, 1) : NULL;                        \
-        ct_tensor *y = (saved)&CT_SAVE_OUTPUTS ? ct_node_output(n, 0) : NULL;                      \
-        (void)a, (void)b, (void)y;                                                                 \
-        if (ct_node_needs_grad(n, 0))                                                              \
-            ct_node_add_grad(n, 0, ct_sum_to_shape(a_grad, ct_node_input_shape(n, 0)));            \
-        if (ct_node_needs_grad(n, 1))                                                              \
-            ct_node_add_grad(n, 1, ct_sum_to_shape(b_grad, ct_node_input_shape(n, 1)));            \
-    }                                                                                              \
-    static const ct_op id##_op = {                                                                 \
-        .name = "ct_" #id, .inputs = 2, .outputs = 1, .saves = (saved), .backward = id##_grad      \
-    };                                                                                             \
-    ct_tensor *ct_##id(ct_tensor *a, ct_tensor *b)                                                 \
-    {                                                                                              \
-        static const elementwise_op op = { "ct_" #id, CTI_EW_##id, domain, &id##_op, false };      \
-                                                                                                   \
-        return cti_elementwise_binary(&op, a, b, NULL);                                            \
-    }
-
-/* The share of a, or of b, in d: all of it where a was chosen (beyond b, or NaN) or was not, half
- * where they are equal (as PyTorch). */
+/* The share of d that goes to an operand: 1 if it was chosen (it is beyond the other, or NaN), 0 if
+ * it was not, and 1/2 if both are equal (as in PyTorch). */
 static ct_tensor *extreme_share(ct_tensor *d, ct_tensor *a, ct_tensor *b, ct_tensor *beyond,
                                 bool of_a)
 {
@@ -620,8 +530,8 @@ static ct_tensor *pow_base(ct_tensor *d, ct_tensor *s, const double *p);
 /* Where a^b is 0 for an infinite a or b, all derivatives are 0, their limit. */
 typedef struct pow_parts {
     ct_tensor *zero, *one; /* scalars */
-    ct_tensor *vanishes;   /* bool: such operands with a >= 0 */
-    ct_tensor *base;       /* a, and 1 for them */
+    ct_tensor *vanishes;   /* bool: true where a^b is 0 for an infinite operand and a >= 0 */
+    ct_tensor *base;       /* a, replaced by 1 there */
 } pow_parts;
 
 static bool pow_parts_of(ct_tensor *a, ct_tensor *b, pow_parts *p)

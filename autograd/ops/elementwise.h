@@ -8,8 +8,8 @@
  * dtypes: f32 and f64; a line that says "numbers" takes i32 and i64 too, whose arithmetic wraps
  * around. Any other dtype raises CT_ERR_DTYPE. In the derivatives, d is the gradient of the output,
  * y the output; dx, da and db are the gradients of the operands, summed over the axes that were
- * broadcast. At infinity a result or a derivative is its limit where it has one: ct_silu and ct_gelu
- * of -inf are 0, and so are their derivatives. */
+ * broadcast. At infinity, results and derivatives are their limits where a limit exists: ct_silu
+ * and ct_gelu of -inf are 0, and so are their derivatives. */
 #ifndef COTANGENT_AUTOGRAD_OPS_ELEMENTWISE_H
 #define COTANGENT_AUTOGRAD_OPS_ELEMENTWISE_H
 
@@ -40,6 +40,9 @@ ct_tensor *ct_relu(ct_tensor *x);       /* max(x, 0); dx = d where y > 0 */
 ct_tensor *ct_silu(ct_tensor *x);       /* x s for s = sigmoid(x); dx = d s (1 + x (1 - s)) */
 ct_tensor *ct_gelu(ct_tensor *x);       /* x Phi(x), exact: Phi(x) = (1 + erf(x / sqrt 2)) / 2;
                                          * dx = d (Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi)) */
+ct_tensor *ct_gelu_tanh(ct_tensor *x);  /* PyTorch's gelu with approximate="tanh": x s for
+                                         * s = sigmoid(u), u = 2 sqrt(2 / pi) (x + 0.044715 x^3);
+                                         * dx = d (s + x s (1 - s) du/dx) */
 ct_tensor *ct_softplus(ct_tensor *x);   /* log(1 + exp(x)); dx = d sigmoid(x) */
 ct_tensor *ct_erf(ct_tensor *x);        /* dx = d exp(-x^2) 2 / sqrt(pi) */
 ct_tensor *ct_floor(ct_tensor *x);      /* dx = 0 */
@@ -59,10 +62,10 @@ ct_tensor *ct_hardtanh(ct_tensor *x, double low, double high);
  * not fit an integer dtype (see the scalars below). */
 ct_tensor *ct_clamp(ct_tensor *x, double low, double high);
 
-/* The gated linear unit (Dauphin et al., 2017): a sigmoid(b) for the halves a and b of x along
- * axis, which the result has half of. A negative axis counts from the end. Raises CT_ERR_SHAPE for a
- * wrong axis and for one of an odd size. da = d s, db = d a s (1 - s) for s = sigmoid(b). PyTorch's
- * glu, whose dim is -1 if left out. */
+/* The gated linear unit (Dauphin et al., 2017): y = a sigmoid(b), where a and b are the first and
+ * second half of x along axis. The axis of y has half the size. A negative axis counts from the
+ * end. Raises CT_ERR_SHAPE for a wrong axis and for one of an odd size. da = d s, db = d a s (1 -
+ * s) for s = sigmoid(b). PyTorch's glu, whose dim is -1 if left out. */
 ct_tensor *ct_glu(ct_tensor *x, int axis);
 
 /* ---- two operands ---- */

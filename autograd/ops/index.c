@@ -5,6 +5,8 @@
  *     index_add:    y = x + rows of source at indices;      dx = d, dsource = rows of d at indices
  *     gather:       y = x at index along an axis;           dx = d added back at index
  *     scatter_add:  y = x + src at index along an axis;     dx = d, dsrc = d gathered at index
+ *     scatter:      y = x, but src at index;                dx = d, but 0 at index;
+ *                   dsrc = d gathered at index, but 0 for elements that another one replaced
  *     one_hot:      no derivative
  * A gather is the derivative of a scatter-add, and the reverse. */
 #include "autograd/ops/internal.h"
@@ -58,7 +60,8 @@ static const ct_op embedding_op = { .name = "ct_embedding",
                                     .saves = CT_SAVE_INPUTS,
                                     .backward = embedding_grad };
 
-/* d, with 0 in the rows whose index is row. The derivative of d is the same mask. */
+/* d, with 0 in the rows whose index is `row`. Its derivative is the same mask, applied to the
+ * gradient. */
 static ct_tensor *index_mask_rows(ct_tensor *d, ct_tensor *indices, int64_t row)
 {
     ct_tensor *number = ct_full(CT_SCALAR, (double)row, CT_I64, indices->device);
@@ -88,8 +91,8 @@ static const ct_op embedding_padded_op = { .name = "ct_embedding_padded",
 
 enum { NO_PADDING = -1 };
 
-/* padding: the row that gets no gradient. lazy: the rows may be copied at first access; the caller knows
- * that nobody else writes weight */
+/* padding: the row without a gradient. lazy: the rows may be copied at the first access; the caller
+ * guarantees that nothing else writes weight until then. */
 static ct_tensor *index_gather_rows(const char *me, ct_tensor *weight, ct_tensor *indices,
                                     int64_t padding, bool lazy)
 {
@@ -203,7 +206,7 @@ static const ct_op scatter_rows_op = { .name = "ct_embedding_backward",
                                        .saves = CT_SAVE_INPUTS,
                                        .backward = scatter_rows_grad };
 
-/* y += rows by the indices c; false with an error. */
+/* Adds rows to y at the indices c; false with an error. */
 static bool index_add_rows_into(const char *me, ct_tensor *y, const ct_tensor *c,
                                 const ct_tensor *rows)
 {
@@ -279,10 +282,28 @@ static ct_tensor *index_add_rows(ct_tensor *x, ct_tensor *indices, ct_tensor *so
     return cti_record_n(&index_add_op, 3, in, y);
 }
 
+/* True if source has one slice of x along axis for each of the indices; else false with an error. */
+static bool index_check_slices(const char *me, const ct_tensor *x, int axis,
+                               const ct_tensor *indices, const ct_tensor *source)
+{
+    ct_shape want = x->shape;
+
+    want.dim[axis] = indices->numel;
+    if (indices->shape.rank != 1) {
+        ct_raise(CT_ERR_SHAPE, me, "indices %s must have rank 1", cti_describe(indices).s);
+        return false;
+    }
+    if (cti_same_shape(&want, &source->shape))
+        return true;
+    ct_raise(CT_ERR_SHAPE, me, "source %s must have the shape %s for x %s and indices %s",
+             cti_describe(source).s, cti_shape_text(&want).s, cti_describe(x).s,
+             cti_describe(indices).s);
+    return false;
+}
+
 ct_tensor *ct_index_add(ct_tensor *x, int axis, ct_tensor *indices, ct_tensor *source)
 {
     static const char *const me = "ct_index_add";
-    ct_shape want;
 
     if (!cti_usable(me, x) || !cti_usable(me, indices) || !cti_usable(me, source) ||
         !cti_want_float(me, "x", x) || !cti_same_dtype(me, "x", x, "source", source) ||
@@ -292,15 +313,8 @@ ct_tensor *ct_index_add(ct_tensor *x, int axis, ct_tensor *indices, ct_tensor *s
     axis = cti_axis(me, x, axis);
     if (axis < 0)
         return NULL;
-    want = x->shape;
-    want.dim[axis] = indices->numel;
-    if (indices->shape.rank != 1 || !cti_same_shape(&want, &source->shape)) {
-        ct_raise(CT_ERR_SHAPE, me,
-                 "indices %s must have rank 1 and source %s the shape of x %s, with one row for "
-                 "each index along axis %d",
-                 cti_describe(indices).s, cti_describe(source).s, cti_describe(x).s, axis);
+    if (!index_check_slices(me, x, axis, indices, source))
         return NULL;
-    }
     if (axis == 0)
         return index_add_rows(x, indices, source);
     x = index_add_rows(ct_transpose(x, 0, axis), indices, ct_transpose(source, 0, axis));
@@ -362,7 +376,7 @@ static const ct_op gather_op = {
     .name = "ct_gather", .inputs = 2, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = gather_grad
 };
 
-/* x and index have the same sizes except along axis. */
+/* x and index have the same sizes, except along axis. */
 static ct_tensor *index_gather(const char *me, ct_tensor *x, int axis, ct_tensor *index)
 {
     ct_tensor *in[2] = { x, index }, *y, *c, *k;
@@ -432,9 +446,12 @@ static const ct_op scatter_add_op = { .name = "ct_scatter_add",
                                       .saves = CT_SAVE_INPUTS,
                                       .backward = scatter_add_grad };
 
-/* Adds c at the indices k into the leading part of y that has k's sizes on the other axes. */
-static bool index_add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
+/* Adds c, or writes it, at the indices k into the leading part of y that has k's sizes on the other
+ * axes. */
+static bool index_put_into(const char *me, bool add, ct_tensor *y, int axis, ct_tensor *k,
+                           ct_tensor *c)
 {
+    const cti_backend *be = cti_backend_of(y->device);
     ct_shape shape = k->shape;
     ct_tensor *part, *own;
     int64_t outer, inner;
@@ -442,12 +459,12 @@ static bool index_add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
     cti_fault fault;
 
     shape.dim[axis] = y->shape.dim[axis];
-    part = cti_view("ct_scatter_add", y, shape, y->stride, y->offset);
+    part = cti_view(me, y, shape, y->stride, y->offset);
     own = part ? cti_contiguous(part) : NULL;
     if (!own)
         return false;
     cti_split_axis(&k->shape, axis, &outer, &inner);
-    fault = cti_fault_at(y->device, CTI_FAULT_INDEX, "ct_scatter_add", shape.dim[axis]);
+    fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, shape.dim[axis]);
     a = (cti_scatter_add_args){ .dtype = y->dtype,
                                 .index_dtype = k->dtype,
                                 .outer = outer,
@@ -457,8 +474,8 @@ static bool index_add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
                                 .src = cti_data(c),
                                 .index = cti_data(k),
                                 .dst = cti_data(own) };
-    if (cti_backend_of(y->device)->scatter_add(&a, &fault) != CT_OK) {
-        index_raise("ct_scatter_add", k, fault.position, shape.dim[axis]);
+    if ((add ? be->scatter_add(&a, &fault) : be->scatter(&a, &fault)) != CT_OK) {
+        index_raise(me, k, fault.position, shape.dim[axis]);
         return false;
     }
     if (own != part)
@@ -466,7 +483,7 @@ static bool index_add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
     return true;
 }
 
-/* src has index's shape; x is nowhere smaller, except along axis. */
+/* src has the shape of index. x may be larger, and has any size along axis. */
 static ct_tensor *index_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src)
 {
     ct_tensor *in[3] = { x, index, src }, *y, *c, *k;
@@ -477,9 +494,99 @@ static ct_tensor *index_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct
     if (!k)
         return NULL;
     cti_copy(y, x);
-    if (!index_add_into(y, axis, k, c))
+    if (!index_put_into("ct_scatter_add", true, y, axis, k, c))
         return NULL;
     return cti_record_n_with(&scatter_add_op, 3, in, y, &axis, sizeof axis);
+}
+
+/* ---- scatter: the last of several elements for one place stays ---- */
+
+static ct_tensor *index_scatter(const char *me, ct_tensor *x, int axis, ct_tensor *index,
+                                ct_tensor *src);
+
+/* True for the elements of index whose place no later one takes; x_shape is that of the places. */
+static ct_tensor *index_lasts(ct_tensor *index, int axis, ct_shape x_shape)
+{
+    ct_shape along = CT_SHAPE(index->shape.dim[axis]);
+    ct_tensor *place, *last;
+    int i;
+
+    for (i = axis + 1; i < index->shape.rank; i++)
+        along.dim[along.rank++] = 1;
+    place =
+        ct_expand(ct_reshape(ct_arange(0, (double)along.dim[0], 1, CT_I64, index->device), along),
+                  index->shape);
+    last =
+        index_scatter("ct_scatter", ct_zeros(x_shape, CT_I64, index->device), axis, index, place);
+    return last ? ct_eq(index_gather("ct_gather", index_leading(last, index, axis), axis, index),
+                        place)
+                : NULL;
+}
+
+static void scatter_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const int *axis = ct_node_attributes(n);
+    ct_tensor *d = dout[0], *index = ct_node_input(n, 1), *none, *at, *last;
+
+    if (!index)
+        return;
+    if (ct_node_needs_grad(n, 0)) {
+        none = ct_zeros(index->shape, d->dtype, d->device);
+        ct_node_add_grad(n, 0, index_scatter("ct_scatter", d, *axis, index, none));
+    }
+    if (ct_node_needs_grad(n, 2)) {
+        at = index_gather("ct_gather", index_leading(d, index, *axis), *axis, index);
+        last = at ? index_lasts(index, *axis, d->shape) : NULL;
+        ct_node_add_grad(
+            n, 2, last ? ct_where(last, at, ct_zeros(CT_SCALAR, d->dtype, d->device)) : NULL);
+    }
+}
+
+static const ct_op scatter_op = { .name = "ct_scatter",
+                                  .inputs = 3,
+                                  .outputs = 1,
+                                  .saves = CT_SAVE_INPUTS,
+                                  .backward = scatter_grad };
+
+/* src has index's shape; x is nowhere smaller, except along axis. */
+static ct_tensor *index_scatter(const char *me, ct_tensor *x, int axis, ct_tensor *index,
+                                ct_tensor *src)
+{
+    ct_tensor *in[3] = { x, index, src }, *y, *c, *k;
+
+    y = x && src && index ? cti_new(me, x->shape, x->dtype, x->device) : NULL;
+    c = y ? cti_contiguous(src) : NULL;
+    k = c ? cti_contiguous(index) : NULL;
+    if (!k)
+        return NULL;
+    cti_copy(y, x);
+    if (!index_put_into(me, false, y, axis, k, c))
+        return NULL;
+    return cti_record_n_with(&scatter_op, 3, in, y, &axis, sizeof axis);
+}
+
+/* The checks of scatter and scatter_add; the axis as 0..rank-1, or -1 with an error. */
+static int index_scatter_check(const char *me, const ct_tensor *x, int axis, const ct_tensor *index,
+                               const ct_tensor *src)
+{
+    if (!cti_usable(me, x) || !cti_usable(me, index) || !cti_usable(me, src) ||
+        !cti_want_index(me, "index", index) || !cti_same_dtype(me, "x", x, "src", src) ||
+        !cti_same_device(me, "x", x, "src", src) || !cti_same_device(me, "x", x, "index", index))
+        return -1;
+    axis = cti_axis(me, x, axis);
+    if (axis < 0)
+        return -1;
+    if (!index_fits(index, x, axis)) {
+        ct_raise(CT_ERR_SHAPE, me,
+                 "index %s must have the rank of x %s and be no larger, except along axis %d",
+                 cti_describe(index).s, cti_describe(x).s, axis);
+        return -1;
+    }
+    if (index_fits(index, src, -1))
+        return axis;
+    ct_raise(CT_ERR_SHAPE, me, "index %s must have the rank of src %s and be no larger",
+             cti_describe(index).s, cti_describe(src).s);
+    return -1;
 }
 
 ct_tensor *ct_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src)
@@ -488,21 +595,35 @@ ct_tensor *ct_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *s
 
     if (!cti_usable(me, x) || !cti_usable(me, index) || !cti_usable(me, src) ||
         !cti_want_index(me, "index", index) || !cti_same_dtype(me, "x", x, "src", src) ||
-        !cti_same_device(me, "x", x, "src", src) || !cti_same_device(me, "x", x, "index", index))
+        !cti_same_device(me, "x", x, "src", src) || !cti_want_number(me, "x", x) ||
+        (axis = index_scatter_check(me, x, axis, index, src)) < 0)
         return NULL;
-    if (!cti_want_number(me, "x", x))
-        return NULL;
-    axis = cti_axis(me, x, axis);
-    if (axis < 0)
-        return NULL;
-    if (!index_fits(index, x, axis) || !index_fits(index, src, -1)) {
-        ct_raise(CT_ERR_SHAPE, me,
-                 "index %s must have the rank of x %s and src %s and be no larger, except than x "
-                 "along axis %d",
-                 cti_describe(index).s, cti_describe(x).s, cti_describe(src).s, axis);
-        return NULL;
-    }
     return index_scatter_add(x, axis, index, index_leading(src, index, -1));
+}
+
+ct_tensor *ct_scatter(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src)
+{
+    axis = index_scatter_check("ct_scatter", x, axis, index, src);
+    return axis < 0 ? NULL
+                    : index_scatter("ct_scatter", x, axis, index, index_leading(src, index, -1));
+}
+
+ct_tensor *ct_index_copy(ct_tensor *x, int axis, ct_tensor *indices, ct_tensor *source)
+{
+    static const char *const me = "ct_index_copy";
+    ct_shape want, along;
+
+    if (!cti_usable(me, x) || !cti_usable(me, indices) || !cti_usable(me, source) ||
+        !cti_want_index(me, "indices", indices) || !cti_same_dtype(me, "x", x, "source", source) ||
+        !cti_same_device(me, "x", x, "source", source) ||
+        !cti_same_device(me, "x", x, "indices", indices) || (axis = cti_axis(me, x, axis)) < 0 ||
+        !index_check_slices(me, x, axis, indices, source))
+        return NULL;
+    want = source->shape;
+    along = CT_SHAPE(indices->numel);
+    while (along.rank < want.rank - axis)
+        along.dim[along.rank++] = 1;
+    return index_scatter(me, x, axis, ct_expand(ct_reshape(indices, along), want), source);
 }
 
 /* ---- one-hot ---- */
@@ -515,11 +636,11 @@ static ct_tensor *index_one_hot(const char *me, ct_tensor *indices, int64_t clas
 
     if (!cti_usable(me, indices) || !cti_want_index(me, "indices", indices))
         return NULL;
-    if (classes < 1 || indices->shape.rank == CT_MAX_RANK) {
-        ct_raise(
-            classes < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me,
-            "classes is %lld and indices is %s; classes must be at least 1 and the rank below %d",
-            (long long)classes, cti_describe(indices).s, CT_MAX_RANK);
+    if (!cti_at_least(me, "classes", classes, 1))
+        return NULL;
+    if (indices->shape.rank == CT_MAX_RANK) {
+        ct_raise(CT_ERR_SHAPE, me, "indices %s must have a rank below %d", cti_describe(indices).s,
+                 CT_MAX_RANK);
         return NULL;
     }
     if (cti_is_storage(dtype)) {
@@ -533,7 +654,7 @@ static ct_tensor *index_one_hot(const char *me, ct_tensor *indices, int64_t clas
     c = y ? cti_new(me, indices->shape, indices->dtype, indices->device) : NULL;
     if (!c)
         return NULL;
-    cti_copy(c, indices); /* a copy, which nobody else can write */
+    cti_copy(c, indices); /* a copy, so that the program cannot write it */
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, classes);
     if (cti_lazy_rows_set(y, NULL, c, &fault) != CT_OK) {
         index_raise(me, c, fault.position, classes);

@@ -3,7 +3,7 @@
  * Indices are i32 or i64 (CT_ERR_DTYPE) and never negative. An index out of range raises
  * CT_ERR_INDEX, which names its position. All operands are on one device (CT_ERR_DEVICE). A
  * negative axis counts from the end; a wrong one raises CT_ERR_SHAPE. The results belong to the
- * innermost scope. d is the gradient of the output. Where an index occurs several times, gradients
+ * innermost scope. d is the gradient of the output. If an index occurs several times, its gradients
  * are added. */
 #ifndef COTANGENT_AUTOGRAD_OPS_INDEX_H
 #define COTANGENT_AUTOGRAD_OPS_INDEX_H
@@ -39,6 +39,16 @@ ct_tensor *ct_gather(ct_tensor *x, int axis, ct_tensor *index);
  * are not used. f32, f64, i32, i64. dx = d, dsrc = d gathered at index. */
 ct_tensor *ct_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src);
 
+/* A copy of x in which src stands at index along axis; for axis 1 of 3:
+ * y[i,index[i,j,k],k] = src[i,j,k]. Shapes as for ct_scatter_add, any dtype. Where an index occurs
+ * several times along axis, the last element stays, on every device. dx = d, but 0 at index; dsrc = d
+ * gathered at index, but 0 for an element that another one replaced (PyTorch: undefined). */
+ct_tensor *ct_scatter(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src);
+
+/* A copy of x in which slice indices[i] along axis is slice i of source. Shapes as for ct_index_add,
+ * any dtype. Repeated indices and derivatives as for ct_scatter. */
+ct_tensor *ct_index_copy(ct_tensor *x, int axis, ct_tensor *indices, ct_tensor *source);
+
 /* The elements of the flattened x at indices; the result has indices' shape. Any dtype. dx = d,
  * added where the elements came from. */
 ct_tensor *ct_take(ct_tensor *x, ct_tensor *indices);
@@ -50,9 +60,9 @@ ct_tensor *ct_index_add(ct_tensor *x, int axis, ct_tensor *indices, ct_tensor *s
 
 /* One-hot rows: indices of shape S give S followed by (classes), with 1 at each index and 0
  * elsewhere. ct_one_hot returns f32; ct_one_hot_as any dtype except bf16 (CT_ERR_DTYPE). The result
- * remembers its indices: ct_linear and the recurrent modules then gather rows instead of
- * multiplying. A write to the result ends that; views of it and results of ops do not have it. No
- * derivative. Raises CT_ERR_ARGUMENT if classes is below 1. */
+ * stores its indices, with which ct_linear and the recurrent modules gather rows instead of
+ * multiplying. A write to the result drops the indices; its views do not have them. No derivative.
+ * Raises CT_ERR_ARGUMENT if classes is below 1. */
 ct_tensor *ct_one_hot(ct_tensor *indices, int64_t classes);
 ct_tensor *ct_one_hot_as(ct_tensor *indices, int64_t classes, ct_dtype dtype);
 

@@ -1,6 +1,6 @@
 /* internal.h - what the files of autograd/ops share. (internal)
  *
- * What nn/ uses of the ops too is in autograd/internal.h. */
+ * Functions that nn/ uses too are in autograd/internal.h. */
 #ifndef COTANGENT_AUTOGRAD_OPS_INTERNAL_H
 #define COTANGENT_AUTOGRAD_OPS_INTERNAL_H
 
@@ -14,14 +14,14 @@ static inline ct_tensor *cti_record1(const ct_op *op, ct_tensor *x, ct_tensor *y
     return y && ct_record(op, 1, &x, 1, &y, NULL, 0) ? y : NULL;
 }
 
-/* The same, with attributes for backward: `bytes` bytes, copied. */
+/* Like cti_record_unary, with attributes for backward: `bytes` bytes, which are copied. */
 static inline ct_tensor *cti_record1_with(const ct_op *op, ct_tensor *x, ct_tensor *y,
                                           const void *attributes, size_t bytes)
 {
     return y && ct_record(op, 1, &x, 1, &y, attributes, bytes) ? y : NULL;
 }
 
-/* Records y = op(in[0], ... in[count - 1]) and returns y, in the same way. */
+/* Records y = op(in[0], ... in[count - 1]) and returns y; NULL as for cti_record_unary. */
 static inline ct_tensor *cti_record_n(const ct_op *op, int count, ct_tensor *const *in,
                                       ct_tensor *y)
 {
@@ -50,25 +50,27 @@ typedef struct cti_elementwise_op {
     cti_ew_op kernel;
     cti_domain domain;
     const ct_op *record; /* NULL: the result has no derivative */
-    bool gives_bool;     /* the result is bool, not of the inputs' dtype */
+    bool gives_bool;     /* true if the result is bool instead of the inputs' dtype */
 } cti_elementwise_op;
 
 /* True if the domain includes t's dtype; else raises CT_ERR_DTYPE. */
 bool cti_elementwise_takes(const char *function, const char *name, const ct_tensor *t,
                            cti_domain domain);
 
-/* Checks the operands, runs the kernel and records op. numbers: the two that the kernel and its
- * derivative take, or NULL. */
+/* Checks the operands, runs the kernel and records op. numbers points to the two numbers of the
+ * kernel and its derivative; NULL if it has none. */
 ct_tensor *cti_elementwise_unary(const cti_elementwise_op *op, ct_tensor *x, const double *numbers);
 ct_tensor *cti_elementwise_binary(const cti_elementwise_op *op, ct_tensor *a, ct_tensor *b,
                                   const double *numbers);
 
-/* op(x, s), with a tensor of one element for s. x has been checked, and s fits its dtype. */
+/* op(x, s), where s becomes a tensor of one element. The caller has checked x and that s is a value
+ * of its dtype. */
 ct_tensor *cti_elementwise_with_number(const cti_elementwise_op *op, ct_tensor *x, double s);
 
-/* True if s can be an operand beside elements of dtype: any number for f32 and f64; a whole number
- * for integers, which the dtype holds and whose magnitude is below 2^53, from which on a double does
- * not hold every whole number; 0 or 1 for bool. Else raises CT_ERR_ARGUMENT. */
+/* True if s may be an operand for elements of dtype. For f32 and f64, any number may. For integers,
+ * s must be a whole number that the dtype holds and of a magnitude below 2^53, because from there
+ * on a double does not hold every whole number. For bool, it must be 0 or 1. Otherwise raises
+ * CT_ERR_ARGUMENT. */
 bool cti_number_fits(const char *function, const char *name, double s, ct_dtype dtype);
 
 /* ---- reductions (reduce.c) ----
@@ -94,7 +96,7 @@ bool cti_reduce_has_elements(const char *function, const ct_tensor *x, int mask)
 /* d, of the reduced shape, broadcast back to shape: the derivative of a sum. */
 ct_tensor *cti_reduce_spread(ct_tensor *d, ct_shape shape, int mask);
 
-/* Recorded reductions; function names the caller in errors. op: CTI_MAX or CTI_MIN. */
+/* Recorded reductions. `function` is the name in messages. op is CTI_MAX or CTI_MIN. */
 ct_tensor *cti_reduce_sum(const char *function, ct_tensor *x, int mask, bool keepdim);
 ct_tensor *cti_reduce_mean(const char *function, ct_tensor *x, int mask, bool keepdim);
 ct_tensor *cti_reduce_extreme(const char *function, cti_reduce_op op, ct_tensor *x, int mask,

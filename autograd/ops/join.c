@@ -1,4 +1,4 @@
-/* join.c - several tensors into one, and one into several.
+/* join.c - joining tensors, and splitting one.
  *
  *     cat:    y is the parts one after another along an axis;  dpart[i] = d's range of that part
  *     stack:  y is the parts along a new axis;                 dpart[i] = d's slice number i
@@ -47,8 +47,8 @@ static const ct_op stack_op = {
     .name = "ct_stack", .inputs = -1, .outputs = 1, .backward = stack_grad
 };
 
-/* True if part i fits beside part 0: the same dtype, device and sizes, except along axis (-1: no
- * exception). */
+/* True if part i can be joined with part 0: the same dtype, device and sizes, except along axis
+ * (-1: no exception). */
 static bool join_fits(const char *function, const ct_tensor *first, const ct_tensor *t, int i,
                       int axis)
 {

@@ -1,4 +1,4 @@
-/* join.h - several tensors into one, and one into several.
+/* join.h - joining tensors, and splitting one.
  *
  * Every dtype is allowed. The results belong to the innermost scope. A negative axis counts from
  * the end. d is the gradient of the output. */
@@ -11,18 +11,18 @@
 extern "C" {
 #endif
 
-/* The count parts one after another along axis. All must have the same dtype and device and, except
- * along axis, the same sizes. The gradient of part i is d's range of that part. Raises
- * CT_ERR_ARGUMENT if count is below 1 or above 65536, CT_ERR_SHAPE, CT_ERR_DTYPE or CT_ERR_DEVICE
- * if the sizes of the parts differ. */
+/* Joins count parts along axis, one after another. All must have the same dtype and device and,
+ * except along axis, the same sizes. The gradient of part i is d's range of that part. Raises
+ * CT_ERR_ARGUMENT if count is below 1 or above 65536; CT_ERR_SHAPE, CT_ERR_DTYPE or CT_ERR_DEVICE
+ * if the parts do not agree. */
 ct_tensor *ct_cat(int count, ct_tensor *const *parts, int axis);
 
-/* The count parts along a new axis, inserted before axis (-1: at the end). All must have the same
- * shape, dtype and device. The gradient of part i is d's slice number i. Errors as for ct_cat, and
- * CT_ERR_SHAPE if the result would have more than CT_MAX_RANK axes. */
+/* Joins count parts along a new axis, which is inserted before axis (-1: at the end). All must have
+ * the same shape, dtype and device. The gradient of part i is d's slice number i. Errors as for
+ * ct_cat, and CT_ERR_SHAPE if the result would have more than CT_MAX_RANK axes. */
 ct_tensor *ct_stack(int count, ct_tensor *const *parts, int axis);
 
-/* The same for the tensors that are listed: CT_CAT(0, a, b, c). */
+/* Shorter forms for a list of tensors: CT_CAT(0, a, b, c). */
 #define CT_CAT(axis, ...) ct_cat(CT_TENSORS(__VA_ARGS__), axis)
 #define CT_STACK(axis, ...) ct_stack(CT_TENSORS(__VA_ARGS__), axis)
 

@@ -41,8 +41,8 @@ typedef struct matmul_operand {
     int64_t ld;
 } matmul_operand;
 
-/* Fills *m for t without a copy if one of the last two axes is dense, otherwise for a contiguous
- * copy. False with an error. */
+/* Describes t to BLAS in *m. No copy is made if one of the last two axes is dense; otherwise m
+ * describes a contiguous copy. False with an error. */
 static bool matmul_as_operand(ct_tensor *t, matmul_operand *m)
 {
     int r = t->shape.rank;
@@ -60,8 +60,8 @@ static bool matmul_as_operand(ct_tensor *t, matmul_operand *m)
     return m->t != NULL;
 }
 
-/* BLAS takes int sizes. The columns of a are one of the sizes of b; its rows are cut by the
- * kernel. */
+/* BLAS takes sizes of type int. The columns of a are also a size of b. The kernel cuts the rows of
+ * a, so they may be larger. */
 static bool matmul_fits_blas(const char *function, const ct_tensor *a, const ct_tensor *b)
 {
     int r = b->shape.rank;
@@ -73,7 +73,7 @@ static bool matmul_fits_blas(const char *function, const ct_tensor *a, const ct_
     return false;
 }
 
-/* The element offset of batch number i of t, whose batch axes broadcast to those of shape. */
+/* The offset, in elements, of matrix i of t, whose batch axes are broadcast to those of shape. */
 static int64_t matmul_batch_offset(const ct_tensor *t, const ct_shape *shape, int64_t i)
 {
     int lead = shape->rank - t->shape.rank, axis;
@@ -89,8 +89,8 @@ static int64_t matmul_batch_offset(const ct_tensor *t, const ct_shape *shape, in
     return offset;
 }
 
-/* True if a single step leads from each batch of t to the next: one call of the kernel can then do
- * all batches. */
+/* True if the matrices of t are a constant step apart. Then one call of the kernel computes all
+ * products. */
 static bool matmul_is_uniform(const ct_tensor *t, const ct_shape *shape, int64_t batch,
                               int64_t *step)
 {
@@ -128,7 +128,7 @@ static void matmul_run(const matmul_operand *a, const matmul_operand *b, ct_tens
                    .bf16 = ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16 };
     const cti_backend *be = cti_backend_of(c->device);
 
-    if (!c->numel) /* batch may be huge */
+    if (!c->numel) /* a batch may be huge, and it needs no work */
         return;
     for (i = 0; i < r - 2; i++)
         batch *= c->shape.dim[i];
@@ -152,7 +152,8 @@ static void matmul_run(const matmul_operand *a, const matmul_operand *b, ct_tens
     }
 }
 
-/* The shape of a b; false with an error. The columns of a are known to match the rows of b. */
+/* The shape of a b; false with an error. The caller has checked that the columns of a match the
+ * rows of b. */
 static bool matmul_shape(const char *me, const ct_tensor *a, const ct_tensor *b, ct_shape *out)
 {
     ct_shape left = a->shape, right = b->shape;
@@ -226,7 +227,7 @@ static void linear_backward(ct_node *n, ct_tensor *const *dout)
 
     if (!x || !w)
         return;
-    count = 1; /* rows of x; ct_reshape cannot infer it from -1 if a size is 0 */
+    count = 1; /* the rows of x; ct_reshape cannot infer -1 if a size is 0 */
     for (i = 0; i < x->shape.rank - 1; i++)
         count *= x->shape.dim[i];
     rows = ct_reshape(dy, CT_SHAPE(count, w->shape.dim[0]));
@@ -273,8 +274,8 @@ bool cti_linear_check(const char *me, const ct_tensor *x, const ct_tensor *w, co
 /* For fewer rows than this, the product costs less than the table W^T + b. */
 #define LINEAR_FEW_ROWS 8
 
-/* x is ct_one_hot(indices): y is the rows of the table W^T + b at indices. They are gathered, not
- * multiplied, and the recorded derivative is that of the ops below. */
+/* For x = ct_one_hot(indices), y consists of the rows of the table W^T + b at indices. They are
+ * gathered, not multiplied. Their derivatives are those of the ops below. */
 static ct_tensor *linear_from_one_hot(ct_tensor *indices, ct_tensor *w, ct_tensor *b)
 {
     ct_tensor *table = ct_transpose(w, 0, 1);

@@ -25,10 +25,10 @@ ct_tensor *ct_dot(ct_tensor *a, ct_tensor *b);
  * CT_ERR_SHAPE for other ranks. */
 ct_tensor *ct_outer(ct_tensor *a, ct_tensor *b);
 
-/* y = x W^T + b, as PyTorch's functional linear: x (..., in), weight (out, in), bias (out), y (...,
- * out). bias may be NULL: no bias. If x was made by ct_one_hot, rows of W^T are gathered, which
- * costs less than the product. dx = dy W, dW = dy^T x, db = dy summed over all but the last axis.
- * Raises CT_ERR_SHAPE if the sizes do not fit. */
+/* y = x W^T + b, like PyTorch's functional linear: x (..., in), weight (out, in), bias (out), y
+ * (..., out). A NULL bias counts as 0. If x was made by ct_one_hot, rows of W^T are gathered, which
+ * is cheaper than the product. dx = dy W, dW = dy^T x, db = dy summed over all but the last axis.
+ * Raises CT_ERR_SHAPE if the sizes do not agree. */
 ct_tensor *ct_linear(ct_tensor *x, ct_tensor *weight, ct_tensor *bias);
 
 #ifdef __cplusplus

@@ -13,7 +13,7 @@
 
 /* ---- dropout ---- */
 
-/* What defines a mask: the probability, and the position of its first word. */
+/* The definition of a mask: the probability, and the position of its first word. */
 typedef struct dropout_mask {
     double p;
     cti_position from;
@@ -65,7 +65,8 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g)
 
 /* ---- multinomial ---- */
 
-/* A call: weights (rows, n), and a copy of them in f64 that the kernels overwrite. */
+/* The arguments of a call: weights (rows, n), and a copy of them in f64 that the kernels
+ * overwrite. */
 typedef struct multinomial_call {
     ct_tensor *weights, *copy, *out;
     int64_t rows, n, k;
@@ -73,8 +74,8 @@ typedef struct multinomial_call {
     ct_generator *g;
 } multinomial_call;
 
-/* With replacement the kernel draws the positions. Without, it makes keys, whose k greatest are at
- * the positions. */
+/* With replacement, the kernel draws the positions. Without, it computes a key for each weight; the
+ * positions of the k greatest keys are the result. */
 static bool multinomial_run(const multinomial_call *m)
 {
     static const char *const me = "ct_multinomial";
@@ -123,10 +124,10 @@ static bool multinomial_check(const ct_tensor *weights, int64_t k, bool replacem
     if (!cti_usable(me, weights) || !cti_want_float(me, "weights", weights) ||
         !cti_given(me, "g", g))
         return false;
-    if (k < 1 || weights->shape.rank < 1) {
-        ct_raise(k < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me,
-                 "k is %lld and weights is %s; k must be at least 1 and the rank at least 1",
-                 (long long)k, cti_describe(weights).s);
+    if (!cti_at_least(me, "k", k, 1))
+        return false;
+    if (weights->shape.rank < 1) {
+        ct_raise(CT_ERR_SHAPE, me, "weights %s must have at least rank 1", cti_describe(weights).s);
         return false;
     }
     if (!replacement && k > ct_size(weights, -1)) {
@@ -187,7 +188,8 @@ ct_tensor *ct_randn_like(const ct_tensor *x, ct_generator *g)
 
 /* ---- bernoulli: u < p for uniforms u of 53 bits, in either dtype ---- */
 
-/* p, contiguous, if every element is a probability; else NULL with an error. */
+/* Returns p as a contiguous tensor if every element is a probability; NULL with an error
+ * otherwise. */
 static ct_tensor *bernoulli_check(const ct_tensor *p)
 {
     static const char *const me = "ct_bernoulli";

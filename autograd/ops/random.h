@@ -1,8 +1,8 @@
 /* random.h - ops that draw random numbers.
  *
  * Each takes a generator g (tensor/random.h), which must not be NULL (CT_ERR_ARGUMENT), and
- * advances it past the numbers it used. The same generator value draws the same numbers on every
- * device and at any number of threads. The results belong to the innermost scope. */
+ * advances it past the numbers that it uses. The same generator value draws the same numbers on
+ * every device and at any number of threads. The results belong to the innermost scope. */
 #ifndef COTANGENT_AUTOGRAD_OPS_RANDOM_H
 #define COTANGENT_AUTOGRAD_OPS_RANDOM_H
 

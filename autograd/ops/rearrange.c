@@ -283,7 +283,8 @@ static ct_tensor *rearrange_triangle(const char *me, ct_tensor *x, int64_t diago
     n = ct_size(x, -1);
     diagonal = diagonal < -m  ? -m
                : diagonal > n ? n
-                              : diagonal; /* further diagonals give the same */
+                              /* a diagonal outside the matrix gives the same as these ends */
+                              : diagonal;
     row = ct_arange((double)diagonal, (double)(diagonal + m), 1, CT_I64, x->device);
     column = ct_arange(0, (double)n, 1, CT_I64, x->device);
     row = ct_unsqueeze(row, 1);

@@ -65,7 +65,7 @@ ct_shape cti_reduce_shape(const ct_shape *shape, int mask, bool keepdim)
     return out;
 }
 
-/* True if the masked axes are next to each other: a contiguous x is then (outer, n, inner). */
+/* True if the masked axes are neighbours. Then a contiguous x has the shape (outer, n, inner). */
 static bool reduce_is_adjacent(const ct_shape *shape, int mask)
 {
     int i, runs = 0;

@@ -27,7 +27,7 @@ ct_tensor *ct_sum_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_sum_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 
 /* The mean. NaN if there are no elements. dx = d / n. The mean of bool is the share of true, f32:
- * ct_mean(ct_eq(a, b)) is an accuracy. (PyTorch refuses it.) */
+ * ct_mean(ct_eq(a, b)) is an accuracy. (PyTorch raises an error.) */
 ct_tensor *ct_mean(ct_tensor *x);
 ct_tensor *ct_mean_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_mean_axes(ct_tensor *x, int count, const int *axes, bool keepdim);

@@ -1,17 +1,24 @@
-/* scan.c - running sums along an axis.
+/* scan.c - running sums, products and extremes along an axis.
  *
  *     cumsum:        y_i = x_0 + ... + x_i;  dx_i = d_i + ... + d_(n-1), the running sum from the
  *                    end
  *     logcumsumexp:  y_j = log(exp(x_0) + ... + exp(x_j));  dx = W^T d, W_ji = exp(x_i - y_j) for
- *                    i <= j, else 0 */
+ *                    i <= j, else 0
+ *     recurrence:    h_j = a_j h_(j-1) + b_j;  with g_j = d_j + a_(j+1) g_(j+1), the recurrence from
+ *                    the end, db = g and da_j = g_j h_(j-1)
+ *     cumprod:       the recurrence for a = (0, x_1, ...), b = (x_0, 0, ...)
+ *     cummax, cummin:  y = x gathered at the positions of the extremes */
 #include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/index.h>
+#include <cotangent/autograd/ops/rearrange.h>
 #include <cotangent/autograd/ops/scan.h>
+#include <cotangent/autograd/ops/views.h>
 
 typedef struct scan_attributes {
     int axis;
-    bool reverse; /* from the end: the derivative */
+    bool reverse; /* sum from the end, as the derivative does */
 } scan_attributes;
 
 static ct_tensor *scan_cumsum(ct_tensor *x, scan_attributes r);
@@ -62,11 +69,12 @@ typedef struct log_scan_attributes {
     bool transposed;
 } log_scan_attributes;
 
-/* out = W^T d, or W d if transposed: an op of d, x and y. The kernel computes it without overflow,
- * for d of both signs and d = 0 alike, which logarithms of d would not. */
+/* out = W^T d, or W d if transposed: an op of d, x and y. The kernel computes it without overflow.
+ * It does not use logarithms of d, which may be negative or 0. */
 static ct_tensor *log_scan_product(ct_tensor *d, ct_tensor *x, ct_tensor *y, log_scan_attributes r);
 
-/* With e the gradient of out, and p the product of e with the other of W and W^T:
+/* Let e be the gradient of out. Let p be the product of e with the transposed matrix: W e for W^T
+ * d, and W^T e for W d. Then
  *     W^T d:  dd = p, dx = e out, dy = -d p        W d:  dd = p, dx = d p, dy = -e out */
 static void log_scan_product_grad(ct_node *n, ct_tensor *const *dout)
 {
@@ -152,4 +160,128 @@ ct_tensor *ct_logcumsumexp(ct_tensor *x, int axis)
                                                                 .in = cti_data(c),
                                                                 .out = cti_data(y) });
     return cti_record1_with(&logcumsumexp_op, x, y, &axis, sizeof axis);
+}
+
+/* ---- recurrences and products ---- */
+
+/* t moved by one place along the axis, with 0 where nothing comes: element j is t_(j-1), or t_(j+1) if
+ * back is set. */
+static ct_tensor *scan_shift(ct_tensor *t, int axis, bool back)
+{
+    int64_t n, sizes[2 * CT_MAX_RANK] = { 0 };
+    int pairs;
+
+    if (!t || t->shape.dim[axis] == 0)
+        return t;
+    n = t->shape.dim[axis];
+    pairs = t->shape.rank - axis;
+    sizes[2 * pairs - 1 - !back] = 1;
+    return ct_pad(ct_narrow(t, axis, back, n - 1), 2 * pairs, sizes, 0);
+}
+
+/* h_j = a_j h_(j-1) + b_j, or from the end h_j = a_j h_(j+1) + b_j. a and b have one shape. */
+static ct_tensor *scan_recurrence(const char *me, ct_tensor *a, ct_tensor *b, scan_attributes r);
+
+static void recurrence_grad(ct_node *n, ct_tensor *const *dout)
+{
+    scan_attributes r = *(const scan_attributes *)ct_node_attributes(n), back = r;
+    ct_tensor *a = ct_node_input(n, 0), *h = ct_node_output(n, 0), *g;
+
+    back.reverse = !r.reverse;
+    g = scan_recurrence("ct_cumprod", scan_shift(a, r.axis, !r.reverse), dout[0], back);
+    if (ct_node_needs_grad(n, 0))
+        ct_node_add_grad(n, 0, g ? ct_mul(g, scan_shift(h, r.axis, r.reverse)) : NULL);
+    if (ct_node_needs_grad(n, 1))
+        ct_node_add_grad(n, 1, g);
+}
+
+static const ct_op recurrence_op = { .name = "ct_cumprod",
+                                     .inputs = 2,
+                                     .outputs = 1,
+                                     .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                                     .backward = recurrence_grad };
+
+static ct_tensor *scan_recurrence(const char *me, ct_tensor *a, ct_tensor *b, scan_attributes r)
+{
+    ct_tensor *in[2] = { a, b }, *x, *z, *h;
+    int64_t outer, inner;
+
+    x = a && b ? cti_contiguous(a) : NULL;
+    z = x ? cti_contiguous(b) : NULL;
+    h = z ? cti_new(me, a->shape, a->dtype, a->device) : NULL;
+    if (!h)
+        return NULL;
+    cti_split_axis(&a->shape, r.axis, &outer, &inner);
+    cti_backend_of(a->device)->linear_scan(&(cti_linear_scan_args){ .dtype = a->dtype,
+                                                                    .reverse = r.reverse,
+                                                                    .outer = outer,
+                                                                    .n = a->shape.dim[r.axis],
+                                                                    .inner = inner,
+                                                                    .a = cti_data(x),
+                                                                    .b = cti_data(z),
+                                                                    .out = cti_data(h) });
+    return cti_record_n_with(&recurrence_op, 2, in, h, &r, sizeof r);
+}
+
+/* x with 0 in place of its first element along axis (first false), or of all others (true). */
+static ct_tensor *scan_part(ct_tensor *x, int axis, bool first)
+{
+    int64_t n = x->shape.dim[axis], sizes[2 * CT_MAX_RANK] = { 0 };
+    int pairs = x->shape.rank - axis;
+
+    sizes[2 * pairs - 2 + first] = first ? n - 1 : 1;
+    return ct_pad(ct_narrow(x, axis, !first, first ? 1 : n - 1), 2 * pairs, sizes, 0);
+}
+
+ct_tensor *ct_cumprod(ct_tensor *x, int axis)
+{
+    static const char *const me = "ct_cumprod";
+    ct_tensor *a, *b;
+
+    if (!cti_usable(me, x) || !cti_want_number(me, "x", x) || (axis = cti_axis(me, x, axis)) < 0)
+        return NULL;
+    a = x->shape.dim[axis] ? scan_part(x, axis, false) : x;
+    b = x->shape.dim[axis] ? scan_part(x, axis, true) : x;
+    return scan_recurrence(me, a, b, (scan_attributes){ .axis = axis });
+}
+
+/* ---- extremes ---- */
+
+static ct_tensor *scan_extreme(const char *me, ct_tensor *x, int axis, bool least,
+                               ct_tensor **indices)
+{
+    ct_tensor *at, *c, *y;
+    int64_t outer, inner;
+
+    if (indices)
+        *indices = NULL;
+    if (!cti_usable(me, x) || !cti_want_number(me, "x", x) || (axis = cti_axis(me, x, axis)) < 0)
+        return NULL;
+    at = cti_new(me, x->shape, CT_I64, x->device);
+    c = at ? cti_contiguous(x) : NULL;
+    if (!c)
+        return NULL;
+    cti_split_axis(&x->shape, axis, &outer, &inner);
+    cti_backend_of(x->device)->running_extreme(
+        &(cti_running_extreme_args){ .dtype = x->dtype,
+                                     .least = least,
+                                     .outer = outer,
+                                     .n = x->shape.dim[axis],
+                                     .inner = inner,
+                                     .in = cti_data(c),
+                                     .out = (int64_t *)(void *)cti_data(at) });
+    y = ct_gather(x, axis, at);
+    if (indices)
+        *indices = y ? at : NULL;
+    return y;
+}
+
+ct_tensor *ct_cummax(ct_tensor *x, int axis, ct_tensor **indices)
+{
+    return scan_extreme("ct_cummax", x, axis, false, indices);
+}
+
+ct_tensor *ct_cummin(ct_tensor *x, int axis, ct_tensor **indices)
+{
+    return scan_extreme("ct_cummin", x, axis, true, indices);
 }

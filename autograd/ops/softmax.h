@@ -2,7 +2,7 @@
  *
  * dtypes f32 and f64 (CT_ERR_DTYPE). The result has x's shape and belongs to the innermost scope. A
  * negative axis counts from the end; a wrong one raises CT_ERR_SHAPE. d is the gradient of the
- * output, dx that of x; sums run along the axis. The last axis costs no transposition. */
+ * output, dx that of x; sums run along the axis. Any axis but the last costs two transpositions. */
 #ifndef COTANGENT_AUTOGRAD_OPS_SOFTMAX_H
 #define COTANGENT_AUTOGRAD_OPS_SOFTMAX_H
 

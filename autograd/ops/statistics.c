@@ -4,8 +4,9 @@
  *     std:        dx = d (x - mean) / (divisor y), and 0 where y is 0
  *     norm:       dx = d sign(x) (|x| / y)^(p - 1), and 0 where x or y is 0
  *                 (p = 2: d x / y; p = 0: 0)
- *     logsumexp:  dx = d exp(x - y), formed as exp(x - most) / sum exp(x - most): y has lost the
- *                 digits that count where a large offset is common to all x */
+ *     logsumexp:  dx = d exp(x - y), computed as exp(x - most) / sum exp(x - most), where most
+ *                 is the largest x: if all x share a large offset, y has lost the digits
+ *                 that matter */
 #include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/compare.h>
@@ -19,8 +20,8 @@
 
 /* ---- the common part ---- */
 
-/* d / y, and 0 where y is 0. The divisor is 1 there, so that derivatives of every order are 0 too,
- * not NaN. */
+/* d / y, and 0 where y is 0. There the divisor is replaced by 1, so that derivatives of every order
+ * are 0 instead of NaN. */
 static ct_tensor *statistics_divide(ct_tensor *d, ct_tensor *y)
 {
     ct_tensor *zero, *one, *flat;
@@ -35,7 +36,7 @@ static ct_tensor *statistics_divide(ct_tensor *d, ct_tensor *y)
 
 typedef struct statistics_attributes {
     int mask;
-    bool root;     /* var: std */
+    bool root;     /* var: true for the standard deviation */
     double number; /* var: the divisor; norm: p */
 } statistics_attributes;
 
@@ -64,12 +65,13 @@ static ct_tensor *statistics_compose(const char *function, const ct_op *op, ct_t
  * Squares overflow and underflow where the root of their sum does not. Rows whose largest |x| is
  * beyond these limits are multiplied by a power of two, and the result is divided by it; for other
  * rows the factor is 1 and no bit changes. On the CPU the results of the plain formula show whether
- * any row needs it. An asynchronous device is not waited for: it always multiplies. */
+ * any row needs it. On an asynchronous device the rows are always multiplied, because reading the
+ * results would wait for the device. */
 typedef struct statistics_range {
-    double low, high;       /* of the largest |x| */
-    double up, down;        /* the factors for smaller and for larger rows */
-    double least, most;     /* results of the plain formula that are right */
-    double smallest, above; /* what a sum of powers must not be below, or above */
+    double low, high;       /* the limits of the largest |x| of a row */
+    double up, down;        /* the factors for rows below and above the limits */
+    double least, most;     /* the range in which results of the plain formula are right */
+    double smallest, above; /* the range in which a sum of powers is right */
 } statistics_range;
 
 static statistics_range statistics_range_of(ct_dtype dtype)
@@ -143,7 +145,7 @@ static ct_tensor *statistics_centre(ct_tensor *x, int mask)
 
 /* ---- var and std ---- */
 
-/* of x times factor, unless that is NULL */
+/* for the variance of x times factor; NULL counts as 1 */
 static ct_tensor *var_of(ct_tensor *x, const statistics_attributes *r, ct_tensor *factor)
 {
     ct_tensor *squares, *y;
@@ -193,7 +195,7 @@ static void var_grad(ct_node *n, ct_tensor *const *dout)
     }
     if (!r->root) {
         d = ct_mul_scalar(d, 2);
-    } else if (factor) { /* std is the same function of the multiplied x */
+    } else if (factor) { /* std of the multiplied x has the same derivative */
         double n_of_row = (double)cti_reduce_count(&x->shape, r->mask);
 
         d = statistics_divide(
@@ -274,7 +276,7 @@ ct_tensor *ct_std_axis(ct_tensor *x, int axis, double correction, bool keepdim)
 
 /* ---- norm ---- */
 
-/* of x times factor, unless that is NULL */
+/* for the norm of x times factor; NULL counts as 1 */
 static ct_tensor *norm_euclidean(ct_tensor *x, int mask, ct_tensor *factor)
 {
     ct_tensor *squares = ct_square(factor ? ct_mul(x, factor) : x);
@@ -349,8 +351,8 @@ static ct_tensor *norm_slope(ct_tensor *x, ct_tensor *y, double p)
 static ct_tensor *statistics_norm(const char *function, ct_tensor *x, double p, int mask,
                                   bool keepdim);
 
-/* Rows out of range are multiplied by a factor, which changes no derivative. y, computed anew of
- * these, has all its digits, also where it is subnormal. */
+/* Multiplies rows out of range by a factor, which changes no derivative. y is computed again from
+ * these rows, so that it has all its digits even where the result is subnormal. */
 static void norm_grad(ct_node *n, ct_tensor *const *dout)
 {
     const statistics_attributes *r = ct_node_attributes(n);

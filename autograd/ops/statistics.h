@@ -23,8 +23,8 @@ ct_tensor *ct_var_axis(ct_tensor *x, int axis, double correction, bool keepdim);
 ct_tensor *ct_var_axes(ct_tensor *x, int count, const int *axes, double correction, bool keepdim);
 
 /* The standard deviation y, the square root of the variance. dx = d (x - mean) / (divisor y), and 0
- * where y is 0. Neither overflows or underflows where the result does not: of (1e20, -1e20) in f32 y
- * is 1.41e20. The same holds for ct_var and ct_norm. */
+ * where y is 0. No intermediate result overflows or underflows unless y does: for (1e20, -1e20) in
+ * f32, y is 1.41e20. The same holds for ct_var and ct_norm. */
 ct_tensor *ct_std(ct_tensor *x);
 ct_tensor *ct_std_axis(ct_tensor *x, int axis, double correction, bool keepdim);
 ct_tensor *ct_std_axes(ct_tensor *x, int count, const int *axes, double correction, bool keepdim);

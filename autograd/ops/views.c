@@ -5,7 +5,7 @@
  *     reshape, squeeze, unsqueeze, flatten:  dx = d in x's shape
  *     permute, transpose:                    dx = d with the inverse permutation
  *     expand:                                dx = d summed over the broadcast axes
- *     slice, narrow, select:                 dx[window] += d; no padded copy is made */
+ *     slice, narrow, select, diagonal:       dx[window] += d; no padded copy is made */
 #include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/reduce.h>
@@ -49,7 +49,7 @@ static bool views_infer_size(const char *function, const ct_tensor *x, ct_shape 
                  (shape->dim[i] == 0 || known <= INT64_MAX / shape->dim[i]))
             known *= shape->dim[i];
         else
-            known = -1; /* a bad size or an overflow; stays -1 */
+            known = -1; /* a bad size or an overflow; the caller's size stays -1 */
     if (open >= 0 && known > 0 && x->numel % known == 0)
         shape->dim[open] = x->numel / known;
     if (known < 0 || (open >= 0 && known == 0) ||
@@ -64,7 +64,7 @@ static bool views_infer_size(const char *function, const ct_tensor *x, ct_shape 
 /* Strides by which x's storage can be read in the given shape; false if a copy is needed.
  *
  * Axes of x that follow each other without a gap are merged into runs (axes of size 1 do not
- * count). The new axes are then cut from the runs, last axis first: each must divide what is left
+ * count). The new axes are then cut from the runs, last axis first: each size must divide the rest
  * of its run, because one stride cannot cross the border between two runs. */
 static bool views_strides(const ct_tensor *x, const ct_shape *shape, int64_t *stride)
 {
@@ -418,7 +418,7 @@ ct_tensor *ct_slice(ct_tensor *x, int axis, int64_t start, int64_t end, int64_t 
     start = views_clamp(start, x->shape.dim[axis]);
     end = views_clamp(end, x->shape.dim[axis]);
     length = end > start ? (end - start - 1) / step + 1 : 0;
-    if (step > x->shape.dim[axis]) /* a huge step overflows the stride */
+    if (step > x->shape.dim[axis]) /* a huge step would overflow the stride */
         step = x->shape.dim[axis] ? x->shape.dim[axis] : 1;
     return views_slice("ct_slice", x, (views_range){ axis, false, start, step, length });
 }
@@ -456,4 +456,158 @@ ct_tensor *ct_narrow(ct_tensor *x, int axis, int64_t start, int64_t length)
 ct_tensor *ct_select(ct_tensor *x, int axis, int64_t index)
 {
     return views_part("ct_select", x, axis, index, 1, true);
+}
+
+/* ---- diagonals ---- */
+
+typedef struct views_diagonal {
+    int64_t offset; /* above the main diagonal */
+    int a, b;       /* the axes of the rows and of the columns */
+} views_diagonal;
+
+/* The diagonal in an array with this shape and these strides; its axis is the last. */
+static cti_window views_diagonal_window(const ct_shape *shape, const int64_t *stride,
+                                        const views_diagonal *d)
+{
+    int64_t down = d->offset < 0 ? -d->offset : 0, right = d->offset > 0 ? d->offset : 0;
+    int64_t rows = shape->dim[d->a] - down, columns = shape->dim[d->b] - right;
+    int64_t n = rows < columns ? rows : columns;
+    cti_window w;
+    int i;
+
+    w.shape = ct_shape_from_sizes(0, NULL);
+    for (i = 0; i < shape->rank; i++) {
+        if (i == d->a || i == d->b)
+            continue;
+        w.stride[w.shape.rank] = stride[i];
+        w.shape.dim[w.shape.rank++] = shape->dim[i];
+    }
+    w.stride[w.shape.rank] = stride[d->a] + stride[d->b];
+    w.shape.dim[w.shape.rank++] = n > 0 ? n : 0;
+    w.offset = n > 0 ? down * stride[d->a] + right * stride[d->b] : 0;
+    return w;
+}
+
+static cti_window views_diagonal_in(const ct_shape *shape, const views_diagonal *d)
+{
+    int64_t stride[CT_MAX_RANK];
+
+    cti_row_major(shape, stride);
+    return views_diagonal_window(shape, stride, d);
+}
+
+static ct_tensor *views_diagonal_of(const char *function, ct_tensor *x, views_diagonal d);
+
+/* Zeros of a shape with d on a diagonal, as an op whose derivative is the diagonal. */
+typedef struct views_embedding {
+    views_diagonal d;
+    ct_shape shape;
+} views_embedding;
+
+static void embed_diagonal_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const views_embedding *e = ct_node_attributes(n);
+
+    ct_node_add_grad(n, 0, views_diagonal_of("ct_diagonal", dout[0], e->d));
+}
+
+static const ct_op embed_diagonal_op = {
+    .name = "ct_diag", .inputs = 1, .outputs = 1, .backward = embed_diagonal_grad
+};
+
+static ct_tensor *views_embed_diagonal(const char *function, ct_tensor *x, const views_embedding *e)
+{
+    cti_window w = views_diagonal_in(&e->shape, &e->d);
+    ct_tensor *y = ct_zeros(e->shape, x->dtype, x->device), *part;
+
+    part = y ? cti_view(function, y, w.shape, w.stride, w.offset) : NULL;
+    if (!part)
+        return NULL;
+    cti_copy(part, x);
+    return cti_record1_with(&embed_diagonal_op, x, y, e, sizeof *e);
+}
+
+static ct_tensor *diagonal_backward(ct_node *n, ct_tensor *d)
+{
+    views_embedding e = { *(const views_diagonal *)ct_node_attributes(n),
+                          ct_node_input_shape(n, 0) };
+
+    return views_embed_diagonal("ct_diagonal", d, &e);
+}
+
+static void diagonal_grad(ct_node *n, ct_tensor *const *dout)
+{
+    ct_shape shape = ct_node_input_shape(n, 0);
+    cti_window w = views_diagonal_in(&shape, ct_node_attributes(n));
+
+    cti_add_grad_window(n, 0, &w, dout[0], diagonal_backward);
+}
+
+static const ct_op diagonal_op = {
+    .name = "ct_diagonal", .inputs = 1, .outputs = 1, .backward = diagonal_grad
+};
+
+static ct_tensor *views_diagonal_of(const char *function, ct_tensor *x, views_diagonal d)
+{
+    cti_window w = views_diagonal_window(&x->shape, x->stride, &d);
+
+    return views_record(function, &diagonal_op, x, &w, &d, sizeof d);
+}
+
+/* False with an error if a diagonal that far from the main one has no size. */
+static bool views_check_offset(const char *function, int64_t offset)
+{
+    if (offset > -(INT64_C(1) << 31) && offset < INT64_C(1) << 31)
+        return true;
+    ct_raise(CT_ERR_ARGUMENT, function, "offset is %lld; it must be within 31 bits",
+             (long long)offset);
+    return false;
+}
+
+ct_tensor *ct_diagonal(ct_tensor *x, int64_t offset, int axis1, int axis2)
+{
+    static const char *const me = "ct_diagonal";
+    int a, b;
+
+    if (!cti_usable(me, x) || (a = cti_axis(me, x, axis1)) < 0 ||
+        (b = cti_axis(me, x, axis2)) < 0 || !views_check_offset(me, offset))
+        return NULL;
+    if (a == b) {
+        ct_raise(CT_ERR_SHAPE, me, "axis1 and axis2 are both axis %d of x %s", a,
+                 cti_describe(x).s);
+        return NULL;
+    }
+    return views_diagonal_of(me, x, (views_diagonal){ offset, a, b });
+}
+
+ct_tensor *ct_diag(ct_tensor *x, int64_t offset)
+{
+    static const char *const me = "ct_diag";
+    views_embedding e = { { offset, 0, 1 }, { 0 } };
+    int64_t n;
+
+    if (!cti_usable(me, x) || !views_check_offset(me, offset))
+        return NULL;
+    if (x->shape.rank == 2)
+        return views_diagonal_of(me, x, e.d);
+    if (x->shape.rank != 1) {
+        ct_raise(CT_ERR_SHAPE, me, "x %s must have rank 1 or 2", cti_describe(x).s);
+        return NULL;
+    }
+    n = x->shape.dim[0] + (offset < 0 ? -offset : offset);
+    e.shape = CT_SHAPE(n, n);
+    return views_embed_diagonal(me, x, &e);
+}
+
+ct_tensor *ct_trace(ct_tensor *x)
+{
+    static const char *const me = "ct_trace";
+
+    if (!cti_usable(me, x) || !cti_want_number(me, "x", x))
+        return NULL;
+    if (x->shape.rank != 2) {
+        ct_raise(CT_ERR_SHAPE, me, "x %s must have rank 2", cti_describe(x).s);
+        return NULL;
+    }
+    return ct_sum(ct_diagonal(x, 0, 0, 1));
 }

@@ -1,11 +1,13 @@
 /* params.c - parameter sets.
  *
- * A set is a root and its parts. The root owns everything; each part, the whole set included, is a
- * prefix and the list of the entries under it, in order of registration. A new entry is added to
- * the list of every part that it lies under, so that walking a part costs no search. */
+ * A set is a root and its parts. The root owns everything. A part is a prefix and the list of the
+ * entries whose names begin with it, in order of registration; the whole set is also a part. A new
+ * entry is added to the list of every part to which it belongs, so that walking a part needs no
+ * search. */
 #include "autograd/internal.h"
 
 #include "tensor/hooks.h"
+#include "tensor/text.h"
 
 #include <cotangent/autograd/params/params.h>
 
@@ -18,12 +20,16 @@ struct ct_param {
     struct params_root *root;
     char *name; /* the whole dotted name */
     ct_shape shape;
-    ct_init own, init;          /* as registered; as in use, which ct_params_init may change */
-    uint64_t seed;              /* values come from the stream of this seed and the name */
+    /* the initialiser that was registered, and the current one, which ct_params_init may change */
+    ct_init own, init;
+    uint64_t seed; /* the values are drawn from the stream of the name under this seed */
     _Atomic(ct_tensor *) value; /* owned; NULL while the entry is lazy */
+    ct_dtype dtype;
     bool buffer, frozen;
-    bool init_chosen;      /* init was chosen by ct_params_init */
-    struct ct_param *tied; /* the entry whose value this one shares, itself not tied; or NULL */
+    bool init_chosen; /* the initialiser was chosen by ct_params_init */
+    /* the entry whose value this one shares, which is not tied itself; NULL if this one is not
+     * tied */
+    struct ct_param *tied;
 };
 
 /* An object that is freed with the set. */
@@ -33,10 +39,10 @@ typedef struct params_owned {
     struct params_owned *next;
 } params_owned;
 
-/* The part of a set under a prefix. */
+/* A part of a set: the entries under a prefix. */
 struct ct_params {
     struct params_root *root;
-    char *prefix;     /* with its dot; "" for the whole set */
+    char *prefix;     /* ends with a dot; "" for the whole set */
     ct_param **entry; /* owned by the root */
     int count;
     size_t room;
@@ -45,13 +51,13 @@ struct ct_params {
 
 typedef struct params_root {
     ct_params_options options;
-    ct_generator generator; /* for random draws in training, such as dropout masks */
+    ct_generator generator; /* the generator for training, such as for dropout masks */
     bool evaluating;
-    pthread_mutex_t lock; /* guards materializing: values and shapes */
+    pthread_mutex_t lock; /* guards values and shapes while entries are materialized */
     params_owned *objects;
-    ct_params *whole; /* one of the parts: prefix "", every entry */
-    ct_params *parts; /* all parts; the newest first */
-    int ties;         /* made so far */
+    ct_params *whole; /* the whole set as a part, with every entry */
+    ct_params *parts; /* all parts; newest first */
+    int ties;         /* the number of ties made so far */
 } params_root;
 
 static bool params_is_under(const ct_params *part, const char *name)
@@ -59,7 +65,7 @@ static bool params_is_under(const ct_params *part, const char *name)
     return strncmp(name, part->prefix, strlen(part->prefix)) == 0;
 }
 
-/* Makes room in the list of a part for one more entry; false with an error. */
+/* Makes room for one more entry in the list of a part; false with an error. */
 static bool params_part_grow(const char *function, ct_params *part)
 {
     return cti_grow(function, (void **)&part->entry, &part->room, (size_t)part->count,
@@ -73,7 +79,7 @@ static void params_part_free(ct_params *part)
     cti_release(part);
 }
 
-/* A new part with the entries that are under its prefix already; NULL with an error. */
+/* Makes a part with the existing entries under its prefix; NULL with an error. */
 static ct_params *params_part_new(const char *function, params_root *r, const char *prefix)
 {
     ct_params *p = cti_calloc(1, sizeof *p);
@@ -101,7 +107,7 @@ static ct_params *params_part_new(const char *function, params_root *r, const ch
     return p;
 }
 
-/* The generator for training, with a stream apart from those of the parameters. */
+/* The generator for training. Its stream differs from those of the parameters. */
 static ct_generator params_training_generator(uint64_t seed)
 {
     return ct_generator_stream(ct_generator_from_seed(seed), " training ");
@@ -111,10 +117,13 @@ ct_params *ct_params_new(ct_params_options options)
 {
     params_root *r;
 
-    if (!cti_is_float(options.dtype) || !cti_backend_of(options.device)) {
-        ct_raise(cti_is_float(options.dtype) ? CT_ERR_DEVICE : CT_ERR_DTYPE, "ct_params_new",
-                 "dtype is %s and device is %d; parameters are f32 or f64, on an existing device",
-                 ct_dtype_name(options.dtype), options.device);
+    if (!cti_is_float(options.dtype)) {
+        ct_raise(CT_ERR_DTYPE, "ct_params_new", "dtype is %s; it must be f32 or f64",
+                 ct_dtype_name(options.dtype));
+        return NULL;
+    }
+    if (!cti_backend_of(options.device)) {
+        ct_raise(CT_ERR_DEVICE, "ct_params_new", "there is no device %d", options.device);
         return NULL;
     }
     r = cti_calloc(1, sizeof *r);
@@ -168,7 +177,7 @@ void ct_params_free(ct_params *set)
     cti_release(r);
 }
 
-/* prefix + name + suffix, in new memory; NULL with an error for a bad name. */
+/* Returns prefix + name + suffix in new memory; NULL with an error for a bad name. */
 static char *params_full_name(const char *function, const ct_params *set, const char *name,
                               const char *suffix)
 {
@@ -253,7 +262,7 @@ ct_status ct_params_own(ct_params *set, void *object, void (*free_object)(void *
 
 /* ---- entries ---- */
 
-/* The entry that holds p's value: p, or the one it is tied to. */
+/* Returns the entry that holds p's value: p itself, or the entry to which it is tied. */
 static ct_param *params_real(const ct_param *p)
 {
     return p->tied ? p->tied : (ct_param *)p;
@@ -305,6 +314,11 @@ ct_shape ct_param_shape(const ct_param *p)
     return p ? params_real(p)->shape : CT_SCALAR;
 }
 
+ct_dtype cti_param_dtype(const ct_param *p)
+{
+    return params_real(p)->dtype;
+}
+
 bool ct_param_is_lazy(const ct_param *p)
 {
     return !p || !params_real(p)->value;
@@ -315,15 +329,16 @@ bool ct_param_is_trained(const ct_param *p)
     return p && !p->buffer && !p->frozen && !p->tied;
 }
 
-/* ---- materializing: a lazy entry gets its shape and value ---- */
+/* ---- materializing: giving a lazy entry its shape and value ---- */
 
-/* Makes and fills the value of an entry whose shape is known. Called under the lock. */
+/* Allocates and initialises the value of an entry whose shape is known. The caller holds the
+ * lock. */
 static ct_status params_make_value(ct_param *p)
 {
     params_root *r = p->root;
     ct_generator g = ct_generator_stream(ct_generator_from_seed(p->seed), p->name);
     ct_scope s = cti_scope_push();
-    ct_tensor *t = cti_new("ct_param_materialize", p->shape, r->options.dtype, r->options.device);
+    ct_tensor *t = cti_new("ct_param_materialize", p->shape, p->dtype, r->options.device);
     ct_tensor *kept = NULL;
 
     if (t && p->init.fill(&p->init, t, &g) == CT_OK)
@@ -407,8 +422,8 @@ static bool params_merge_shapes(ct_shape *a, const ct_shape *b)
     return true;
 }
 
-/* second becomes another name of first. If both have values, that of second is kept until the set
- * is freed: someone may hold its handle. */
+/* Makes second another name of first. If both have values, the value of second is kept until the
+ * set is freed, because the program may hold its handle. */
 static ct_status params_tie_entries(params_root *r, ct_param *first, ct_param *second)
 {
     ct_shape both = first->shape;
@@ -422,7 +437,7 @@ static ct_status params_tie_entries(params_root *r, ct_param *first, ct_param *s
                         cti_shape_text(&second->shape).s);
     first->shape = both;
     first->frozen |= second->frozen;
-    if (!first->value) { /* the module of second may rely on a value */
+    if (!first->value) { /* the module that registered second may expect a value */
         first->value = second->value;
         second->value = NULL;
     }
@@ -541,11 +556,14 @@ static bool params_check_shape(const char *function, const char *name, const ct_
             break;
     if (i == shape->rank)
         return true;
-    ct_raise(CT_ERR_SHAPE, function, "%s cannot have the shape %s", name, cti_shape_text(shape).s);
+    ct_raise(CT_ERR_SHAPE, function,
+             "the shape of %s is %s; a size must be at least 0, or -1 if it is open", name,
+             cti_shape_text(shape).s);
     return false;
 }
 
-/* Makes room for an entry of this name in every part that it lies under; false with an error. */
+/* Makes room for an entry of this name in the list of every part to which it will belong; false
+ * with an error. */
 static bool params_make_room(const char *function, params_root *r, const char *name)
 {
     ct_params *part;
@@ -565,7 +583,7 @@ static void params_list_entry(params_root *r, ct_param *p)
             part->entry[part->count++] = p;
 }
 
-/* Registers an entry under name, with the shape, init and buffer of like. */
+/* Registers an entry under name. Shape, init and buffer are those of `like`. */
 static ct_param *params_entry_new(const char *function, ct_params *set, const char *name,
                                   const ct_param *like)
 {
@@ -580,7 +598,7 @@ static ct_param *params_entry_new(const char *function, ct_params *set, const ch
         return NULL;
     }
     if (!like->init.fill) {
-        ct_raise(CT_ERR_ARGUMENT, function, "%s needs an init", name);
+        ct_raise(CT_ERR_ARGUMENT, function, "%s has no initialiser: init.fill is NULL", name);
         return NULL;
     }
     if (!params_check_shape(function, name, &like->shape))
@@ -594,6 +612,7 @@ static ct_param *params_entry_new(const char *function, ct_params *set, const ch
     p->shape = like->shape;
     p->own = p->init = like->init;
     p->buffer = like->buffer;
+    p->dtype = like->dtype;
     p->seed = r->options.seed;
     p->name = params_full_name(function, set, name, "");
     if (!p->name || !params_make_room(function, r, p->name) ||
@@ -608,16 +627,31 @@ static ct_param *params_entry_new(const char *function, ct_params *set, const ch
 
 ct_param *ct_params_add(ct_params *set, const char *name, ct_shape shape, ct_init init)
 {
-    const ct_param p = { .shape = shape, .init = init };
+    const ct_param p = { .shape = shape, .init = init, .dtype = ct_params_dtype(set) };
 
     return params_entry_new("ct_params_add", set, name, &p);
 }
 
 ct_param *ct_params_add_buffer(ct_params *set, const char *name, ct_shape shape, ct_init init)
 {
-    const ct_param p = { .shape = shape, .init = init, .buffer = true };
+    const ct_param p = {
+        .shape = shape, .init = init, .dtype = ct_params_dtype(set), .buffer = true
+    };
 
     return params_entry_new("ct_params_add_buffer", set, name, &p);
+}
+
+ct_param *ct_params_add_buffer_as(ct_params *set, const char *name, ct_shape shape, ct_dtype dtype,
+                                  ct_init init)
+{
+    static const char *const me = "ct_params_add_buffer_as";
+    const ct_param p = { .shape = shape, .init = init, .dtype = dtype, .buffer = true };
+
+    if (ct_dtype_size(dtype) == 0) {
+        ct_raise(CT_ERR_DTYPE, me, "dtype %d does not exist", (int)dtype);
+        return NULL;
+    }
+    return params_entry_new(me, set, name, &p);
 }
 
 /* ---- the whole set ---- */
@@ -662,7 +696,7 @@ ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed)
 
 /* ---- to a device ---- */
 
-/* A copy of t on the device, of the innermost scope; NULL if t is NULL, or with an error. */
+/* Copies t to the device, into the innermost scope. NULL with an error, and for a NULL t. */
 static ct_tensor *params_copy_to(const ct_tensor *t, ct_device device)
 {
     ct_tensor *y = t ? cti_new("ct_params_to", t->shape, t->dtype, device) : NULL;
@@ -670,8 +704,8 @@ static ct_tensor *params_copy_to(const ct_tensor *t, ct_device device)
     return y && cti_copy_across("ct_params_to", y, t) ? y : NULL;
 }
 
-/* Exchanges the memory of t and y, so that t keeps its handle. The version of t rises: backward
- * must not use what it saved of t. */
+/* Exchanges the memory of t and y, so that t keeps its handle. Increments t's version, because
+ * backward must not use values of t that it saved. */
 static void params_swap_memory(ct_tensor *t, ct_tensor *y)
 {
     ct_storage *mine = t->storage;
@@ -688,8 +722,8 @@ static void params_swap_memory(ct_tensor *t, ct_tensor *y)
     atomic_store(&t->storage->version, version);
 }
 
-/* Makes all copies before the first exchange, so that an error changes nothing. copy has room for
- * two tensors for each entry: its value and its gradient. */
+/* Makes all copies before the first exchange, so that an error changes nothing. copy holds two
+ * tensors for each entry: its value and its gradient. */
 static void params_move_all(params_root *r, ct_device device, ct_tensor **copy)
 {
     int i;
@@ -721,9 +755,11 @@ ct_status ct_params_to(ct_params *set, ct_device device)
 
     if (!cti_sink_allowed())
         return ct_error();
-    if (!set || set->prefix[0])
-        return ct_raise(CT_ERR_ARGUMENT, me, "%s",
-                        set ? "only a whole set can be moved" : "set is NULL");
+    if (!cti_given(me, "set", set))
+        return ct_error();
+    if (set->prefix[0])
+        return ct_raise(CT_ERR_ARGUMENT, me, "set is the part %s; only a whole set can be moved",
+                        cti_quote(set->prefix).s);
     if (!cti_backend_of(device))
         return ct_raise(CT_ERR_DEVICE, me, "there is no device %d", device);
     if (device == set->root->options.device)
@@ -780,18 +816,4 @@ int ct_params_freeze(ct_params *set, const char *pattern, bool frozen)
         }
     }
     return n;
-}
-
-void ct_params_zero_grad(ct_params *set)
-{
-    int i;
-
-    if (!cti_given("ct_params_zero_grad", "set", set))
-        return;
-    for (i = 0; i < set->count; i++) {
-        ct_tensor *value = params_real(set->entry[i])->value;
-
-        if (value)
-            ct_tensor_zero_grad(value);
-    }
 }

@@ -1,9 +1,10 @@
 /* params.h - the parameters and buffers of a model.
  *
  * A model owns one set. Its modules register their parameters in the set under dotted names, as in
- * PyTorch ("rnn.weight_ih_l0"), and are freed with it. A size may be left open (-1): the parameter
- * is lazy until the first forward, or a loaded file, gives the size; it is then materialized, that
- * is it gets its shape and initial values. Optimisers and freezing may come before that.
+ * PyTorch ("rnn.weight_ih_l0"), and are freed with it. A size may be left open (-1). Such a
+ * parameter is lazy: the first forward pass or a loaded file supplies the size and materializes it,
+ * that is, gives it its shape and initial values. Optimisers may be made, and parameters frozen,
+ * before that.
  *
  * Each parameter draws its initial values from the random stream of its own name, so the order in
  * which modules are made does not matter. Any number of threads may read a set at once; one thread
@@ -24,20 +25,21 @@ extern "C" {
 typedef struct ct_params ct_params; /* a set, or the part of a set under a prefix */
 typedef struct ct_param ct_param;   /* one entry: a parameter or a buffer */
 
-/* How initial values are made. nn/init.h has functions that return a ct_init; for your own, set
- * fill and use the other fields as you like. fill writes t, which is contiguous, and draws from
- * g. */
+/* An initialiser. nn/init.h has functions that return one. For an initialiser of your own, set
+ * fill; the other fields are free for its use. fill writes t, which is contiguous, and draws random
+ * numbers from g. */
 typedef struct ct_init ct_init;
 struct ct_init {
     ct_status (*fill)(const ct_init *init, ct_tensor *t, ct_generator *g);
     double a, b, c, d;   /* numbers for fill */
     const void *context; /* for fill; must live as long as the set */
-    int min_rank;        /* ct_params_init applies it to parameters of at least this rank */
+    int min_rank;        /* ct_params_init applies it only to parameters of this rank or more */
 };
 
 typedef struct ct_params_options {
     uint64_t seed;
-    ct_dtype dtype; /* of all entries: CT_F32 (0) or CT_F64 */
+    ct_dtype
+        dtype; /* of all entries except those of ct_params_add_buffer_as: CT_F32 (0) or CT_F64 */
     ct_device device;
 } ct_params_options;
 
@@ -68,6 +70,11 @@ ct_param *ct_params_add(ct_params *set, const char *name, ct_shape shape, ct_ini
 /* Registers a buffer: saved, loaded and moved like a parameter, but never trained. */
 ct_param *ct_params_add_buffer(ct_params *set, const char *name, ct_shape shape, ct_init init);
 
+/* The same with a dtype of its own, such as a CT_I64 that counts. init must be able to fill it;
+ * ct_init_constant fills any. CT_ERR_DTYPE if dtype is none. */
+ct_param *ct_params_add_buffer_as(ct_params *set, const char *name, ct_shape shape, ct_dtype dtype,
+                                  ct_init init);
+
 /* Makes the set the owner of object: ct_params_free calls free_object(object). If this call fails,
  * object is freed at once, but not if free_object is NULL (CT_ERR_ARGUMENT). object may be NULL if
  * free_object accepts it. */
@@ -75,16 +82,16 @@ ct_status ct_params_own(ct_params *set, void *object, void (*free_object)(void *
 
 /* ---- the entries of a set, or of a part: those under its prefix ----
  *
- * The functions that only ask take NULL: a NULL set is an empty one of f32 on the CPU with seed 0,
- * and a NULL entry has the name "" and the shape CT_SCALAR. */
+ * The functions that only read accept NULL. A NULL set counts as an empty f32 set on the CPU with
+ * seed 0. A NULL entry has the name "" and the shape CT_SCALAR. */
 
 /* The number of entries, and entry i in the order of registration; NULL if i is out of range. Both take
  * constant time, so a loop over i takes linear time. */
 int ct_params_count(const ct_params *set);
 ct_param *ct_params_at(const ct_params *set, int i);
 
-/* The entry of a name, without the prefix of the part; NULL, without an error, if there is none or
- * name is NULL. */
+/* Returns the entry with a name, which is given without the prefix of the part. Returns NULL,
+ * without an error, if there is none or name is NULL. */
 ct_param *ct_params_get(const ct_params *set, const char *name);
 
 /* The number of elements of all entries that are trained and not lazy. */
@@ -98,17 +105,18 @@ uint64_t ct_params_seed(const ct_params *set);
 /* The whole dotted name of an entry. Belongs to the set. */
 const char *ct_param_name(const ct_param *p);
 
-/* The shape; -1 for sizes that are still open. */
+/* The shape. A size is -1 while it is open. */
 ct_shape ct_param_shape(const ct_param *p);
 
-/* True if p has no values yet, and for NULL. */
+/* True if p has no values yet. True for NULL. */
 bool ct_param_is_lazy(const ct_param *p);
 
-/* True unless p is a buffer, frozen, the second name of a tied value, or NULL. */
+/* True if p is trained. False if p is a buffer, frozen, the second name of a tied value, or
+ * NULL. */
 bool ct_param_is_trained(const ct_param *p);
 
-/* The tensor: a leaf, which requires a gradient unless p is a buffer or frozen. The same handle
- * until the set is freed; do not free it. NULL with CT_ERR_SHAPE while p is lazy. */
+/* The tensor: a leaf, which requires a gradient unless p is a buffer or frozen. The handle stays
+ * the same until the set is freed; do not free it. NULL with CT_ERR_SHAPE while p is lazy. */
 ct_tensor *ct_param_value(ct_param *p);
 
 /* Gives a lazy entry its shape, which must agree with the sizes that are known, and initialises it.
@@ -118,12 +126,12 @@ ct_status ct_param_materialize(ct_param *p, ct_shape shape);
 
 /* Ties two names of set: second becomes another name of the value of first, with one gradient, as
  * "second.weight = first.weight" does in PyTorch. Modules keep working with either name. The values
- * of second are dropped, unless only second has values. Open sizes are completed from each other.
- * Both names are saved. second counts as not trained, so that nothing counts or updates the value
- * twice; in a part of the set without first, second stands for the value. Freezing either name, or
- * giving it a group of an optimiser, holds for both. Tie names before the values are used, on one
- * thread. Raises
- * CT_ERR_ARGUMENT if a name does not exist or is a buffer, CT_ERR_SHAPE if the shapes differ. */
+ * of second are dropped, unless only second has values. An open size of one takes the size of the
+ * other. Both names are saved. second counts as not trained, so that nothing counts or updates the
+ * value twice; in a part of the set without first, second stands for the value. Freezing either
+ * name, or giving it a group of an optimiser, holds for both. Tie names before the values are used,
+ * on one thread. Raises CT_ERR_ARGUMENT if a name does not exist or is a buffer, CT_ERR_SHAPE if
+ * the shapes differ. */
 ct_status ct_params_tie(ct_params *set, const char *first, const char *second);
 
 /* Replaces the init with which a lazy entry was registered. Does nothing if p is not lazy, if init
@@ -131,17 +139,18 @@ ct_status ct_params_tie(ct_params *set, const char *first, const char *second);
 void ct_param_set_init(ct_param *p, ct_init init);
 
 /* Initialises every entry of set again. Parameters of rank init.min_rank or more use init; all
- * others, and buffers, use the init with which they were registered. Pass a zeroed init to use that
- * for all. Lazy entries are initialised in the same way when they are materialized. seed replaces
- * the seed of these entries; for a whole set also that of later entries and of its generator.
+ * others, and buffers, use the init with which they were registered. With a zeroed init, every
+ * entry uses the init with which it was registered. Lazy entries are initialised in the same way
+ * when they are materialized. seed replaces the seed of these entries; for a whole set also that of
+ * later entries and of its generator.
  *
  * An in-place write; gradients stay. Does nothing while an error is recorded. Stops at the
  * first entry that cannot be initialised; those before it have their new values. */
 ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed);
 
 /* Moves a whole set to a device: values, gradients, and the device of entries that are added or
- * loaded later. Handles stay valid. The state of an optimiser follows at its next step; a recurrent
- * state does not (ct_state_to). Values that backward still needs count as modified. Does
+ * loaded later. Handles stay valid. An optimiser moves its state at its next step. A recurrent
+ * state is not moved; use ct_state_to. Values that were saved for backward count as modified. Does
  * nothing while an error is recorded. Raises CT_ERR_DEVICE, CT_ERR_MEMORY, CT_ERR_ARGUMENT for a
  * part of a set or NULL. After an error the set is unchanged. */
 ct_status ct_params_to(ct_params *set, ct_device device);
@@ -152,7 +161,7 @@ ct_status ct_params_to(ct_params *set, ct_device device);
  * off. */
 void ct_params_train(ct_params *set, bool training);
 
-/* True while training; false for NULL. */
+/* True in training mode; false for NULL, and while a scope of ct_scope_begin_inference is open. */
 bool ct_params_is_training(const ct_params *set);
 
 /* The generator of the set, for random draws in training, such as dropout masks. It begins from

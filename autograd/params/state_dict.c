@@ -1,8 +1,8 @@
 /* state_dict.c - parameters to and from safetensors.
  *
  * A load has four stages, and only the last changes the set:
- *     match   finds the parameter for each tensor of the file, and lists what does not fit
- *     judge   raises an error if something on that list is not allowed
+ *     match   finds the parameter for each tensor of the file, and lists the mismatches
+ *     judge   raises an error if a mismatch on that list is not allowed
  *     read    reads every tensor into memory of its own; tied names must agree
  *     commit  copies or moves the values into the set, which cannot fail half way */
 #include "autograd/internal.h"
@@ -40,7 +40,7 @@ ct_status ct_params_save(ct_params *set, const char *path)
         ct_param *p = ct_params_at(set, i);
 
         cti_named_tensors_add(&list, "", state_dict_name(set, p),
-                              ct_param_value(p)); /* raises if lazy */
+                              ct_param_value(p)); /* raises an error if p is lazy */
     }
     status = cti_named_tensors_write(&list, path, NULL);
     cti_named_tensors_free(&list);
@@ -59,7 +59,7 @@ void ct_load_report_clear(ct_load_report *r)
     }
 }
 
-/* Adds item with a copy of its name; false with CT_ERR_MEMORY. */
+/* Adds item to the report, with a copy of its name; false with CT_ERR_MEMORY. */
 static bool state_dict_report(ct_load_report *r, const ct_load_item *item)
 {
     size_t room = r->room;
@@ -105,12 +105,13 @@ char *cti_rename_prefix(const char *function, const ct_prefix *map, const char *
 
 static const char *const state_dict_loading = "ct_params_load";
 
-/* What is loaded into one parameter of the set. */
+/* The data that is loaded into one parameter of the set. */
 typedef struct state_dict_slot {
     ct_param *param;
-    int from;         /* the file's tensor, or -1 */
-    ct_tensor *value; /* as read; belongs to the inner scope of state_dict_read */
-    ct_tensor *leaf;  /* owned; becomes the value of a lazy parameter; otherwise NULL */
+    int from; /* the file's tensor, or -1 */
+    /* the tensor that was read; it belongs to the inner scope of state_dict_read */
+    ct_tensor *value;
+    ct_tensor *leaf; /* owned; the new value of a lazy parameter; otherwise NULL */
 } state_dict_slot;
 
 typedef struct state_dict_load {
@@ -137,7 +138,7 @@ static bool state_dict_compare(state_dict_load *l, const state_dict_slot *s)
         item.problem = CT_LOAD_PROBLEM_SHAPE;
         return state_dict_report(l->found, &item);
     }
-    if (strcmp(dtype, cti_dtype_file_name(ct_params_dtype(l->set))) != 0) {
+    if (strcmp(dtype, cti_dtype_file_name(cti_param_dtype(p))) != 0) {
         item.problem = CT_LOAD_PROBLEM_DTYPE;
         return state_dict_report(l->found, &item);
     }
@@ -153,7 +154,7 @@ static state_dict_slot *state_dict_find_slot(state_dict_load *l, const ct_param 
     return i < l->count ? &l->slot[i] : NULL;
 }
 
-/* Finds the parameter that the file's tensor i is for; name is the set's name for it. */
+/* Finds the parameter for the file's tensor i. name is its name in the set. */
 static bool state_dict_match_tensor(state_dict_load *l, int i, const char *name)
 {
     state_dict_slot *s = state_dict_find_slot(l, ct_params_get(l->set, name));
@@ -223,21 +224,23 @@ static bool state_dict_match(state_dict_load *l)
 
 /* ---- the message ---- */
 
-static void state_dict_add_item(cti_line *t, const ct_load_item *item, ct_dtype dtype)
+static void state_dict_add_item(cti_line *t, const state_dict_load *l, const ct_load_item *item)
 {
     cti_line_add(t, "%s", cti_quote(item->name).s);
     if (item->problem == CT_LOAD_PROBLEM_SHAPE)
         cti_line_add(t, " %s in the file, %s here", cti_shape_text(&item->in_file).s,
                      cti_shape_text(&item->in_set).s);
     else if (item->problem == CT_LOAD_PROBLEM_DTYPE)
-        cti_line_add(t, " %s in the file, %s here", item->file_dtype, cti_dtype_file_name(dtype));
+        cti_line_add(t, " %s in the file, %s here", item->file_dtype,
+                     cti_dtype_file_name(cti_param_dtype(ct_params_get(l->set, item->name))));
     else if (item->problem == CT_LOAD_PROBLEM_MISSING)
         cti_line_add(t, " %s", cti_shape_text(&item->in_set).s);
     else
         cti_line_add(t, " %s", cti_shape_text(&item->in_file).s);
 }
 
-/* The first items of one problem: "; 9 missing: "a" [2], "b" [3] and 7 more". Returns how many. */
+/* Writes the first items of one problem: "; 9 missing: "a" [2], "b" [3] and 7 more". Returns their
+ * number. */
 static int state_dict_add_list(cti_line *t, const state_dict_load *l, ct_load_problem problem)
 {
     static const char *const what[] = { "missing", "unexpected", "of another shape",
@@ -253,14 +256,15 @@ static int state_dict_add_list(cti_line *t, const state_dict_load *l, ct_load_pr
         if (l->found->items[i].problem != problem)
             continue;
         cti_line_add(t, "%s", shown++ ? ", " : "");
-        state_dict_add_item(t, &l->found->items[i], ct_params_dtype(l->set));
+        state_dict_add_item(t, l, &l->found->items[i]);
     }
     if (n > shown)
         cti_line_add(t, " and %d more", n - shown);
     return n;
 }
 
-/* Raises an error that lists what does not fit, and returns false, if that is not allowed. */
+/* If the report has mismatches that are not allowed, raises an error that lists them, and returns
+ * false. */
 static bool state_dict_judge(const state_dict_load *l)
 {
     cti_line t = { .n = 0 };
@@ -348,8 +352,8 @@ static bool state_dict_check_tied(state_dict_load *l)
     return true;
 }
 
-/* Puts what was read into the set. All shapes are checked first, under the lock: another thread may
- * have materialized a parameter since they were matched. */
+/* Moves the values that were read into the set. Checks all shapes first, under the lock, because
+ * another thread may have materialized a parameter since they were matched. */
 static bool state_dict_commit(state_dict_load *l)
 {
     bool ok;

@@ -42,14 +42,15 @@ typedef enum ct_load_problem {
 
 typedef struct ct_load_item {
     ct_load_problem problem;
-    const char *name;         /* the set's name: after .rename */
-    ct_shape in_file, in_set; /* CT_SCALAR where the name is missing; -1 for a size not known yet */
-    const char *file_dtype;   /* "F32"; NULL where the file has no such name */
+    const char *name; /* the name in the set, after .rename */
+    /* CT_SCALAR if the set or the file lacks the name; -1 for an open size */
+    ct_shape in_file, in_set;
+    const char *file_dtype; /* "F32"; NULL if the file lacks the name */
 } ct_load_item;
 
-/* Every mismatch that a load found, whether the load failed or not. Zero-initialise it before the
- * first load. A load replaces what it holds. The items and their names belong to the report; free
- * them by ct_load_report_clear.
+/* All mismatches that a load found, whether it failed or not. Zero-initialise it before the first
+ * load. A load replaces its contents. The items and their names belong to the report; free them by
+ * ct_load_report_clear.
  *
  *     ct_load_report report = { 0 };
  *
@@ -60,13 +61,13 @@ typedef struct ct_load_item {
 typedef struct ct_load_report {
     ct_load_item *items;
     int count;
-    size_t room; /* of items; the library's */
+    size_t room; /* the number of items for which there is memory */
 } ct_load_report;
 
-/* Frees the items; the report is empty then and may be used again. NULL is allowed. */
+/* Frees the items. The report is then empty and may be used again. NULL is allowed. */
 void ct_load_report_clear(ct_load_report *report);
 
-/* Renames: a name of the file that begins with from begins with to instead. */
+/* A renaming: a name of the file that begins with `from` begins with `to` instead. */
 typedef struct ct_prefix {
     const char *from, *to;
 } ct_prefix;
@@ -75,7 +76,7 @@ typedef struct ct_load_options {
     bool non_strict; /* missing and unexpected names are allowed */
     const ct_prefix
         *rename;            /* the first pair that matches is used; a pair of NULLs ends the list */
-    ct_load_report *report; /* or NULL */
+    ct_load_report *report; /* receives the mismatches; may be NULL */
 } ct_load_options;
 
 /* Loads the parameters and buffers of set, whole or part, from the safetensors file at path. All or
@@ -83,16 +84,16 @@ typedef struct ct_load_options {
  * get their shapes from the file. Counts as an in-place write: backward must not need the old
  * values. Does nothing while an error is recorded.
  *
- * Of tied names, one in the file is enough; if there are several, they must hold the same bytes.
- * .rename loads a file whose names have another prefix. A module of d2l saves
+ * If names are tied, the file needs only one of them; if it has several, they must hold the same
+ * bytes. .rename loads a file whose names have another prefix. A module of d2l saves
  * "rnn.rnn.weight_ih_l0":
  *     (ct_prefix[]){ { "rnn.rnn.", "rnn." }, { NULL, NULL } }
  *
- * Raises CT_ERR_SHAPE or CT_ERR_DTYPE (nothing is converted) if a tensor does not fit;
- * CT_ERR_FORMAT if names are missing or unexpected and .non_strict is false, if tied names differ,
- * or if .rename gives two tensors one name; CT_ERR_ARGUMENT for a NULL argument; and the errors of
- * ct_safetensors_open and ct_safetensors_load. A missing file is an error, too: CT_ERR_IO stays
- * recorded until ct_error_clear. */
+ * Raises CT_ERR_SHAPE or CT_ERR_DTYPE (nothing is converted) if the shape or dtype of a tensor
+ * differs; CT_ERR_FORMAT if names are missing or unexpected and .non_strict is false, if tied names
+ * differ, or if .rename gives two tensors one name; CT_ERR_ARGUMENT for a NULL argument; and the
+ * errors of ct_safetensors_open and ct_safetensors_load. A missing file raises CT_ERR_IO, which
+ * stays recorded until ct_error_clear. For an optional file, check first that it exists. */
 ct_status ct_params_load(ct_params *set, const char *path, ct_load_options options) CT_WARN_UNUSED;
 
 #ifdef __cplusplus

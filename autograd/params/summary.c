@@ -1,4 +1,4 @@
-/* summary.c - a parameter set as a table. */
+/* summary.c - what is done to all entries of a set: printing, removing gradients. */
 #include "autograd/internal.h"
 
 #include <cotangent/autograd/params/params.h>
@@ -38,4 +38,15 @@ void ct_params_print(const ct_params *set, FILE *out)
                 (long long)numel, summary_note(p));
     }
     fprintf(out, "%-*s  %-14s %10lld\n", width, "total", "", (long long)ct_params_numel(set));
+}
+
+void ct_params_zero_grad(ct_params *set)
+{
+    int i;
+
+    if (!cti_given("ct_params_zero_grad", "set", set))
+        return;
+    for (i = 0; i < ct_params_count(set); i++)
+        if (!ct_param_is_lazy(ct_params_at(set, i)))
+            ct_tensor_zero_grad(ct_param_value(ct_params_at(set, i)));
 }

@@ -1,4 +1,4 @@
-/* tied_names.c - which of the names of a tied value stands for it in a set or a part of one. */
+/* tied_names.c - which name of a tied value represents it in a set or a part of one. */
 #include "autograd/internal.h"
 
 #include <string.h>

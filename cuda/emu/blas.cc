@@ -1,9 +1,9 @@
-/* blas.cc - cuBLAS: handles, workspaces and matrix products, with the library's own meaning.
+/* blas.cc - cuBLAS: handles, workspaces and matrix products, with the semantics of the library.
  *
- * Column-major, alpha and beta read from the host at the call, C not read where beta is 0,
- * arguments checked in its order. Sums run over k in order, in the type of the computation; real
- * cuBLAS sums in another order. A workspace is scratch that every product on the handle may
- * overwrite: products on two streams that share one race, and its contents are lost. */
+ * Matrices are column-major. alpha and beta are read from the host at the call. C is not read if
+ * beta is 0. Arguments are checked in the library's order. Sums run over k in order, in the type of
+ * the computation; real cuBLAS sums in another order. A product on the handle may overwrite its
+ * workspace. So products on two streams that share a workspace race. */
 #include "cuda/emu/internal.h"
 
 #include <cuda_bf16.h>
@@ -84,7 +84,7 @@ struct load_tf32 {
     }
 };
 
-/* One column of C at a time, its sums gathered in a row of accumulators. */
+/* Computes one column of C at a time and keeps its sums in a row of accumulators. */
 template <typename T, typename Load>
 void multiply(const product &p, const void *a, const void *b, void *c)
 {
@@ -118,7 +118,7 @@ void multiply(const product &p, const void *a, const void *b, void *c)
     }
 }
 
-/* Columns of a matrix, each told to the checker; false if they are not all in live memory. */
+/* Reports the columns of a matrix to the checker. False if they are not all in live memory. */
 bool touch(const char *what, const void *matrix, cudaDataType type, int64_t rows, int64_t columns,
            int64_t leading, bool read, bool write)
 {
@@ -149,7 +149,7 @@ void run_product(const product &p, bool tf32)
     bool reads = p.k && p.alpha != 0;
 
     counters.gemms++;
-    if (p.workspace_bytes) { /* its first bytes are overwritten, whatever its size */
+    if (p.workspace_bytes) { /* overwrites its first bytes, whatever its size */
         size_t used = std::min<size_t>(p.workspace_bytes, 1024);
         if (!check_range("cuBLAS's workspace", p.workspace, p.workspace_bytes, true))
             return;
@@ -242,7 +242,7 @@ cublasStatus_t cublasDestroy_v2(cublasHandle_t h)
     return CUBLAS_STATUS_SUCCESS;
 }
 
-/* Takes the workspace away, as the library does. */
+/* Drops the workspace, as the library does. */
 cublasStatus_t cublasSetStream_v2(cublasHandle_t h, cudaStream_t s)
 {
     ENTER(h, CUBLAS_STATUS_INTERNAL_ERROR)
@@ -273,7 +273,7 @@ cublasStatus_t cublasSetMathMode(cublasHandle_t h, cublasMath_t mode)
     return CUBLAS_STATUS_SUCCESS;
 }
 
-/* The device mode is not to be had here. */
+/* The device mode is not supported. */
 cublasStatus_t cublasSetPointerMode_v2(cublasHandle_t h, cublasPointerMode_t mode)
 {
     ENTER(h, CUBLAS_STATUS_INTERNAL_ERROR)
@@ -326,7 +326,7 @@ cublasStatus_t cublasDgemm_v2(cublasHandle_t h, cublasOperation_t ta, cublasOper
                                      0, 1);
 }
 
-/* Of f32, and of bf16 with f32 sums; alpha and beta are f32. */
+/* For f32, and for bf16 with f32 sums. alpha and beta are f32. */
 cublasStatus_t cublasGemmStridedBatchedEx(
     cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k,
     const void *alpha, const void *a, cudaDataType a_type, int lda, long long a_step, const void *b,

@@ -1,17 +1,17 @@
 /* check.cc - the checker: kernels compiled with -fsanitize=thread call the __tsan_ functions of
  * this file before each access to memory; the sanitizer's own library is not linked.
  *
- * Every 4 bytes of device and of shared memory (every byte, where smaller accesses are made) have
- * a cell: who wrote it last, who has read it since. An access is in order with an earlier one
+ * Every 4 bytes of device and shared memory (every byte, after a smaller access) have a cell, which
+ * records the last writer and the readers since. An access is ordered after an earlier one
  *   - of other work, if that had ended: its number is within this work's vector clock
  *     (stream.cc);
  *   - of another block of the same launch: never;
  *   - of the same block, if a barrier lies between: their epochs differ;
  *   - of the same warp, if a __syncwarp, shuffle or vote joined the two lanes since: a vector
  *     clock of the lanes tells.
- * Otherwise, unless both read or both are atomic, it is a race. What is remembered of several
- * readers is their lanes, or only that they are of several warps or blocks: enough to miss no
- * race with a reader of the same interval. Bounds are those of the allocation or variable, to the
+ * Otherwise, unless both read or both are atomic, it is a race. For several readers, a cell records
+ * their lanes, or only that they are of several warps or blocks. That is enough to find every race
+ * with a reader of the same interval. Bounds of allocations and variables are checked to the
  * byte. */
 #include "cuda/emu/internal.h"
 
@@ -35,19 +35,20 @@ enum { ATOMIC = 1, MANY_WARPS = 2, MANY_BLOCKS = 4 };
 
 const unsigned SEQUENCE_BITS = 26, WARP = 32, NO_BLOCK = 0xffffffffu;
 
-/* An access, or several that are alike. */
+/* An access, or several accesses with the same order. */
 struct access {
-    uint32_t work; /* lane and number of the work; of a block's run, for shared memory; 0: none */
+    /* the lane and number of the work; for shared memory, of the block's run; 0: no access */
+    uint32_t work;
     uint32_t block, epoch, lanes, tick;
     int32_t code;
     uint16_t warp, flags;
 };
 
 struct cell {
-    access write, read, other; /* a read of other work, that neither is in order with */
+    access write, read, other; /* a read by other work that is not ordered with `read` */
 };
 
-/* Pages that are zero until they are used. */
+/* Pages that hold zeros until they are first written. */
 template <typename T> struct lazy_array {
     T *at = NULL;
     size_t bytes = 0;
@@ -73,17 +74,18 @@ template <typename T> struct lazy_array {
     }
 };
 
-access me; /* the access at hand */
+access me; /* the access that is being checked */
 unsigned my_lane;
 bool my_shared;
 
-/* Warps of the running block: how much of lane j's doing lane i knows of, in ticks of the warp. */
+/* For the warps of the running block: the tick of the warp up to which lane i knows the accesses of
+ * lane j. */
 struct warp_clock {
     uint32_t knows[WARP][WARP], own[WARP], tick;
 };
 warp_clock warps[1024 / WARP];
 
-uint32_t shared_run; /* of this block, by number */
+uint32_t shared_run; /* the warps of this block, by number */
 
 const char *code_base()
 {
@@ -113,7 +115,7 @@ uint32_t number_of_work()
            (current.time.at[current.lane] & ((1u << SEQUENCE_BITS) - 1));
 }
 
-/* Whether all that a stands for came before me. */
+/* True if every access that a stands for came before `me`. */
 bool ordered(const access &a)
 {
     if (a.work != me.work)
@@ -130,7 +132,7 @@ bool ordered(const access &a)
     return true;
 }
 
-/* Makes a stand for me too. */
+/* Makes a stand for `me` as well. */
 void merge(access &a)
 {
     if (!a.work || a.work != me.work || ordered(a)) {
@@ -151,7 +153,7 @@ bool same(const access &a)
            a.tick == me.tick && a.warp == me.warp && a.flags == me.flags;
 }
 
-/* Takes me into the cell; the access that it races with, or NULL. */
+/* Records `me` in the cell. Returns the access with which it races, or NULL. */
 const access *take(cell &c, bool write)
 {
     if (!write) {
@@ -184,7 +186,7 @@ const access *take(cell &c, bool write)
 /* ---- shadows ------------------------------------------------------------------------------- */
 
 struct shadow {
-    uint32_t born; /* the work that allocated it */
+    uint32_t born; /* the number of the work that allocated it */
     unsigned granule;
     lazy_array<cell> cells;
     lazy_array<unsigned char> defined;
@@ -196,7 +198,7 @@ namespace
 shadow shared_shadow;
 lazy_array<uint32_t> shared_defined; /* the run in which each byte was written */
 
-/* From cells of 4 bytes to cells of 1. */
+/* Splits cells of 4 bytes into cells of 1. */
 void split(shadow &s, size_t bytes)
 {
     lazy_array<cell> fine;
@@ -210,7 +212,8 @@ void split(shadow &s, size_t bytes)
     s.granule = 1;
 }
 
-/* Takes me into the cells of bytes from offset; the access that it races with. */
+/* Records `me` in the cells of `bytes` bytes from offset on. Returns the access with which it
+ * races. */
 const access *take_range(shadow &s, size_t room, size_t offset, size_t bytes, bool write)
 {
     if (s.granule == 4 && (bytes % 4 || offset % 4))
@@ -223,7 +226,7 @@ const access *take_range(shadow &s, size_t room, size_t offset, size_t bytes, bo
 
 void stop_for_race(const char *memory, bool write, const access &other, bool other_wrote)
 {
-    access a = other; /* the cell may change */
+    access a = other; /* a copy, because the cell may change */
 
     stop_kernel(cudaErrorLaunchFailure,
                 "race: %s of %s memory at %s, not in order with the %s at %s",
@@ -244,7 +247,7 @@ bool is_write(const shadow &s, const access *other)
 bool counting;
 
 struct request {
-    uint32_t code, time; /* the lane's time-th execution of it */
+    uint32_t code, time; /* the number of the lane's execution of it */
     uint64_t sector;
     uint16_t warp, bytes;
 };
@@ -297,7 +300,7 @@ void count_block()
 
 /* ---- accesses of kernels ------------------------------------------------------------------- */
 
-/* Data that this module does not write: constants. */
+/* True for constants, which this module does not write. */
 struct span {
     const char *begin, *end;
 };
@@ -389,7 +392,7 @@ void access_global(const char *p, size_t bytes, bool write)
         count_access(p, bytes, write);
 }
 
-/* The built-in variables lie together (kernel.cc). */
+/* The built-in variables are members of one object (kernel.cc). */
 extern "C" char __start_emu_builtins[] __attribute__((visibility("hidden")));
 extern "C" char __stop_emu_builtins[] __attribute__((visibility("hidden")));
 
@@ -434,7 +437,8 @@ void check_access(void *address, size_t bytes, bool write, bool aligned, unsigne
 
 } // namespace
 
-/* ---- from the rest of the emulator --------------------------------------------------------- */
+/* ---- called by the other parts of the emulator
+ * --------------------------------------------------------- */
 
 void check_begin_launch(unsigned threads)
 {
@@ -458,7 +462,8 @@ void check_begin_block(unsigned threads)
     }
 }
 
-/* The lanes of mask meet: each knows what any of them knew, and all that they did so far. */
+/* The lanes of mask meet. Afterwards each of them knows all accesses of all of them so far, and all
+ * that any of them knew. */
 void check_warp_sync(unsigned warp, unsigned mask)
 {
     if (!checking)
@@ -553,7 +558,8 @@ void check_copied(void *to, const void *from, size_t bytes)
                 b->shadow->defined.at + (static_cast<const char *>(from) - b->data), bytes);
 }
 
-/* All that was done with it must have ended; of what is large, its beginning is looked at. */
+/* Checks that all work with the memory has ended. Of a large allocation, only the beginning is
+ * checked. */
 void check_freed(allocation *a)
 {
     check_bulk("cudaFreeAsync", a->data, std::min<size_t>(a->bytes, 1 << 20), BULK_WRITE);
@@ -597,7 +603,7 @@ void emu_each_sector(emu_sector_visitor *visit, void *context)
               line.second.requests, line.second.sectors, line.second.lanes, line.second.bytes);
 }
 
-/* ---- what instrumented code calls ---------------------------------------------------------- */
+/* ---- called by instrumented code ---------------------------------------------------------- */
 
 void emu_atomic(void *address, size_t bytes, const void *code)
 {
@@ -619,7 +625,8 @@ void emu_atomic(void *address, size_t bytes, const void *code)
     ACCESS(__tsan_volatile_read##bytes, bytes, false, true)                                        \
     ACCESS(__tsan_volatile_write##bytes, bytes, true, true)
 
-/* Of the host's code in the same files: no kernel has them (its atomics are emu.h's). */
+/* Called by host code in the same files. Kernels do not call them, because their atomics are those
+ * of emu.h. */
 #define ATOMICS(bits, type)                                                                        \
     type __tsan_atomic##bits##_load(const volatile type *p, int)                                   \
     {                                                                                              \

@@ -1,15 +1,15 @@
 /* checked.h - the functions of the CUDA runtime and of cuBLAS that cuda/ may call. (internal)
  *
- * NVIDIA's headers declare them; declared again here, with a result that must be used: an unchecked
- * error does not compile (-Werror=unused-result; a cast to void does not help). One that is not
- * listed has no definition in this folder, and the module does not link. */
+ * NVIDIA's headers declare them. They are declared again here with a result that must be used, so
+ * that an unchecked error does not compile (-Werror=unused-result; a cast to void does not help). A
+ * function that is not listed here is not defined in this folder, so the module does not link. */
 #ifndef COTANGENT_CUDA_EMU_CHECKED_H
 #define COTANGENT_CUDA_EMU_CHECKED_H
 
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
 
-/* By way of a pointer: a function's type without its default arguments. */
+/* Uses a pointer, which gives the function's type without its default arguments. */
 template <typename F> struct emu_function;
 template <typename R, typename... A> struct emu_function<R (*)(A...)> {
     typedef R type(A...);

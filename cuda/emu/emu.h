@@ -1,9 +1,9 @@
 /* emu.h - CUDA's device language for the host's C++ compiler. (internal)
  *
- * cuda/launch.h includes it where nvcc is not the compiler. Host functions (cudaMallocAsync, ...)
- * are declared by NVIDIA's own headers and defined in this folder; what is here is the language
- * that nvcc adds: keywords, built-in variables, barriers, shuffles, votes, atomics and the few
- * intrinsics that kernels of cuda/ use. Another one is added here when a kernel needs it. */
+ * cuda/launch.h includes it if the compiler is not nvcc. Host functions (cudaMallocAsync, ...) are
+ * declared by NVIDIA's headers and defined in this folder. This file has the language that nvcc
+ * adds to C++: keywords, built-in variables, barriers, shuffles, votes, atomics and the few
+ * intrinsics that kernels of cuda/ use. Add others here when a kernel needs them. */
 #ifndef COTANGENT_CUDA_EMU_EMU_H
 #define COTANGENT_CUDA_EMU_EMU_H
 
@@ -31,14 +31,15 @@
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(threads) __attribute__((patchable_function_entry((threads), (threads))))
 
-/* Not const: each thread sees its own, set as it is resumed. */
+/* Not const, because each thread sees its own values, which are set when it is resumed. */
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 static const int warpSize = 32;
 
 /* ---- launches ------------------------------------------------------------------------------ */
 
-/* A stream, and where it was named: the place of the launch in reports. */
+/* A stream and the place in the source that named it, which reports show as the place of the
+ * launch. */
 struct emu_stream {
     cudaStream_t stream;
     const char *file;
@@ -50,7 +51,7 @@ struct emu_stream {
     }
 };
 
-/* What cu_launch hands over: run(call) executes the kernel's body for one thread. */
+/* The data that cu_launch passes on: run(call) executes the kernel's body for one thread. */
 struct emu_launch {
     dim3 grid, block;
     size_t shmem;
@@ -90,7 +91,7 @@ cu_launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shmem, emu_stream 
 
 /* ---- shared memory ------------------------------------------------------------------------- */
 
-/* The block's variable known by key, NaN-filled when the block first names it. */
+/* Returns the block's variable for a key. It is filled with NaNs when the block first names it. */
 void *emu_shared(const void *key, size_t bytes, size_t alignment);
 void *emu_dynamic_shared();
 
@@ -130,7 +131,7 @@ static inline int __syncthreads_or(int predicate, const char *file = __builtin_F
     return emu_syncthreads(EMU_SYNC_OR, predicate, file, line);
 }
 
-/* Memory here is always coherent. */
+/* No operation: memory is always coherent here. */
 static inline void __threadfence()
 {
 }
@@ -143,8 +144,8 @@ static inline void __threadfence_block()
 
 enum emu_warp_op { EMU_WARP_SYNC, EMU_WARP_SHUFFLE, EMU_WARP_VOTE };
 
-/* Waits for the lanes of mask. SHUFFLE gives the value of lane source, VOTE the lanes of mask
- * whose value is not 0. */
+/* Waits for the lanes of mask. SHUFFLE returns the value of lane `source`; VOTE returns the lanes
+ * of mask whose value is not 0. */
 uint64_t emu_warp(emu_warp_op op, unsigned mask, uint64_t value, int source, const char *file,
                   int line);
 int emu_lane();
@@ -223,10 +224,10 @@ T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32,
 
 /* ---- atomics ------------------------------------------------------------------------------- */
 
-/* Called before the access: it is no race with other atomics. */
+/* Called before the access. It does not race with other atomics. */
 void emu_atomic(void *address, size_t bytes, const void *code);
 
-/* Kept out of line so that only emu_atomic tells the checker of the access, and from where. */
+/* Not inlined, so that only emu_atomic reports the access, with the place of the caller. */
 #define EMU_ATOMIC(name, type, expression)                                                         \
     __attribute__((noinline, no_sanitize("thread"))) static inline type name(type *address,        \
                                                                              type value)           \
@@ -267,7 +268,7 @@ EMU_ATOMIC(atomicExch, float, value)
 
 /* ---- intrinsics ---------------------------------------------------------------------------- */
 
-/* The compiler of kernels is told not to contract, so these are the plain operations. */
+/* The compiler must not contract operations in kernels, so these are the plain operations. */
 #define EMU_ROUNDED(prefix, type)                                                                  \
     static inline type __##prefix##add_rn(type a, type b)                                          \
     {                                                                                              \
@@ -407,7 +408,7 @@ EMU_MIN_MAX(long long)
 EMU_MIN_MAX(unsigned long long)
 #undef EMU_MIN_MAX
 
-/* As the device's: of a number and a NaN, the number. */
+/* As on the device: of a number and a NaN, the result is the number. */
 static inline float min(float a, float b)
 {
     return fminf(a, b);

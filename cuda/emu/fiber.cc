@@ -1,7 +1,7 @@
 /* fiber.cc - a stack for each thread that waits, and the switch between it and the scheduler.
  *
- * On x86-64 a switch saves the registers that a call must keep; elsewhere it is swapcontext. ASan
- * is told of each, valgrind of each stack. */
+ * On x86-64 a switch saves the registers that a call must keep; elsewhere it is swapcontext. Each
+ * switch is announced to ASan, each stack to valgrind. */
 #include "cuda/emu/internal.h"
 
 #include <stdio.h>
@@ -35,7 +35,7 @@ const size_t STACK = 64 << 10;
 const size_t GUARD = 4096;
 
 std::vector<fiber *> &idle = *new std::vector<fiber *>;
-fiber *running;
+thread_local fiber *running; /* on this thread: the others run host code meanwhile */
 
 void *scheduler_sp;
 #ifdef __SANITIZE_ADDRESS__
@@ -81,19 +81,20 @@ __attribute__((noreturn)) void first()
     __sanitizer_finish_switch_fiber(NULL, &scheduler_stack, &scheduler_stack_bytes);
 #endif
     running->entry(running->argument);
-    abort(); /* an entry ends by suspending for good */
+    abort(); /* does not return: an entry ends by a suspend without a resume */
 }
 
 /* A fiber's first switch pops six registers and returns into first(). */
 void prepare(fiber *f)
 {
 #ifdef __SANITIZE_ADDRESS__
-    __asan_unpoison_memory_region(f->stack, f->bytes); /* of frames left for good */
+    /* frames that never returned are still poisoned */
+    __asan_unpoison_memory_region(f->stack, f->bytes);
 #endif
 #if defined(__x86_64__)
     void **top = reinterpret_cast<void **>(f->stack + f->bytes);
 
-    *--top = NULL; /* so that the stack is aligned as after a call */
+    *--top = NULL; /* so that the stack has the alignment that it has after a call */
     *--top = reinterpret_cast<void *>(first);
     for (int i = 0; i < 6; i++)
         *--top = NULL;

@@ -9,7 +9,7 @@
  *     check.cc     the checker of instrumented kernels
  *     report.cc    reports, counters, random numbers, names of places
  *
- * One lock is held by every call; work runs on the thread that waits for it. */
+ * Every call holds the same lock. Work runs on the thread that waits for it. */
 #ifndef COTANGENT_CUDA_EMU_INTERNAL_H
 #define COTANGENT_CUDA_EMU_INTERNAL_H
 
@@ -35,25 +35,26 @@ namespace emu
 extern std::recursive_mutex lock;
 extern emu_counters counters;
 
-/* Makes a report, and error the one that all later calls return. */
+/* Makes a report and records error, which all later calls return. */
 void report(cudaError_t error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The recorded error, or cudaSuccess. */
 cudaError_t standing();
 
-/* Whether this call is the one that is to fail; counts it. */
+/* Counts the call. True if it is the one that must fail. */
 bool fails();
-bool destruction_fails(); /* of an object, which is lost then */
+bool destruction_fails(); /* the same for a call that destroys an object, which is then lost */
 
-/* The value of an environment variable that is a number, or otherwise. */
+/* The value of an environment variable as a number; `otherwise` if it is not set or not a
+ * number. */
 uint64_t setting(const char *name, uint64_t otherwise);
 
 uint64_t schedule_seed();
 
-/* A number from 0 to n - 1, of the schedule's generator. */
+/* A number from 0 to n - 1, from the schedule's generator. */
 uint64_t random_below(uint64_t n);
 
-/* i -> (a i + b) mod n, a permutation of 0 to n - 1 drawn anew. */
+/* A new random permutation of 0 to n - 1: i -> (a i + b) mod n. */
 struct permutation {
     uint64_t n, a, b;
 
@@ -64,7 +65,7 @@ struct permutation {
     }
 };
 
-/* "file:line" of an address in code; the function's name, "" when unknown. */
+/* The "file:line" of an address in code, and the function's name; "" if it is not known. */
 struct place {
     std::string function, file;
     int line;
@@ -81,48 +82,50 @@ struct shadow; /* check.cc's */
 
 struct allocation {
     char *data;
-    size_t bytes; /* as asked for */
-    size_t room;  /* with redzones, a multiple of the page of the table */
+    size_t bytes; /* the size that was requested */
+    size_t room;  /* the size with redzones, a multiple of PAGE */
     int device;
     enum state state;
     unsigned serial;
     bool freeing;  /* its free is queued */
-    bool of_graph; /* its memory is the graph's: freed, it can be allocated again */
+    bool of_graph; /* the memory belongs to a graph, which may allocate it again after its free */
     struct shadow *shadow;
 };
 
 const size_t REDZONE = 256;
 
 bool in_arena(const void *p);
-allocation *find(const void *p); /* that p points into, or into whose redzones; else NULL */
+/* returns the allocation that contains p, redzones included; NULL if there is none */
+allocation *find(const void *p);
 bool is_pinned(const void *p, size_t bytes);
 
-/* Reserves memory: NULL when there is none. Then it goes through live_now and freed_now in the
- * order of the streams. */
+/* Reserves memory; NULL if none is left. live_now and freed_now are then called in the order of the
+ * streams. */
 allocation *reserve(size_t bytes, int device);
 void live_now(allocation *a);
 void freed_now(allocation *a);
-void forget(allocation *a); /* it goes back to the free lists */
+void forget(allocation *a); /* returns it to the free lists */
 
 void *pin(size_t bytes);
 bool unpin(void *p);
 
-/* Opens device memory to this process, and closes it. */
+/* Makes device memory accessible to this process, and inaccessible again. */
 void open_memory();
 void close_memory();
 bool memory_is_open();
 
-/* Whether the bytes lie within live memory; reports otherwise, in the name of what. */
+/* Checks that the bytes lie within live memory; otherwise reports an error of `what`. */
 bool check_range(const char *what, const void *p, size_t bytes, bool write);
 
-/* The redzones of a are whole; reports otherwise. what is NULL: the kernel that ran. */
+/* Checks that the redzones of a are intact; otherwise reports an error of `what`. NULL stands for
+ * the kernel that has just run. */
 bool check_redzones(allocation *a, const char *what);
 
-/* Of all that is live. */
+/* The same for all live allocations. */
 void check_all_redzones();
 
 void fill_poison(void *p, size_t bytes, uint32_t word);
-const uint32_t POISON_FRESH = 0x7ff57ff5u; /* a NaN as bf16, f32 and f64 */
+const uint32_t POISON_FRESH = 0x7ff57ff5u; /* a pattern that is a NaN as bf16, f32 and f64 */
 const uint32_t POISON_FREED = 0xfff7fff7u;
 const uint32_t POISON_REDZONE = 0xfff3fff3u;
 const uint32_t POISON_SHARED = 0x7ff47ff4u;
@@ -137,22 +140,22 @@ struct fiber {
     size_t bytes;
     void (*entry)(void *);
     void *argument;
-    void *more; /* ucontext or a sanitizer's */
+    void *more; /* a ucontext_t, or the sanitizer's record */
 };
 
 fiber *take_fiber(void (*entry)(void *), void *argument);
 void give_fiber(fiber *f);
-void resume(fiber *f); /* from the scheduler */
-void suspend();        /* to the scheduler, from the fiber that runs */
+void resume(fiber *f); /* called by the scheduler */
+void suspend();        /* called by the running fiber; returns to the scheduler */
 fiber *running_fiber();
 
 /* ---- kernel.cc ----------------------------------------------------------------------------- */
 
-/* The fiber that runs now. */
+/* The running thread of the kernel. */
 struct thread_place {
     uint64_t block;  /* linear, within the grid */
     unsigned thread; /* linear, within the block */
-    unsigned epoch;  /* barriers that the block has passed */
+    unsigned epoch;  /* the number of barriers that the block has passed */
 };
 extern thread_place here;
 
@@ -167,25 +170,25 @@ struct queued_launch {
 };
 void run_launch(const queued_launch &l);
 
-/* A report that names kernel, block and thread; the launch ends. Called on a fiber, does not
- * return. */
+/* Makes a report that names kernel, block and thread, and ends the launch. Must be called on a
+ * fiber. Does not return. */
 void stop_kernel(cudaError_t error, const char *format, ...)
     __attribute__((noreturn, format(printf, 2, 3)));
 
 bool in_kernel();
 const char *kernel_name();
-bool in_parameters(const void *p); /* of the running launch */
+bool in_parameters(const void *p); /* the kernel of the running launch */
 
-/* Shared memory of the running block: whether p is in it, and where; whether a variable or the
- * dynamic part holds all of the bytes. */
+/* The shared memory of the running block. The first two say whether p is in it, and at which
+ * offset; the third, whether one variable or the dynamic part contains all the bytes. */
 const size_t SHARED_ROOM = 384 << 10;
 bool shared_offset(const void *p, size_t *offset);
 bool shared_holds(size_t offset, size_t bytes);
 
 /* ---- stream.cc ----------------------------------------------------------------------------- */
 
-/* How much of each stream's work ended before a given moment: a vector clock. Work number n of
- * lane i came before a moment whose at[i] >= n. */
+/* A vector clock: how much of each stream's work had ended at a given moment. Work number n of lane
+ * i came before a moment whose at[i] >= n. */
 const int LANES = 32;
 struct clock {
     uint32_t at[LANES] = {};
@@ -198,7 +201,7 @@ struct clock {
     }
 };
 
-/* The work that runs now: number time.at[lane] of its lane. */
+/* The running work: number time.at[lane] of its lane. */
 struct context {
     int lane, device;
     clock time;
@@ -208,11 +211,11 @@ extern context current;
 /* A piece of work in a queue. */
 struct op {
     std::function<void()> work; /* may be empty */
-    std::shared_ptr<op> after;  /* runs once this is done; NULL: at once */
+    std::shared_ptr<op> after;  /* the work that must be done first; NULL: none */
     struct stream *stream;
-    clock host;  /* what the host knew to have ended when it enqueued this */
-    clock time;  /* once done */
-    double when; /* ms, once done */
+    clock host;  /* the work that had ended, as far as the host knew, when it enqueued this */
+    clock time;  /* the time of the work, once it has run */
+    double when; /* milliseconds, once it has run */
     bool done;
 };
 typedef std::shared_ptr<op> op_ref;
@@ -221,25 +224,25 @@ struct graph;
 struct stream;
 
 extern thread_local int current_device;
-stream *stream_of(cudaStream_t s); /* NULL, after a report, for one that is none */
+stream *stream_of(cudaStream_t s); /* returns NULL, after a report, if s is not a stream */
 int device_of(const stream *s);
 
 /* Adds work to s, or to the graph that s records. */
 void enqueue(stream *s, std::function<void()> work);
-graph *recorded_by(const stream *s); /* or NULL */
-bool any_recording(); /* whether a capture forbids this thread calls such as cudaHostAlloc */
-void keep_with(graph *g, allocation *a); /* until g is destroyed */
+graph *recorded_by(const stream *s); /* NULL if no capture is running */
+bool any_recording(); /* true if a capture forbids this thread calls such as cudaHostAlloc */
+void keep_with(graph *g, allocation *a); /* keeps the memory until g is destroyed */
 
-/* Runs what is queued in s; the host waits. */
+/* Runs the work that is queued in s, because the host waits for it. */
 void wait_for(stream *s);
 void wait_for_all();
 
-/* Forgets what is queued. */
+/* Drops all queued work. */
 void drop_work();
 
 /* ---- check.cc ------------------------------------------------------------------------------ */
 
-/* Whether kernels are instrumented; all else does nothing unless they are. */
+/* True if kernels are instrumented. If they are not, the other functions of check.cc do nothing. */
 extern bool checking;
 void check_begin_launch(unsigned threads);
 void check_begin_block(unsigned threads);
@@ -250,11 +253,11 @@ void check_live(allocation *a);
 void check_freed(allocation *a);
 void check_forgotten(allocation *a);
 
-/* Work that is no kernel reads, copies (initialised or not) or writes these bytes, which are within
- * live memory. */
+/* For work other than kernels: it reads, copies (initialised or not) or writes these bytes, which
+ * are within live memory. */
 enum bulk { BULK_READ, BULK_COPY, BULK_WRITE };
 void check_bulk(const char *what, const void *p, size_t bytes, bulk kind);
-/* Then to is as initialised as from. */
+/* Afterwards the bytes at `to` are as initialised as those at `from`. */
 void check_copied(void *to, const void *from, size_t bytes);
 
 } // namespace emu

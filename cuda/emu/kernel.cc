@@ -1,10 +1,10 @@
 /* kernel.cc - runs the blocks and threads of a launch.
  *
- * Blocks run one after another, in an order drawn by the seed. The threads of a block take turns
- * on fibers: in a round each thread that can go on does, in an order drawn anew, until it ends or
- * waits. A thread that ended leaves its fiber to the next. When nobody can go on, barriers and
- * warps whose members have all arrived are released; when there are none, the kernel is stuck,
- * and it is reported who waits where. */
+ * Blocks run one after another, in a random order that depends on the seed. The threads of a block
+ * take turns on fibers. In a round, each thread that can continue runs until it ends or waits; the
+ * order is drawn again for each round. When a thread has ended, another one uses its fiber. When no
+ * thread can continue, barriers and warps whose members have all arrived are released. If there are
+ * none, the kernel is stuck; a report then lists where each thread waits. */
 #include "cuda/emu/internal.h"
 
 #include <stdarg.h>
@@ -19,7 +19,7 @@
 #define VALGRIND_ENABLE_ERROR_REPORTING
 #endif
 
-/* Together, so that the checker knows them. */
+/* In one object, so that the checker can recognise them by address. */
 #define BUILTIN __attribute__((section("emu_builtins")))
 BUILTIN uint3 threadIdx, blockIdx;
 BUILTIN dim3 blockDim, gridDim;
@@ -34,12 +34,12 @@ namespace
 
 const unsigned THREADS_MOST = 1024, WARP = 32;
 const size_t STATIC_MOST = 48 << 10, DYNAMIC_MOST = 227 << 10;
-const size_t DYNAMIC_AT = 64 << 10; /* in shared memory, after the variables */
+const size_t DYNAMIC_AT = 64 << 10; /* its offset in shared memory, after the variables */
 
 enum thread_state { READY, AT_BARRIER, AT_WARP, DONE };
 
 struct thread {
-    fiber *on; /* NULL: not begun */
+    fiber *on; /* NULL until the thread has begun */
     thread_state state;
     uint3 index;
     const char *file; /* where it waits */
@@ -47,13 +47,14 @@ struct thread {
     emu_barrier barrier;
     emu_warp_op warp_op;
     unsigned mask;
-    uint64_t value; /* given, then received */
+    uint64_t value; /* the value that it gives, then the value that it receives */
     int source;
 };
 
 thread threads[THREADS_MOST];
 unsigned thread_count;
-unsigned order[THREADS_MOST], order_count, turn; /* of this round; the next to go on */
+/* the order of this round; the index of the next thread to run */
+unsigned order[THREADS_MOST], order_count, turn;
 unsigned current_thread;
 
 const queued_launch *launch;
@@ -71,7 +72,7 @@ alignas(1024) char shared[SHARED_ROOM];
 
 } // namespace
 
-/* Looked up when something is to be said: it takes another program to tell. */
+/* Looked up only for a report, because it runs another program. */
 const char *kernel_name()
 {
     static std::map<const void *, std::string> &names = *new std::map<const void *, std::string>;
@@ -117,7 +118,7 @@ void become(unsigned t)
     threadIdx = threads[t].index;
 }
 
-/* Runs threads that have not begun, one after another, until one waits or none is left. */
+/* Runs threads that have not begun, one after another, until one waits or all have begun. */
 void fiber_body(void *)
 {
     fiber *self = running_fiber();
@@ -135,7 +136,8 @@ void fiber_body(void *)
     suspend();
 }
 
-/* Those that can go on, warp by warp; some warps are left out, to fall behind the others. */
+/* Lists the threads that can continue, warp by warp. Some warps are left out, so that they fall
+ * behind the others. */
 bool draw_order()
 {
     unsigned warps = (thread_count + WARP - 1) / WARP;
@@ -158,7 +160,7 @@ bool draw_order()
     return left_out;
 }
 
-/* Each thread of the order goes on; whether some were left out that could. */
+/* Resumes each thread of the order. True if some threads that could continue were left out. */
 bool run_round()
 {
     bool left_out = draw_order();
@@ -170,7 +172,7 @@ bool run_round()
         if (!f)
             f = take_fiber(fiber_body, NULL);
         resume(f);
-        /* the fiber that came back may be on a later thread than t */
+        /* the fiber that returned may have begun threads after t */
         if (threads[current_thread].state == DONE)
             give_fiber(f);
     }
@@ -231,8 +233,9 @@ bool release_barrier()
     return true;
 }
 
-/* Of the lanes that t waits for: those that have come with the same operation and mask, those that
- * have left the kernel or never were; false, and other, for one that is elsewhere. */
+/* Sets *come to the lanes for which t waits that have arrived with the same operation and mask.
+ * Lanes that have left the kernel or never existed are skipped. Returns false, with *other, if a
+ * lane is elsewhere. */
 bool lanes_of(const thread &t, unsigned warp, unsigned *come, unsigned *other)
 {
     *come = 0;
@@ -293,7 +296,7 @@ bool release_warps()
     return any;
 }
 
-/* Nobody can go on. */
+/* Called when no thread can continue. */
 void report_stuck()
 {
     for (unsigned i = 0; i < thread_count; i++) {
@@ -368,8 +371,8 @@ void run_block(uint64_t block)
     check_end_block();
 }
 
-/* Pointers among the arguments: are the edges of their memory whole? Not every word was written:
- * there are gaps between arguments. */
+/* Checks the redzones of all memory to which an argument points. Arguments have gaps between them,
+ * so not every word has been written. */
 void check_edges()
 {
     VALGRIND_DISABLE_ERROR_REPORTING;
@@ -384,15 +387,15 @@ void check_edges()
 
 /* ---- launches ------------------------------------------------------------------------------ */
 
-/* Of functions with __launch_bounds__, that many bytes before each. */
+/* The bytes before each function with __launch_bounds__. */
 extern "C" const uintptr_t __start___patchable_function_entries[]
     __attribute__((weak, visibility("hidden")));
 extern "C" const uintptr_t __stop___patchable_function_entries[]
     __attribute__((weak, visibility("hidden")));
 
-/* The most threads of a block that the kernel was compiled for. Its bounds are as many instructions
- * that do nothing, of a byte each on x86-64, before it, and the compiler notes where they begin. 0
- * for a kernel without. */
+/* Returns the most threads of a block for which the kernel was compiled; 0 if it has no bounds. The
+ * bounds are stored as that many one-byte instructions without effect (on x86-64) before the
+ * kernel. The compiler records where they begin. */
 static uint64_t bounds_of(const void *kernel)
 {
     uintptr_t at = reinterpret_cast<uintptr_t>(kernel), begin = 0;
@@ -404,12 +407,12 @@ static uint64_t bounds_of(const void *kernel)
             begin = *p;
     for (uintptr_t i = begin; i < at; i++)
         if (*reinterpret_cast<const unsigned char *>(i) != 0x90)
-            return 0; /* another function's */
+            return 0; /* belongs to another function */
 #endif
     return begin ? at - begin : 0;
 }
 
-/* Whether the block has no more threads than the kernel was compiled for. */
+/* True if the block has no more threads than the kernel was compiled for. */
 static bool within_bounds(const emu_launch &l)
 {
     uint64_t threads = static_cast<uint64_t>(l.block.x) * l.block.y * l.block.z;
@@ -522,7 +525,7 @@ bool shared_holds(size_t offset, size_t bytes)
 
 } // namespace emu
 
-/* ---- what kernels call --------------------------------------------------------------------- */
+/* ---- called by kernels --------------------------------------------------------------------- */
 
 using namespace emu;
 

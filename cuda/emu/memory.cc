@@ -1,9 +1,9 @@
-/* memory.cc - device memory that the host cannot touch, and pinned memory.
+/* memory.cc - device memory, which the host cannot access, and pinned memory.
  *
- * One stretch of addresses, PROT_NONE but while work runs. Each allocation lies between two
- * redzones and is aligned to 256 bytes; what is fresh, freed or a redzone holds NaNs of its own
- * pattern. Freed memory rests in a queue before it is used again, so that a late use meets NaNs
- * (or the checker). */
+ * Device memory is one range of addresses, which is PROT_NONE except while work runs. Each
+ * allocation is aligned to 256 bytes and lies between two redzones. New memory, freed memory and
+ * redzones are filled with NaNs, each with its own pattern. Freed memory waits in a queue before it
+ * is reused, so that a late use reads NaNs or is found by the checker. */
 #include "cuda/emu/internal.h"
 
 #include <signal.h>
@@ -34,7 +34,7 @@ const size_t LARGE = size_t(4) << 20, POISONED = size_t(256) << 10;
 
 char *arena;
 size_t arena_used;
-allocation **table; /* of each PAGE of the arena */
+allocation **table; /* for each PAGE of the arena */
 bool arena_open;
 int serials;
 size_t used[8];
@@ -53,8 +53,8 @@ std::vector<allocation *> &live = *new std::vector<allocation *>;
 
 struct sigaction other_handler;
 
-/* A kernel's fault ends its launch, as on a GPU. One of the host: says what it did, then lets the
- * signal take its course. */
+/* A fault in a kernel ends its launch, as on a GPU. A fault of the host is reported; then the
+ * signal gets its default effect. */
 void on_fault(int number, siginfo_t *info, void *more)
 {
     (void)more;
@@ -81,7 +81,7 @@ bool map_arena()
     arena = static_cast<char *>(p);
     table = static_cast<allocation **>(t);
 
-    if (RUNNING_ON_VALGRIND) /* which does not follow stop_kernel out of a handler */
+    if (RUNNING_ON_VALGRIND) /* valgrind does not support that stop_kernel leaves a handler */
         return true;
     struct sigaction action = {};
     action.sa_sigaction = on_fault;
@@ -101,7 +101,7 @@ void protect(size_t begin, size_t end, bool open)
         perror("cuda-emu: mprotect");
 }
 
-/* Takes the oldest of the resting out of its rest. */
+/* Removes the oldest allocation from the queue of freed memory. */
 void wake_one()
 {
     allocation *a = resting.front();
@@ -191,8 +191,8 @@ allocation *reserve(size_t bytes, int device)
     return a;
 }
 
-/* All of it, or both ends of what is large: opening and closing memory takes time for each page
- * that was ever touched. */
+/* Opens the whole memory, or both ends of a large one, because opening and closing takes time for
+ * each page that was ever touched. */
 static void poison(allocation *a, uint32_t word)
 {
     if (a->bytes <= LARGE) {
@@ -211,7 +211,7 @@ void live_now(allocation *a)
 
     fill_poison(begin, REDZONE, POISON_REDZONE);
     poison(a, POISON_FRESH);
-    /* the tail's pattern goes on from word to word, whatever the size */
+    /* the pattern of the tail continues from word to word, whatever the size */
     size_t tail = REDZONE + a->bytes;
     for (size_t i = 0; i < end; i++)
         begin[tail + i] = static_cast<char>(POISON_REDZONE >> (8 * ((tail + i) % 4)));
@@ -335,7 +335,7 @@ bool check_range(const char *what, const void *p, size_t bytes, bool write)
 
 /* ---- pinned memory ------------------------------------------------------------------------- */
 
-/* Alone on pages between two that fault. */
+/* On separate pages, between two pages that fault. */
 void *pin(size_t bytes)
 {
     const size_t system = 4096;

@@ -17,7 +17,7 @@ emu_counters counters;
 namespace
 {
 
-/* Never destroyed: the process's last calls may come after static destructors. */
+/* Never destroyed, because the last calls of a process may come after static destructors. */
 std::vector<std::string> &reports = *new std::vector<std::string>;
 cudaError_t error_standing = cudaSuccess;
 bool quiet;
@@ -181,7 +181,7 @@ permutation::permutation(uint64_t count) : n(count), a(1), b(random_below(count)
 namespace
 {
 
-/* The name of a file from its last cuda/ or tests/ on. */
+/* The name of a file, from its last "cuda/" or "tests/" on. */
 std::string shortened(std::string file)
 {
     for (const char *folder : { "/cuda/", "/tests/" }) {
@@ -193,7 +193,7 @@ std::string shortened(std::string file)
 }
 
 /* One answer of addr2line -i: pairs of lines, function and file:line, the innermost inlined one
- * first. Helpers of emu.h are not what the reader looks for. */
+ * first. Helpers in emu.h are skipped. */
 void read_place(const std::vector<std::string> &lines, place &found)
 {
     for (size_t i = 0; i + 1 < lines.size(); i += 2) {
@@ -209,7 +209,7 @@ void read_place(const std::vector<std::string> &lines, place &found)
 
 } // namespace
 
-/* binutils' addr2line reads what -g left. */
+/* Asks addr2line of binutils, which reads the debugging data of -g. */
 std::vector<place> places_of(const std::vector<const void *> &codes)
 {
     std::vector<place> found(codes.size(), place{ "", "", 0 });
@@ -236,7 +236,7 @@ std::vector<place> places_of(const std::vector<const void *> &codes)
         bool first = true;
         while (fgets(text, sizeof text, pipe)) {
             text[strcspn(text, "\n")] = 0;
-            if (text[0] == '0' && text[1] == 'x') { /* an answer begins with its address */
+            if (text[0] == '0' && text[1] == 'x') { /* each answer begins with the address */
                 if (!first)
                     read_place(lines, found[answer++]);
                 first = false;

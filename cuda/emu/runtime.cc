@@ -24,7 +24,7 @@ int device_count()
     return count < 0 ? 0 : count > 8 ? 8 : count;
 }
 
-/* Of what CUDA the driver is; 0: there is none. */
+/* The CUDA version of the driver; 0: there is no driver. */
 int driver()
 {
     static const int version = static_cast<int>(setting("COTANGENT_EMU_DRIVER", CUDART_VERSION));
@@ -86,7 +86,7 @@ cudaError_t cudaGetDevice(int *device)
     return cudaSuccess;
 }
 
-/* Those of a recent GPU. */
+/* Values of a recent GPU. */
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device)
 {
     ENTER(cudaErrorUnknown)
@@ -206,7 +206,7 @@ const char *cudaGetErrorName(cudaError_t error)
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
-/* Freed memory is kept apart anyway: pools have nothing to set. */
+/* Nothing to set: freed memory is kept in any case. */
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int device)
 {
     ENTER(cudaErrorUnknown)
@@ -299,7 +299,7 @@ cudaError_t cudaFreeHost(void *p)
         return cudaSuccess;
     if (any_recording())
         return failed(cudaErrorStreamCaptureUnsupported);
-    wait_for_all(); /* as the runtime does */
+    wait_for_all(); /* the real runtime does this, too */
     if (!unpin(p)) {
         report(cudaErrorInvalidValue, "free: this is no pinned memory");
         return failed(cudaErrorInvalidValue);
@@ -312,7 +312,7 @@ cudaError_t cudaFreeHost(void *p)
 namespace
 {
 
-/* Rows of width bytes: one copy of 2-d arrays; a plain one has a single row. */
+/* Copies rows of `width` bytes of 2-d arrays. A plain copy has one row. */
 struct copy {
     char *to;
     const char *from;
@@ -375,7 +375,8 @@ cudaError_t enqueue_copy(copy c, cudaMemcpyKind kind, stream *s)
         report(cudaErrorStreamCaptureUnsupported, "capture: a copy of memory that is not pinned");
         return failed(cudaErrorStreamCaptureUnsupported);
     }
-    if (pageable && to_device) { /* staged: the host may write its memory again at once */
+    /* the bytes are staged, so the host may change its memory at once */
+    if (pageable && to_device) {
         auto staged = std::make_shared<std::vector<char>>(c.from, c.from + c.from_span());
         c.from = staged->data();
         enqueue(s, [c, kind, staged] { run_copy(c, kind); });

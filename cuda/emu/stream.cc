@@ -1,9 +1,9 @@
 /* stream.cc - queues of work, events and graphs.
  *
- * Streams are lazy: work runs when the host waits for it, on the thread that waits, in any order
- * that streams and events allow, drawn by the seed. How early other work runs depends on the seed
- * modulo 3: 1 as late as can be, 2 now and then as it is enqueued, 0 mostly at once. So a wait
- * that was forgotten gives wrong data, at one seed or another. */
+ * Streams are lazy: work runs when the host waits for it, on the thread that waits. The order is
+ * random, within the order that streams and events require, and depends on the seed. When other
+ * work runs depends on the seed modulo 3: for 1 as late as possible, for 2 sometimes when it is
+ * enqueued, for 0 mostly at once. So a forgotten wait gives wrong data for some seeds. */
 #include "cuda/emu/internal.h"
 
 #include <time.h>
@@ -22,30 +22,30 @@ struct stream {
     clock time;
     std::deque<op_ref> queue;
     graph *recording;
-    std::vector<int> tails; /* nodes that the next recorded one comes after */
+    std::vector<int> tails; /* the nodes that must precede the next recorded one */
 };
 
 struct event {
     op_ref record;
-    graph *recorded; /* in a graph: after these nodes */
+    graph *recorded; /* in a graph: the nodes before it */
     std::vector<int> tails;
 };
 
 struct node {
     std::function<void()> work;
     std::vector<int> after;
-    int lane; /* -1: of the stream that replays */
+    int lane; /* -1: the lane of the stream that replays */
 };
 
 struct graph {
     std::vector<node> nodes;
     stream *origin;
     cudaStreamCaptureMode mode;
-    std::thread::id thread; /* that began the capture */
+    std::thread::id thread; /* the thread that began the capture */
     bool broken;
     std::vector<stream *> joined;
     std::vector<allocation *> memory;
-    int users; /* the graph itself and its executables */
+    int users; /* the number of references: the graph itself and its executables */
 };
 
 namespace
@@ -83,7 +83,7 @@ bool ready(const stream *s)
     return !s->queue.empty() && (!s->queue.front()->after || s->queue.front()->after->done);
 }
 
-/* The stream whose work must run next for one's own to get on. */
+/* The stream whose work must run next before that of s can continue. */
 stream *needed(stream *s)
 {
     while (!ready(s))
@@ -112,7 +112,7 @@ void run_next(stream *s)
     o->done = true;
 }
 
-/* Runs one piece of the work that is ready, of any stream. */
+/* Runs one piece of work that is ready, of any stream. */
 bool run_any()
 {
     size_t n = 0;
@@ -126,7 +126,7 @@ bool run_any()
     return chosen != NULL;
 }
 
-/* Runs work until done; what target waits for, and perhaps other work. */
+/* Runs work until `done`: the work that target needs, and perhaps other work. */
 template <typename Done> void run_until(stream *target, Done done)
 {
     bool others = random_below(2) != 0;
@@ -143,7 +143,7 @@ template <typename Done> void run_until(stream *target, Done done)
     close_memory();
 }
 
-/* At an enqueue: perhaps some of it, as the seed has it. */
+/* After an enqueue: runs some of the work, depending on the seed. */
 void run_some()
 {
     uint64_t eagerness = schedule_seed() % 3;
@@ -233,7 +233,7 @@ void run_graph(graph *g)
         clock time = start.time;
         for (int j : next.after)
             time.join(ends[static_cast<size_t>(j)]);
-        /* the recording streams' lanes tell parallel branches apart */
+        /* separate lanes for the recording streams, so that parallel branches stay unordered */
         int lane = next.lane < 0 ? start.lane : next.lane;
         time.at[lane] = ++lane_count[lane];
         current = { lane, start.device, time };
@@ -338,7 +338,7 @@ using namespace emu;
 
 typedef std::lock_guard<std::recursive_mutex> guard;
 
-/* What every call begins with. */
+/* The checks with which every call begins. */
 #define ENTER(failure)                                                                             \
     guard g_(lock);                                                                                \
     if (fails())                                                                                   \
@@ -354,7 +354,8 @@ typedef std::lock_guard<std::recursive_mutex> guard;
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags)
 {
     ENTER(cudaErrorMemoryAllocation)
-    if (flags != cudaStreamNonBlocking) /* another one would synchronise with the default stream */
+    /* other kinds of streams would synchronise with the default stream */
+    if (flags != cudaStreamNonBlocking)
         return cudaErrorInvalidValue;
     stream *s = new stream();
     s->device = current_device;
@@ -365,7 +366,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags)
     return cudaSuccess;
 }
 
-/* Returns at once on a GPU, and what is queued still runs: here it runs first. */
+/* On a GPU this returns at once, and queued work still runs. Here queued work runs first. */
 cudaError_t cudaStreamDestroy(cudaStream_t handle)
 {
     guard g_(lock);
@@ -591,7 +592,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t *out)
     if (g->mode != cudaStreamCaptureModeRelaxed && g->thread != std::this_thread::get_id())
         return cudaErrorStreamCaptureWrongThread;
 
-    /* what other streams recorded must come before something that this one did, or its end */
+    /* the work that other streams recorded must precede work of this stream, or its end */
     std::vector<bool> reached(g->nodes.size());
     std::vector<int> pending = s->tails;
     while (!pending.empty()) {
@@ -639,7 +640,7 @@ static graph *graph_of(const void *handle)
     return NULL;
 }
 
-/* An executable graph is the graph: its nodes do not change once recorded. */
+/* An executable graph is the graph itself, because its nodes do not change after recording. */
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t handle, unsigned long long flags)
 {
     ENTER(cudaErrorMemoryAllocation)
@@ -662,7 +663,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t handle, cudaStream_t stream_handle)
     if (s->recording)
         return cudaErrorNotSupported;
     g->users++;
-    std::shared_ptr<graph> use(g, release); /* until it ran or was dropped */
+    std::shared_ptr<graph> use(g, release); /* kept until it has run or was dropped */
     enqueue(s, [use] { run_graph(use.get()); });
     return cudaSuccess;
 }

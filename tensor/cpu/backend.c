@@ -1,4 +1,4 @@
-/* backend.c - the CPU as a device: which code path is used, memory, the table of kernels. */
+/* backend.c - the CPU as a device: choice of the code path, memory, the table of kernels. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/environment.h"

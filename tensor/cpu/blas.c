@@ -26,22 +26,24 @@ bool cti_may_map(size_t bytes)
 #include <dlfcn.h>
 #include <sched.h>
 
-#define BLAS_BUFFER ((size_t)256 << 20) /* of one call, at most (its BUFFER_SIZE) */
-#define BLAS_LOADED ((size_t)64 << 20)  /* the library itself */
+#define BLAS_BUFFER ((size_t)256 << 20) /* the most bytes that one call maps (its BUFFER_SIZE) */
+#define BLAS_LOADED ((size_t)64 << 20)  /* bytes of the library itself */
 
 static struct {
     pthread_once_t once;
     bool loaded;
     cti_blas calls;
     char name[200];
-    atomic_int taken, buffers, waiting; /* calls that run, that may run, that wait */
+    /* the numbers of calls that run, that may run, and that wait */
+    atomic_int taken, buffers, waiting;
     pthread_mutex_t lock;
     pthread_cond_t left;
 } blas = { .once = PTHREAD_ONCE_INIT,
            .lock = PTHREAD_MUTEX_INITIALIZER,
            .left = PTHREAD_COND_INITIALIZER };
 
-/* Opens the library while this thread may run on one processor only, which it takes for all. */
+/* Opens the library while this thread may run on one processor only, so that the library starts no
+ * threads. */
 static void *blas_open_single(void)
 {
     cpu_set_t before, one;
@@ -85,7 +87,7 @@ static void blas_load(void)
     const char *why = "there is not enough memory for " CT_OPENBLAS_FILE;
     void *library = NULL;
 
-    /* its threads' buffer, and that of the first call */
+    /* the buffers of its threads and of the first call */
     if (cti_may_map(BLAS_LOADED + 2 * BLAS_BUFFER)) {
         library = blas_open_single();
         why = CT_OPENBLAS_FILE " cannot be opened";

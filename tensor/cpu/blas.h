@@ -1,4 +1,4 @@
-/* blas.h - the BLAS that multiplies matrices, if there is one. */
+/* blas.h - the BLAS for matrix products, if there is one. */
 #ifndef TENSOR_CPU_BLAS_H
 #define TENSOR_CPU_BLAS_H
 
@@ -9,7 +9,7 @@
 #include <cblas.h>
 
 #ifdef CT_HAVE_OPENBLAS
-typedef blasint cti_blas_int; /* 64 bits in some builds */
+typedef blasint cti_blas_int; /* the integer type of CBLAS, which has 64 bits in some builds */
 #else
 typedef int cti_blas_int;
 #endif
@@ -32,8 +32,9 @@ typedef struct cti_blas {
                   cti_blas_int incx, double beta, double *y, cti_blas_int incy);
 } cti_blas;
 
-/* Opens OpenBLAS at the first call. Returns NULL if it cannot be opened or if the process may not have
- * the memory that it needs; the answer never changes. */
+/* Returns the functions of CBLAS. The first call opens OpenBLAS. Returns NULL if it cannot be
+ * opened, or if the process may not map the memory that it needs. All later calls return the
+ * same. */
 const cti_blas *cti_blas_get(void);
 
 /* Must be called around each call of a function of the table. A caller waits if OpenBLAS would need one
@@ -43,10 +44,10 @@ void cti_blas_leave(void);
 
 #endif
 
-/* Its name and version for readers, or why there is none. */
+/* The name and version of the BLAS, or the reason why there is none. */
 const char *cti_blas_name(void);
 
-/* Whether the process may map so many bytes more now. */
+/* True if the process may map this many more bytes now. */
 bool cti_may_map(size_t bytes);
 
 #endif

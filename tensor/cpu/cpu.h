@@ -25,6 +25,8 @@
 typedef void (*cti_loop)(int64_t n, void *out, int64_t so, const void *a, int64_t sa, const void *b,
                          int64_t sb, const void *c, int64_t sc, const double *param);
 
+#define CTI_CONV_ROWS 6 /* channels of a convolution at a time, at most */
+
 #define LOSS_ROWS 64   /* of class scores at a time, at most */
 #define ROW_COLUMNS 64 /* of a reduction at a time, at most */
 #define SHORT_ROW 128  /* of a row that stands beside others in vectors, at most */
@@ -51,6 +53,10 @@ typedef struct cti_row_loops {
     void (*cross_entropy_tile)(int64_t rows, int64_t n, const void *in, const int64_t *target,
                                double smoothing, double scale, void *loss, void *din);
     void (*add_row)(int64_t n, void *dst, const void *src);
+    /* rows first .. end - 1; few and sums: room for 2 n elements, and sums of 2 n. See loops_norm.h. */
+    void (*normalise)(const cti_normalise_args *a, int64_t first, int64_t end);
+    void (*normalise_backward)(const cti_normalise_backward_args *a, int64_t first, int64_t end,
+                               void *few, double *sums);
 
     /* rows of width elements, ldx and ldo apart: out = x + bias (NULL: x, bias is 0). start_rows:
      * of bias alone. */
@@ -87,6 +93,17 @@ typedef struct cti_row_loops {
 
     /* m rows of a product: the plain way, in the order of k; see loops_gemm.h */
     void (*gemm)(const cti_gemm *g, int64_t m, const void *a, const void *b, void *c);
+
+    /* Convolution; see loops_conv.h. conv: of one or four vectors of positions, out[i ldo + j] =
+     * sum over k of w[k rows + i] x[offset[k] + j], added to out if `more`. */
+    void (*conv)(int rows, bool wide, int64_t count, const void *w, const int64_t *offset,
+                 const void *x, void *out, int64_t ldo, bool more);
+    /* w[i ldw + k] += sum over j < n of y[i ldy + j] x[offset[k] + j]; n is whole vectors */
+    void (*conv_weight)(int rows, int64_t count, int64_t n, const void *y, int64_t ldy,
+                        const void *x, const int64_t *offset, void *w, int64_t ldw);
+    /* n elements, step apart in out: out = x + bias; and in x: out = x */
+    void (*conv_store)(int64_t n, const void *x, const void *bias, void *out, int64_t step);
+    void (*conv_load)(int64_t n, const void *x, int64_t step, void *out);
 
     /* elements at .. at + n - 1 of a segment, by rule */
     void (*update[CTI_RULES])(int64_t at, int64_t n, const cti_update *u, const cti_segment *s);
@@ -162,8 +179,9 @@ CTI_SLOTS(CTI_CPU_PROTOTYPE)
 /* Writes v as an element of dtype, by the rules of conversions. (copy.c) */
 void cti_cpu_store(void *p, ct_dtype dtype, double v);
 
-/* C (m, n) = A (m, k) B (k, n), or added to C, of operands in bf16 by the processor's own
- * instructions: A in pairs of k, step_i apart by rows and step_p by pairs; B packed. */
+/* C (m, n) = A (m, k) B (k, n), or C += A B, with operands in bf16, by the processor's bf16
+ * instructions. A holds pairs of elements along k; step_i is the distance between rows, step_p
+ * between pairs. B is packed. */
 typedef struct cti_bf16_product {
     int64_t m, n, k, step_i, step_p, ldc;
     bool accumulate;
@@ -174,8 +192,8 @@ static inline int64_t cti_bf16_pairs(int64_t k)
     return (k + 1) / 2;
 }
 
-/* pack_a: A (m, k) to (m, pairs), or if trans A (k, m) to (pairs, m). pack_b: B (k, n), or (n, k)
- * if trans, to words_of_b(k, n) words. See bf16_avx512.c. */
+/* pack_a packs A (m, k) as (m, pairs); with trans, A (k, m) as (pairs, m). pack_b packs B (k, n),
+ * with trans (n, k), into words_of_b(k, n) words. See gemm_bf16_avx512.c. */
 typedef struct cti_bf16_path {
     void (*pack_a)(bool trans, int64_t m, int64_t k, const float *a, int64_t lda, uint32_t *out);
     int64_t (*words_of_b)(int64_t k, int64_t n);
@@ -187,7 +205,7 @@ typedef struct cti_bf16_path {
 extern const cti_bf16_path cti_bf16_path_avx512;
 #endif
 
-/* The one in use; NULL where the processor has none. */
+/* The table in use; NULL if the processor has no such instructions. */
 const cti_bf16_path *cti_bf16_path_get(void);
 
 /* Rounds n floats to bf16, in place or not. */
@@ -196,22 +214,22 @@ void cti_round_bf16(int64_t n, const float *in, float *out);
 /* The first m rows of one matrix of g, by BLAS or plain loops, on this thread. */
 void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, void *c);
 
-/* m rows of C as g's bias. */
+/* Sets m rows of C to g's bias. */
 void cti_start_from_bias(const cti_gemm *g, int64_t m, void *c);
 
-/* All of g with its operands rounded to bf16; false if memory for their copies runs out.
- * (bf16.c) */
+/* Computes g with its operands rounded to bf16. False if memory for the rounded copies runs out.
+ * (gemm_bf16.c) */
 bool cti_gemm_bf16(const cti_gemm *g);
 
-/* All of g by compiled kernels, or false: not this way. (packed.c) */
+/* Computes g with compiled kernels. False if it is not suitable for them. (gemm_packed.c) */
 bool cti_gemm_packed(const cti_gemm *g);
 
-/* Whether memory may be made executable. Hardened systems refuse it (SELinux's execmem, prctl's
- * PR_SET_MDWE), and LIBXSMM 1.17 crashes there: it is not used then. */
+/* True if memory may be made executable. Hardened systems refuse it (SELinux's execmem, prctl's
+ * PR_SET_MDWE), and LIBXSMM 1.17 crashes there, so LIBXSMM is then not used. */
 bool cti_may_generate_code(void);
 
-/* Whether LIBXSMM is in use: its version, or "none", or the version and why it is off. *in_use may be
- * NULL. */
+/* Describes LIBXSMM: its version, "none", or its version and the reason why it is off. *in_use,
+ * unless in_use is NULL, becomes true if it is used. */
 const char *cti_libxsmm_name(bool *in_use);
 
 /* ---- packed products: three layers, each made of the one before (gemm_packed.c) ----
@@ -221,13 +239,13 @@ const char *cti_libxsmm_name(bool *in_use);
  *     cti_product      some rows of A times a packed B: a loop over its panels
  */
 
-/* C (m, n) = A (m, k) B (k, n), or A^T B for A (k, m), added to C where accumulate is set;
- * row-major, leading dimensions as given. */
+/* C (m, n) = A (m, k) B (k, n), or A^T B for A (k, m). With accumulate, the product is added to C.
+ * Row-major, with the given leading dimensions. */
 typedef struct cti_small_gemm {
     ct_dtype dtype;
     int m, n, k, lda, ldb, ldc;
     bool trans_a, accumulate;
-    void (*kernel)(void); /* LIBXSMM's, or NULL */
+    void (*kernel)(void); /* a kernel of LIBXSMM, or NULL */
 } cti_small_gemm;
 
 /* Completes g, whose other fields are set. True if there is a kernel compiled for it. */
@@ -252,31 +270,33 @@ void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, v
 typedef struct cti_packed {
     ct_dtype dtype;
     int64_t k, n;
-    int64_t chunk, width; /* of a chunk and of a panel; the last chunk may be less */
-    int64_t last;         /* columns of the last panel */
-    const void *data;     /* k * cti_packed_columns elements */
+    /* the rows of a chunk and the columns of a panel; the last chunk may have fewer */
+    int64_t chunk, width;
+    int64_t last;     /* columns of the last panel */
+    const void *data; /* k * cti_packed_columns elements */
 } cti_packed;
 
-int64_t cti_packed_columns(const cti_packed *p); /* with padding */
+int64_t cti_packed_columns(const cti_packed *p); /* n with padding */
 
-/* How B is to be packed, data being NULL; then from b (k, n), or (n, k) if trans, into room.
- * cti_packed_pad pads the last panel of one chunk: kernels write parts of vectors slowly. */
+/* cti_packed_layout decides how B will be packed; data is then NULL. cti_pack packs b (k, n), with
+ * trans (n, k), into room. cti_packed_pad pads the last panel of one chunk to whole vectors,
+ * because kernels write parts of vectors slowly. */
 cti_packed cti_packed_layout(ct_dtype dtype, int64_t k, int64_t n, int64_t chunk);
 void cti_packed_pad(cti_packed *p);
 void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room);
 
-/* C (m, n) = A B, or A^T B for A (k, m), added to C where accumulate is set, or to the bias (n) in
- * every row; with padding it is not accumulated. */
-#define CTI_PRODUCT_ROWS 64   /* rows of C at a time, where there are many */
-#define CTI_PRODUCT_CHUNK 128 /* of k at a time, where A is transposed */
+/* C (m, n) = A B, or A^T B for A (k, m). With accumulate, the product is added to C; with a bias
+ * (n), to the bias in every row. A product with padding cannot accumulate. */
+#define CTI_PRODUCT_ROWS 64   /* the rows of C that are computed at a time, if there are many */
+#define CTI_PRODUCT_CHUNK 128 /* the size of a chunk of k, if A is transposed */
 typedef struct cti_product {
     const cti_packed *b;
     int64_t m, lda, ldc;
     const void *bias; /* (optional) */
     bool trans_a, accumulate;
-    /* what cti_product_init adds: */
-    bool gather;               /* rows of A^T are copied together first */
-    cti_small_gemm part[2][2]; /* a whole or the last chunk, by a whole or the last panel */
+    /* set by cti_product_init: */
+    bool gather;               /* rows of A^T are copied to neighbouring memory first */
+    cti_small_gemm part[2][2]; /* the kernels for [whole, last] chunk and [whole, last] panel */
 } cti_product;
 
 void cti_product_init(cti_product *p);
@@ -288,7 +308,8 @@ static inline int64_t cti_cpu_index_at(const void *index, ct_dtype dtype, int64_
     return dtype == CT_I64 ? ((const int64_t *)index)[i] : ((const int32_t *)index)[i];
 }
 
-/* Whether each of count indices is in 0 .. rows - 1; *bad is the first place where not. */
+/* True if each of count indices is in 0 .. rows - 1. Otherwise *bad becomes the position of the
+ * first that is not. */
 bool cti_cpu_are_indices(ct_dtype dtype, int64_t count, int64_t rows, const void *index,
                          int64_t *bad);
 

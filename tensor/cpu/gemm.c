@@ -9,11 +9,11 @@
 
 #include <limits.h>
 
-#define ROWS 256 /* rows of C in a piece */
+#define ROWS 256 /* the rows of C in a piece */
 
 typedef struct gemm_job {
-    cti_gemm g;         /* beta is 1 where there is a bias */
-    int64_t per_matrix; /* pieces of one matrix */
+    cti_gemm g;         /* with a bias, C starts as the bias and beta is 1 */
+    int64_t per_matrix; /* the pieces of each matrix */
 } gemm_job;
 
 static void gemm_plain(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
@@ -23,7 +23,7 @@ static void gemm_plain(const cti_gemm *g, int64_t m, const char *a, const char *
 
 #ifdef CT_HAVE_BLAS
 
-/* CBLAS counts in int. */
+/* CBLAS takes sizes of type int. */
 static bool gemm_fits_int(const cti_gemm *g)
 {
     return g->n <= INT_MAX && g->k <= INT_MAX && g->lda <= INT_MAX && g->ldb <= INT_MAX &&

@@ -5,7 +5,7 @@
 #include "tensor/convert.h"
 #include "tensor/parallel.h"
 
-#define PIECE 64 /* rows of A and C, columns of B, for a thread at a time */
+#define PIECE 64 /* the rows of A and C, or the columns of B, of a piece */
 
 /* ---- products of rounded copies ---- */
 
@@ -61,7 +61,7 @@ static bool bf16_gemm_rounded(const cti_gemm *g)
 typedef struct bf16_job {
     const cti_gemm *g;
     const cti_bf16_path *path;
-    int64_t words_a, words_b; /* of a matrix, packed */
+    int64_t words_a, words_b; /* the size of a packed matrix */
     uint32_t *a, *b;
 } bf16_job;
 
@@ -87,7 +87,7 @@ static void bf16_pack_a_piece(void *context, int64_t piece)
         n->path->pack_a(false, rows, g->k, a, g->lda, out + row * cti_bf16_pairs(g->k));
 }
 
-/* Packs PIECE columns of B: a panel. */
+/* Packs PIECE columns of B, which are one panel. */
 static void bf16_pack_b_piece(void *context, int64_t piece)
 {
     const bf16_job *n = context;

@@ -1,9 +1,9 @@
-/* gemm_bf16_avx512.c - products of bf16 by AVX512-BF16's instructions, which multiply pairs: of 32
- * bits, the lower half stands for an even k and the upper one for the odd k after it.
+/* gemm_bf16_avx512.c - bf16 products by the AVX512-BF16 instructions, which multiply pairs.
  *
- * An element of C gets its pairs in the order of k, whatever the tiling. VDPBF16PS adds the odd k's
- * product, then the even one's, rounds after each, and takes subnormals as 0 (Intel's manual,
- * volume 2). */
+ * A pair is a 32-bit word: the lower half belongs to an even k, the upper half to the next k. Pairs
+ * are added to an element of C in the order of k, whatever the tiling. VDPBF16PS adds the product
+ * of the odd k, then that of the even k, rounds after each, and treats subnormals as 0 (Intel's
+ * manual, volume 2). */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/convert.h"
@@ -11,10 +11,11 @@
 #include <immintrin.h>
 #include <string.h>
 
-#define VECTOR 16 /* floats, or pairs, of a register */
-#define PANEL 64  /* columns of B at a time: with ROWS rows of C these fill the registers */
+#define VECTOR 16 /* floats, or pairs, in a register */
+#define PANEL 64  /* columns of a panel of B: with ROWS rows of C they fill the registers */
 #define ROWS 6
-#define DEPTH 512 /* pairs of k at a time: a panel of so many stays in the second cache */
+/* pairs of k at a time, so that this part of a panel stays in the second-level cache */
+#define DEPTH 512
 
 /* ---- operands in pairs ---- */
 
@@ -23,7 +24,7 @@ static uint32_t pair(float even, float odd)
     return cti_bf16_of(even) | (uint32_t)cti_bf16_of(odd) << 16;
 }
 
-/* Elements 0 .. k - 1 of a row, which lie along k. */
+/* Packs elements 0 .. k - 1 of a row that runs along k. */
 static void pairs_along(int64_t k, const float *x, uint32_t *out)
 {
     int64_t p;
@@ -34,7 +35,8 @@ static void pairs_along(int64_t k, const float *x, uint32_t *out)
         out[p] = pair(x[k - 1], 0);
 }
 
-/* Two rows of n elements, an even k and the k after it, NULL if there is none. */
+/* Packs two rows of n elements: that of an even k and that of the next k, which is NULL if there is
+ * none. */
 static void pairs_across(int64_t n, const float *even, const float *odd, uint32_t *out)
 {
     int64_t j;
@@ -59,7 +61,7 @@ static int64_t whole_vectors(int64_t n)
     return (n + VECTOR - 1) / VECTOR * VECTOR;
 }
 
-/* Columns of B from one on, as a panel (pairs of k, width); zeros beyond n. */
+/* Packs columns of B as a panel (pairs of k, width), with zeros beyond column n. */
 static void avx512_pack_panel(bool trans, int64_t k, int64_t n, int64_t width, const float *b,
                               int64_t ldb, uint32_t *out)
 {
@@ -100,17 +102,18 @@ static void avx512_pack_b(bool trans, int64_t k, int64_t n, const float *b, int6
 
 /* ---- the product ---- */
 
-/* Some rows of C by the columns of a panel, for a stretch of k. */
+/* A block of the product: some rows of C, the columns of a panel, and a range of k. */
 typedef struct block {
-    const uint32_t *a, *b; /* a's pairs step_i apart by rows of C, step_p by pairs of k */
+    /* step_i is the distance of a's pairs between rows of C, step_p between pairs of k */
+    const uint32_t *a, *b;
     int64_t step_i, step_p, depth;
     float *c;
     int64_t ldc;
     bool accumulate;
-    __mmask16 last; /* which columns of the last vector are C's */
+    __mmask16 last; /* the columns of the last vector that belong to C */
 } block;
 
-/* rows and vectors are constants where it is called, and the loops over them are unrolled. */
+/* Callers pass constants for rows and vectors, so the loops over them are unrolled. */
 static inline __attribute__((always_inline)) void avx512_block(const block *t, const int rows,
                                                                const int vectors)
 {
@@ -149,7 +152,7 @@ static inline __attribute__((always_inline)) void avx512_block(const block *t, c
                                   v + 1 < vectors ? 0xffff : t->last, sum[i][v]);
 }
 
-/* At most ROWS rows by a panel of so many vectors. */
+/* Computes at most ROWS rows by a panel of `vectors` vectors. */
 #define MULTIPLY_ROWS(vectors)                                                                     \
     static void multiply_##vectors(const block *t, int64_t rows)                                   \
     {                                                                                              \
@@ -178,7 +181,8 @@ MULTIPLY_ROWS(2)
 MULTIPLY_ROWS(3)
 MULTIPLY_ROWS(4)
 
-/* Columns from j on, of the last panel or a whole one, for pairs from p on. */
+/* Computes the columns of a panel, which begins at column j, for the pairs from p on. The last
+ * panel may be narrower. */
 static void avx512_panel(const cti_bf16_product *m, int64_t j, int64_t p, const uint32_t *a,
                          const uint32_t *b, float *c)
 {

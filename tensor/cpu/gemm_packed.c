@@ -19,6 +19,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -26,12 +27,13 @@
 #include <libxsmm.h>
 #endif
 
-#define MOST_FLOPS (128 * 1024 * 1024) /* multiplications of a compiled kernel, at most */
+#define MOST_FLOPS (128 * 1024 * 1024) /* the most multiplications of a compiled kernel */
 
-/* ---- whether code may be generated when the program runs ---- */
+/* ---- tests whether code may be generated at run time ---- */
 
-#define CODE_ROOM ((size_t)1 << 20) /* of one kernel, and of the stack that compiles it, at most */
-#define CODE_START ((size_t)32 << 20) /* LIBXSMM's registry, at most */
+/* the most bytes that one kernel and the stack of its compilation need */
+#define CODE_ROOM ((size_t)1 << 20)
+#define CODE_START ((size_t)32 << 20) /* the most bytes of LIBXSMM's registry */
 
 static bool code_has_room(void)
 {
@@ -63,9 +65,9 @@ bool cti_may_generate_code(void)
 
 #ifdef CT_HAVE_LIBXSMM
 
-/* LIBXSMM crashes where it cannot map memory. So there must be room before it starts and before it
- * compiles a kernel. The kernels that it compiled are kept here, by everything that they depend on:
- * looking there for one needs no room. */
+/* LIBXSMM crashes if it cannot map memory. So this code checks that there is room before LIBXSMM
+ * starts and before it compiles a kernel. Compiled kernels are kept in a table here, with
+ * everything that they depend on as key, so that finding one needs no room. */
 typedef struct code_key {
     int dtype, m, n, k, lda, ldb, ldc, flags, accumulate;
 } code_key;
@@ -84,14 +86,22 @@ static struct {
     } kept[CODE_KERNELS];
 } code = { .once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* It compiles for what the processor has, which must not be more than the code path in use. */
+/* It compiles for what the processor has, which must not be more than the code path in use.
+ *
+ * LIBXSMM puts OMP_PROC_BIND into the environment, as a string of its own. It is removed: it would
+ * pin the threads of other libraries and of child processes, and where a plug-in contains this
+ * library, the string would be gone when the plug-in is unloaded. */
 static void code_start(void)
 {
+    bool bound = getenv("OMP_PROC_BIND") != NULL;
+
     if (!cti_may_map(CODE_START))
         return;
     if (cti_cpu_path_get()->vector_bytes < 64)
         libxsmm_set_target_archid(LIBXSMM_X86_AVX2);
     libxsmm_init();
+    if (!bound)
+        unsetenv("OMP_PROC_BIND");
     code.started = true;
 }
 
@@ -228,9 +238,9 @@ void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, v
 
 /* ---- B in panels ---- */
 
-#define MOST_WIDTH 256 /* bytes of a panel, at most */
+#define MOST_WIDTH 256 /* the most bytes of a panel */
 
-/* The columns of four vectors: four columns of vectors by several rows of C fill the registers. */
+/* The width of four vectors: four vectors by several rows of C fill the registers. */
 static int64_t panel_width(ct_dtype dtype)
 {
     return 4 * cti_cpu_path_get()->vector_bytes / (int64_t)ct_dtype_size(dtype);
@@ -261,7 +271,7 @@ void cti_packed_pad(cti_packed *p)
         p->last = (p->last + vector - 1) / vector * vector;
 }
 
-/* Columns of the last panel without its padding. */
+/* The columns of the last panel without its padding. */
 static int64_t packed_columns_left(const cti_packed *p)
 {
     return p->width && p->n % p->width ? p->n % p->width : p->width;
@@ -272,7 +282,7 @@ int64_t cti_packed_columns(const cti_packed *p)
     return p->n - packed_columns_left(p) + p->last;
 }
 
-/* (k, n) -> (k, width), zeros beyond n; of a B^T the rows are read 64 bytes at a time. */
+/* Packs (k, n) as (k, width), with zeros beyond n. Rows of a B^T are read 64 bytes at a time. */
 #define PACK(name, type)                                                                           \
     static void name(type *to, int64_t width, const type *b, int64_t k, int64_t n, int64_t ldb,    \
                      bool trans)                                                                   \
@@ -319,8 +329,8 @@ void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room)
 
 /* ---- A times a packed B ---- */
 
-/* Whether the last panel has padding. Its product is then made in a buffer of its own, as the
- * padding is not part of C. */
+/* True if the last panel has padding. Its product is then computed in a separate buffer, because
+ * the padding is not part of C. */
 static bool packed_is_padded(const cti_packed *b)
 {
     return b->last != packed_columns_left(b);
@@ -333,7 +343,8 @@ void cti_product_init(cti_product *p)
     int64_t n[2] = { b->width, b->last };
     int i, j;
 
-    /* Rows of A that are a multiple of a page apart evict each other: copy them together first. */
+    /* Rows of A whose distance is a multiple of a page evict each other from the cache, so they are
+     * first copied to neighbouring memory. */
     p->gather = p->trans_a && p->m <= CTI_PRODUCT_ROWS && b->chunk <= CTI_PRODUCT_CHUNK &&
                 p->lda * (int64_t)ct_dtype_size(b->dtype) % 4096 == 0 && code_may_compile();
     for (i = 0; i < 2; i++)
@@ -366,8 +377,8 @@ static const char *product_gather_rows(const cti_product *p, const char *a, int6
     return room;
 }
 
-/* Sets C, except a padded last panel, to the bias, or to zeros where the products of several chunks
- * are added up. */
+/* Sets C, except a padded last panel, to the bias. Without a bias, sets it to zeros if the products
+ * of several chunks are added. */
 static void product_start(const cti_product *p, const cti_row_loops *loops, void *c)
 {
     const cti_packed *b = p->b;
@@ -377,7 +388,7 @@ static void product_start(const cti_product *p, const cti_row_loops *loops, void
                           c, p->ldc);
 }
 
-/* The product of a padded last panel, made in a buffer of whole vectors. */
+/* Computes the product of a padded last panel in a buffer of whole vectors. */
 static void product_last_panel(const cti_product *p, const cti_row_loops *loops, const void *rows,
                                const void *panel, char *c)
 {
@@ -420,17 +431,18 @@ void cti_product_run(const cti_product *p, const void *a, void *c)
 
 /* ---- a large product: rows of C in tiles ---- */
 
-#define MOST_SMALL 1024 /* of n and k (or m): what stays in cache */
-#define FEW_COLUMNS 256 /* of B as it is, for fewer rows than a tile */
+#define MOST_SMALL 1024 /* the greatest n and k (or m) with which B stays in the cache */
+#define FEW_COLUMNS 256 /* the most columns of an unpacked B, if A has fewer rows than a tile */
 #ifdef CT_HAVE_BLAS
-#define FEW_ROWS CTI_PRODUCT_ROWS /* for which packing a B^T takes longer than BLAS's product */
+/* with fewer rows, packing a B^T takes longer than BLAS's product */
+#define FEW_ROWS CTI_PRODUCT_ROWS
 #else
 #define FEW_ROWS 4
 #endif
 
 typedef struct tiled {
     const cti_gemm *g;
-    cti_product tile, last; /* of CTI_PRODUCT_ROWS rows; of the rows left over */
+    cti_product tile, last; /* the products of CTI_PRODUCT_ROWS rows and of the rest */
 } tiled;
 
 static bool packed_fits_int(const cti_gemm *g)
@@ -456,7 +468,7 @@ static void tiled_piece(void *context, int64_t piece)
                     (char *)g->c + row * g->ldc * size);
 }
 
-/* A product of few rows: B is not packed. False if B is too wide for that. */
+/* Computes a product of few rows without packing B. False if B is too wide for that. */
 static bool packed_few_rows(const cti_gemm *g)
 {
     cti_small_gemm s = { .dtype = g->dtype,
@@ -494,7 +506,7 @@ bool cti_gemm_packed(const cti_gemm *g)
     if (!accumulate)
         cti_packed_pad(&b);
     if (b.width == b.n && b.last == b.n && g->ldb == g->n && !g->trans_b) {
-        b.data = g->b; /* it is one panel */
+        b.data = g->b; /* B is one panel */
     } else {
         room = cti_storage_try(CT_CPU,
                                (size_t)(g->k * cti_packed_columns(&b)) * ct_dtype_size(g->dtype));

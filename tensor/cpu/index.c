@@ -206,3 +206,42 @@ ct_status cti_cpu_scatter_add(const cti_scatter_add_args *a, cti_fault *fault)
         cti_parallel(index_pieces(a->outer, a->m, a->inner), scatter_add_piece, (void *)a);
     return CT_OK;
 }
+
+#define SCATTER(type)                                                                              \
+    for (j = 0; j < a->m; j++)                                                                     \
+        for (i = 0; i < a->inner; i++) {                                                           \
+            int64_t from = (at * a->m + j) * a->inner + i;                                         \
+            int64_t k = cti_cpu_index_at(a->index, a->index_dtype, from);                          \
+            ((type *)a->dst)[(at * a->n + k) * a->inner + i] = ((const type *)a->src)[from];       \
+        }
+
+/* One outer index. */
+static void scatter_piece(void *context, int64_t at)
+{
+    const cti_scatter_add_args *a = context;
+    int64_t i, j;
+
+    switch (ct_dtype_size(a->dtype)) {
+    case 1:
+        SCATTER(uint8_t)
+        break;
+    case 2:
+        SCATTER(uint16_t)
+        break;
+    case 4:
+        SCATTER(uint32_t)
+        break;
+    default:
+        SCATTER(uint64_t)
+    }
+}
+
+ct_status cti_cpu_scatter(const cti_scatter_add_args *a, cti_fault *fault)
+{
+    if (!cti_cpu_are_indices(a->index_dtype, a->outer * a->m * a->inner, a->n, a->index,
+                             &fault->position))
+        return CT_ERR_INDEX;
+    if (a->m && a->inner)
+        cti_parallel(a->outer, scatter_piece, (void *)a);
+    return CT_OK;
+}

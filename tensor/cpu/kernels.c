@@ -45,6 +45,19 @@
 #define M_f32_sqrt sqrtf
 #define M_f32_sin cti_sinf
 #define M_f32_cos cti_cosf
+#define M_f32_tan tanf
+#define M_f32_asin asinf
+#define M_f32_acos acosf
+#define M_f32_atan atanf
+#define M_f32_sinh sinhf
+#define M_f32_cosh coshf
+#define M_f32_asinh asinhf
+#define M_f32_acosh acoshf
+#define M_f32_atanh atanhf
+#define M_f32_exp2 exp2f
+#define M_f32_log2 log2f
+#define M_f32_log10 log10f
+#define M_f32_atan2 atan2f
 #define M_f32_erf cti_erff
 #define M_f32_floor floorf
 #define M_f32_ceil ceilf
@@ -59,9 +72,11 @@
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"
+#include "tensor/cpu/loops_norm.h"
 #include "tensor/cpu/loops_recurrent.h"
 #include "tensor/cpu/loops_optim.h"
 #include "tensor/cpu/loops_gemm.h"
+#include "tensor/cpu/loops_conv.h"
 #undef T
 #undef FN
 #undef M
@@ -83,6 +98,19 @@
 #define M_f64_sqrt sqrt
 #define M_f64_sin sin
 #define M_f64_cos cos
+#define M_f64_tan tan
+#define M_f64_asin asin
+#define M_f64_acos acos
+#define M_f64_atan atan
+#define M_f64_sinh sinh
+#define M_f64_cosh cosh
+#define M_f64_asinh asinh
+#define M_f64_acosh acosh
+#define M_f64_atanh atanh
+#define M_f64_exp2 exp2
+#define M_f64_log2 log2
+#define M_f64_log10 log10
+#define M_f64_atan2 atan2
 #define M_f64_erf erf
 #define M_f64_floor floor
 #define M_f64_ceil ceil
@@ -97,9 +125,11 @@
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"
+#include "tensor/cpu/loops_norm.h"
 #include "tensor/cpu/loops_recurrent.h"
 #include "tensor/cpu/loops_optim.h"
 #include "tensor/cpu/loops_gemm.h"
+#include "tensor/cpu/loops_conv.h"
 #undef T
 #undef FN
 #undef M
@@ -261,13 +291,16 @@ static bool below_i32(int64_t n, uint64_t limit, const void *index)
         .cross_entropy = cross_entropy_##type,                                                     \
         .cross_entropy_backward = cross_entropy_backward_##type,                                   \
         .cross_entropy_tile = cross_entropy_tile_##type, .add_row = add_row_##type,                \
+        .normalise = normalise_##type, .normalise_backward = normalise_backward_##type,            \
         .add_bias = add_bias_##type, .gather_rows = gather_rows_##type,                            \
         .start_rows = start_rows_##type, .dropout = dropout_##type,                                \
         .extreme_rows = extreme_rows_##type, .extreme = extreme_##type,                            \
         .sum_each = sum_each_##type, .activate = activate_##type,                                  \
         .activate_backward = activate_backward_##type, .lstm = lstm_##type,                        \
         .lstm_backward = lstm_backward_##type, .gru = gru_##type,                                  \
-        .gru_backward = gru_backward_##type, .gemm = gemm_##type, .update = {                      \
+        .gru_backward = gru_backward_##type, .gemm = gemm_##type, .conv = conv_##type,             \
+        .conv_weight = conv_weight_##type, .conv_store = conv_store_##type,                        \
+        .conv_load = conv_load_##type, .update = {                                                 \
             CTI_UPDATE_RULES(RULE_##type)                                                          \
         }                                                                                          \
     }

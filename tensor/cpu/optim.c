@@ -5,9 +5,9 @@
 
 #include <math.h>
 
-#define NORM_RUNS 64 /* partial sums of a norm, at most */
+#define NORM_RUNS 64 /* the most partial sums of a norm */
 
-/* The segments, one after another, are cut into runs of length elements; a run may span several
+/* The sequence of all segments is cut into runs of `length` elements. A run may span several
  * segments. */
 typedef struct segments_job {
     const cti_segment *segments;
@@ -27,7 +27,7 @@ static int64_t segments_total(const cti_segment *segments, int count)
     return total;
 }
 
-/* Calls visit for each stretch of a segment that lies in run number run. */
+/* Calls visit for each part of a segment that lies in a run. */
 static void segments_visit(segments_job *j, int64_t run,
                            void (*visit)(segments_job *j, int64_t run, const cti_segment *s,
                                          int64_t at, int64_t n))

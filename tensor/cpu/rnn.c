@@ -1,28 +1,32 @@
 /* rnn.c - whole-sequence recurrent layers on the CPU.
  *
- * The batch is cut into tiles of rows, by its size alone; a tile goes through all time steps by
- * itself, so that its state stays in cache and tiles need no barrier. W is packed once. Each step
- * is one small product, accumulated on top of what the input adds, and one pass over the gates. */
+ * The batch is cut into tiles of rows, by its size alone. Each tile goes through all time steps
+ * separately, so that its state stays in the cache and no barrier between tiles is needed. W is
+ * packed once. Each step is one small product, which is added to the contribution of the input, and
+ * one pass over the gates. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/parallel.h"
 
 #include <string.h>
 
-#define MOST_ROWS 64  /* of a tile */
-#define SMALL_ROWS 16 /* of a tile of a small batch */
-#define FEW 4         /* for fewer steps packing W^T takes longer than it saves */
+#define MOST_ROWS 64  /* the rows of a tile */
+#define SMALL_ROWS 16 /* rows of a tile of a small batch */
+#define FEW 4         /* with fewer steps, packing W^T takes longer than it saves */
 
-/* What a tile needs to know; offsets are in elements of size bytes. */
+/* The data for a tile. Offsets are in elements of `size` bytes. */
 typedef struct layer {
     const cti_sequence *s;
     const cti_row_loops *loops;
-    int64_t size, width;         /* width: G H */
-    cti_packed w;                /* W^T (H, G H); backward W (G H, H) */
-    char *gates, *hn, *x;        /* forward's scratch: (B, G H), (B, H), with an index (B, G H) */
-    float *rounded;              /* bf16: what is multiplied by w, (B, G H) or (B, H); else NULL */
-    const cti_bf16_path *native; /* bf16 by the processor's own instructions; else NULL */
-    uint32_t *pairs_w, *pairs;   /* then: W, and what is multiplied by it */
+    int64_t size, width; /* width: G H */
+    cti_packed w;        /* the packed W^T (H, G H); in backward W (G H, H) */
+    /* parts of forward's scratch: (B, G H), (B, H) and, with an index, (B, G H) */
+    char *gates, *hn, *x;
+    /* bf16: the rounded operand of the product with w, (B, G H) or (B, H); otherwise NULL */
+    float *rounded;
+    /* the processor's bf16 instructions if they are used; otherwise NULL */
+    const cti_bf16_path *native;
+    uint32_t *pairs_w, *pairs; /* with them: the packed W and the packed operand */
 } layer;
 
 static layer rnn_layer(const cti_sequence *s)
@@ -40,13 +44,13 @@ static layer rnn_layer(const cti_sequence *s)
     return l;
 }
 
-/* Rows row.. of step t of an array (T, B, width). */
+/* The address of row `row` of step t in an array (T, B, width). */
 static char *rnn_at(const layer *l, const void *array, int64_t t, int64_t row, int64_t width)
 {
     return (char *)array + (t * l->s->batch + row) * width * l->size;
 }
 
-/* The places, in h and c, of the states before and after time t. */
+/* The indices, in h and c, of the states before and after time t. */
 static int64_t rnn_before(const cti_sequence *s, int64_t t)
 {
     return s->reverse ? t + 1 : t;
@@ -57,7 +61,8 @@ static int64_t rnn_after(const cti_sequence *s, int64_t t)
     return s->reverse ? t : t + 1;
 }
 
-/* C (rows, n) = or += a (rows, k) by the packed W (k, n), as p says; row: the first of all rows */
+/* C (rows, n) = a (rows, k) W, or C += a W, for the packed W (k, n), as p specifies. row is the
+ * number of the first row in the batch. */
 static void rnn_multiply(const layer *l, const cti_product *p, const char *a, int64_t row, char *c)
 {
     int64_t k = p->b->k;
@@ -82,7 +87,7 @@ static void rnn_multiply(const layer *l, const cti_product *p, const char *a, in
     }
 }
 
-/* W, or if transposed W^T, packed in room. */
+/* Packs W, or W^T if transposed, into room. */
 static void rnn_pack(layer *l, bool transposed, int64_t k, int64_t n, void *room)
 {
     l->w = cti_packed_layout(l->s->dtype, k, n, k);
@@ -115,7 +120,8 @@ static ct_storage *rnn_pack_bf16(layer *l, bool transposed, int64_t k, int64_t n
     return room;
 }
 
-/* Rows of a tile: fewer for a small batch, so that two threads have work. By shape alone. */
+/* The number of rows of a tile. It is smaller for a small batch, so that two threads have work. It
+ * depends on shapes alone. */
 static int64_t rnn_tile_size(const cti_sequence *s)
 {
     return s->batch > 2 * MOST_ROWS ? MOST_ROWS : SMALL_ROWS;
@@ -145,7 +151,7 @@ static int64_t rnn_active_rows(const cti_sequence *s, int64_t row, int64_t rows,
 
 /* ---- forward ---- */
 
-/* Rows of an array (T + 1, B, H) that have ended at time t stay as they are. */
+/* Copies the state of rows that have ended at time t, in an array (T + 1, B, H). */
 static void rnn_hold_ended(const layer *l, void *array, int64_t t, int64_t row, int64_t rows)
 {
     const cti_sequence *s = l->s;
@@ -157,7 +163,7 @@ static void rnn_hold_ended(const layer *l, void *array, int64_t t, int64_t row, 
                    rnn_at(l, array, rnn_before(s, t), r, s->hidden), (size_t)(s->hidden * l->size));
 }
 
-/* gates (rows, G H) += h (rows, H) W^T; row: the first of all rows */
+/* gates (rows, G H) += h (rows, H) W^T. row is the number of the first row in the batch. */
 static void rnn_recur(const layer *l, const cti_product *p, const char *h, int64_t row,
                       int64_t rows, char *gates)
 {
@@ -178,7 +184,7 @@ static void rnn_recur(const layer *l, const cti_product *p, const char *h, int64
         cti_multiply(&g, rows, h, s->w, gates);
 }
 
-/* to (rows, G H) = what the input adds at time t, and bias if it is not NULL */
+/* to (rows, G H) = the contribution of the input at time t, plus bias unless it is NULL */
 static void rnn_take_input(const layer *l, int64_t t, int64_t row, int64_t rows, const void *bias,
                            char *to)
 {
@@ -195,7 +201,8 @@ static void rnn_take_input(const layer *l, int64_t t, int64_t row, int64_t rows,
     l->loops->gather_rows(rows, l->width, s->x, number, bias, to);
 }
 
-/* What the input adds at time t (rows, G H), without a bias: in place, or gathered by the index. */
+/* Returns the contribution of the input at time t (rows, G H), without a bias: its address in x, or
+ * rows gathered by the index. */
 static const char *rnn_input_at(const layer *l, int64_t t, int64_t row, int64_t rows)
 {
     char *own;
@@ -278,7 +285,7 @@ void cti_cpu_sequence(const cti_sequence *s)
 
 /* ---- backward ---- */
 
-/* to (rows, n) = from's rows of this tile, or zeros */
+/* to (rows, n) = the rows of `from` in this tile, or zeros if `from` is NULL */
 static void rnn_begin(const layer *l, char *to, const void *from, int64_t row, int64_t rows)
 {
     int64_t n = l->s->hidden;
@@ -289,7 +296,7 @@ static void rnn_begin(const layer *l, char *to, const void *from, int64_t row, i
         cti_cpu_backend.fill(to, l->s->dtype, rows * n, 0);
 }
 
-/* Through the gates at time t, for rows that have not ended. */
+/* Differentiates the gates at time t, for rows that have not ended. */
 static void rnn_gates_backward(const layer *l, int64_t t, int64_t row, int64_t rows)
 {
     const cti_sequence *s = l->s;
@@ -311,7 +318,7 @@ static void rnn_gates_backward(const layer *l, int64_t t, int64_t row, int64_t r
         l->loops->activate_backward(s->kind == CTI_CELL_RELU, rows * n, h, dy, dh, dx);
 }
 
-/* A row that has ended at time t. */
+/* Handles a row that has ended at time t: its gate gradients are 0. */
 static void rnn_ended_backward(const layer *l, int64_t t, int64_t row)
 {
     const cti_sequence *s = l->s;
@@ -324,7 +331,8 @@ static void rnn_ended_backward(const layer *l, int64_t t, int64_t row)
                           rnn_at(l, s->dy, t, row, s->hidden));
 }
 
-/* The gates at time t where rows may have ended; leaves in dh what the product is added to. */
+/* Differentiates the gates at time t if some rows may have ended. Afterwards dh has the terms to
+ * which the product is added. */
 static void rnn_some_gates_backward(const layer *l, int64_t t, int64_t row, int64_t rows)
 {
     const cti_sequence *s = l->s;

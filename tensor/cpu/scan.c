@@ -1,4 +1,4 @@
-/* scan.c - running sums along n of (outer, n, inner). f32 adds in double; integers wrap. If n or inner
+/* scan.c - running sums, recurrences and extremes along n of (outer, n, inner). f32 adds in double; integers wrap. If n or inner
  * is 0, there is nothing to do: outer may be huge. */
 #include "tensor/cpu/cpu.h"
 #include "tensor/cpu/math.h"
@@ -17,7 +17,7 @@
         }                                                                                          \
     } while (0)
 
-/* All columns of one outer index. */
+/* Computes all columns of one outer index. */
 static void cumsum_piece(void *context, int64_t at)
 {
     const cti_cumsum_args *a = context;
@@ -73,8 +73,9 @@ static double scan_log1p(double r)
     return u == 1 ? r : cti_log(u) * (r / (u - 1));
 }
 
-/* One column from place `at` on. With most the greatest element so far, the sum of exp(x - most) is
- * 1 + rest: the 1 is kept apart, so that a small rest is not lost. */
+/* Computes one column, which begins at index `at`. most is the greatest element so far. The sum of
+ * exp(x - most) is 1 + rest; the 1 is kept separate, so that a small rest is not lost to
+ * rounding. */
 static void logcumsumexp_column(const cti_cumsum_args *a, int64_t at)
 {
     double most = -INFINITY, rest = -1;
@@ -87,7 +88,8 @@ static void logcumsumexp_column(const cti_cumsum_args *a, int64_t at)
             rest = (1 + rest) * cti_exp(most - v);
             most = v;
         } else {
-            rest += v == most ? 1 : cti_exp(v - most); /* equal infinities have no difference */
+            /* the difference of equal infinities would be NaN */
+            rest += v == most ? 1 : cti_exp(v - most);
         }
         scan_store(a->dtype, a->out, at, most + scan_log1p(rest));
     }
@@ -116,7 +118,7 @@ static double scan_weight(double p, double q)
 
 static void logcumsumexp_backward_column(const cti_logcumsumexp_backward_args *a, int64_t first)
 {
-    double sum = 0, before = 0; /* y of the element before, in the order of the loop */
+    double sum = 0, before = 0; /* y of the previous element in the order of the loop */
     int64_t k;
 
     for (k = 0; k < a->n; k++) {
@@ -146,4 +148,94 @@ void cti_cpu_logcumsumexp_backward(const cti_logcumsumexp_backward_args *a)
 {
     if (a->n && a->inner)
         cti_parallel(a->outer, logcumsumexp_backward_piece, (void *)a);
+}
+
+/* ---- linear recurrences ---- */
+
+#define LINEAR_SCAN(type, acc_type)                                                                \
+    do {                                                                                           \
+        int64_t first = at * s->n * s->inner + column, j;                                          \
+        acc_type h = 0;                                                                            \
+        for (j = 0; j < s->n; j++) {                                                               \
+            int64_t k = first + (s->reverse ? s->n - 1 - j : j) * s->inner;                        \
+            h = (acc_type)((const type *)s->a)[k] * h + (acc_type)((const type *)s->b)[k];         \
+            ((type *)s->out)[k] = (type)h;                                                         \
+        }                                                                                          \
+    } while (0)
+
+static void linear_scan_piece(void *context, int64_t at)
+{
+    const cti_linear_scan_args *s = context;
+    int64_t column;
+
+    for (column = 0; column < s->inner; column++)
+        switch (s->dtype) {
+        case CT_F32:
+            LINEAR_SCAN(float, double);
+            break;
+        case CT_F64:
+            LINEAR_SCAN(double, double);
+            break;
+        case CT_I32:
+            LINEAR_SCAN(int32_t, uint32_t);
+            break;
+        case CT_I64:
+            LINEAR_SCAN(int64_t, uint64_t);
+            break;
+        case CT_BOOL:
+        case CT_BF16:
+            break;
+        }
+}
+
+void cti_cpu_linear_scan(const cti_linear_scan_args *a)
+{
+    if (a->n && a->inner)
+        cti_parallel(a->outer, linear_scan_piece, (void *)a);
+}
+
+/* ---- running extremes ---- */
+
+/* x != x tells a NaN, and is false of integers */
+#define RUNNING_EXTREME(type)                                                                      \
+    do {                                                                                           \
+        const type *x = (const type *)a->in + at * a->n * a->inner + column;                       \
+        int64_t *out = a->out + at * a->n * a->inner + column, best = 0, j;                        \
+        for (j = 0; j < a->n; j++) {                                                               \
+            type v = x[j * a->inner], most = x[best * a->inner];                                   \
+            if (v != v || (most == most && (a->least ? v <= most : v >= most)))                    \
+                best = j;                                                                          \
+            out[j * a->inner] = best;                                                              \
+        }                                                                                          \
+    } while (0)
+
+static void running_extreme_piece(void *context, int64_t at)
+{
+    const cti_running_extreme_args *a = context;
+    int64_t column;
+
+    for (column = 0; column < a->inner; column++)
+        switch (a->dtype) {
+        case CT_F32:
+            RUNNING_EXTREME(float);
+            break;
+        case CT_F64:
+            RUNNING_EXTREME(double);
+            break;
+        case CT_I32:
+            RUNNING_EXTREME(int32_t);
+            break;
+        case CT_I64:
+            RUNNING_EXTREME(int64_t);
+            break;
+        case CT_BOOL:
+        case CT_BF16:
+            break;
+        }
+}
+
+void cti_cpu_running_extreme(const cti_running_extreme_args *a)
+{
+    if (a->n && a->inner)
+        cti_parallel(a->outer, running_extreme_piece, (void *)a);
 }

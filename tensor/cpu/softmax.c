@@ -1,12 +1,12 @@
-/* softmax.c - softmax, log-softmax and cross-entropy of rows (rows, n), and cross-entropy fused with
- * the linear layer that makes the scores. */
+/* softmax.c - softmax, log-softmax and cross-entropy of rows (rows, n), and cross-entropy fused
+ * with the linear layer that computes the scores. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/parallel.h"
 
 #include <string.h>
 
-/* Rows in a piece: about half of CTI_CPU_PIECE elements, as exponentials take their time. */
+/* The rows of a piece: about half of CTI_CPU_PIECE elements, because exponentials are slow. */
 static int64_t rows_per_piece(int64_t n)
 {
     return (CTI_CPU_PIECE / 2 + n - 1) / n;
@@ -46,7 +46,7 @@ void cti_cpu_softmax(const cti_softmax_args *a)
 
 /* ---- cross-entropy ---- */
 
-/* Reads count targets from number at on. The loops take -1 for a target that is ignored. */
+/* Reads count targets from number `at` on. An ignored target becomes -1 for the loops. */
 static void targets_read(const void *target, ct_dtype dtype, int64_t ignore, int64_t at,
                          int64_t count, int64_t *to)
 {
@@ -59,7 +59,8 @@ static void targets_read(const void *target, ct_dtype dtype, int64_t ignore, int
     }
 }
 
-/* CT_ERR_INDEX, with its position in *fault, for a target that is neither ignored nor in 0..n-1. */
+/* Returns CT_ERR_INDEX, with the position in *fault, if a target is neither ignored nor in
+ * 0..n-1. */
 static ct_status targets_check(const void *target, ct_dtype dtype, int64_t ignore, int64_t rows,
                                int64_t n, cti_fault *fault)
 {
@@ -138,23 +139,23 @@ void cti_cpu_cross_entropy_backward(const cti_cross_entropy_backward_args *a)
  * Each piece of rows has a dweight and a dbias of its own. They are added up in the order of the
  * pieces, which are cut by shape alone. */
 
-#define LINEAR_ROWS CTI_PRODUCT_ROWS   /* of a tile */
-#define LINEAR_PIECE 512               /* rows of a piece, at least */
-#define LINEAR_PIECES 32               /* at most */
-#define LINEAR_CLASSES 1024            /* of tiles, at most */
-#define LINEAR_WEIGHT (64 * 1024)      /* elements of a weight for tiles, at most */
-#define LINEAR_BLOCK (4 * 1024 * 1024) /* logits of a block */
+#define LINEAR_ROWS CTI_PRODUCT_ROWS   /* the rows of a tile */
+#define LINEAR_PIECE 512               /* the least number of rows of a piece */
+#define LINEAR_PIECES 32               /* the most pieces */
+#define LINEAR_CLASSES 1024            /* the most classes for which tiles are used */
+#define LINEAR_WEIGHT (64 * 1024)      /* the most elements of a weight for which tiles are used */
+#define LINEAR_BLOCK (4 * 1024 * 1024) /* the logits of a block */
 
 typedef struct linear_job {
     const cti_linear_cross_entropy_args *a;
-    int64_t size, piece;       /* bytes of an element; rows of a piece */
+    int64_t size, piece;       /* the bytes of an element; the rows of a piece */
     cti_packed wide, deep;     /* weight^T (k, n) and weight (n, k) */
-    cti_product logits[2];     /* of a whole tile, and of the rows left over */
+    cti_product logits[2];     /* for a whole tile, and for the remaining rows */
     cti_product dx[2];         /* likewise */
     bool transposed;           /* dlogits is (n, LINEAR_ROWS) */
     cti_small_gemm dweight[2]; /* likewise */
-    char *sums;                /* of each piece: dweight (n, k) and dbias (n) */
-    char *tiles;  /* of each piece: logits (LINEAR_ROWS, n), and dlogits if transposed */
+    char *sums;                /* for each piece: dweight (n, k) and dbias (n) */
+    char *tiles;  /* for each piece: logits (LINEAR_ROWS, n), and dlogits if it is transposed */
     double scale; /* the gradient of each loss */
 } linear_job;
 
@@ -163,8 +164,8 @@ static int64_t linear_pieces(const linear_job *j)
     return (j->a->rows + j->piece - 1) / j->piece;
 }
 
-/* The losses of rows from number row on, and the gradient of their logits: in dlogits (n, LINEAR_ROWS)
- * if transposed, else in the place of logits. */
+/* Computes the losses of the rows from number `row` on, and the gradient of their logits: in
+ * dlogits (n, LINEAR_ROWS) if it is transposed, otherwise in place of the logits. */
 static void linear_loss(const linear_job *j, int64_t row, int64_t rows, void *logits, void *dlogits)
 {
     const cti_linear_cross_entropy_args *a = j->a;
@@ -209,7 +210,7 @@ static void linear_add_bias(const linear_job *j, int64_t rows, const char *dlogi
     linear_add(a->dtype, a->n, sums, dbias);
 }
 
-/* The rows of x that the next tile reads, and of dx that this one writes, come to the cache while the
+/* Fetches the rows of x for the next tile and the rows of dx for this one into the cache while the
  * losses are computed. */
 static void linear_prefetch(const linear_job *j, int64_t row, int64_t end)
 {
@@ -279,7 +280,7 @@ static void linear_plan(linear_job *j)
     }
 }
 
-/* Adds up what the pieces left. */
+/* Adds up the gradients of the pieces. */
 static void linear_finish(const linear_job *j)
 {
     const cti_linear_cross_entropy_args *a = j->a;
@@ -331,8 +332,8 @@ static bool linear_in_tiles(linear_job *j)
     return true;
 }
 
-/* A larger weight has too many elements for a gradient in each piece. Rows are taken in blocks then,
- * each by whole products that use all threads. */
+/* A larger weight has too many elements for a separate gradient in each piece. Its rows are
+ * computed in blocks instead, each by whole products that use all threads. */
 
 typedef struct linear_block {
     const linear_job *j;
@@ -350,7 +351,7 @@ static void linear_block_piece(void *context, int64_t piece)
     linear_loss(b->j, b->row + at, left < LINEAR_ROWS ? left : LINEAR_ROWS, logits, logits);
 }
 
-/* The gradients that a block adds; sums: room for n elements. */
+/* Adds the gradients of a block. sums has room for n elements. */
 static void linear_block_gradients(const linear_block *b, void *sums)
 {
     const cti_linear_cross_entropy_args *a = b->j->a;

@@ -1,5 +1,6 @@
-/* sort.c - the order of the first k of each row, stable. A merge sort of positions, bottom up; a
- * few of many are put in their places one by one. */
+/* sort.c - the positions of the first k elements of each row in sorted order; stable. A bottom-up
+ * merge sort of positions. If k is small compared with n, each element is inserted into its place
+ * instead. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/parallel.h"
@@ -8,8 +9,8 @@
 
 #define FEW 32
 
-/* Whether the element at j must stand before the one at i, which came first; a NaN is the greatest.
- * x != x tells a NaN, and is false of integers. */
+/* True if the element at j must come before the one at i, which was first. A NaN is the greatest. x
+ * != x detects a NaN and is false for integers. */
 #define IN_FRONT(type)                                                                             \
     static bool in_front_##type(bool descending, const void *row, int64_t j, int64_t i)            \
     {                                                                                              \
@@ -83,7 +84,7 @@ static void sort_merge(const cti_sort_args *a, const void *row, const int64_t *f
     }
 }
 
-/* Few of many: each element that belongs among the first k so far is put in its place there. */
+/* For a small k: inserts each element that belongs to the first k so far. */
 static void sort_first_few(const cti_sort_args *a, const void *row, int64_t *order)
 {
     int64_t count = 0, i, p;
@@ -130,4 +131,54 @@ void cti_cpu_sort(const cti_sort_args *a)
 {
     if (a->k > 0)
         cti_parallel(a->rows, sort_row, (void *)a);
+}
+
+/* ---- searching in sorted rows ---- */
+
+#define SEARCH_PIECE 4096
+
+/* All comparisons with a NaN are false, so it goes to the end. */
+#define SEARCH(type)                                                                               \
+    for (; i < end; i++) {                                                                         \
+        const type *row = (const type *)a->sorted + i / a->m * a->n;                               \
+        type v = ((const type *)a->values)[i];                                                     \
+        int64_t low = 0, high = a->n;                                                              \
+        while (low < high) {                                                                       \
+            int64_t middle = low + (high - low) / 2;                                               \
+            if (a->right ? row[middle] > v : row[middle] >= v)                                     \
+                high = middle;                                                                     \
+            else                                                                                   \
+                low = middle + 1;                                                                  \
+        }                                                                                          \
+        a->out[i] = low;                                                                           \
+    }
+
+static void search_piece(void *context, int64_t piece)
+{
+    const cti_searchsorted_args *a = context;
+    int64_t i = piece * SEARCH_PIECE, end = i + SEARCH_PIECE;
+
+    end = end < a->rows * a->m ? end : a->rows * a->m;
+    switch (a->dtype) {
+    case CT_F32:
+        SEARCH(float)
+        break;
+    case CT_F64:
+        SEARCH(double)
+        break;
+    case CT_I32:
+        SEARCH(int32_t)
+        break;
+    case CT_I64:
+        SEARCH(int64_t)
+        break;
+    case CT_BOOL:
+    case CT_BF16:
+        break;
+    }
+}
+
+void cti_cpu_searchsorted(const cti_searchsorted_args *a)
+{
+    cti_parallel((a->rows * a->m + SEARCH_PIECE - 1) / SEARCH_PIECE, search_piece, (void *)a);
 }

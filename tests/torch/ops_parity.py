@@ -127,10 +127,36 @@ unary("ct_reciprocal", torch.reciprocal, 0.2, 4)
 unary("ct_sin", torch.sin, -6, 6)
 unary("ct_cos", torch.cos, -6, 6)
 unary("ct_tanh", torch.tanh, -4, 4)
+unary("ct_tan", torch.tan, -1.4, 1.4)
+unary("ct_asin", torch.asin, -0.95, 0.95)
+unary("ct_acos", torch.acos, -0.95, 0.95)
+unary("ct_atan", torch.atan, -6, 6)
+unary("ct_sinh", torch.sinh, -4, 4)
+unary("ct_cosh", torch.cosh, -4, 4)
+unary("ct_asinh", torch.asinh, -6, 6)
+unary("ct_acosh", torch.acosh, 1.1, 6)
+unary("ct_atanh", torch.atanh, -0.95, 0.95)
+unary("ct_exp2", torch.exp2, -8, 4)
+unary("ct_log2", torch.log2, 0.05, 6)
+unary("ct_log10", torch.log10, 0.05, 6)
+unary("ct_softsign", F.softsign, -6, 6)
+unary("ct_mish", F.mish, -8, 8)
+# F.hardsigmoid's gradient is that of f32 for f64, too
+unary("ct_hardsigmoid", lambda x: (x + 3).clamp(0, 6) / 6, -5, 5)
+unary("ct_hardswish", F.hardswish, -5, 5)
+unary("ct_log_sigmoid", F.logsigmoid, -8, 8)
 unary("ct_sigmoid", torch.sigmoid, -8, 8)
 unary("ct_relu", torch.relu)
 unary("ct_silu", F.silu, -5, 5)
 unary("ct_gelu", F.gelu, -4, 4)
+
+
+@op("ct_gelu_tanh")
+def _(d):
+    d.floats(d.shape(0, 2, 4) + [4], -4, 4)     # a gradient near its zero has no digits by itself
+    return lambda x: F.gelu(x, approximate="tanh")
+
+
 unary("ct_softplus", F.softplus, -8, 8)
 unary("ct_erf", torch.erf, -3, 3)
 unary("ct_floor", torch.floor, -4, 4)
@@ -265,6 +291,8 @@ for name in "add sub mul maximum minimum eq ne lt le gt ge".split():
     binary("ct_" + name, getattr(torch, name), ints=True)
 binary("ct_div", torch.div, 0.2)
 binary("ct_pow", torch.pow, 0.2)
+binary("ct_atan2", torch.atan2)
+binary("ct_logaddexp", torch.logaddexp)
 
 
 def logic(name, function, inputs):
@@ -511,6 +539,28 @@ for name in "tril", "triu":
         return lambda x: function(x, d.i[0])
 
 
+@op("ct_diagonal")
+def _(d):
+    shape = d.shape(2, 3, 12)
+    a = d.below(len(shape))
+    d.i = [d.rng.randint(-2, 2), a, (a + 1 + d.below(len(shape) - 1)) % len(shape)]
+    d.floats(shape)
+    return lambda x: x.diagonal(*d.i)
+
+
+@op("ct_diag")
+def _(d):
+    d.i = [d.rng.randint(-2, 2)]
+    d.floats(d.shape(1, 2))
+    return lambda x: x.diag(d.i[0])
+
+
+@op("ct_trace")
+def _(d):
+    d.floats(d.shape(2, 2))
+    return torch.trace
+
+
 # ---- reductions: i[0] axes, i[1...], i[7] keepdim ----
 
 def axes_of(d, shape, least=0):
@@ -638,6 +688,9 @@ along("min_axis", lambda x, a, k: x.min(a, keepdim=k).values)
 along("softmax", lambda x, a, k: x.softmax(a))
 along("log_softmax", lambda x, a, k: x.log_softmax(a))
 along("cumsum", lambda x, a, k: x.cumsum(a).to(x.dtype), ints=True)
+along("cumprod", lambda x, a, k: x.cumprod(a).to(x.dtype), ints=True)
+along("cummax", lambda x, a, k: x.cummax(a).values, ints=True)
+along("cummin", lambda x, a, k: x.cummin(a).values, ints=True)
 along("logcumsumexp", lambda x, a, k: x.logcumsumexp(a))
 along("sort", lambda x, a, k: x.sort(dim=a, descending=k, stable=True).values, ints=True)
 along("argsort", lambda x, a, k: x.argsort(dim=a, descending=k, stable=True), ints=True)
@@ -700,6 +753,23 @@ def _(d):
     d.floats([d.rng.randint(1, 4)])
     d.floats([d.rng.randint(1, 3)])
     return torch.outer
+
+
+EQUATIONS = ("ij,jk->ik", "bij,bjk->bik", "ii->i", "ij->ji", "ij,jk", "i,i->", "i,j->ij", "...ij,jk",
+             "...ij,...jk->...ik", "abc,cd,bd->a", "aab,b->a", "ij,ij->j", "ij,kl->likj",
+             "b...,b->b...", "ab,b,ac->c", "ij->", "iji", "bi,bj,bk->bij")
+
+
+@op("ct_einsum", 2 * len(EQUATIONS))
+def _(d):
+    d.i = [d.number % len(EQUATIONS)]
+    equation = EQUATIONS[d.i[0]]
+    size = {letter: d.rng.randint(1, 3) for letter in "abcdefijkl"}
+    for k, term in enumerate(equation.split("->")[0].split(",")):
+        dots = ["e", "d"] if k % 2 == 0 else ["d"]
+        letters = sum([dots if c == "..." else list(c) for c in term.partition("...")], [])
+        d.floats([size[c] for c in letters])
+    return lambda *x: torch.einsum(equation, *x)
 
 
 # ---- by index ----
@@ -778,6 +848,80 @@ def _(d):
     shape[axis] = m
     d.floats(shape)
     return lambda x, k, src: x.index_add(axis, k, src)
+
+
+@op("ct_scatter")
+def _(d):
+    shape = d.shape(1)
+    axis = d.axis(shape)
+    d.i = [axis]
+    d.floats(shape)
+    index = [1 + d.below(n) for n in shape]
+    at = axis % len(shape)
+    order = torch.tensor(d.rng.sample(range(shape[at]), index[at]))  # none twice
+    values = order.reshape([-1 if k == at else 1 for k in range(len(shape))]).expand(index)
+    d.inputs.append((d.rng.choice("ij"), index, values.reshape(-1).tolist()))
+    d.floats(index)
+    return lambda x, k, src: x.scatter(axis, k, src)
+
+
+@op("ct_index_copy")
+def _(d):
+    shape = d.shape(1)
+    axis = d.axis(shape)
+    d.i = [axis]
+    d.floats(shape)
+    m = d.rng.randint(1, shape[axis])
+    d.inputs.append((d.rng.choice("ij"), [m], d.rng.sample(range(shape[axis]), m)))
+    shape = list(shape)
+    shape[axis] = m
+    d.floats(shape)
+    return lambda x, k, src: x.index_copy(axis, k, src)
+
+
+@op("ct_masked_select")
+def _(d):
+    shape = d.shape()
+    d.floats(shape)
+    d.bools(d.narrower(shape))
+    return torch.masked_select
+
+
+@op("ct_nonzero")
+def _(d):
+    shape = d.shape()
+    if d.number % 2:
+        d.bools(shape)
+    else:
+        d.ints(shape, 3)
+    return torch.nonzero
+
+
+@op("ct_unique")
+def _(d):
+    d.ints(d.shape(), 3, low=-3)
+    return torch.unique
+
+
+@op("ct_bincount")
+def _(d):
+    d.i = [d.below(7)]
+    n = d.rng.randint(1, 8)
+    d.ints([n], 5)
+    if d.number % 2:
+        d.floats([n])       # PyTorch's result is f64 for f64, f32 for f32 and has no gradient
+        return lambda k, w: torch.zeros(max(d.i[0], int(k.max()) + 1),
+                                        dtype=w.dtype).index_add(0, k, w)
+    return lambda k: torch.bincount(k, minlength=d.i[0])
+
+
+@op("ct_searchsorted")
+def _(d):
+    shape = d.shape(1)
+    d.i = [d.below(2)]
+    d.ints(shape, 6, kind="i")
+    d.ints(shape[:-1] + [d.rng.randint(1, 3)], 7, kind="i")
+    return lambda s, v: torch.searchsorted(s.sort(-1).values, v, right=bool(d.i[0]))
 
 
 for name in "ct_one_hot", "ct_one_hot_as":
@@ -871,7 +1015,7 @@ def _(d):
     return lambda x, t, *w: class_loss(F.nll_loss, x, t.reshape(-1), d, **options, **weight(w))
 
 
-def pair_loss(name, function, delta=False):
+def pair_loss(name, function, delta=""):
     @op("ct_" + name, 15)
     def _(d):
         shape = d.shape()
@@ -881,13 +1025,14 @@ def pair_loss(name, function, delta=False):
         options = {"reduction": REDUCTIONS[d.i[0]]}
         if delta:
             d.p = [round(d.rng.uniform(0.3, 2), 3) + 0.0009765625]
-            options["delta"] = d.p[0]
+            options[delta] = d.p[0]
         return lambda x, t: function(x, t, **options)
 
 
 pair_loss("mse_loss", F.mse_loss)
 pair_loss("l1_loss", F.l1_loss)
-pair_loss("huber_loss", F.huber_loss, True)
+pair_loss("huber_loss", F.huber_loss, "delta")
+pair_loss("smooth_l1_loss", F.smooth_l1_loss, "beta")
 pair_loss("bce_with_logits", F.binary_cross_entropy_with_logits)
 
 
@@ -902,6 +1047,310 @@ def _(d):
     return lambda x, t, w, p: F.binary_cross_entropy_with_logits(
         x, t, None if d.i[1] else w.detach(), reduction=REDUCTIONS[d.i[0]],
         pos_weight=None if d.i[2] else p.detach())
+
+
+@op("ct_ctc_loss", 24)
+def _(d):
+    labels, batch, classes = d.rng.randint(1, 3), d.rng.randint(1, 2), d.rng.randint(2, 4)
+    steps = 2 * labels + 1
+    d.i = [d.number % 3, 1, d.number // 3 % 2]
+    d.floats([steps, batch, classes])
+    d.ints([batch, labels], classes - 1)
+    d.ints([batch], steps + 1 if d.i[2] else 1)
+    d.ints([batch], labels + 1 if d.i[2] else 1)
+    return lambda x, t, s, n: F.ctc_loss(x.log_softmax(-1), t + 1, steps - s, labels - n,
+                                         reduction=REDUCTIONS[d.i[0]], zero_infinity=bool(d.i[2]))
+
+
+@op("ct_kl_div", 16)
+def _(d):
+    shape = d.shape(1)
+    d.i = [d.number % 4, d.number // 4 % 2]
+    d.floats(shape, -4, -0.1)
+    d.floats(shape, *((-4, 0) if d.i[1] else (0.01, 4)))
+    reduction = (*REDUCTIONS, "batchmean")[d.i[0]]
+    return lambda x, t: F.kl_div(x, t, reduction=reduction, log_target=bool(d.i[1]))
+
+
+@op("ct_gaussian_nll_loss", 18)
+def _(d):
+    shape = d.shape(1)
+    d.i = [d.number % 3, d.number // 3 % 2]
+    d.p = [0.5 if d.number // 6 % 2 else 0]
+    d.floats(shape)
+    d.floats(shape)
+    d.floats(shape if d.number % 2 else shape[:-1] + [1], 0.01, 4)
+    return lambda x, t, v: F.gaussian_nll_loss(x, t, v, full=bool(d.i[1]), eps=d.p[0] or 1e-6,
+                                               reduction=REDUCTIONS[d.i[0]])
+
+
+@op("ct_cosine_similarity", 15)
+def _(d):
+    shape = d.shape(0, 2, 4)
+    axis = d.below(len(shape) + 1)
+    shape.insert(axis, d.rng.randint(2, 4))     # the gradient of a cosine of numbers is 0
+    d.i = [axis - len(shape)]
+    d.floats(shape)
+    d.floats([n if k == axis or d.chance(0.7) else 1 for k, n in enumerate(shape)])
+    return lambda a, b: F.cosine_similarity(a, b, d.i[0])
+
+
+@op("ct_cosine_embedding_loss", 15)
+def _(d):
+    shape = d.shape(0, 1, 4) + [d.rng.randint(2, 4)]
+    d.i = [d.number % 3]
+    d.p = [round(d.rng.uniform(-0.5, 0.5), 3)]
+    d.floats(shape)
+    d.floats(shape)
+    d.ints(shape[:-1], 2)
+    return lambda a, b, t: F.cosine_embedding_loss(a, b, 2 * t - 1, d.p[0],
+                                                   reduction=REDUCTIONS[d.i[0]])
+
+
+@op("ct_margin_ranking_loss", 15)
+def _(d):
+    shape = d.shape()
+    d.i = [d.number % 3]
+    d.p = [round(d.rng.uniform(-0.5, 0.5), 3)]
+    for _ in range(3):
+        d.floats(shape)
+    return lambda a, b, t: F.margin_ranking_loss(a, b, t, d.p[0], reduction=REDUCTIONS[d.i[0]])
+
+
+@op("ct_triplet_margin_loss", 24)
+def _(d):
+    shape = d.shape(0, 1, 4) + [d.rng.randint(2, 4)]
+    d.i = [d.number % 3, d.number // 3 % 2]
+    d.p = [2.5 if d.number % 2 else 0, 3 if d.number // 6 % 2 else 0]
+    for _ in range(3):
+        d.floats(shape)
+    return lambda a, p, n: F.triplet_margin_loss(a, p, n, d.p[0] or 1, d.p[1] or 2,
+                                                 swap=bool(d.i[1]), reduction=REDUCTIONS[d.i[0]])
+# ---- convolution and pooling ----
+
+def conv_options(d):
+    """i: strides, paddings, dilations, groups, output padding."""
+    pick = d.rng.randint
+    d.i = [pick(1, 3), pick(1, 3), pick(0, 1), pick(0, 1), pick(1, 2), pick(1, 2), pick(1, 2), 0]
+
+
+def conv_size(d, at, kernel):
+    span = (kernel - 1) * d.i[4 + at] + 1 - 2 * d.i[2 + at]
+    return max(span, 1) + d.below(2)
+
+
+def conv(name, function, axes, transposed):
+    @op(name)
+    def _(d):
+        conv_options(d)
+        groups, inputs, outputs = d.i[6], d.rng.randint(1, 2), d.rng.randint(1, 3 - d.i[6])
+        kernel = [d.rng.randint(1, 3 if axes == 1 else 2) for _ in range(axes)]
+        sizes = [conv_size(d, i, k) for i, k in enumerate(kernel)]
+        if transposed:
+            sizes = [2 + p for p in d.i[2:2 + axes]]
+            d.i[:2] = [min(n, 2) for n in d.i[:2]]
+        stride, padding, dilation = (d.i[k:k + axes] for k in (0, 2, 4))
+        options = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+        if transposed:
+            d.i[7] = d.below(2)
+            more = d.i[7] if d.i[0] + d.i[4] > 2 else 0
+            options["output_padding"] = [more, more if d.i[1] + d.i[5] > 2 else 0][:axes]
+        d.floats([1 if axes == 2 else 2, groups * inputs] + sizes)
+        d.floats(([groups * inputs, outputs] if transposed else [groups * outputs, inputs]) +
+                 kernel, -1, 1)
+        if d.number % 2:
+            d.floats([groups * outputs])
+        return lambda *t: function(*t, **options)
+
+
+conv("ct_conv2d", F.conv2d, 2, False)
+conv("ct_conv1d", F.conv1d, 1, False)
+conv("ct_conv_transpose2d", F.conv_transpose2d, 2, True)
+conv("ct_conv_transpose1d", F.conv_transpose1d, 1, True)
+
+
+def windows(d):
+    conv_options(d)
+    d.i[6:] = [d.rng.randint(1, 3), d.rng.randint(1, 3)]
+    return dict(kernel_size=d.i[6:], stride=d.i[:2], padding=d.i[2:4], dilation=d.i[4:6])
+
+
+@op("ct_unfold")
+def _(d):
+    options = windows(d)
+    d.floats([1, 2] + [conv_size(d, i, d.i[6 + i]) for i in range(2)])
+    return lambda x: F.unfold(x, **options)
+
+
+@op("ct_fold")
+def _(d):
+    options = windows(d)
+    sizes = [conv_size(d, i, d.i[6 + i]) for i in range(2)]
+    d.p = [float(n) for n in sizes]
+    count = F.unfold(torch.zeros([1, 1] + sizes), **options).shape[2]
+    d.floats([1, 2 * d.i[6] * d.i[7], count])
+    return lambda x: F.fold(x, sizes, **options)
+
+
+def pool(name, function, axes, largest):
+    @op(name)
+    def _(d):
+        windows(d)
+        at = 2 - axes
+        sizes = []
+        for i in range(at, 2):
+            d.i[2 + i] = d.i[2 + i] if d.i[6 + i] > 1 else 0
+            sizes.append(conv_size(d, i, d.i[6 + i]) + d.i[2 + i])
+        d.p = [float(d.below(2)), float(d.below(2))]
+        options = dict(kernel_size=d.i[6 + at:8], stride=d.i[at:2], padding=d.i[2 + at:4],
+                       ceil_mode=bool(d.p[0]))
+        if largest:
+            options["dilation"] = d.i[4 + at:6]
+        else:
+            options["count_include_pad"] = not d.p[1]
+        d.floats([2, 2 if axes == 1 else 1] + sizes)
+        return lambda x: function(x, **options)
+
+
+pool("ct_max_pool2d", F.max_pool2d, 2, True)
+pool("ct_max_pool1d", F.max_pool1d, 1, True)
+pool("ct_avg_pool2d", F.avg_pool2d, 2, False)
+pool("ct_avg_pool1d", F.avg_pool1d, 1, False)
+
+
+@op("ct_adaptive_avg_pool2d")
+def _(d):
+    d.i = [d.rng.randint(1, 4), d.rng.randint(1, 4)]
+    d.floats([2, 1, d.rng.randint(1, 5), d.rng.randint(1, 5)])
+    return lambda x: F.adaptive_avg_pool2d(x, d.i)
+
+
+@op("ct_adaptive_avg_pool1d")
+def _(d):
+    d.i = [d.rng.randint(1, 5)]
+    d.floats([2, 2, d.rng.randint(1, 6)])
+    return lambda x: F.adaptive_avg_pool1d(x, d.i)
+# ---- normalisation: i[0], i[1]: weight and bias are left out; p[0]: eps ----
+
+def affine(d, shape):
+    d.floats(shape)
+    d.floats(shape)
+    d.i = [d.number // 2 % 2, d.number // 4 % 2]
+    d.p = [[1e-5, 0.1, 0.5][d.below(3)]]
+
+
+def given(d, w, b):
+    return None if d.i[0] else w, None if d.i[1] else b
+
+
+@op("ct_layer_norm", 16)
+def _(d):
+    shape = d.shape(0, 2, 6) + [d.rng.randint(3, 5)]
+    axes = 2 if len(shape) > 1 and d.number % 3 == 2 else 1
+    if axes == 2 and d.number // 2 % 4 == 3:
+        axes = 1
+    d.floats(shape)
+    affine(d, shape[-axes:])
+    if d.i == [1, 1] and axes > 1:
+        d.i[1] = 0
+    return lambda x, w, b: F.layer_norm(x, shape[-axes:], *given(d, w, b), d.p[0])
+
+
+@op("ct_rms_norm", 16)
+def _(d):
+    shape = d.shape(0, 2, 6) + [d.rng.randint(3, 5)]
+    d.floats(shape)
+    affine(d, shape[-1:])
+    return lambda x, w, b: F.rms_norm(x, shape[-1:], given(d, w, b)[0], d.p[0])
+
+
+@op("ct_group_norm", 16)
+def _(d):
+    groups, each = d.rng.randint(1, 3), d.rng.randint(1, 2)
+    shape = [d.rng.randint(1, 2), groups * each] + d.shape(0, 2, 4) + [3]
+    d.floats(shape)
+    affine(d, [groups * each])
+    d.i.append(groups)
+    return lambda x, w, b: F.group_norm(x, groups, *given(d, w, b), d.p[0])
+
+
+@op("ct_batch_norm", 16)
+def _(d):
+    shape = [d.rng.randint(3, 4), d.rng.randint(1, 3)] + d.shape(0, 2, 4)
+    d.floats(shape)
+    affine(d, shape[1:2])
+    return lambda x, w, b: F.batch_norm(x, None, None, *given(d, w, b), True, 0, d.p[0])
+
+
+@op("ct_batch_norm:running", 16)
+def _(d):
+    shape = [d.rng.randint(1, 4), d.rng.randint(1, 3)] + d.shape(0, 2, 4)
+    d.floats(shape)
+    d.floats(shape[1:2])
+    d.floats(shape[1:2], 0.1, 2)
+    affine(d, shape[1:2])
+    return lambda x, m, v, w, b: F.batch_norm(x, m.detach(), v.detach(), *given(d, w, b), False, 0,
+                                              d.p[0])
+
+
+# ---- attention: i[0]: the mask, 0 none, 1 bool, 2 added; i[1]: lengths; i[2]: causal; i[3]:
+# first_query; i[4]: groups of heads; p[0]: scale. Each query sees a key. ----
+
+@op("ct_scaled_dot_product_attention", 24)
+def _(d):
+    batch, kv = d.rng.randint(1, 2), d.rng.randint(1, 2)
+    groups = d.rng.randint(1, 2)
+    lq, lk, size = (d.rng.randint(1, 3) for _ in range(3))
+    d.floats([batch, kv * groups, lq, size])
+    d.floats([batch, kv, lk, size])
+    d.floats([batch, kv, lk, d.rng.randint(1, 2)])
+    shape = [lq, lk] if d.chance(0.5) else [batch, 1, lq, lk]
+    d.i = [d.number % 3, d.number // 3 % 2, d.number // 6 % 2, d.below(2), groups]
+    d.p = [0.0 if d.chance(0.5) else 0.375]
+    if d.i[0] == 2:
+        d.floats(shape)
+    else:
+        d.bools(shape)
+        values = d.inputs[-1][2]
+        values[::lk] = [1] * len(values[::lk])
+    d.ints([batch], lk + 1, low=1)
+
+    def attend(q, k, v, mask, lengths):
+        seen = torch.ones([batch, 1, lq, lk], dtype=torch.bool)
+        if d.i[0] == 1:
+            seen = seen & mask
+        if d.i[1]:
+            seen = seen & (torch.arange(lk) < lengths[:, None])[:, None, None, :]
+        if d.i[2]:
+            seen = seen & (torch.arange(lk) <= torch.arange(lq)[:, None] + d.i[3])
+        added = torch.where(seen, mask if d.i[0] == 2 else 0.0, -math.inf).to(q.dtype)
+        return F.scaled_dot_product_attention(q, k, v, added, scale=d.p[0] or None,
+                                              enable_gqa=groups > 1)
+    return attend
+
+
+@op("ct_length_mask")
+def _(d):
+    d.i = [d.rng.randint(1, 4)]
+    d.ints([d.rng.randint(1, 4)], 6)
+    return lambda lengths: torch.arange(d.i[0]) < lengths[:, None]
+
+
+@op("ct_rotary_embedding")
+def _(d):
+    half = d.rng.randint(1, 2)
+    shape = d.shape(1, 3, 4) + [2 * half]
+    d.i = [d.below(4)]
+    d.p = [float(d.rng.choice([10, 100, 10000]))]
+    d.floats(shape)
+
+    def rotate(x):
+        p = torch.arange(shape[-2], dtype=torch.float64) + d.i[0]
+        a = p[:, None] * d.p[0] ** (-torch.arange(half, dtype=torch.float64) / half)
+        a = torch.cat([a, a], -1)
+        turned = torch.cat([-x[..., half:], x[..., :half]], -1)
+        return x * a.cos().to(x.dtype) + turned * a.sin().to(x.dtype)
+    return rotate
 
 
 # ---- running and writing ----

@@ -27,7 +27,8 @@ OUTPUT. Lines beginning with '#' are comments and stand only at the top. Then bl
         then four lines: the f32 run after step 1 and after step 50, the f64 run likewise. Each is
         a.weight[0], [4] and [36], a.bias[0], b.weight[0], and the sum over all 45 elements, in
         order, of unit(99, j) times element j.
-        RULE is sgd, adam, adamw, rmsprop, adagrad or adamax; a KEY is an option of it (a true one is 1),
+        RULE is sgd, adam, adamw, rmsprop, adagrad, adamax, adadelta, nadam or radam; a KEY is an
+        option of it (a true one is 1),
         "no_KEY=1" is KEY 0, or one of
             clip_value, clip_norm   before each step, the latter as main_job.py has it
             bias_lr, bias_weight_decay, bias_no_weight_decay    a group of a.bias
@@ -38,6 +39,9 @@ OUTPUT. Lines beginning with '#' are comments and stand only at the top. Then bl
     schedule PART=VALUES...
         then two lines of 40 rates, before step 0, 1, ...: of base rates 0.5 and 0.02. PARTs:
             step=SIZE,GAMMA  linear=START,END,ITERS  cosine=T_MAX,ETA_MIN  then=AT
+            multistep=GAMMA,AT,AT,...  exponential=GAMMA
+            onecycle=MAX_LR,STEPS,PCT_START,DIV,FINAL_DIV,LINEAR,THREE_PHASE (alone: it replaces the
+            base rate)
             plateau=FACTOR,PATIENCE,THRESHOLD,COOLDOWN,MIN_LR,MAXIMIZE,ABSOLUTE
         Parts step one after another; after step t = 0, 1, ... a plateau is shown the metric
         1 / (1 + t) + 0.05 unit(77, t), negated where MAXIMIZE is 1. Patience 0 and so on are meant.
@@ -56,7 +60,8 @@ STEPS = 50
 SIZES = {"a.weight": 37, "a.bias": 5, "b.weight": 3}
 RULES = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW,
          "rmsprop": torch.optim.RMSprop, "adagrad": torch.optim.Adagrad,
-         "adamax": torch.optim.Adamax}
+         "adamax": torch.optim.Adamax, "adadelta": torch.optim.Adadelta, "nadam": torch.optim.NAdam,
+         "radam": torch.optim.RAdam}
 
 RUNS = """
 sgd lr=0.1
@@ -119,6 +124,25 @@ adamax lr=0.05 weight_decay=0.1
 adamax lr=0.05 eps=0.01 late=20 weight_decay=0.05 bias_no_weight_decay=1
 adamax lr=0.05 no_beta1=1 no_beta2=1
 adamax lr=0.05 maximize=1 bias_lr=0.3 freeze=1 step_size=7 schedule_gamma=0.8
+adadelta
+adadelta lr=0.5 rho=0.8
+adadelta lr=0.5 weight_decay=0.1 eps=0.001
+adadelta no_rho=1 lr=0.1 late=20 bias_no_weight_decay=1 weight_decay=0.05
+adadelta lr=0.5 maximize=1 bias_lr=0.3 freeze=1 step_size=7 schedule_gamma=0.8
+nadam
+nadam lr=0.05
+nadam lr=0.05 beta1=0.5 beta2=0.9 eps=0.01
+nadam lr=0.05 momentum_decay=0.1 weight_decay=0.1
+nadam lr=0.05 no_momentum_decay=1 late=20 weight_decay=0.05 bias_no_weight_decay=1
+nadam lr=0.05 decoupled_weight_decay=1 weight_decay=0.3 bias_weight_decay=0.1
+nadam lr=0.05 maximize=1 bias_lr=0.3 freeze=1 step_size=7 schedule_gamma=0.8
+radam
+radam lr=0.05
+radam lr=0.05 beta1=0.5 beta2=0.9 eps=0.01
+radam lr=0.05 no_beta1=1 beta2=0.99 weight_decay=0.1
+radam lr=0.05 beta2=0.8 late=20 weight_decay=0.05 bias_no_weight_decay=1
+radam lr=0.05 decoupled_weight_decay=1 weight_decay=0.3 bias_weight_decay=0.1
+radam lr=0.05 maximize=1 bias_lr=0.3 freeze=1 step_size=7 schedule_gamma=0.8
 """
 
 SCHEDULES = """
@@ -137,6 +161,16 @@ plateau=0.1,0,0,3,0.001,0,1
 plateau=0.3,1,0.01,2,0.03,1,0
 plateau=0.3,3,0.01,1,0,1,1
 linear=0.2,1,6 plateau=0.5,2,0.05,0,0,0,0
+multistep=0.1,10,25
+multistep=0.5,3,3,7,39
+exponential=0.9
+exponential=1.05
+multistep=0.5,6,12 linear=0.25,1,10
+linear=0.5,1,4 then=4 exponential=0.8 then=20 multistep=0.3,5,9
+onecycle=1,40,0.3,25,10000,0,0
+onecycle=0.8,40,0.4,10,100,1,0
+onecycle=0.5,43,0.25,5,1000,0,1
+onecycle=2,41,0.3,4,50,1,1
 """
 
 
@@ -174,12 +208,12 @@ def optimizer(rule, keys, named):
     for key, value in keys.items():
         if key in ("clip_value", "clip_norm", "late", "freeze", "step_size", "schedule_gamma"):
             continue
-        if key in ("nesterov", "maximize", "amsgrad", "centered"):
+        if key in ("nesterov", "maximize", "amsgrad", "centered", "decoupled_weight_decay"):
             value = bool(value)
         if key.startswith("no_"):
             key, value = key[3:], 0.0
         options[key] = value
-    if rule.startswith("adam"):
+    if rule.startswith("adam") or rule in ("nadam", "radam"):
         plain = {"beta1": 0.9, "beta2": 0.999}
         plain.update({k: options.pop(k) for k in list(options) if k.startswith("beta")})
         options["betas"] = (plain["beta1"], plain["beta2"])
@@ -215,6 +249,7 @@ def numbers(named):
 def run(line, dtype):
     rule, *words = line.split()
     keys = parse(words)
+    torch.set_default_dtype(dtype)      # of NAdam's mu_product
     named = {}
     for k, (name, size) in enumerate(SIZES.items()):
         w = torch.from_numpy((unit(k, np.arange(size)) * 0.5).astype(np.float32)).to(dtype)
@@ -241,6 +276,14 @@ def part_of(opt, kind, v):
         return sched.StepLR(opt, int(v[0]), v[1])
     if kind == "linear":
         return sched.LinearLR(opt, v[0], v[1], int(v[2]))
+    if kind == "multistep":
+        return sched.MultiStepLR(opt, [int(x) for x in v[1:]], v[0])
+    if kind == "exponential":
+        return sched.ExponentialLR(opt, v[0])
+    if kind == "onecycle":
+        return sched.OneCycleLR(opt, v[0], int(v[1]), pct_start=v[2], div_factor=v[3],
+                                final_div_factor=v[4], anneal_strategy="linear" if v[5] else "cos",
+                                three_phase=bool(v[6]), cycle_momentum=False)
     if kind == "cosine":
         return sched.CosineAnnealingLR(opt, int(v[0]), v[1])
     return sched.ReduceLROnPlateau(opt, "max" if v[5] else "min", v[0], int(v[1]), v[2],

@@ -6,6 +6,8 @@
 - A language model (RNN, LSTM, GRU) made here, saved by safetensors.torch.save_file, predicts the
   same ids there; also under d2l's names ("rnn.rnn.weight_ih_l0").
 - One made there loads here by load_state_dict(strict=True), and predicts the same ids here.
+- Single modules (norms, attention, Transformers) do the same in f32 and f64: each loads the other's
+  weights, strictly, and gives its outputs.
 - Tensors of every shared dtype, and arrays of NumPy's in C's and Fortran's order, come back with
   the same bits.
 - The metadata's digests are those of the header and of the payload.
@@ -156,11 +158,133 @@ def npy_bytes(a):
         return f.read()
 
 
+# ---- single modules: |difference| <= tolerance (1 + the largest magnitude) ----
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
+nn = torch.nn
+
+
+class Norms(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.ln, self.rms = nn.LayerNorm(6), nn.RMSNorm(6)
+        self.gn, self.bn = nn.GroupNorm(2, 4), nn.BatchNorm1d(4)
+
+    def forward(self, x, **_):
+        for _ in range(2 if self.training else 1):
+            y = self.bn(self.gn(self.rms(self.ln(x))))
+        return y
+
+
+def hidden(lengths, size):
+    return None if lengths is None else torch.arange(size) >= lengths[:, None]
+
+
+def later(size):
+    return torch.ones(size, size, dtype=torch.bool).triu(1)
+
+
+class Attention(nn.Module):
+    def __init__(self, causal=False, **options):
+        super().__init__()
+        self.attn, self.causal = nn.MultiheadAttention(8, 4, batch_first=True, **options), causal
+
+    def forward(self, x, key=None, value=None, lengths=None):
+        key, value = x if key is None else key, x if value is None else value
+        return self.attn(x, key, value, key_padding_mask=hidden(lengths, key.shape[1]),
+                         attn_mask=later(x.shape[1]) if self.causal else None)[0]
+
+
+class Transformer(nn.Module):
+    """A stack, of num_layers, or a layer (0)."""
+    def __init__(self, decoder, num_layers=2, causal=False, norm=False, **options):
+        super().__init__()
+        kind = nn.TransformerDecoderLayer if decoder else nn.TransformerEncoderLayer
+        layer = kind(8, 2, dim_feedforward=12, batch_first=True, **options)
+        final = nn.LayerNorm(8) if norm else None
+        self.t = layer if not num_layers else \
+            nn.TransformerDecoder(layer, num_layers, final) if decoder else \
+            nn.TransformerEncoder(layer, num_layers, final, enable_nested_tensor=False)
+        self.causal, self.layer = causal, not num_layers
+
+    def forward(self, x, memory=None, lengths=None):
+        mask = later(x.shape[1]) if self.causal else None
+        if memory is not None:
+            return self.t(x, memory, tgt_mask=mask,
+                          memory_key_padding_mask=hidden(lengths, memory.shape[1]))
+        return self.t(x, mask, src_key_padding_mask=hidden(lengths, x.shape[1]))
+
+
+MODULES = {
+    "norms": (Norms, {}),
+    "norms_training": (Norms, {}),
+    "attention": (lambda: Attention(), {"key": (3, 5, 8), "value": (3, 5, 8), "lengths": 5}),
+    "attention_causal": (lambda: Attention(causal=True, bias=False), {}),
+    "attention_sizes": (lambda: Attention(kdim=5, vdim=7), {"key": (3, 5, 5), "value": (3, 5, 7)}),
+    "encoder": (lambda: Transformer(False), {"lengths": 4}),
+    "encoder_first": (lambda: Transformer(False, causal=True, norm=True, norm_first=True,
+                                          activation="gelu"), {}),
+    "encoder_layer": (lambda: Transformer(False, 0, bias=False), {}),
+    "decoder": (lambda: Transformer(True, causal=True, norm=True),
+                {"memory": (3, 5, 8), "lengths": 5}),
+    "decoder_layer": (lambda: Transformer(True, 0, norm_first=True, layer_norm_eps=1e-3),
+                      {"memory": (3, 5, 8)}),
+}
+
+
+def module_inputs(kind, extra, dtype):
+    inputs = {"x": torch.randn(3, 4, 6 if kind.startswith("norms") else 8, dtype=dtype)}
+    for name, shape in extra.items():
+        inputs[name] = torch.randn(shape, dtype=dtype) if name != "lengths" else \
+            torch.tensor([shape, 1, shape - 1])
+    return inputs
+
+
+def close(what, got, want, dtype):
+    assert got.shape == want.shape and got.dtype == want.dtype, what
+    worst = ((got - want).abs().max() / (1 + want.abs().max())).item()
+    assert worst <= TOLERANCE[dtype], f"{what} {dtype}: differs by {worst}"
+    return worst
+
+
+def module(kind, dtype, from_here):
+    make, extra = MODULES[kind]
+    model = make().to(dtype)
+    if from_here:
+        with torch.no_grad():
+            for p in model.parameters():
+                p.normal_(0, 0.5)
+    else:
+        run("module-save", kind, "f64" if dtype == torch.float64 else "f32", "module")
+        model.load_state_dict(load_file("module"), strict=True)
+    save_file(model.state_dict(), "module")
+    inputs = module_inputs(kind, extra, dtype)
+    save_file(inputs, "in")
+    run("module-run", kind, "module", "in", "out", "after")
+    model.train(kind == "norms_training")
+    with torch.no_grad():
+        want = model(**inputs)
+    after = load_file("after")
+    assert set(after) == set(model.state_dict()), kind
+    for name, value in model.state_dict().items():
+        close(f"{kind}: {name}", after[name], value, dtype)
+    return close(kind, load_file("out")["y"], want, dtype)
+
+
+def modules():
+    torch.manual_seed(4)
+    for kind in MODULES:
+        for dtype in TOLERANCE:
+            worst = max(module(kind, dtype, here) for here in (True, False))
+            print(f"{kind} {dtype}: within {worst:.1e}")
+
+
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
     for kind in ("rnn", "lstm", "gru"):
         model_from_here(kind)
         model_from_there(kind)
+    modules()
     tensors()
     arrays()
     os.chdir("/")

@@ -1,0 +1,105 @@
+/* attention.h - scaled dot-product attention (Vaswani et al. 2017), masks, and MultiheadAttention.
+ *
+ * A query attends to keys; the weights that it gives them, softmax of the scores, mix the values:
+ *
+ *     scores = q k^T scale        y = softmax(scores) v
+ *
+ * In every mask here, true means that a query may see a key, as in PyTorch's
+ * scaled_dot_product_attention; the masks of PyTorch's nn.MultiheadAttention mean the opposite. A query
+ * that may see no key gets zeros, and no gradient. */
+#ifndef COTANGENT_NN_ATTENTION_H
+#define COTANGENT_NN_ATTENTION_H
+
+#include <stdbool.h>
+
+#include <cotangent/autograd/params/params.h>
+#include <cotangent/nn/state.h>
+#include <cotangent/tensor/random.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- functions ---- */
+
+/* Optional arguments of ct_scaled_dot_product_attention. Zero-initialise it to use none. What several
+ * of them hide is hidden. */
+typedef struct ct_attention_options {
+    /* Broadcasts to the scores (..., Lq, Lk). bool: true where a query may see a key. Of q's dtype: it
+     * is added to the scores, and -INFINITY hides. */
+    ct_tensor *mask;
+    /* (B) i32 or i64, for q (B, ..., Lq, D): keys from number key_lengths[b] on are hidden. */
+    ct_tensor *key_lengths;
+    bool causal;             /* query i sees the keys 0 .. first_query + i */
+    int64_t first_query;     /* with causal: the position of query 0 among the keys; at least 0 */
+    double dropout;          /* of the weights, in [0, 1) */
+    ct_generator *generator; /* required for dropout */
+    double scale;            /* 0: 1 / sqrt(D) */
+    bool enable_gqa;         /* k and v have fewer heads (axis -3), each for as many heads of q */
+} ct_attention_options;
+
+/* q (..., Lq, D), k (..., Lk, D) and v (..., Lk, Dv) -> (..., Lq, Dv), which belongs to the innermost
+ * scope. f32 or f64, of one dtype, device and rank, at least 2; the leading axes broadcast. With y the
+ * weights and d their gradient, dscores = y (d - sum(d y)). CT_ERR_SHAPE if sizes do not fit or, with
+ * enable_gqa, the heads of k do not divide those of q; CT_ERR_DTYPE, CT_ERR_DEVICE; CT_ERR_ARGUMENT if
+ * dropout is not in [0, 1) or has no generator, or first_query is negative. */
+ct_tensor *ct_scaled_dot_product_attention(ct_tensor *q, ct_tensor *k, ct_tensor *v,
+                                           ct_attention_options options);
+
+/* A bool tensor (queries, keys), true where key j <= first_query + i: query i sees no later key.
+ * CT_ERR_ARGUMENT if a number is negative. */
+ct_tensor *ct_causal_mask(int64_t queries, int64_t keys, int64_t first_query, ct_device device);
+
+/* A bool tensor (B, size), true where j < lengths[b]; lengths (B) is i32 or i64 (CT_ERR_DTYPE,
+ * CT_ERR_SHAPE). For scores of rank 4 as a mask: ct_reshape to (B, 1, 1, size). CT_ERR_ARGUMENT if
+ * size is negative. */
+ct_tensor *ct_length_mask(ct_tensor *lengths, int64_t size);
+
+/* ---- MultiheadAttention ---- */
+
+/* A module. It belongs to a parameter set and is freed with it. */
+typedef struct ct_attention ct_attention;
+
+typedef struct ct_nn_multihead_attention_options {
+    int64_t embed_dim, num_heads; /* required; num_heads divides embed_dim */
+    int64_t kdim, vdim;           /* features of key and value; 0: embed_dim */
+    double dropout;               /* of the weights, while the set trains; in [0, 1) */
+    bool no_bias;
+    double rotary_base; /* q and k are rotated by their positions (ct_rotary_embedding); 0: they are
+                           not; usually 10000 */
+} ct_nn_multihead_attention_options;
+
+/* Makes PyTorch's nn.MultiheadAttention. Registers NAME.in_proj_weight (3 embed_dim, embed_dim), or if
+ * kdim or vdim is another size NAME.q_proj_weight (embed_dim, embed_dim), NAME.k_proj_weight
+ * (embed_dim, kdim) and NAME.v_proj_weight (embed_dim, vdim); NAME.in_proj_bias (3 embed_dim);
+ * NAME.out_proj.weight (embed_dim, embed_dim) and NAME.out_proj.bias (embed_dim). Initially the input
+ * weights are Xavier-uniform, out_proj.weight is uniform within 1 / sqrt(embed_dim), and biases are
+ * 0. CT_ERR_ARGUMENT if a size is out of range, num_heads does not divide embed_dim, dropout is not
+ * in [0, 1), or rotary_base is negative or goes with heads of odd size. */
+ct_attention *ct_nn_multihead_attention(ct_params *params, const char *name,
+                                        ct_nn_multihead_attention_options options);
+
+/* Optional arguments of one call. Zero-initialise it to use none. */
+typedef struct ct_attention_call {
+    ct_tensor *mask;        /* as in ct_attention_options, for scores (..., num_heads, Lq, Lk) */
+    ct_tensor *key_lengths; /* (B), as there; with past, it counts the keys of past, too */
+    bool causal;            /* query i sees the keys up to its own position, past included */
+    /* A cache of keys and values for generation, for x (B, L, embed_dim). past, or NULL for an empty
+     * one: *next of the call before. Its keys and values come before those of this call. */
+    const ct_state *past;
+    ct_state **next; /* receives the state with those of this call: two tensors (1, B, num_heads,
+                            Lk, size of a head), of the innermost scope, or NULL after an error */
+    ct_tensor **weights; /* receives the weights (..., Lq, Lk), averaged over the heads, after
+                            dropout, or NULL after an error */
+} ct_attention_call;
+
+/* query (..., Lq, embed_dim), key (..., Lk, kdim) and value (..., Lk, vdim) -> (..., Lq, embed_dim): the
+ * batch comes first, as with PyTorch's batch_first=True. For self-attention pass one tensor three
+ * times. The result belongs to the innermost scope. CT_ERR_SHAPE, CT_ERR_DTYPE, CT_ERR_DEVICE. */
+ct_tensor *ct_attention_forward(ct_attention *a, ct_tensor *query, ct_tensor *key, ct_tensor *value,
+                                ct_attention_call call);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

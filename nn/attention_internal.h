@@ -1,0 +1,38 @@
+/* attention_internal.h - what the sources of attention and transformers share. (internal) */
+#ifndef COTANGENT_NN_ATTENTION_INTERNAL_H
+#define COTANGENT_NN_ATTENTION_INTERNAL_H
+
+#include "nn/internal.h"
+
+#include <cotangent/nn/attention.h>
+
+/* ct_scaled_dot_product_attention of q, k, v; errors name function. weights, if not NULL, receives the
+ * weights (..., Lq, Lk) after dropout. */
+ct_tensor *cti_attention(const char *function, ct_tensor *const *qkv, const ct_attention_options *o,
+                         ct_tensor **weights);
+
+/* The keys and values of one module, (B, heads, L, size of a head): those of the calls before, NULL for
+ * none, and those of all so far. */
+typedef struct cti_attention_cache {
+    ct_tensor *past[2], *next[2];
+} cti_attention_cache;
+
+/* ct_attention_forward of query, key and value with checked pointers; call's past and next are not read.
+ * cache is NULL for none. */
+ct_tensor *cti_attention_run(ct_attention *a, const char *function,
+                             ct_tensor *const *query_key_value, const ct_attention_call *call,
+                             cti_attention_cache *cache);
+
+/* The arguments of call are alive, or NULL. */
+bool cti_attention_call_usable(const char *function, const ct_attention_call *call);
+
+/* Fills past of each cache from a state, or with NULL; x (B, L, ...) is what comes next. False with an
+ * error. cti_attention_write makes the state of what they got. */
+bool cti_attention_read(const char *function, const ct_state *past, const ct_tensor *x, int layers,
+                        cti_attention_cache *cache);
+ct_state *cti_attention_write(int layers, const cti_attention_cache *cache);
+
+/* The most layers of a cache: a state has at most 64 tensors. */
+#define CTI_ATTENTION_LAYERS 32
+
+#endif

@@ -1,0 +1,669 @@
+/* conv.c - convolutions and the positions of max_pool.
+ *
+ * Each product is a correlation: result position q of an axis is the sum over the filter's taps t of
+ * w[t] times the source's element q step + distance(t), or 0 outside of it.
+ *     OUTPUT: y from x; step is the stride, distance(t) = t dilation - padding
+ *     INPUT:  x from y; elements of x whose positions have the same remainder by the stride form a
+ *             phase. In each, step is 1, and the taps are those of which y has positions:
+ *             (position + padding - t dilation) must be a multiple of the stride.
+ * A piece of work copies the part of the source that it needs, with margins of zeros, to a buffer of
+ * its thread. Elements whose positions have the same remainder by step are neighbours there (a
+ * plane for each remainder), so that consecutive results read consecutive elements:
+ *
+ *     step 2, filter of 3:   x0 x1 x2 x3 x4 x5 ...   becomes   x0 x2 x4 ... | x1 x3 x5 ...
+ *
+ * A result that is j positions from the first one of the piece, counted in rows of the plane, then
+ * reads offset[k] + j for each element k of the filter. Nothing is unfolded. Positions between the
+ * rows' ends are computed and dropped.
+ *
+ * WEIGHT multiplies rows of y, laid out likewise with zeros at those positions, by the same reads.
+ * Work is cut by shape alone; threads only choose who does a piece. */
+#include "tensor/cpu/cpu.h"
+
+#include "tensor/parallel.h"
+
+#include <math.h>
+#include <string.h>
+
+#define POSITIONS 1024 /* of the result in a piece, about */
+#define CONV_DEPTH 192 /* elements of the filter at a time: what they read stays in cache */
+#define MOST_SOURCE (256 * 1024) /* elements of a piece's copy of the source, about */
+#define SLACK 64                 /* elements that vectors may read beyond an array */
+
+/* One of both axes of a correlation. */
+typedef struct conv_axis {
+    int64_t from_size, to_size; /* of source and result */
+    int64_t first, to_step;     /* result number q is element first + q to_step */
+    int64_t count;              /* results */
+    int64_t from_step;
+    int64_t low, high;       /* the least distance; by how much the greatest is above it */
+    int64_t taps;            /* of the filter that take part, */
+    int64_t *tap, *distance; /* their numbers and distances less low */
+    int64_t planes;          /* remainders that are read */
+    int64_t block, blocks;   /* results in a piece; pieces */
+    int64_t length;          /* of a plane */
+} conv_axis;
+
+typedef struct conv_job {
+    const cti_conv *c;
+    const cti_row_loops *loops;
+    int64_t size; /* of an element */
+    const char *from, *bias;
+    char *to;
+    int64_t from_channels, to_channels; /* of a group */
+    conv_axis axis[2];
+    int64_t together;       /* images in a piece */
+    int64_t plane, channel; /* elements of a plane of one image, and of a channel, in the buffer */
+    int64_t depth;          /* elements of the filter for one result channel */
+    int64_t wide, narrow;   /* positions of four vectors and of one */
+    int64_t *offset;        /* (depth) */
+    char *weights;          /* of each group blocks of channels: (depth, rows) */
+    char *room;             /* room_elements for each worker */
+    int64_t room_elements, workers, pieces;
+} conv_job;
+
+static int64_t conv_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t conv_parts(int64_t n, int64_t part)
+{
+    return n / part + (n % part != 0);
+}
+
+/* ---- the axes ---- */
+
+static void conv_axis_output(conv_axis *a, const cti_conv *c, int i)
+{
+    int64_t t;
+
+    a->from_size = c->size[i];
+    a->to_size = a->count = c->result[i];
+    a->first = 0;
+    a->to_step = 1;
+    a->from_step = c->stride[i];
+    a->low = -c->padding[i];
+    a->taps = c->kernel[i];
+    a->high = a->taps ? (a->taps - 1) * c->dilation[i] : 0;
+    for (t = 0; t < a->taps; t++) {
+        a->tap[t] = t;
+        a->distance[t] = t * c->dilation[i];
+    }
+}
+
+/* A phase of INPUT; it may have no taps. */
+static void conv_axis_input(conv_axis *a, const cti_conv *c, int i, int64_t phase)
+{
+    int64_t t, n = 0;
+
+    a->from_size = c->result[i];
+    a->to_size = c->size[i];
+    a->first = phase;
+    a->to_step = c->stride[i];
+    a->count = conv_parts(c->size[i] - phase, a->to_step);
+    a->from_step = 1;
+    for (t = c->kernel[i] - 1; t >= 0; t--) { /* the distances increase */
+        int64_t at = phase + c->padding[i] - t * c->dilation[i];
+
+        if (at % a->to_step)
+            continue;
+        a->tap[n] = t;
+        a->distance[n++] = at / a->to_step;
+    }
+    a->taps = n;
+    a->low = n ? a->distance[0] : 0;
+    a->high = n ? a->distance[n - 1] - a->low : 0;
+    for (t = 0; t < n; t++)
+        a->distance[t] -= a->low;
+}
+
+static void conv_axis_cut(conv_axis *a, int64_t block)
+{
+    a->planes = conv_least(a->from_step, a->high + 1);
+    a->blocks = conv_parts(a->count, block > 1 ? block : 1);
+    a->block = conv_parts(a->count, a->blocks);
+    a->length = a->block + a->high / a->from_step;
+}
+
+/* How the work is cut, and how the buffer is laid out. together: as many small images as make a
+ * long piece, else one. */
+static void conv_layout(conv_job *j, bool together)
+{
+    conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    int64_t block;
+
+    conv_axis_cut(columns, columns->count <= 2 * POSITIONS ? columns->count : POSITIONS);
+    block = POSITIONS / columns->length;
+    do {
+        conv_axis_cut(rows, block);
+        j->plane = rows->length * columns->length;
+        j->channel = rows->planes * columns->planes * j->plane;
+        block = rows->block / 2;
+    } while (block && j->from_channels * j->channel > MOST_SOURCE);
+    j->together = 1;
+    if (together && rows->blocks == 1 && columns->blocks == 1 &&
+        j->from_channels * j->channel <= MOST_SOURCE / 2)
+        j->together = conv_least(conv_parts(POSITIONS, j->plane), j->c->images);
+    j->channel *= j->together;
+}
+
+static void conv_offsets(conv_job *j)
+{
+    const conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    int64_t c, s, t, *offset = j->offset;
+
+    for (c = 0; c < j->from_channels; c++)
+        for (s = 0; s < rows->taps; s++)
+            for (t = 0; t < columns->taps; t++) {
+                int64_t y = rows->distance[s], x = columns->distance[t];
+                int64_t plane = y % rows->from_step * columns->planes + x % columns->from_step;
+
+                *offset++ = c * j->channel + plane * j->together * j->plane +
+                            y / rows->from_step * columns->length + x / columns->from_step;
+            }
+}
+
+/* ---- the weights ---- */
+
+/* Copies one channel's filter, (depth), to every step-th element of `to`. The channel is o of y's or
+ * of x's channels. */
+static void conv_pack_channel(const conv_job *j, int64_t group, int64_t o, char *to, int64_t step)
+{
+    const cti_conv *c = j->c;
+    const conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    int64_t s, y, x;
+
+    for (s = 0; s < j->from_channels; s++) {
+        int64_t i = c->part == CTI_CONV_INPUT ? (group * c->out + s) * c->in + o
+                                              : (group * c->out + o) * c->in + s;
+
+        for (y = 0; y < rows->taps; y++)
+            for (x = 0; x < columns->taps; x++, to += step * j->size) {
+                int64_t at = (i * c->kernel[0] + rows->tap[y]) * c->kernel[1] + columns->tap[x];
+
+                if (j->size == sizeof(float))
+                    *(float *)to = ((const float *)c->w)[at];
+                else
+                    *(double *)to = ((const double *)c->w)[at];
+            }
+    }
+}
+
+/* The channels of one group. */
+static void conv_pack(void *context, int64_t group)
+{
+    const conv_job *j = context;
+    int64_t o, i, rows;
+
+    for (o = 0; o < j->to_channels; o += rows) {
+        rows = conv_least(CTI_CONV_ROWS, j->to_channels - o);
+        for (i = 0; i < rows; i++)
+            conv_pack_channel(j, group, o + i,
+                              j->weights + ((group * j->to_channels + o) * j->depth + i) * j->size,
+                              rows);
+    }
+}
+
+/* ---- a piece's copy of the source ---- */
+
+/* length elements of a source row, from_step apart; the first one is element at, which may lie
+ * outside. */
+static void conv_load_row(const conv_job *j, const char *row, int64_t at, char *to)
+{
+    const conv_axis *a = &j->axis[1];
+    int64_t begin = at < 0 ? conv_least(conv_parts(-at, a->from_step), a->length) : 0;
+    int64_t end = at < a->from_size ? conv_parts(a->from_size - at, a->from_step) : 0;
+
+    end = conv_least(end, a->length);
+    if (end <= begin) {
+        memset(to, 0, (size_t)(a->length * j->size));
+        return;
+    }
+    memset(to, 0, (size_t)(begin * j->size));
+    row += (at + begin * a->from_step) * j->size;
+    if (a->from_step == 1)
+        memcpy(to + begin * j->size, row, (size_t)((end - begin) * j->size));
+    else
+        j->loops->conv_load(end - begin, row, a->from_step, to + begin * j->size);
+    memset(to + end * j->size, 0, (size_t)((a->length - end) * j->size));
+}
+
+/* One plane of one channel, from result row and column at[0], at[1] on. remainder: the plane's. */
+static void conv_load_plane(const conv_job *j, const char *from, const int64_t *at,
+                            const int64_t *remainder, char *to)
+{
+    const conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    int64_t x = at[1] * columns->from_step + columns->low + remainder[1], i;
+
+    for (i = 0; i < rows->length; i++, to += columns->length * j->size) {
+        int64_t y = (at[0] + i) * rows->from_step + rows->low + remainder[0];
+
+        if (y < 0 || y >= rows->from_size)
+            memset(to, 0, (size_t)(columns->length * j->size));
+        else
+            conv_load_row(j, from + y * columns->from_size * j->size, x, to);
+    }
+}
+
+/* All channels of a group of an image; slot: its number among those that are together. */
+static void conv_load_source(const conv_job *j, int64_t image, int64_t group, const int64_t *at,
+                             int64_t slot, char *room)
+{
+    const conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    int64_t area = rows->from_size * columns->from_size, c, remainder[2];
+    const char *from = j->from + (image * j->c->groups + group) * j->from_channels * area * j->size;
+
+    for (c = 0; c < j->from_channels; c++) {
+        char *to = room + (c * j->channel + slot * j->plane) * j->size;
+
+        for (remainder[0] = 0; remainder[0] < rows->planes; remainder[0]++)
+            for (remainder[1] = 0; remainder[1] < columns->planes; remainder[1]++) {
+                conv_load_plane(j, from + c * area * j->size, at, remainder, to);
+                to += j->together * j->plane * j->size;
+            }
+    }
+}
+
+/* ---- OUTPUT and INPUT: a piece of the result ---- */
+
+typedef struct conv_piece {
+    int64_t image, group;
+    int64_t at[2];   /* the first result, */
+    int64_t have[2]; /* how many */
+} conv_piece;
+
+static conv_piece conv_piece_at(const conv_job *j, int64_t number)
+{
+    conv_piece p;
+    int i;
+
+    for (i = 1; i >= 0; i--) {
+        const conv_axis *a = &j->axis[i];
+
+        p.at[i] = number % a->blocks * a->block;
+        p.have[i] = conv_least(a->block, a->count - p.at[i]);
+        number /= a->blocks;
+    }
+    p.group = number % j->c->groups;
+    p.image = number / j->c->groups;
+    return p;
+}
+
+/* n positions from j0 on, all channels, into tile (channels, wide). */
+static void conv_tile(const conv_job *j, int64_t group, const char *source, int64_t n, char *tile)
+{
+    const char *weights = j->weights + group * j->to_channels * j->depth * j->size;
+    int64_t k = 0, o, v;
+
+    do {
+        int64_t depth = conv_least(CONV_DEPTH, j->depth - k);
+
+        for (o = 0; o < j->to_channels; o += CTI_CONV_ROWS) {
+            int rows = (int)conv_least(CTI_CONV_ROWS, j->to_channels - o);
+            const char *w = weights + (o * j->depth + k * rows) * j->size;
+            char *out = tile + o * j->wide * j->size;
+
+            if (n > j->wide - j->narrow)
+                j->loops->conv(rows, true, depth, w, j->offset + k, source, out, j->wide, k > 0);
+            else
+                for (v = 0; v < n; v += j->narrow)
+                    j->loops->conv(rows, false, depth, w, j->offset + k, source + v * j->size,
+                                   out + v * j->size, j->wide, k > 0);
+        }
+        k += CONV_DEPTH;
+    } while (k < j->depth);
+}
+
+/* Writes n positions of a tile, the first of which is position j0 of the piece. */
+static void conv_store_tile(const conv_job *j, const conv_piece *p, int64_t j0, int64_t n,
+                            const char *tile)
+{
+    const conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    int64_t area = rows->to_size * columns->to_size, at, length, o;
+    int64_t first = p->group * j->to_channels;
+    char *to = j->to + (p->image * j->c->groups * j->to_channels + first) * area * j->size;
+
+    for (at = 0; at < n; at += length) {
+        int64_t y = (j0 + at) / columns->length, x = (j0 + at) % columns->length, place;
+
+        length = conv_least(columns->length - x, n - at);
+        if (x >= p->have[1])
+            continue;
+        place = (rows->first + (p->at[0] + y) * rows->to_step) * columns->to_size + columns->first +
+                (p->at[1] + x) * columns->to_step;
+        for (o = 0; o < j->to_channels; o++)
+            j->loops->conv_store(conv_least(length, p->have[1] - x),
+                                 tile + (o * j->wide + at) * j->size,
+                                 j->bias ? j->bias + (first + o) * j->size : NULL,
+                                 to + (o * area + place) * j->size, columns->to_step);
+    }
+}
+
+static void conv_run_piece(const conv_job *j, int64_t number, char *room)
+{
+    conv_piece p = conv_piece_at(j, number);
+    int64_t source = j->from_channels * j->channel + SLACK, at;
+    int64_t n = (p.have[0] - 1) * j->axis[1].length + p.have[1];
+    char *tile = room + source * j->size;
+
+    conv_load_source(j, p.image, p.group, p.at, 0, room);
+    memset(tile - SLACK * j->size, 0, (size_t)(SLACK * j->size));
+    for (at = 0; at < n; at += j->wide) {
+        int64_t some = conv_least(j->wide, n - at);
+
+        conv_tile(j, p.group, room + at * j->size, some, tile);
+        conv_store_tile(j, &p, at, some, tile);
+    }
+}
+
+static void conv_worker(void *context, int64_t worker)
+{
+    const conv_job *j = context;
+    int64_t number;
+
+    for (number = worker; number < j->pieces; number += j->workers)
+        conv_run_piece(j, number, j->room + worker * j->room_elements * j->size);
+}
+
+/* ---- memory ---- */
+
+static conv_job conv_job_new(const cti_conv *c)
+{
+    bool input = c->part == CTI_CONV_INPUT;
+    int64_t vector = cti_cpu_path_get()->vector_bytes;
+    conv_job j = { .c = c,
+                   .loops = cti_cpu_rows_of(c->dtype),
+                   .size = (int64_t)ct_dtype_size(c->dtype),
+                   .from = input ? c->y : c->x,
+                   .to = input ? c->x : c->y,
+                   .bias = c->bias,
+                   .from_channels = input ? c->out : c->in,
+                   .to_channels = input ? c->in : c->out };
+
+    j.narrow = vector / j.size;
+    j.wide = 4 * j.narrow;
+    return j;
+}
+
+/* Room for the lists of taps; NULL if there is none. */
+static ct_storage *conv_lists(conv_job *j)
+{
+    int64_t most = j->c->kernel[0] > j->c->kernel[1] ? j->c->kernel[0] : j->c->kernel[1];
+    ct_storage *s = cti_storage_try(CT_CPU, (size_t)(4 * most + 1) * sizeof(int64_t));
+    int i;
+
+    for (i = 0; s && i < 2; i++) {
+        j->axis[i].tap = (int64_t *)s->data + 2 * i * most;
+        j->axis[i].distance = j->axis[i].tap + most;
+    }
+    return s;
+}
+
+/* Room for offsets, extra elements (weights) and the workers' buffers, of room elements each. */
+static ct_storage *conv_room(conv_job *j, int64_t extra, int64_t room)
+{
+    int64_t head = (j->depth * (int64_t)sizeof(int64_t) + extra * j->size + 63) / 64 * 64;
+    ct_storage *s;
+
+    j->room_elements = (room + 15) / 16 * 16;
+    j->workers = conv_least(j->pieces, ct_num_threads());
+    s = cti_storage_try(CT_CPU, (size_t)(head + j->workers * j->room_elements * j->size));
+    if (!s)
+        return NULL;
+    j->offset = s->data;
+    j->weights = (char *)s->data + j->depth * (int64_t)sizeof(int64_t);
+    j->room = (char *)s->data + head;
+    return s;
+}
+
+/* One correlation, its axes known. */
+static ct_status conv_correlate(conv_job *j)
+{
+    int64_t all;
+    ct_storage *s;
+
+    j->depth = j->from_channels * j->axis[0].taps * j->axis[1].taps;
+    conv_layout(j, false);
+    j->pieces = j->c->images * j->c->groups * j->axis[0].blocks * j->axis[1].blocks;
+    all = j->c->groups * j->to_channels * j->depth;
+    s = conv_room(j, all, j->from_channels * j->channel + SLACK + (j->to_channels + 1) * j->wide);
+    if (!s)
+        return CT_ERR_MEMORY;
+    conv_offsets(j);
+    cti_parallel(j->c->groups, conv_pack, j);
+    cti_parallel(j->workers, conv_worker, j);
+    cti_storage_unref(s);
+    return CT_OK;
+}
+
+/* ---- INPUT ---- */
+
+/* x becomes its bias, or zeros. */
+static void conv_fill_input(const cti_conv *c)
+{
+    int64_t area = c->size[0] * c->size[1], channels = c->groups * c->in, i;
+    int64_t size = (int64_t)ct_dtype_size(c->dtype);
+
+    for (i = 0; i < c->images * channels; i++) {
+        double v = !c->bias             ? 0
+                   : c->dtype == CT_F32 ? (double)((const float *)c->bias)[i % channels]
+                                        : ((const double *)c->bias)[i % channels];
+
+        cti_cpu_fill((char *)c->x + i * area * size, c->dtype, area, v);
+    }
+}
+
+/* All phases that have taps. */
+static ct_status conv_phases(conv_job *j)
+{
+    const cti_conv *c = j->c;
+    int64_t y, x;
+
+    if (c->stride[0] > 1 || c->stride[1] > 1)
+        conv_fill_input(c);
+    for (y = 0; y < conv_least(c->stride[0], c->size[0]); y++) {
+        conv_axis_input(&j->axis[0], c, 0, y);
+        for (x = 0; j->axis[0].taps && x < conv_least(c->stride[1], c->size[1]); x++) {
+            conv_axis_input(&j->axis[1], c, 1, x);
+            if (j->axis[1].taps && conv_correlate(j) != CT_OK)
+                return CT_ERR_MEMORY;
+        }
+    }
+    return CT_OK;
+}
+
+/* ---- WEIGHT ---- */
+
+#define MOST_SUMS 16                   /* partial sums, */
+#define SUM_ELEMENTS (2 * 1024 * 1024) /* and their elements, about */
+#define SLICE (8 * CTI_CONV_ROWS)      /* channels of a slice, where sums alone are few pieces */
+
+typedef struct conv_sums {
+    const conv_job *j;
+    int64_t units;         /* pieces of images, */
+    int64_t parts;         /* which are added up in so many sums (parts, w) */
+    int64_t slice, slices; /* channels of y at a time */
+    int64_t ldy;
+    char *sums;
+} conv_sums;
+
+/* Copies y (channels, images, rows, columns) of a unit to rows as long as those of the source, with
+ * zeros between. */
+static void conv_load_result(const conv_sums *s, const conv_piece *p, int64_t slot, int64_t first,
+                             int64_t channels, char *to)
+{
+    const conv_job *j = s->j;
+    const cti_conv *c = j->c;
+    int64_t area = c->result[0] * c->result[1], o, y;
+    const char *from =
+        (const char *)c->y + ((p->image + slot) * c->groups + p->group) * c->out * area * j->size;
+
+    for (o = 0; o < channels; o++)
+        for (y = 0; y < p->have[0]; y++)
+            memcpy(to + (o * s->ldy + slot * j->plane + y * j->axis[1].length) * j->size,
+                   from + ((first + o) * area + (p->at[0] + y) * c->result[1] + p->at[1]) * j->size,
+                   (size_t)(p->have[1] * j->size));
+}
+
+/* Adds one unit to a sum. */
+static void conv_add_unit(const conv_sums *s, conv_piece p, int64_t first, int64_t channels,
+                          char *sum, char *room)
+{
+    const conv_job *j = s->j;
+    int64_t images = conv_least(j->together, j->c->images - p.image), i;
+    int64_t source = j->from_channels * j->channel + SLACK;
+    int64_t n = (images - 1) * j->plane + (p.have[0] - 1) * j->axis[1].length + p.have[1];
+    char *y = room + source * j->size;
+
+    if (images < j->together) /* zeros where an image is missing */
+        memset(room, 0, (size_t)(source * j->size));
+    memset(y - SLACK * j->size, 0, (size_t)((SLACK + channels * s->ldy) * j->size));
+    for (i = 0; i < images; i++) {
+        conv_load_source(j, p.image + i, p.group, p.at, i, room);
+        conv_load_result(s, &p, i, first, channels, y);
+    }
+    for (i = 0; i < channels; i += CTI_CONV_ROWS)
+        j->loops->conv_weight((int)conv_least(CTI_CONV_ROWS, channels - i), j->depth,
+                              (n + j->narrow - 1) / j->narrow * j->narrow, y + i * s->ldy * j->size,
+                              s->ldy, room, j->offset, sum + i * j->depth * j->size, j->depth);
+}
+
+/* One part of one slice of a group. */
+static void conv_sum(const conv_sums *s, int64_t number, char *room)
+{
+    const conv_job *j = s->j;
+    const cti_conv *c = j->c;
+    int64_t first = number % s->slices * s->slice, group = number / s->slices % c->groups;
+    int64_t part = number / s->slices / c->groups, blocks = j->axis[0].blocks * j->axis[1].blocks;
+    int64_t channels = conv_least(s->slice, c->out - first), unit;
+    char *sum = s->sums + ((part * c->groups + group) * c->out + first) * j->depth * j->size;
+
+    memset(sum, 0, (size_t)(channels * j->depth * j->size));
+    for (unit = part * s->units / s->parts; unit < (part + 1) * s->units / s->parts; unit++) {
+        conv_piece p = conv_piece_at(j, unit % blocks);
+
+        p.image = unit / blocks * j->together;
+        p.group = group;
+        conv_add_unit(s, p, first, channels, sum, room);
+    }
+}
+
+static void conv_sum_worker(void *context, int64_t worker)
+{
+    const conv_sums *s = context;
+    int64_t number;
+
+    for (number = worker; number < s->j->pieces; number += s->j->workers)
+        conv_sum(s, number, s->j->room + worker * s->j->room_elements * s->j->size);
+}
+
+static ct_status conv_weight(conv_job *j)
+{
+    const cti_conv *c = j->c;
+    conv_sums s = { .j = j };
+    int64_t all, part;
+    ct_storage *room;
+
+    j->depth = c->in * c->kernel[0] * c->kernel[1];
+    all = c->groups * c->out * j->depth;
+    conv_layout(j, true);
+    s.units = conv_parts(c->images, j->together) * j->axis[0].blocks * j->axis[1].blocks;
+    s.parts = conv_least(conv_least(s.units, MOST_SUMS), SUM_ELEMENTS / all + 1);
+    s.slice = s.parts * c->groups < MOST_SUMS / 2 ? conv_least(SLICE, c->out) : c->out;
+    s.slices = conv_parts(c->out, s.slice);
+    s.ldy = j->together * j->plane + SLACK;
+    j->pieces = s.parts * c->groups * s.slices;
+    room = conv_room(j, s.parts > 1 ? s.parts * all : 0,
+                     j->from_channels * j->channel + SLACK + s.slice * s.ldy);
+    if (!room)
+        return CT_ERR_MEMORY;
+    s.sums = s.parts > 1 ? j->weights : c->w;
+    conv_offsets(j);
+    cti_parallel(j->workers, conv_sum_worker, &s);
+    if (s.parts > 1)
+        memcpy(c->w, s.sums, (size_t)(all * j->size));
+    for (part = 1; part < s.parts; part++)
+        j->loops->add_row(all, c->w, s.sums + part * all * j->size);
+    cti_storage_unref(room);
+    return CT_OK;
+}
+
+/* ---- the kernel ---- */
+
+ct_status cti_cpu_conv(const cti_conv *c)
+{
+    conv_job j = conv_job_new(c);
+    int64_t weights = c->groups * c->out * c->in * c->kernel[0] * c->kernel[1];
+    int64_t x = c->images * c->groups * c->in * c->size[0] * c->size[1];
+    int64_t y = c->images * c->groups * c->out * c->result[0] * c->result[1];
+    ct_status status;
+    ct_storage *lists;
+
+    if (c->part == CTI_CONV_OUTPUT ? y == 0 : c->part == CTI_CONV_INPUT ? x == 0 : weights == 0)
+        return CT_OK;
+    if (c->part == CTI_CONV_INPUT && y == 0) {
+        conv_fill_input(c);
+        return CT_OK;
+    }
+    if (c->part == CTI_CONV_WEIGHT && (y == 0 || x == 0)) {
+        memset(c->w, 0, (size_t)(weights * j.size));
+        return CT_OK;
+    }
+    lists = conv_lists(&j);
+    if (!lists)
+        return CT_ERR_MEMORY;
+    if (c->part == CTI_CONV_INPUT) {
+        status = conv_phases(&j);
+    } else {
+        conv_axis_output(&j.axis[0], c, 0);
+        conv_axis_output(&j.axis[1], c, 1);
+        status = c->part == CTI_CONV_OUTPUT ? conv_correlate(&j) : conv_weight(&j);
+    }
+    cti_storage_unref(lists);
+    return status;
+}
+
+/* ---- max_pool ---- */
+
+/* The elements of a window along an axis that are in the plane: begin, begin + step, ... < end. */
+static int64_t pool_begin(const cti_max_pool_args *a, int i, int64_t result, int64_t *end)
+{
+    int64_t at = result * a->stride[i] - a->padding[i];
+
+    *end = conv_least(at + (a->kernel[i] - 1) * a->dilation[i] + 1, a->size[i]);
+    return at < 0 ? at + conv_parts(-at, a->dilation[i]) * a->dilation[i] : at;
+}
+
+#define MAX_POOL(name, type)                                                                       \
+    static void name(void *context, int64_t plane)                                                 \
+    {                                                                                              \
+        const cti_max_pool_args *a = context;                                                      \
+        const type *in = (const type *)a->in + plane * a->size[0] * a->size[1];                    \
+        int64_t *out = a->indices + plane * a->result[0] * a->result[1];                           \
+        int64_t p, q, y, x, top, left, bottom, right;                                              \
+        for (p = 0; p < a->result[0]; p++)                                                         \
+            for (q = 0; q < a->result[1]; q++) {                                                   \
+                int64_t best;                                                                      \
+                type most;                                                                         \
+                top = pool_begin(a, 0, p, &bottom);                                                \
+                left = pool_begin(a, 1, q, &right);                                                \
+                best = top * a->size[1] + left;                                                    \
+                most = in[best];                                                                   \
+                for (y = top; y < bottom; y += a->dilation[0])                                     \
+                    for (x = left; x < right; x += a->dilation[1])                                 \
+                        if (in[y * a->size[1] + x] > most || isnan(in[y * a->size[1] + x])) {      \
+                            best = y * a->size[1] + x;                                             \
+                            most = in[best];                                                       \
+                        }                                                                          \
+                *out++ = best;                                                                     \
+            }                                                                                      \
+    }
+MAX_POOL(max_pool_f32, float)
+MAX_POOL(max_pool_f64, double)
+
+void cti_cpu_max_pool(const cti_max_pool_args *a)
+{
+    if (a->result[0] && a->result[1])
+        cti_parallel(a->planes, a->dtype == CT_F64 ? max_pool_f64 : max_pool_f32, (void *)a);
+}

@@ -1,0 +1,110 @@
+/* normalise.c - layer norm and RMS norm of rows (rows, n): loops_norm.h. */
+#include "tensor/cpu/cpu.h"
+
+#include "tensor/parallel.h"
+
+#include <string.h>
+
+#define NORM_PIECES 64          /* whose sums are kept apart, at most */
+#define NORM_ROOM (1024 * 1024) /* elements of all these sums, about */
+
+/* Rows in a piece of elementwise work. */
+static int64_t normalise_rows(int64_t n)
+{
+    return (CTI_CPU_PIECE + n - 1) / n;
+}
+
+static void normalise_piece(void *context, int64_t piece)
+{
+    const cti_normalise_args *a = context;
+    int64_t rows = normalise_rows(a->n), first = piece * rows;
+
+    cti_cpu_rows_of(a->dtype)->normalise(a, first, first + rows < a->rows ? first + rows : a->rows);
+}
+
+ct_status cti_cpu_normalise(const cti_normalise_args *a)
+{
+    if (a->rows && a->n)
+        cti_parallel((a->rows + normalise_rows(a->n) - 1) / normalise_rows(a->n), normalise_piece,
+                     (void *)a);
+    return CT_OK;
+}
+
+/* ---- backward ---- */
+
+/* The sums of dweight and dbias of each piece of rows lie apart; they are added up in the order of
+ * the pieces, which are cut by shape alone. */
+typedef struct normalise_job {
+    const cti_normalise_backward_args *a;
+    int64_t rows, pieces; /* rows of a piece */
+    char *sums;           /* of each piece: doubles (2 n), and elements (2 n); or NULL */
+    size_t room;          /* bytes of them */
+} normalise_job;
+
+static void normalise_backward_piece(void *context, int64_t piece)
+{
+    const normalise_job *j = context;
+    int64_t first = piece * j->rows, n = j->a->n;
+    int64_t end = first + j->rows < j->a->rows ? first + j->rows : j->a->rows;
+    double *sums = j->sums ? (double *)(void *)(j->sums + (size_t)piece * j->room) : NULL;
+
+    if (sums)
+        memset(sums, 0, (size_t)(2 * n) * sizeof *sums);
+    cti_cpu_rows_of(j->a->dtype)
+        ->normalise_backward(j->a, first, end, sums ? sums + 2 * n : NULL, sums);
+}
+
+/* Few pieces for long rows. */
+static void normalise_cut(normalise_job *j)
+{
+    const cti_normalise_backward_args *a = j->a;
+    int64_t most = NORM_ROOM / a->n < NORM_PIECES ? NORM_ROOM / a->n : NORM_PIECES, least;
+
+    j->rows = normalise_rows(a->n);
+    if (a->dweight || a->dbias) {
+        most = most ? most : 1;
+        least = (a->rows + most - 1) / most;
+        j->rows = j->rows < least ? least : j->rows;
+    }
+    j->pieces = (a->rows + j->rows - 1) / j->rows;
+}
+
+/* Column number column of the sums, of all pieces. */
+static void normalise_finish(const normalise_job *j, int64_t column, void *to)
+{
+    const int64_t size = (int64_t)ct_dtype_size(j->a->dtype);
+    int64_t i, piece;
+
+    for (i = 0; to && i < j->a->n; i++) {
+        double total = 0;
+
+        for (piece = 0; piece < j->pieces; piece++)
+            total +=
+                ((const double *)(const void *)(j->sums + (size_t)piece * j->room))[column + i];
+        cti_cpu_store((char *)to + i * size, j->a->dtype, total);
+    }
+}
+
+ct_status cti_cpu_normalise_backward(const cti_normalise_backward_args *a)
+{
+    normalise_job j = { .a = a };
+    ct_storage *room = NULL;
+
+    if (!a->n)
+        return CT_OK;
+    normalise_cut(&j);
+    if (a->dweight || a->dbias) {
+        j.room = (size_t)(2 * a->n) * (sizeof(double) + sizeof(double));
+        room = cti_storage_try(CT_CPU, (size_t)(j.pieces + 1) * j.room);
+        if (!room)
+            return CT_ERR_MEMORY;
+        j.sums = room->data;
+    }
+    cti_parallel(j.pieces, normalise_backward_piece, &j);
+    if (room) {
+        normalise_finish(&j, 0, a->dweight);
+        normalise_finish(&j, a->n, a->dbias);
+        cti_storage_unref(room);
+    }
+    return CT_OK;
+}

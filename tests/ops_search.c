@@ -1,0 +1,152 @@
+/* ops_search.c - elements chosen by value, scatters, diagonals, running products and extremes: values
+ * that PyTorch's numbers do not show, and errors. */
+#include "tests/test_ops.h"
+
+#include <math.h>
+#include <stdint.h>
+
+#include <cotangent.h>
+
+START_TEST(unique_values)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_reshape(F64(2, -1, 2, 0, -1, 2), CT_SHAPE(2, 3)), *inverse, *counts;
+    ct_tensor *b = ct_cast(F64(1, 0, 1), CT_BOOL);
+
+    EXPECT(ct_unique(x, &inverse, &counts), -1, 0, 2);
+    EXPECT(inverse, 2, 0, 2, 1, 0, 2);
+    ck_assert(ct_size(inverse, 0) == 2 && ct_size(inverse, 1) == 3);
+    EXPECT(counts, 2, 1, 3);
+    EXPECT(ct_unique(ct_transpose(x, 0, 1), NULL, &counts), -1, 0, 2);
+    EXPECT(counts, 2, 1, 3);
+    EXPECT(ct_unique(F64(-0.0, 0), NULL, &counts), 0);
+    EXPECT(counts, 2);
+    EXPECT(ct_unique(I64(INT64_MAX, INT64_MAX - 1), NULL, &counts), (double)INT64_MAX,
+           (double)INT64_MAX);
+    EXPECT(ct_unique(F64(NAN, 1, NAN), &inverse, NULL), 1, NAN, NAN);
+    EXPECT(inverse, 1, 0, 2);
+    EXPECT(ct_unique(b, &inverse, &counts), 0, 1);
+    EXPECT(inverse, 1, 0, 1);
+    ck_assert(ct_tensor_dtype(ct_unique(b, NULL, NULL)) == CT_BOOL);
+    ck_assert(ct_numel(ct_unique(ct_zeros(CT_SHAPE(0, 3), CT_F32, DEVICE), &inverse, NULL)) == 0);
+    ck_assert(ct_size(inverse, 1) == 3);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(elements_that_are_set)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_reshape(F64(0, NAN, -0.0, 3), CT_SHAPE(2, 2)), *y;
+
+    EXPECT(ct_nonzero(x), 0, 1, 1, 1);
+    y = ct_nonzero(ct_ones(CT_SCALAR, CT_F32, DEVICE));
+    ck_assert(ct_rank(y) == 2 && ct_size(y, 0) == 1 && ct_size(y, 1) == 0);
+    y = ct_nonzero(ct_zeros(CT_SHAPE(3), CT_I32, DEVICE));
+    ck_assert(ct_size(y, 0) == 0 && ct_size(y, 1) == 1);
+    y = ct_masked_select(x, ct_zeros(CT_SHAPE(2, 2), CT_BOOL, DEVICE));
+    ck_assert(ct_rank(y) == 1 && ct_numel(y) == 0);
+    EXPECT(ct_masked_select(F64(1, 2), ct_ones(CT_SHAPE(2, 1), CT_BOOL, DEVICE)), 1, 2, 1, 2);
+    EXPECT(ct_bincount(ct_zeros(CT_SHAPE(0), CT_I64, DEVICE), NULL, 2), 0, 0);
+    EXPECT(ct_searchsorted(F64(1, 2, 2), F64(NAN, 2, -INFINITY, INFINITY), false), 3, 1, 0, 3);
+    EXPECT(ct_searchsorted(F64(1, 2, 2), F64(NAN, 2, 0), true), 3, 3, 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* The last of several stays, and it alone gets the gradient. */
+START_TEST(scatter_of_repeated_indices)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_set_requires_grad(F64(1, 2, 3), true), *index = I64(2, 0, 2), *y, *g;
+    ct_tensor *src = ct_set_requires_grad(F64(10, 20, 30), true), *dy = F64(5, 6, 7);
+
+    y = ct_scatter(x, 0, index, src);
+    EXPECT(y, 20, 2, 30);
+    ck_assert(ct_grad(1, &y, 1, &x, &dy, false, &g) == CT_OK);
+    EXPECT(g, 0, 6, 0);
+    ck_assert(ct_grad(1, &y, 1, &src, &dy, false, &g) == CT_OK);
+    EXPECT(g, 0, 5, 7);
+    EXPECT(ct_index_copy(ct_cast(F64(0, 0), CT_BOOL), 0, I64(1), ct_cast(F64(1), CT_BOOL)), 0, 1);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(running_products_and_extremes)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_set_requires_grad(F64(2, 0, 3, 0), true), *y = ct_cumprod(x, 0), *g, *at;
+    ct_tensor *dy = F64(1, 1, 1, 1);
+
+    EXPECT(y, 2, 0, 0, 0);
+    ck_assert(ct_grad(1, &y, 1, &x, &dy, false, &g) == CT_OK);
+    EXPECT(g, 1, 8, 0, 0);
+    EXPECT(ct_cumprod(I64(INT64_MAX, 2), 0), (double)INT64_MAX, -2);
+    EXPECT(ct_cummax(F64(1, 3, 3, 2, NAN, 5), 0, &at), 1, 3, 3, 3, NAN, NAN);
+    EXPECT(at, 0, 1, 2, 2, 4, 4);
+    EXPECT(ct_cummin(F64(3, 1, 1, -INFINITY, NAN), 0, &at), 3, 1, 1, -INFINITY, NAN);
+    EXPECT(at, 0, 1, 2, 3, 4);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(diagonals)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_reshape(F64(1, 2, 3, 4, 5, 6), CT_SHAPE(2, 3)), *y = ct_diag(F64(7, 8), -1);
+
+    EXPECT(ct_diagonal(x, 1, 0, 1), 2, 6);
+    EXPECT(ct_diagonal(x, 1, 1, 0), 4);
+    ck_assert(ct_numel(ct_diagonal(x, 3, 0, 1)) == 0 && ct_numel(ct_diagonal(x, -2, 0, 1)) == 0);
+    EXPECT(y, 0, 0, 0, 7, 0, 0, 0, 8, 0);
+    EXPECT(ct_trace(x), 6);
+    ck_assert(ct_numel(ct_diag(ct_zeros(CT_SHAPE(0), CT_F32, DEVICE), 2)) == 4);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(search_misuse)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, DEVICE),
+              *v = ct_ones(CT_SHAPE(3), CT_F32, DEVICE);
+    ct_tensor *mask = ct_ones(CT_SHAPE(2), CT_BOOL, DEVICE), *half = ct_cast(v, CT_BF16), *at = x;
+    ct_tensor *d = ct_cast(v, CT_F64);
+
+    REFUSED(CT_ERR_DTYPE, "ct_masked_select", "mask ... bool", ct_masked_select(x, x));
+    REFUSED(CT_ERR_SHAPE, "ct_masked_select", "mask ... broadcast", ct_masked_select(x, mask));
+    REFUSED(CT_ERR_DTYPE, "ct_nonzero", "bf16", ct_nonzero(half));
+    REFUSED(CT_ERR_DTYPE, "ct_unique", "i64", ct_unique(half, &at, NULL));
+    ck_assert_ptr_null(at);
+    REFUSED(CT_ERR_DTYPE, "ct_bincount", "x ... i64", ct_bincount(v, NULL, 0));
+    REFUSED(CT_ERR_INDEX, "ct_bincount", "element 1 ... -2", ct_bincount(I64(0, -2), NULL, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_bincount", "size", ct_bincount(I64(0, 2), v, 0));
+    REFUSED(CT_ERR_ARGUMENT, "ct_bincount", "minlength is -1", ct_bincount(I64(0), NULL, -1));
+    REFUSED(CT_ERR_SHAPE, "ct_searchsorted", "sorted", ct_searchsorted(x, v, false));
+    REFUSED(CT_ERR_DTYPE, "ct_searchsorted", "values", ct_searchsorted(v, d, false));
+    REFUSED(CT_ERR_INDEX, "ct_scatter", "index 3", ct_scatter(v, 0, I64(0, 3), v));
+    REFUSED(CT_ERR_SHAPE, "ct_scatter", "index", ct_scatter(v, 0, I64(0, 1, 2, 1), v));
+    REFUSED(CT_ERR_INDEX, "ct_index_copy", "index 2", ct_index_copy(x, 0, I64(0, 2), x));
+    REFUSED(CT_ERR_SHAPE, "ct_index_copy", "source", ct_index_copy(x, 1, I64(0), x));
+    REFUSED(CT_ERR_SHAPE, "ct_diagonal", "both", ct_diagonal(x, 0, 1, -1));
+    REFUSED(CT_ERR_ARGUMENT, "ct_diagonal", "offset", ct_diagonal(x, INT64_MIN, 0, 1));
+    REFUSED(CT_ERR_SHAPE, "ct_diagonal", "axis 1", ct_diagonal(v, 0, 0, 1));
+    REFUSED(CT_ERR_SHAPE, "ct_diag", "rank", ct_diag(ct_ones(CT_SCALAR, CT_F32, DEVICE), 0));
+    REFUSED(CT_ERR_SHAPE, "ct_trace", "rank 2", ct_trace(v));
+    REFUSED(CT_ERR_DTYPE, "ct_cumprod", "i64", ct_cumprod(mask, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_cummax", "axis 1", ct_cummax(v, 1, NULL));
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+void ops_search_cases(Suite *suite)
+{
+    TCase *tc = harness_case(suite, "search");
+
+    tcase_add_test(tc, unique_values);
+    tcase_add_test(tc, elements_that_are_set);
+    tcase_add_test(tc, scatter_of_repeated_indices);
+    tcase_add_test(tc, running_products_and_extremes);
+    tcase_add_test(tc, diagonals);
+    tcase_add_test(tc, search_misuse);
+}

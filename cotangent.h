@@ -4,12 +4,16 @@
 #define COTANGENT_H
 
 #include <cotangent/tensor/status.h>
+#include <cotangent/tensor/allocator.h>
 #include <cotangent/tensor/scope.h>
 #include <cotangent/tensor/tensor.h>
+#include <cotangent/tensor/blob.h>
+#include <cotangent/tensor/dlpack.h>
 #include <cotangent/tensor/device.h>
 #include <cotangent/tensor/config.h>
 #include <cotangent/tensor/capture.h>
 #include <cotangent/tensor/random.h>
+#include <cotangent/tensor/stream.h>
 #include <cotangent/tensor/safetensors.h>
 #include <cotangent/tensor/npy.h>
 #include <cotangent/tensor/file.h>

@@ -17,9 +17,10 @@ static const char *const recompute_name = "ct_activation_checkpoint";
 typedef struct recompute {
     ct_recomputed_function function;
     void *context;
-    ct_generator *g, start; /* the generator, or NULL, and its value before the first run */
-    int inputs_given;       /* the inputs of the function, which are the first inputs of the node */
-    int outputs_count;      /* the outputs of the function; the node has only those with history */
+    ct_generator *g, start;      /* the generator, or NULL, and its value before the first run */
+    const cti_binding *bindings; /* of the first run */
+    int inputs_given;  /* the inputs of the function, which are the first inputs of the node */
+    int outputs_count; /* the outputs of the function; the node has only those with history */
 } recompute;
 
 /* A growing array of tensors. It holds no references unless its user takes them. */
@@ -85,6 +86,7 @@ static bool recompute_run_again(ct_node *n, const recompute *r, ct_tensor **outp
     recompute_list given = { 0 };
     ct_thread *th = cti_thread();
     const cti_draws *draws = th->draws;
+    const cti_binding *bindings = th->bindings;
     ct_generator now = { 0 };
     bool good = true;
     int i;
@@ -98,8 +100,10 @@ static bool recompute_run_again(ct_node *n, const recompute *r, ct_tensor **outp
     /* the first run has checked the draws; g returns to its present value below */
     th->draws = NULL;
     ct_set_grad_enabled(true); /* the engine restores the mode after each node */
+    th->bindings = r->bindings;
     good = good && ct_ok() &&
            r->function(r->context, r->inputs_given, given.at, r->outputs_count, outputs);
+    th->bindings = bindings;
     th->draws = draws;
     if (r->g)
         *r->g = now;
@@ -294,7 +298,12 @@ ct_status ct_activation_checkpoint(ct_recomputed_function function, void *contex
                                    int inputs_count, ct_tensor *const *inputs, int outputs_count,
                                    ct_tensor **outputs)
 {
-    recompute_call c = { .r = { function, context, g, { 0, 0, 0 }, inputs_count, outputs_count },
+    recompute_call c = { .r = { .function = function,
+                                .context = context,
+                                .g = g,
+                                .bindings = cti_thread()->bindings,
+                                .inputs_given = inputs_count,
+                                .outputs_count = outputs_count },
                          .outputs = outputs };
     bool good;
     int i;

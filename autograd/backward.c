@@ -64,7 +64,7 @@ bool ct_node_needs_grad(const ct_node *n, int i)
 static bool grad_is_exclusive(const ct_tensor *g)
 {
     return atomic_load(&g->refs) == 1 && atomic_load(&g->storage->refs) == 1 && g->contiguous &&
-           !g->node;
+           !g->node && !g->storage->foreign;
 }
 
 static void grad_replace(ct_tensor **slot, ct_tensor *g)

@@ -33,7 +33,7 @@ const ct_param *cti_find_nonfinite_param(const ct_params *params)
     for (int i = 0; i < ct_params_count(params); i++) {
         ct_param *p = ct_params_at(params, i);
 
-        if (!ct_param_is_lazy(p) && cti_find_non_finite(ct_param_value(p), &value) >= 0)
+        if (!ct_param_is_lazy(p) && cti_find_non_finite(cti_param_own(p), &value) >= 0)
             return p;
     }
     return NULL;

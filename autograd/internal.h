@@ -115,6 +115,23 @@ ct_tensor *cti_gather(const char *function, ct_tensor *x, int axis, ct_tensor *i
 /* Returns the gradient of a leaf itself, not a view of it; contiguous. NULL if there is none. */
 ct_tensor *cti_leaf_grad(const ct_tensor *leaf);
 
+/* ---- values of parameters (bind.c) ---- */
+
+/* ct_param_value, but the set's own value, whatever is bound (ct_params_bind): for whatever saves,
+ * counts or changes parameters. */
+ct_tensor *cti_param_own(ct_param *p);
+
+/* A few parameters and what they read as; NULL for none. */
+#define CTI_PARAM_SWAPS 2
+typedef struct cti_param_swap {
+    ct_param *param[CTI_PARAM_SWAPS];
+    ct_tensor *value[CTI_PARAM_SWAPS];
+} cti_param_swap;
+
+/* Returns run(context), during which ct_param_value of these parameters gives these values on this
+ * thread: for a backward function that runs code of a module again, with the values of its node. */
+void *cti_params_with(const cti_param_swap *swap, void *(*run)(void *context), void *context);
+
 /* ---- parameter sets, for loading (params.c, state_dict.c) ---- */
 
 /* Returns a copy of name. The first prefix of map with which name begins is replaced. The caller

@@ -4,6 +4,7 @@
 
 #include "tensor/environment.h"
 #include "tensor/hooks.h"
+#include "tensor/log.h"
 #include "tensor/text.h"
 
 #include <inttypes.h>
@@ -61,15 +62,15 @@ static void trace_print_profile(void)
     qsort(trace_totals, (size_t)trace_totals_count, sizeof *trace_totals, trace_by_time);
     for (i = 0; i < trace_totals_count; i++)
         all += trace_totals[i].time[0] + trace_totals[i].time[1];
-    fprintf(stderr, "cotangent: profile: %-28s %10s %12s %10s %12s %7s\n", "op", "forward", "ms",
-            "backward", "ms", "share");
+    cti_log("cotangent: profile: %-28s %10s %12s %10s %12s %7s", "op", "forward", "ms", "backward",
+            "ms", "share");
     for (i = 0; i < trace_totals_count; i++) {
         const trace_total *t = &trace_totals[i];
 
-        cti_print(
-            stderr, "cotangent: profile: %-28s %10" PRIu64 " %12.3f %10" PRIu64 " %12.3f %6.1f%%\n",
-            t->name, t->calls[0], (double)t->time[0] / 1e6, t->calls[1], (double)t->time[1] / 1e6,
-            all ? 100 * (double)(t->time[0] + t->time[1]) / (double)all : 0);
+        cti_log("cotangent: profile: %-28s %10" PRIu64 " %12.3f %10" PRIu64 " %12.3f %6.1f%%",
+                t->name, t->calls[0], (double)t->time[0] / 1e6, t->calls[1],
+                (double)t->time[1] / 1e6,
+                all ? 100 * (double)(t->time[0] + t->time[1]) / (double)all : 0);
     }
 }
 
@@ -77,9 +78,8 @@ static void trace_print_memory(void)
 {
     ct_memory_stats m = ct_memory_get_stats();
 
-    fprintf(stderr,
-            "cotangent: memory: peak %zu bytes, open %zu, idle %zu, %" PRIu64
-            " requests to the system\n",
+    cti_log("cotangent: memory: peak %zu bytes, open %zu, idle %zu, %" PRIu64
+            " requests to the system",
             m.peak_bytes, m.live_bytes, m.idle_bytes, m.system_allocations);
 }
 
@@ -132,8 +132,7 @@ static op_place trace_place(const char *site, const char *name)
 
 static void trace_print_line(const char *site, const char *name, const char *rest, uint64_t time)
 {
-    cti_print(stderr, "cotangent: %s%s, %.1f us\n", trace_place(site, name).s, rest,
-              (double)time / 1e3);
+    cti_log("cotangent: %s%s, %.1f us", trace_place(site, name).s, rest, (double)time / 1e3);
 }
 
 /* ---- values that are not finite ---- */
@@ -178,10 +177,9 @@ static void trace_report_non_finite(const char *site, const char *name, const ch
         return;
     if (culprit >= 0)
         snprintf(from, sizeof from, " (its input %d holds one already)", culprit);
-    cti_print(stderr,
-              "cotangent: %s%s made the first value that is not finite: %g, element %lld of %s%s\n",
-              trace_place(site, name).s, what, found.value, (long long)found.at, cti_describe(t).s,
-              from);
+    cti_log("cotangent: %s%s made the first value that is not finite: %g, element %lld of %s%s",
+            trace_place(site, name).s, what, found.value, (long long)found.at, cti_describe(t).s,
+            from);
 }
 
 /* ---- called by ops and by the engine ---- */

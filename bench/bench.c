@@ -9,8 +9,9 @@
  * (milliseconds of a whole process that makes a layer and runs it), bandwidth (ct_add of 32 MiB
  * over memcpy), linear (the speed of Linear, 1,120 rows, 256 to 256, over that of cblas_sgemm, one
  * thread each), peak (GFLOP/s of fused multiply-adds in registers, one thread). `profile` and
- * `scaling` print tables; `gpu [device] [seconds]` a line, of training on a GPU. An unknown one is
- * exit status 2. */
+ * `scaling` print tables; `gpu [device] [seconds]` a line, of training on a GPU;
+ * `ops [NAME|all] [elements] [seconds]` the time of single ops (ops.c). An unknown one is exit
+ * status 2. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,6 +205,12 @@ int main(int argc, char **argv)
     struct rusage used;
 
     ct_exit_on_error();
+    if (strcmp(name, "ops") == 0) {
+        (void)ct_set_num_threads(1);
+        ops(argc > 2 && strcmp(argv[2], "all") != 0 ? argv[2] : NULL,
+            argc > 3 ? atoll(argv[3]) : 100000, argc > 4 ? atof(argv[4]) : 0.1);
+        return 0;
+    }
     (void)ct_set_num_threads(threads);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (strcmp(name, cases[i].name) == 0)

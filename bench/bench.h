@@ -52,4 +52,8 @@ void profile(double seconds);
 void scaling(double seconds);
 void gpu_line(const char *device, double seconds);
 
+/* ops.c: prints the time of the op called name (NULL: of all), on about n elements, in turns of
+ * `seconds`. */
+void ops(const char *name, int64_t n, double seconds);
+
 #endif

@@ -30,7 +30,7 @@ CU_DIVISION(f64, double)
 CU_DIVISION(i32, int32_t)
 CU_DIVISION(i64, int64_t)
 
-/* the same functions as in tensor/cpu/loops_float.h */
+/* As in tensor/cpu/power.h and loops_float.h. */
 template <typename T> __device__ inline T cu_times_pow(T q, T x, T e)
 {
     const T smallest = sizeof(T) == 4 ? T(FLT_MIN) : T(DBL_MIN);
@@ -45,14 +45,26 @@ template <typename T> __device__ inline T cu_times_pow(T q, T x, T e)
     return t < 0 ? -(q * half * half) : q * half * half;
 }
 
-template <typename T> __device__ inline T cu_div_slope(T p, T x)
+template <typename T> __device__ inline T cu_pow_slope(T x, T y)
 {
-    const T smallest = sizeof(T) == 4 ? T(FLT_MIN) : T(DBL_MIN);
-    const T far = sizeof(T) == 4 ? T(1.2676506002282294e30) : T(5.2601359015483735e210);
-    T square = x * x, s = square < smallest ? far : square > 1 / smallest ? 1 / far : T(1);
-    T t = x * s;
+    if (y == 0)
+        return 0;
+    if (y - 1 == y && y - y == 0 && x < 0)
+        return -cu_times_pow(y, x, y);
+    return cu_times_pow(y, x, y - 1);
+}
 
-    return -p * s / (t * t) * s;
+template <typename T> __device__ inline T cu_softplus(T x)
+{
+    return (x > 0 ? x : T(0)) + log1p(exp(x > 0 ? -x : x));
+}
+
+template <typename T> __device__ inline T cu_gelu_slope(T x)
+{
+    T t = x < T(-1e4) ? T(-1e4) : x > T(1e4) ? T(1e4) : x;
+
+    return T(0.5) * (1 + erf(x * T(0.70710678118654752440))) +
+           t * (T(0.39894228040143267794) * exp(T(-0.5) * t * t));
 }
 
 template <typename T> __device__ inline T cu_pow_log(T x, T y)
@@ -85,6 +97,7 @@ template <typename T> __device__ inline T cu_pow_log(T x, T y)
 #define M_log10 log10
 #define M_atan2 atan2
 #define M_tanh tanh
+#define M_softplus cu_softplus
 #define M_sigmoid cu_sigmoid
 #define M_erf erf
 #define M_floor floor
@@ -95,7 +108,8 @@ template <typename T> __device__ inline T cu_pow_log(T x, T y)
 #define M_floor_divide cu_floor_divide
 #define M_times_pow cu_times_pow
 #define M_pow_log cu_pow_log
-#define M_div_slope cu_div_slope
+#define M_pow_slope cu_pow_slope
+#define M_gelu_slope cu_gelu_slope
 
 #define FUNCTOR(type, count, ...)                                                                  \
     struct type {                                                                                  \

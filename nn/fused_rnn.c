@@ -96,6 +96,31 @@ static ct_tensor *fused_new(const ct_tensor *like, ct_shape shape)
 
 /* ---- second derivatives ---- */
 
+/* A run of the steps; the cell reads its weight and bias as swap says. */
+typedef struct fused_repeat {
+    cti_steps steps;
+    ct_tensor *x;
+} fused_repeat;
+
+static void *fused_run_steps(void *context)
+{
+    fused_repeat *r = context;
+
+    r->steps.batch = ct_size(r->x, 1);
+    return cti_run_steps(&r->steps, r->x);
+}
+
+/* The parameters that the step of a cell of this op reads, and their values at the forward: bound
+ * ones, perhaps, which are not bound now. */
+static cti_param_swap fused_values(ct_node *n, const fused_attributes *a)
+{
+    cti_param_swap s = { .param = { a->cell->w_hh, a->cell->b_hh } };
+
+    s.value[0] = ct_node_input(n, IN_W);
+    s.value[1] = a->cell->b_hh ? ct_node_input(n, IN_BIAS) : NULL;
+    return s;
+}
+
 /* The gradients with history. The steps are recomputed by ordinary ops, and these are
  * differentiated. */
 static void fused_stepwise_backward(ct_node *n, ct_tensor *const *dout)
@@ -107,11 +132,13 @@ static void fused_stepwise_backward(ct_node *n, ct_tensor *const *dout)
     ct_tensor *made[OUT_H], *wanted[IN_LENGTHS], *found[IN_LENGTHS] = { NULL };
     int output_count = 0, wanted_count = 0, which[IN_LENGTHS], i;
     cti_extent extent = { .shortest = 0 };
-    cti_steps s = { .cell = a->cell->table,
-                    .self = a->cell,
-                    .extent = &extent,
-                    .reverse = a->reverse,
-                    .y_is_state = true };
+    const cti_param_swap swap = fused_values(n, a);
+    fused_repeat r = { .steps = { .cell = a->cell->table,
+                                  .self = a->cell,
+                                  .extent = &extent,
+                                  .reverse = a->reverse,
+                                  .y_is_state = true } };
+    cti_steps *s = &r.steps;
 
     for (i = 0; i < IN_H + states; i++)
         in[i] = i == IN_BIAS && !ct_node_needs_grad(n, i) ? NULL : ct_node_input(n, i);
@@ -123,13 +150,13 @@ static void fused_stepwise_backward(ct_node *n, ct_tensor *const *dout)
         extent.active = cti_active_steps(extent.lengths, extent.longest);
     else
         extent.shortest = extent.longest;
-    s.batch = ct_size(in[IN_X], 1);
-    s.output = a->cell->hidden;
-    s.state[0] = in[IN_H];
-    s.state[1] = in[IN_C];
-    made[OUT_Y] = cti_run_steps(&s, in[IN_X]);
-    made[OUT_LAST_H] = s.state[0];
-    made[OUT_LAST_C] = s.state[1];
+    s->output = a->cell->hidden;
+    s->state[0] = in[IN_H];
+    s->state[1] = in[IN_C];
+    r.x = in[IN_X];
+    made[OUT_Y] = cti_params_with(&swap, fused_run_steps, &r);
+    made[OUT_LAST_H] = s->state[0];
+    made[OUT_LAST_C] = s->state[1];
     if (!made[OUT_Y])
         return;
     for (i = OUT_Y; i < OUT_LAST_H + states; i++)

@@ -236,7 +236,7 @@ ct_shape cti_slot_shape(const ct_optimizer *o, int k, ct_shape shape)
 
 bool cti_slot_state(const ct_optimizer *o, cti_slot *slot)
 {
-    const ct_tensor *w = ct_param_value(slot->param);
+    const ct_tensor *w = cti_param_own(slot->param);
     int k;
 
     for (k = 0; k < CT_OPTIMIZER_STATES && w; k++) {

@@ -20,7 +20,7 @@ bool cti_param_table_make(const char *function, const ct_params *set, cti_param_
 
         if (!cti_params_trains(set, i) || ct_param_is_lazy(p))
             continue;
-        w = ct_param_value(p);
+        w = cti_param_own(p);
         g = cti_leaf_grad(w);
         if (!g)
             continue;
@@ -44,5 +44,5 @@ ct_param *cti_param_table_param(const cti_param_table *t, int i)
 
 ct_tensor *cti_param_table_grad(const cti_param_table *t, int i)
 {
-    return cti_leaf_grad(ct_param_value(cti_param_table_param(t, i)));
+    return cti_leaf_grad(cti_param_own(cti_param_table_param(t, i)));
 }

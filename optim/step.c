@@ -34,7 +34,7 @@ static bool update_begin(const ct_optimizer *o, const cti_param_table *t, int i,
 {
     const cti_slot *slot = &o->slot[t->at[i]];
 
-    *u = (ct_optimizer_update){ .value = ct_param_value(slot->param) };
+    *u = (ct_optimizer_update){ .value = cti_param_own(slot->param) };
     update_prepare(o, slot, u);
     for (int k = 0; k < CT_OPTIMIZER_STATES; k++)
         u->state[k] = slot->state[k];
@@ -103,7 +103,7 @@ static bool step_is_as_noted(const noted_step *n, int i)
         if (step_state_data(slot, k) != n->at[i].state[k])
             return false;
     return cti_params_trains(n->o->set, n->at[i].slot) &&
-           cti_data(ct_param_value(slot->param)) == n->at[i].value;
+           cti_data(cti_param_own(slot->param)) == n->at[i].value;
 }
 
 static bool step_renew_rates(void *context, double *numbers)
@@ -128,7 +128,7 @@ static bool step_renew_rates(void *context, double *numbers)
     }
     for (i = 0; i < n->count; i++) {
         n->o->slot[n->at[i].slot].steps++;
-        cti_mark_written(ct_param_value(n->o->slot[n->at[i].slot].param));
+        cti_mark_written(cti_param_own(n->o->slot[n->at[i].slot].param));
     }
     return true;
 }
@@ -223,7 +223,7 @@ static bool update_compute(const ct_optimizer *o, const cti_slot *slot, ct_optim
     if (!value && ct_ok())
         ct_raise(CT_ERR_ARGUMENT, me, "%s: update returned NULL for %s without raising an error",
                  o->table->name, u->name);
-    if (!ct_ok() || !update_fits(o, u, value, ct_param_value(slot->param)))
+    if (!ct_ok() || !update_fits(o, u, value, cti_param_own(slot->param)))
         return false;
     for (int k = 0; k < CT_OPTIMIZER_STATES; k++)
         if (slot->state[k] && !update_fits(o, u, u->state[k], slot->state[k]))
@@ -238,7 +238,7 @@ static void update_store(const cti_slot *slot, const ct_optimizer_update *u)
     for (int k = 0; k < CT_OPTIMIZER_STATES; k++)
         if (slot->state[k])
             cti_carry_into(me, slot->state[k], u->state[k]);
-    cti_carry_into(me, ct_param_value(slot->param), u->value);
+    cti_carry_into(me, cti_param_own(slot->param), u->value);
 }
 
 /* All new values are computed before any is stored, so that an error changes no parameter. */
@@ -267,7 +267,7 @@ static void step_update_all(const ct_optimizer *o, const ct_optimizer_update *u,
 static void segment_finish(ct_optimizer *o, const cti_param_table *t, int i, bool count)
 {
     cti_slot *slot = &o->slot[t->at[i]];
-    ct_tensor *w = ct_param_value(slot->param);
+    ct_tensor *w = cti_param_own(slot->param);
 
     if (count)
         slot->steps++;

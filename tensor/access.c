@@ -233,6 +233,12 @@ bool cti_may_write(const char *function, const ct_tensor *t)
                  cti_describe(t).s);
         return false;
     }
+    if (t->storage->foreign & CTI_FOREIGN_CONSTANT) {
+        ct_raise(CT_ERR_ARGUMENT, function,
+                 "t %s is over memory that is read-only or whose elements share memory",
+                 cti_describe(t).s);
+        return false;
+    }
     if (overlaps_itself(t)) {
         ct_raise(CT_ERR_SHAPE, function, "t %s is an expanded view: its elements share memory",
                  cti_describe(t).s);

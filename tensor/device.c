@@ -5,6 +5,7 @@
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
+#include "tensor/log.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -271,7 +272,7 @@ ct_device ct_try_gpu(int i)
 
     if (d != -1)
         return d;
-    fprintf(stderr, "%s; using the CPU\n", why);
+    cti_log("%s; using the CPU", why);
     return CT_CPU;
 }
 

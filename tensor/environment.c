@@ -4,6 +4,7 @@
 #include "tensor/internal.h"
 
 #include "tensor/environment.h"
+#include "tensor/log.h"
 #include "tensor/text.h"
 
 #include <errno.h>
@@ -88,10 +89,10 @@ static bool environment_check(int i, const char *value)
     if (atomic_exchange(&environment_told[i], true))
         return false;
     if (v->words)
-        fprintf(stderr, "cotangent: %s is %s; it must be %s: it is ignored\n", v->name,
-                cti_quote(value).s, v->words);
+        cti_log("cotangent: %s is %s; it must be %s: it is ignored", v->name, cti_quote(value).s,
+                v->words);
     else
-        fprintf(stderr, "cotangent: %s is %s; it must be in %ld..%ld: it is ignored\n", v->name,
+        cti_log("cotangent: %s is %s; it must be in %ld..%ld: it is ignored", v->name,
                 cti_quote(value).s, v->low, v->high);
     return false;
 }
@@ -128,7 +129,6 @@ __attribute__((constructor)) static void environment_check_all(void)
         if (i >= 0 || environment_is_foreign(*entry))
             continue;
         snprintf(name, sizeof name, "%.*s", (int)(n < 59 ? n : 59), *entry);
-        fprintf(stderr, "cotangent: there is no environment variable %s: it is ignored\n",
-                cti_quote(name).s);
+        cti_log("cotangent: there is no environment variable %s: it is ignored", cti_quote(name).s);
     }
 }

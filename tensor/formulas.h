@@ -111,7 +111,7 @@ FLOAT1(silu, (x < K(-1e4) ? K(-1e4) : x) * M(sigmoid)(x))
 #define GELU_TANH_EXPONENT(y)                                                                      \
     ((y) * (K(1.59576912160573071176) + K(0.07135481627260024878) * (y) * (y)))
 FLOAT1(gelu_tanh, (x < K(-1e4) ? K(-1e4) : x) * M(sigmoid)(GELU_TANH_EXPONENT(NEAR_ZERO(x))))
-FLOAT1(softplus, (x > 0 ? x : 0) + M(log1p)(M(exp)(x > 0 ? -x : x)))
+FLOAT1(softplus, M(softplus)(x)) /* log(1 + exp(x)) */
 FLOAT1(erf, M(erf)(x))
 /* infinities give the limits 1 and -1 */
 FLOAT1(softsign, x > K(1e30) ? 1 : x < K(-1e30) ? -1 : x / (1 + (x < 0 ? -x : x)))
@@ -155,11 +155,9 @@ FLOAT2(hardswish_backward, y <= -3 ? 0 : y < 3 ? x * (y / 3 + K(0.5)) : x)
 FLOAT2(clamp_backward, y >= p && y <= q ? x : 0)
 /* x y with x limited to -1e4..1e4: for a product whose y vanishes long before, also at infinity */
 FLOAT2(tail_mul, (x < K(-1e4) ? K(-1e4) : x > K(1e4) ? K(1e4) : x) * y)
-FLOAT1(scalar_div_slope, M(div_slope)(p, x)) /* -p / x^2 */
-/* of x^y by x and by y. A y that y - 1 is rounded to is even, so y - 1 is odd */
-FLOAT2(pow_base, y == 0                              ? 0
-                 : y - 1 == y && y - y == 0 && x < 0 ? -M(times_pow)(y, x, y)
-                                                     : M(times_pow)(y, x, y - 1))
+FLOAT2(gelu_backward, x *M(gelu_slope)(y))
+FLOAT1(scalar_div_slope, -p / x / x) /* x^2 may overflow or underflow where the quotient does not */
+FLOAT2(pow_base, M(pow_slope)(x, y)) /* of x^y by x and by y */
 FLOAT2(pow_exponent, M(pow_log)(x, y))
 FLOAT3(fma, x *y + z)
 

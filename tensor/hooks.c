@@ -3,6 +3,8 @@
 
 #include "tensor/hooks.h"
 
+#include <cotangent/tensor/allocator.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,11 +12,15 @@
 #include <string.h>
 #include <unistd.h>
 
+static atomic_bool hooks_asked; /* memory was asked for */
+
 static void *libc_allocate(size_t alignment, size_t bytes)
 {
     size_t some = bytes ? bytes : 1; /* malloc(0) may return NULL, which here means out of memory */
     void *p = NULL;
 
+    if (!atomic_load_explicit(&hooks_asked, memory_order_relaxed))
+        atomic_store_explicit(&hooks_asked, true, memory_order_relaxed);
     if (alignment <= sizeof(void *) * 2)
         return malloc(some);
     return posix_memalign(&p, alignment, some) ? NULL : p;
@@ -37,6 +43,45 @@ static int libc_open(const char *path, int flags, int mode)
 
 cti_memory_table cti_memory_calls = { libc_allocate, free };
 cti_file_table cti_file_calls = { libc_open, read, write, fsync, close, rename, unlink };
+
+/* ---- the user's allocator ---- */
+
+static ct_allocator hooks_allocator;
+
+static void *user_allocate(size_t alignment, size_t bytes)
+{
+    const ct_allocator *a = &hooks_allocator;
+    size_t most = alignment > _Alignof(max_align_t) ? alignment : _Alignof(max_align_t);
+    void *p = a->allocate(most, bytes ? bytes : 1, a->context);
+
+    if (!p || (uintptr_t)p % most == 0)
+        return p;
+    a->release(p, a->context);
+    return NULL;
+}
+
+static void user_release(void *p)
+{
+    if (p)
+        hooks_allocator.release(p, hooks_allocator.context);
+}
+
+ct_status ct_set_allocator(ct_allocator a)
+{
+    static const char *const me = "ct_set_allocator";
+
+    if (!cti_given(me, "allocate", (const void *)a.allocate) ||
+        !cti_given(me, "release", (const void *)a.release))
+        return ct_error();
+    if (atomic_load(&hooks_asked) || hooks_allocator.allocate)
+        return ct_raise(CT_ERR_ARGUMENT, me, "%s",
+                        hooks_allocator.allocate
+                            ? "an allocator was set before"
+                            : "the library has asked for memory; set the allocator before that");
+    hooks_allocator = a;
+    cti_memory_calls = (cti_memory_table){ user_allocate, user_release };
+    return CT_OK;
+}
 
 void *cti_calloc(size_t count, size_t size)
 {

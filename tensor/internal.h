@@ -45,6 +45,13 @@ typedef struct cti_leaf {
 
 /* ---- storage: counted bytes on a device, pooled by size class (storage.c) ---- */
 
+/* Memory that is not the pool's (blob.c). */
+enum {
+    CTI_FOREIGN = 1,
+    CTI_FOREIGN_CONSTANT = 2, /* in-place writes are refused */
+    CTI_FOREIGN_BORROWED = 4  /* until a scope ends: what is to outlive it must be a copy */
+};
+
 typedef struct ct_storage {
     atomic_int refs;
     atomic_uint version; /* the number of in-place writes */
@@ -55,6 +62,9 @@ typedef struct ct_storage {
     const char *written_at; /* the place of the last in-place write, for messages */
     /* the number of hooks that are reading it; in-place writes are refused while it is not 0 */
     int read_only;
+    int foreign; /* 0, or the bits CTI_FOREIGN...; then home is NULL */
+    void (*deleter)(void *data, void *context); /* of foreign memory, or NULL */
+    void *context;
     cti_pool *home; /* the pool of the thread that allocated it, while it is in use */
     struct ct_storage *next;
     /* lazy_rows.c: while indices is not NULL, the memory is not filled yet. It will be filled with
@@ -70,6 +80,12 @@ ct_storage *cti_storage_new(ct_device device, size_t bytes);
 /* like cti_storage_new, but raises no error */
 ct_storage *cti_storage_try(ct_device device, size_t bytes);
 void cti_storage_ref(ct_storage *s);
+
+/* A storage over foreign memory on the CPU, one reference, without a deleter; NULL without an error. */
+ct_storage *cti_storage_foreign(void *data, size_t bytes, int foreign);
+
+/* Replaces borrowed memory by a copy that belongs to the storage; false with CT_ERR_MEMORY. */
+bool cti_storage_own(const char *function, ct_storage *s);
 void cti_storage_unref(ct_storage *s);
 
 /* A separate pool of this thread. A captured step uses it in place of th->pool. Buffers from it
@@ -120,6 +136,10 @@ ct_tensor *cti_new(const char *function, ct_shape shape, ct_dtype dtype, ct_devi
 ct_tensor *cti_view(const char *function, const ct_tensor *t, ct_shape shape, const int64_t *stride,
                     int64_t offset);
 
+/* A tensor of the innermost scope over s, whose reference it takes, also if it fails. */
+ct_tensor *cti_new_over(const char *function, ct_storage *s, const ct_shape *shape,
+                        const int64_t *stride, ct_dtype dtype);
+
 /* A tensor of the innermost scope that holds value everywhere. */
 ct_tensor *cti_filled(const char *function, ct_shape shape, double value, ct_dtype dtype,
                       ct_device device);
@@ -130,8 +150,8 @@ ct_tensor *cti_alias(ct_tensor *t);
 void cti_ref(ct_tensor *t);
 void cti_unref(ct_tensor *t);
 
-/* cti_keep makes an owned handle on t's storage, without history. cti_free frees an owned
- * handle. */
+/* cti_keep makes an owned handle, without history, on t's storage, or on a copy if t's memory is
+ * borrowed. cti_free frees an owned handle. */
 ct_tensor *cti_keep(const char *function, const ct_tensor *t, const char *owner);
 void cti_free(const char *function, ct_tensor *t);
 
@@ -276,10 +296,14 @@ static inline double cti_option(double value, double default_value)
 
 /* ---- the thread (scope.c, status.c) ---- */
 
+/* Values in the place of parameters (autograd/params/bind.c). */
+typedef struct cti_binding cti_binding;
+
 typedef struct cti_frame {
     uint64_t id;
     size_t live, tape;
     struct cti_attached *attached;
+    const cti_binding *bindings;
     unsigned error_serial;
     bool recording, inference;
 } cti_frame;
@@ -320,6 +344,7 @@ typedef struct ct_thread {
     ct_tensor **live;
     size_t live_count, live_room;
     cti_attached *attached;
+    const cti_binding *bindings; /* a chain, the newest first; NULL: none */
     ct_node **tape;
     size_t tape_count, tape_room;
 

@@ -45,8 +45,9 @@ bool cti_named_tensors_add(cti_named_tensors *l, const char *prefix, const char 
     return true;
 }
 
-ct_status cti_named_tensors_write(const cti_named_tensors *l, const char *path,
-                                  const ct_metadata *metadata)
+/* Writes the list to path or, if writer is not NULL, to that. */
+static ct_status named_tensors_write(const cti_named_tensors *l, const char *path,
+                                     const ct_writer *writer, const ct_metadata *metadata)
 {
     size_t bytes = (l->count + 1) * (sizeof(char *) + sizeof(ct_tensor *)), i;
     ct_tensor **tensors;
@@ -65,9 +66,22 @@ ct_status cti_named_tensors_write(const cti_named_tensors *l, const char *path,
         names[i] = l->at[i].name;
         tensors[i] = l->at[i].tensor;
     }
-    status = ct_safetensors_write(path, (int)l->count, names, tensors, metadata);
+    status = writer ? ct_safetensors_write_to(*writer, (int)l->count, names, tensors, metadata)
+                    : ct_safetensors_write(path, (int)l->count, names, tensors, metadata);
     cti_release(names);
     return status;
+}
+
+ct_status cti_named_tensors_write(const cti_named_tensors *l, const char *path,
+                                  const ct_metadata *metadata)
+{
+    return named_tensors_write(l, path, NULL, metadata);
+}
+
+ct_status cti_named_tensors_write_to(const cti_named_tensors *l, ct_writer writer,
+                                     const ct_metadata *metadata)
+{
+    return named_tensors_write(l, NULL, &writer, metadata);
 }
 
 void cti_named_tensors_free(cti_named_tensors *l)

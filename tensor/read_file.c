@@ -5,12 +5,14 @@
 
 #include "tensor/hooks.h"
 #include "tensor/read_file.h"
+#include "tensor/stream_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,6 +52,29 @@ bool cti_read_open(cti_read_file *f, const char *function, const char *path)
     return f->fd >= 0;
 }
 
+bool cti_read_open_reader(cti_read_file *f, const char *function, const ct_reader *reader)
+{
+    const char *name = reader->name ? reader->name : "reader";
+
+    *f = (cti_read_file){ .fd = -1, .size = reader->size, .reader = *reader };
+    if (!cti_given(function, "read of the reader", (const void *)reader->read))
+        return false;
+    f->path = cti_strdup(name);
+    if (!f->path)
+        cti_out_of_memory(function, strlen(name) + 1);
+    return f->path != NULL;
+}
+
+bool cti_read_map(cti_read_file *f, const char *function, void **base)
+{
+    void *p = mmap(NULL, (size_t)f->size, PROT_READ | PROT_WRITE, MAP_PRIVATE, f->fd, 0);
+
+    if (p == MAP_FAILED)
+        return read_file_raise(function, f->path, errno);
+    f->map = *base = p;
+    return true;
+}
+
 void cti_read_close(cti_read_file *f)
 {
     if (f->fd >= 0)
@@ -62,6 +87,12 @@ bool cti_read_at(cti_read_file *f, const char *function, uint64_t offset, void *
 {
     char *at = buffer;
 
+    if (f->map) {
+        memcpy(buffer, f->map + offset, size);
+        return true;
+    }
+    if (f->reader.read)
+        return cti_stream_read(&f->reader, function, offset, buffer, size);
     if (lseek(f->fd, (off_t)offset, SEEK_SET) < 0)
         return read_file_raise(function, f->path, errno);
     while (size) {

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <cotangent/tensor/stream.h>
 #include <cotangent/tensor/tensor.h>
 
 #ifdef __BYTE_ORDER__
@@ -16,9 +17,11 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files of tensors need
 #endif
 
 typedef struct cti_read_file {
-    char *path;
+    char *path; /* for messages, if there is a reader */
     int fd;
     uint64_t size;
+    const char *map;  /* the whole file in memory, or NULL; its owner ends it */
+    ct_reader reader; /* read is NULL for a file */
 } cti_read_file;
 
 /* Opens a regular file. function names the caller in errors. False with CT_ERR_IO, CT_ERR_MEMORY or
@@ -26,10 +29,17 @@ typedef struct cti_read_file {
 bool cti_read_open(cti_read_file *f, const char *function, const char *path);
 void cti_read_close(cti_read_file *f);
 
+/* The same for a reader, which is copied. False with CT_ERR_ARGUMENT or CT_ERR_MEMORY. */
+bool cti_read_open_reader(cti_read_file *f, const char *function, const ct_reader *reader);
+
 /* Reads exactly size bytes at offset. False with CT_ERR_IO, or CT_ERR_FORMAT if the file has become
  * shorter since it was opened. */
 bool cti_read_at(cti_read_file *f, const char *function, uint64_t offset, void *buffer,
                  size_t size);
+
+/* Maps the whole open file to *base, of f->size bytes, which must not be 0. Writes to the mapping stay
+ * private to it. False with CT_ERR_IO. */
+bool cti_read_map(cti_read_file *f, const char *function, void **base);
 
 /* Reads a tensor at offset into the innermost scope. NULL with an error; CT_ERR_FORMAT for a bool
  * that is neither 0 nor 1. */

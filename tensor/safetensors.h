@@ -36,6 +36,7 @@
 #ifndef COTANGENT_TENSOR_SAFETENSORS_H
 #define COTANGENT_TENSOR_SAFETENSORS_H
 
+#include <cotangent/tensor/stream.h>
 #include <cotangent/tensor/tensor.h>
 
 #ifdef __cplusplus
@@ -49,6 +50,22 @@ typedef struct ct_safetensors ct_safetensors; /* an open file; one thread at a t
  * CT_ERR_MEMORY. A missing file is an error, too: CT_ERR_IO stays recorded. For an optional file, look
  * first whether it exists, or call ct_error_clear. */
 ct_safetensors *ct_safetensors_open(const char *path);
+
+/* Like ct_safetensors_open, but maps the file into memory. Tensors that are loaded to the CPU, except
+ * for bools and for tensors that the file does not align, are not read: they lie in the mapping, which
+ * stays until the last of them is gone and f is closed. Writes to them stay in this process. The
+ * first load still reads the whole file to check its digest, if it has one.
+ *
+ * While the mapping exists, nobody may change the file in place; a new file renamed onto the path is
+ * no change. A file that becomes shorter kills the program with SIGBUS at the next access. For files
+ * that others write, use ct_safetensors_open. */
+ct_safetensors *ct_safetensors_open_mapped(const char *path);
+
+/* Like ct_safetensors_open, from a reader, which is copied, and from size bytes in memory. What they
+ * read from must stay until the file is closed. CT_ERR_ARGUMENT if the reader has no read, or bytes is
+ * NULL. */
+ct_safetensors *ct_safetensors_open_reader(ct_reader reader);
+ct_safetensors *ct_safetensors_open_memory(const void *bytes, size_t size);
 
 /* Closes the file. NULL is allowed. */
 void ct_safetensors_close(ct_safetensors *f);
@@ -98,6 +115,13 @@ typedef struct ct_metadata {
 ct_status ct_safetensors_write(const char *path, int count, const char *const *names,
                                ct_tensor *const *tensors,
                                const ct_metadata *metadata) CT_WARN_UNUSED;
+
+/* Gives the same bytes to a writer. It is not atomic: after an error the writer may have a part of
+ * them. Raises what ct_safetensors_write raises, but for CT_ERR_IO, and the writer's own error;
+ * CT_ERR_ARGUMENT if the writer has no write. */
+ct_status ct_safetensors_write_to(ct_writer writer, int count, const char *const *names,
+                                  ct_tensor *const *tensors,
+                                  const ct_metadata *metadata) CT_WARN_UNUSED;
 
 #ifdef __cplusplus
 }

@@ -8,6 +8,7 @@
 
 #include "tensor/internal.h"
 
+#include "tensor/blob_internal.h"
 #include "tensor/hooks.h"
 #include "tensor/json.h"
 #include "tensor/read_file.h"
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define KEY_LIMIT 1000000
 #define VALUE_LIMIT (4 * KEY_LIMIT) /* 160 MB */
@@ -66,8 +68,16 @@ typedef struct safetensors_entry {
     uint64_t begin, end;
 } safetensors_entry;
 
+/* A file in memory. The open file and each tensor over the memory hold a reference. */
+typedef struct safetensors_map {
+    atomic_int refs;
+    void *base;
+    size_t size;
+} safetensors_map;
+
 struct ct_safetensors {
     cti_read_file file;
+    safetensors_map *map; /* or NULL */
     cti_json *header;
     const cti_json *metadata; /* or NULL */
     safetensors_entry *entry;
@@ -383,7 +393,32 @@ static bool safetensors_read_header(ct_safetensors *f)
     return ok;
 }
 
-ct_safetensors *ct_safetensors_open(const char *path)
+static void safetensors_map_unref(void *data, void *context)
+{
+    safetensors_map *m = context;
+
+    (void)data;
+    if (!cti_last_ref(&m->refs))
+        return;
+    if (m->base)
+        munmap(m->base, m->size);
+    cti_release(m);
+}
+
+/* Maps the whole file; false with an error. */
+static bool safetensors_make_map(ct_safetensors *f)
+{
+    f->map = cti_calloc(1, sizeof *f->map);
+    if (!f->map) {
+        cti_out_of_memory(safetensors_opening, sizeof *f->map);
+        return false;
+    }
+    atomic_store(&f->map->refs, 1);
+    f->map->size = (size_t)f->file.size;
+    return cti_read_map(&f->file, safetensors_opening, &f->map->base);
+}
+
+static ct_safetensors *safetensors_open(const char *path, const ct_reader *reader, bool map)
 {
     ct_safetensors *f = cti_calloc(1, sizeof *f);
 
@@ -391,20 +426,48 @@ ct_safetensors *ct_safetensors_open(const char *path)
         cti_out_of_memory(safetensors_opening, sizeof *f);
         return NULL;
     }
-    if (!cti_read_open(&f->file, safetensors_opening, path)) {
+    if (!(reader ? cti_read_open_reader(&f->file, safetensors_opening, reader)
+                 : cti_read_open(&f->file, safetensors_opening, path))) {
+        cti_read_close(&f->file);
         cti_release(f);
         return NULL;
     }
-    if (safetensors_read_header(f))
+    if (safetensors_read_header(f) && (!map || safetensors_make_map(f)))
         return f;
     ct_safetensors_close(f);
     return NULL;
+}
+
+ct_safetensors *ct_safetensors_open(const char *path)
+{
+    return safetensors_open(path, NULL, false);
+}
+
+ct_safetensors *ct_safetensors_open_mapped(const char *path)
+{
+    return safetensors_open(path, NULL, true);
+}
+
+ct_safetensors *ct_safetensors_open_reader(ct_reader reader)
+{
+    return safetensors_open(NULL, &reader, false);
+}
+
+ct_safetensors *ct_safetensors_open_memory(const void *bytes, size_t size)
+{
+    ct_reader reader = ct_memory_reader(bytes, size);
+
+    return cti_given("ct_safetensors_open_memory", "bytes", bytes)
+               ? safetensors_open(NULL, &reader, false)
+               : NULL;
 }
 
 void ct_safetensors_close(ct_safetensors *f)
 {
     if (!f)
         return;
+    if (f->map)
+        safetensors_map_unref(NULL, f->map);
     cti_read_close(&f->file);
     cti_release(f->header);
     cti_release(f->entry);
@@ -505,6 +568,33 @@ static bool safetensors_verify(ct_safetensors *f, const char *function)
     return true;
 }
 
+/* The tensor over the mapped file. */
+static ct_tensor *safetensors_load_mapped(ct_safetensors *f, const char *function,
+                                          const safetensors_entry *e)
+{
+    cti_blob b = { .data = (char *)f->map->base + f->payload + e->begin,
+                   .shape = e->shape,
+                   .dtype = (ct_dtype)e->kind->dtype,
+                   .writable = true, /* the mapping is private */
+                   .deleter = safetensors_map_unref,
+                   .context = f->map };
+    ct_tensor *t;
+
+    cti_row_major(&b.shape, b.stride);
+    t = cti_blob_new(function, &b);
+    if (t)
+        atomic_fetch_add(&f->map->refs, 1);
+    return t;
+}
+
+/* Whether entry e can be used where it lies. Bools are copied, because reading checks them. */
+static bool safetensors_lies_well(const ct_safetensors *f, const safetensors_entry *e,
+                                  ct_device device)
+{
+    return f->map && device == CT_CPU && e->end > e->begin && e->kind->dtype != CT_BOOL &&
+           (f->payload + e->begin) % ct_dtype_size((ct_dtype)e->kind->dtype) == 0;
+}
+
 static ct_tensor *safetensors_load(ct_safetensors *f, const char *function, int i, ct_device device)
 {
     const safetensors_entry *e = &f->entry[i];
@@ -522,6 +612,8 @@ static ct_tensor *safetensors_load(ct_safetensors *f, const char *function, int 
     }
     if (!safetensors_verify(f, function))
         return NULL;
+    if (safetensors_lies_well(f, e, device))
+        return safetensors_load_mapped(f, function, e);
     return cti_read_tensor(&f->file, function, f->payload + e->begin, e->shape,
                            (ct_dtype)e->kind->dtype, device);
 }

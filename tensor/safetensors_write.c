@@ -8,6 +8,7 @@
 #include "tensor/hooks.h"
 #include "tensor/json.h"
 #include "tensor/read_file.h"
+#include "tensor/stream_internal.h"
 #include "tensor/text.h"
 
 #include <cotangent/tensor/safetensors.h>
@@ -52,6 +53,7 @@ typedef struct safetensors_writer {
     ct_tensor *const *tensors;
     const ct_metadata *metadata;
     cti_atomic_file file;
+    const ct_writer *to; /* where the bytes go; NULL: to file */
 } safetensors_writer;
 
 /* Calls sink with the bytes of each tensor, in the order of the payload. False if sink fails. */
@@ -78,7 +80,10 @@ static bool safetensors_hash_bytes(void *context, const void *bytes, size_t size
 
 static bool safetensors_write_bytes(void *context, const void *bytes, size_t size)
 {
-    return cti_atomic_write(context, bytes, size);
+    safetensors_writer *j = context;
+
+    return j->to ? cti_stream_write(j->to, safetensors_writing, bytes, size)
+                 : cti_atomic_write(&j->file, bytes, size);
 }
 
 /* ---- the header ---- */
@@ -194,13 +199,11 @@ static bool safetensors_check_twice(const safetensors_writer *j, size_t keys)
     return ok;
 }
 
-static bool safetensors_check_arguments(const char *path, const safetensors_writer *j)
+static bool safetensors_check_arguments(const safetensors_writer *j)
 {
     size_t keys;
     int i;
 
-    if (!cti_given(safetensors_writing, "path", path))
-        return false;
     if (j->count < 0) {
         ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "count is %d; it must be at least 0",
                  j->count);
@@ -229,9 +232,9 @@ static bool safetensors_write_parts(safetensors_writer *j, const cti_buffer *hea
 
     for (int i = 0; i < LENGTH_BYTES; i++)
         length[i] = (uint8_t)((uint64_t)header->size >> 8 * i);
-    return cti_atomic_write(&j->file, length, sizeof length) &&
-           cti_atomic_write(&j->file, header->bytes, header->size) &&
-           safetensors_each_tensor(j, safetensors_write_bytes, &j->file);
+    return safetensors_write_bytes(j, length, sizeof length) &&
+           safetensors_write_bytes(j, header->bytes, header->size) &&
+           safetensors_each_tensor(j, safetensors_write_bytes, j);
 }
 
 static bool safetensors_write_file(safetensors_writer *j, const char *path)
@@ -248,6 +251,15 @@ static bool safetensors_write_file(safetensors_writer *j, const char *path)
     return ok && cti_atomic_commit(&j->file);
 }
 
+static bool safetensors_write_stream(safetensors_writer *j)
+{
+    cti_buffer header = { 0 };
+    bool ok = safetensors_make_header(j, &header) && safetensors_write_parts(j, &header);
+
+    cti_buffer_free(&header);
+    return ok;
+}
+
 ct_status ct_safetensors_write(const char *path, int count, const char *const *names,
                                ct_tensor *const *tensors, const ct_metadata *metadata)
 {
@@ -257,6 +269,24 @@ ct_status ct_safetensors_write(const char *path, int count, const char *const *n
 
     if (!cti_sink_allowed())
         return ct_error();
-    return safetensors_check_arguments(path, &j) && safetensors_write_file(&j, path) ? CT_OK
-                                                                                     : ct_error();
+    return cti_given(safetensors_writing, "path", path) && safetensors_check_arguments(&j) &&
+                   safetensors_write_file(&j, path)
+               ? CT_OK
+               : ct_error();
+}
+
+ct_status ct_safetensors_write_to(ct_writer writer, int count, const char *const *names,
+                                  ct_tensor *const *tensors, const ct_metadata *metadata)
+{
+    safetensors_writer j = {
+        .count = count, .names = names, .tensors = tensors, .metadata = metadata, .to = &writer
+    };
+
+    if (!cti_sink_allowed())
+        return ct_error();
+    return cti_given("ct_safetensors_write_to", "write of the writer",
+                     (const void *)writer.write) &&
+                   safetensors_check_arguments(&j) && safetensors_write_stream(&j)
+               ? CT_OK
+               : ct_error();
 }

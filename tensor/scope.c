@@ -177,6 +177,7 @@ static bool scope_begin(const char *function, ct_scope *s, bool recording, bool 
     f->live = th->live_count;
     f->tape = th->tape_count;
     f->attached = th->attached;
+    f->bindings = th->bindings;
     f->error_serial = th->error_serial;
     f->recording = th->recording;
     f->inference = th->inference;
@@ -247,6 +248,7 @@ static void scope_pop(ct_thread *th, uint32_t depth, const char *function)
         th->attached = a->next;
         a->end(a, function);
     }
+    th->bindings = f->bindings;
     th->recording = f->recording;
     th->inference = f->inference;
     th->depth = (int)depth - 1;
@@ -281,12 +283,14 @@ ct_status ct_scope_end(ct_scope s)
 {
     ct_thread *th = cti_thread();
     ct_status status;
+    unsigned serial;
 
     if (!scope_is_open(th, s))
         return scope_refuse_end("ct_scope_end", s);
     status = scope_outcome(th, s);
+    serial = th->error_serial;
     scope_pop(th, s.depth, "ct_scope_end");
-    return status;
+    return status == CT_OK && th->error_serial != serial ? th->error : status;
 }
 
 /* True if t is a live tensor of the scope whose frame is f (or of a forgotten one inside). */
@@ -325,6 +329,7 @@ ct_status ct_scope_return(ct_scope s, ct_tensor *t, ct_tensor **out)
 {
     ct_thread *th = cti_thread();
     ct_status status;
+    unsigned serial;
 
     if (!cti_given("ct_scope_return", "out", out))
         return ct_error();
@@ -335,9 +340,14 @@ ct_status ct_scope_return(ct_scope s, ct_tensor *t, ct_tensor **out)
     status = scope_outcome(th, s);
     if (status == CT_OK)
         cti_ref(t);
+    serial = th->error_serial;
     scope_pop(th, s.depth, "ct_scope_return");
     if (status != CT_OK)
         return status;
+    if (th->error_serial != serial) { /* no memory for a copy of borrowed values */
+        cti_unref(t);
+        return th->error;
+    }
     cti_handle_revive(&t->handle);
     th->live[th->live_count++] = t; /* there is room: it was on the stack before */
     *out = t;

@@ -21,6 +21,8 @@
 
 #include "tensor/hooks.h"
 
+#include <string.h>
+
 #define CLASSES 160
 
 /* The initial value of count_elsewhere, from which other threads count down. While the pool is
@@ -187,6 +189,46 @@ size_t cti_pool_live(const cti_pool *pool)
     return live_bytes(pool);
 }
 
+ct_storage *cti_storage_foreign(void *data, size_t bytes, int foreign)
+{
+    ct_storage *s = cti_calloc(1, sizeof *s);
+
+    if (!s)
+        return NULL;
+    s->device = CT_CPU;
+    s->bytes = bytes;
+    s->data = data;
+    s->foreign = foreign;
+    s->size_class = CLASSES;
+    atomic_store_explicit(&s->refs, 1, memory_order_relaxed);
+    return s;
+}
+
+bool cti_storage_own(const char *function, ct_storage *s)
+{
+    cti_pool *pool = pool_of(cti_thread());
+    void *mine = pool ? cti_backend_of(CT_CPU)->allocate(s->bytes) : NULL;
+
+    if (!mine) {
+        cti_out_of_memory(function, s->bytes);
+        return false;
+    }
+    memcpy(mine, s->data, s->bytes);
+    s->data = mine;
+    s->foreign = 0;
+    s->home = pool;
+    pool->count++;
+    pool->bytes += s->bytes;
+    return true;
+}
+
+static void foreign_end(ct_storage *s)
+{
+    if (s->deleter)
+        s->deleter(s->data, s->context);
+    cti_release(s);
+}
+
 static ct_storage *from_system(ct_thread *th, ct_device device, size_t bytes)
 {
     ct_storage *s;
@@ -260,12 +302,17 @@ void cti_storage_ref(ct_storage *s)
 void cti_storage_unref(ct_storage *s)
 {
     ct_storage **idle;
-    cti_pool *home = s->home, *to;
+    cti_pool *home, *to;
     ct_thread *th;
 
     if (!cti_last_ref(&s->refs))
         return;
+    home = s->home;
     cti_lazy_rows_drop(s);
+    if (s->foreign) {
+        foreign_end(s);
+        return;
+    }
     th = cti_thread();
     to = home->owner == th->id ? home : th->pool;
     idle = to && (s->size_class < CLASSES || to->owner) ? idle_of(th, to, s->device) : NULL;

@@ -339,6 +339,29 @@ ct_tensor *cti_view(const char *function, const ct_tensor *t, ct_shape shape, co
     return v;
 }
 
+ct_tensor *cti_new_over(const char *function, ct_storage *s, const ct_shape *shape,
+                        const int64_t *stride, ct_dtype dtype)
+{
+    ct_tensor *t = tensor_of_scope(function);
+    int i;
+
+    if (!t) {
+        cti_storage_unref(s);
+        return NULL;
+    }
+    t->storage = s;
+    t->shape = *shape;
+    t->dtype = dtype;
+    t->device = s->device;
+    t->numel = 1;
+    for (i = 0; i < shape->rank; i++) {
+        t->numel *= shape->dim[i];
+        t->stride[i] = stride[i];
+    }
+    t->contiguous = t->numel == 0 || strides_are_dense(shape, stride);
+    return t;
+}
+
 ct_tensor *cti_alias(ct_tensor *t)
 {
     ct_tensor *v = cti_view("ct_tensor", t, t->shape, t->stride, t->offset);
@@ -353,10 +376,26 @@ ct_tensor *cti_alias(ct_tensor *t)
     return v;
 }
 
+static ct_tensor *tensor_keep_copy(const char *function, const ct_tensor *t, const char *owner)
+{
+    ct_scope s = cti_scope_push();
+    ct_tensor *c = cti_new(function, t->shape, t->dtype, t->device), *k = NULL;
+
+    if (c) {
+        cti_copy(c, t);
+        k = cti_keep(function, c, owner);
+    }
+    cti_scope_pop(s);
+    return k;
+}
+
 ct_tensor *cti_keep(const char *function, const ct_tensor *t, const char *owner)
 {
-    ct_tensor *k = tensor_alloc(function);
+    ct_tensor *k;
 
+    if (t->storage->foreign & CTI_FOREIGN_BORROWED)
+        return tensor_keep_copy(function, t, owner);
+    k = tensor_alloc(function);
     if (!k)
         return NULL;
     cti_storage_ref(t->storage);

@@ -81,8 +81,9 @@ function value(s) {
         sub(/ .*/, "", s)
         return "A_" toupper(s)
     }
+    if (s ~ /^struct DLManagedTensor/) return "MEMORY"
     if (s ~ /^int ([a-z]+_)?count$/) return "2"
-    if (s ~ /^(int|int64_t|uint64_t|size_t|uint32_t) [a-z_]+$/) return "1"
+    if (s ~ /^(int|int64_t|uint64_t|size_t|uint32_t) [a-z_0-9]+$/) return "1"
     if (s ~ /^double [a-z_]+$/) return "0.5"
     if (s ~ /^bool [a-z_]+$/) return "false"
     if (s ~ /^const int \*/) return "(int[]){ 0, 1 }"

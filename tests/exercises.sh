@@ -108,6 +108,9 @@ holds "$(row 'epoch 3:' 6) < 0.01 && $(row 'epoch 3:' 10) < $(row 'epoch 3:' 6)"
 grep -Eq '^w \([12]\.[09][0-9]*, -3\.[34][0-9]*\), b 4\.[12][0-9]*;' "$tmp/out" ||
     fail "linear_regression: another line"
 
+runs maml --num-train 100 --num-val 10 --hidden 8
+holds "$(row 'tasks  100' 3) < $(row 'untrained' 2) && $(row 'tasks  100' 5) < $(row 'tasks  100' 3)"
+
 runs mlp
 holds "$(row 'epoch 100:' 6) > 0.95"
 

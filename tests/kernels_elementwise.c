@@ -188,6 +188,9 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return y < 0 ? x * p * expl(y) : 0;
     case CTI_EW_tail_mul:
         return (isnan(x) ? x : fminl(fmaxl(x, -1e4L), 1e4L)) * y;
+    case CTI_EW_gelu_backward: /* of infinities the limits */
+        return x * (0.5L * erfcl(-y * sqrtl(0.5L)) +
+                    (isinf(y) ? 0 : y * expl(-y * y / 2) * 0.398942280401432677939946L));
     case CTI_EW_pow_base:
         if (x < 0 && isfinite(y) && y - 1 == y) /* y is even, y - 1 odd */
             return -y * powl(x, y);
@@ -285,6 +288,8 @@ static real tolerance(cti_ew_op op, ct_dtype dtype, const real *in, real want)
         scale += fabsl(in[0]) * (1 + fabsl(in[1]));
     if (op == CTI_EW_affine || op == CTI_EW_gelu || op == CTI_EW_gelu_tanh || op == CTI_EW_elu)
         scale += fabsl(in[0]) + 1;
+    if (op == CTI_EW_gelu_backward) /* 1 + erf for erf near -1 */
+        scale += fabsl(in[0]);
     if (op == CTI_EW_pow_base) /* the exponent y - 1 is rounded */
         scale *= 1 + (1 + fabsl(in[1])) * fabsl(logl(fabsl(in[0])));
     tiny = dtype == CT_F32 ? 0x1p-147L : 0x1p-1070L;
@@ -318,7 +323,8 @@ static bool is_division(cti_ew_op op)
     return op == CTI_EW_remainder || op == CTI_EW_floor_divide;
 }
 
-/* gelu and silu of -inf are -inf 0, NaN, as in the formula; powers of special values are C's */
+/* gelu and silu of -inf are -inf 0, NaN, as in the formula, and so are infinite gradients times slopes
+ * of 0; powers of special values are C's */
 static real draw_value(ct_generator *g, ct_dtype dtype, cti_ew_op op, bool select_condition)
 {
     static const double special[] = { 0.0,       -0.0, INFINITY, -INFINITY, NAN,  0x1p-149,
@@ -332,7 +338,7 @@ static real draw_value(ct_generator *g, ct_dtype dtype, cti_ew_op op, bool selec
         return floorl(v * 4) + (floorl(v * 4) == 0 && is_division(op));
     if (ct_random_below(g, 8) == 0 && op != CTI_EW_gelu && op != CTI_EW_gelu_tanh &&
         op != CTI_EW_gelu_tanh_backward && op != CTI_EW_silu && op != CTI_EW_sigmoid_backward &&
-        op != CTI_EW_tanh_backward)
+        op != CTI_EW_tanh_backward && op != CTI_EW_gelu_backward)
         v = special[ct_random_below(g, sizeof special / sizeof *special)];
     return dtype == CT_F32 ? (real)(float)v : (real)v;
 }

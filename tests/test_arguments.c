@@ -36,6 +36,8 @@ typedef struct legal_null {
 static const legal_null legal_nulls[] = {
     { "ct_error_print", "message context" },
     { "ct_error_set_handler", "handler context" },
+    { "ct_log_set_handler", "handler context" },
+    { "ct_log_print", "line context" },
     { "ct_free", "t" },
     { "ct_rank", "t" },
     { "ct_size", "t" },
@@ -52,6 +54,10 @@ static const legal_null legal_nulls[] = {
     { "ct_capture_is_ready", "captured" },
     { "ct_capture_free", "captured" },
     { "ct_safetensors_close", "f" },
+    { "ct_safetensors_write_to", "metadata" },
+    { "ct_memory_writer", "buffer" },
+    { "ct_memory_reader", "bytes" },
+    { "ct_memory_buffer_clear", "buffer" },
     { "ct_safetensors_count", "f" },
     { "ct_safetensors_name", "f" },
     { "ct_safetensors_shape", "f" },
@@ -198,31 +204,13 @@ static const char *const long_calls[] = {
 /* Functions with side effects: while an error is recorded they do nothing, and a scope counts the
  * refusal as an error. */
 static const char *const sinks[] = {
-    "ct_scope_return",
-    "ct_capture_run",
-    "ct_safetensors_write",
-    "ct_npy_write",
-    "ct_file_write",
-    "ct_file_try",
-    "ct_backward",
-    "ct_backward_with",
-    "ct_grad",
-    "ct_params_init",
-    "ct_params_to",
-    "ct_params_save",
-    "ct_params_load",
-    "ct_state_carry",
-    "ct_convert",
-    "ct_optimizer_step",
-    "ct_optimizer_state_load",
-    "ct_schedule_step",
-    "ct_schedule_observe",
-    "ct_clip_grad_norm",
-    "ct_clip_grad_value",
-    "ct_loader_begin",
-    "ct_loader_next",
-    "ct_loader_seek",
-    "ct_plot_save",
+    "ct_scope_return",  "ct_capture_run",      "ct_safetensors_write", "ct_npy_write",
+    "ct_file_write",    "ct_file_try",         "ct_backward",          "ct_backward_with",
+    "ct_grad",          "ct_params_init",      "ct_params_to",         "ct_params_save",
+    "ct_params_load",   "ct_params_save_to",   "ct_params_load_from",  "ct_safetensors_write_to",
+    "ct_state_carry",   "ct_convert",          "ct_optimizer_step",    "ct_optimizer_state_load",
+    "ct_schedule_step", "ct_schedule_observe", "ct_clip_grad_norm",    "ct_clip_grad_value",
+    "ct_loader_begin",  "ct_loader_next",      "ct_loader_seek",       "ct_plot_save",
     "ct_lm_save",
 };
 
@@ -278,6 +266,12 @@ static void do_nothing(void *context)
 static void ignore_error(ct_status status, const char *message, void *context)
 {
     (void)status, (void)message, (void)context;
+}
+
+static ct_status write_nothing(void *self, const void *bytes, size_t size)
+{
+    (void)self, (void)bytes, (void)size;
+    return CT_OK;
 }
 
 static ct_tensor *same_forward(void *self, ct_tensor *x)
@@ -349,6 +343,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_LM lm
 #define A_LM_SCORE &(ct_lm_score){ 0 }
 #define A_LOADER loader
+#define A_MEMORY_BUFFER &(ct_memory_buffer){ 0 }
 #define A_METADATA (ct_metadata[]){ { NULL, NULL } }
 #define A_MODEL \
     &(ct_model){ .self = lm, .params = ct_lm_params(lm), .training_step = training_step, \
@@ -375,6 +370,8 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_ADAMAX_OPTIONS { 0 }
 #define GIVEN_ADAM_OPTIONS { 0 }
 #define GIVEN_BCE_OPTIONS { 0 }
+#define GIVEN_BLOB_OPTIONS { 0 }
+#define GIVEN_DLPACK_OPTIONS { 0 }
 #define GIVEN_CELL_PLACE { .module = recurrent, .cell = &cell, .options = &cell_options }
 #define GIVEN_CONVERT_OPTIONS { 0 }
 #define GIVEN_CONV_OPTIONS { .groups = 1 }
@@ -420,16 +417,20 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define FUNCTION_OP ct_neg
 #define SOME_CAPTURE_FUNCTION do_nothing
 #define SOME_FAN CT_FAN_IN
+#define SOME_ALLOCATOR (ct_allocator){ NULL }
 #define SOME_ERROR_HANDLER ignore_error
+#define SOME_LOG_HANDLER ct_log_print
 #define SOME_GENERATOR generator
 #define SOME_GRADCHECK_FUNCTION first_input
 #define SOME_GRAD_HOOK same_gradient
 #define SOME_INIT ct_init_constant(1)
 #define SOME_LOADER_CURSOR (ct_loader_cursor){ 0 }
+#define SOME_READER ct_memory_reader(memory, 100)
 #define SOME_RECOMPUTED_FUNCTION recompute
 #define SOME_SCOPE ct_scope_begin()
 #define SOME_STATUS CT_ERR_SHAPE
 #define SOME_TOKEN_KIND CT_TOKEN_KIND_CHAR
+#define SOME_WRITER (ct_writer){ .write = write_nothing }
 /* clang-format on */
 
 static void make_data(void)

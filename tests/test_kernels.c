@@ -91,17 +91,41 @@ static double sigmoid(double x)
     return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
 }
 
+static double power(double x)
+{
+    return pow(x, 2.75);
+}
+
+static double inverse_power(double x)
+{
+    return pow(x, -7);
+}
+
+static double exponent(double x)
+{
+    return pow(1.125, x);
+}
+
 static const struct {
     const char *name;
     cti_ew_op op;
     double (*reference)(double);
     double most;  /* ulps, as math.h says */
     double least; /* below it 0 is right too */
+    double param;
 } functions[] = {
-    { "exp", CTI_EW_exp, exp, 1.1, -INFINITY },
-    { "tanh", CTI_EW_tanh, tanh, 2.51, -INFINITY },
-    { "sigmoid", CTI_EW_sigmoid, sigmoid, 2.5, -88.7 },
-    { "log", CTI_EW_log, log, 1, -INFINITY },
+    { "exp", CTI_EW_exp, exp, 1.1, -INFINITY, 0 },
+    { "tanh", CTI_EW_tanh, tanh, 2.51, -INFINITY, 0 },
+    { "sigmoid", CTI_EW_sigmoid, sigmoid, 2.5, -88.7, 0 },
+    { "log", CTI_EW_log, log, 1, -INFINITY, 0 },
+    { "log1p", CTI_EW_log1p, log1p, 1, -INFINITY, 0 },
+    { "expm1", CTI_EW_expm1, expm1, 1.5, -INFINITY, 0 },
+    { "erf", CTI_EW_erf, erf, 1.4, -INFINITY, 0 },
+    { "sin", CTI_EW_sin, sin, 1.65, -INFINITY, 0 },
+    { "cos", CTI_EW_cos, cos, 1.65, -INFINITY, 0 },
+    { "x^2.75", CTI_EW_pow_scalar, power, 0.51, -INFINITY, 2.75 },
+    { "x^-7", CTI_EW_pow_scalar, inverse_power, 0.51, -INFINITY, -7 },
+    { "1.125^x", CTI_EW_scalar_pow, exponent, 0.51, -INFINITY, 1.125 },
 };
 
 START_TEST(accuracy)
@@ -120,7 +144,8 @@ START_TEST(accuracy)
             want[n] = functions[_i].reference((double)in[n]);
         }
         for (k = 0; k < path_count; k++) {
-            paths[k]->f32[functions[_i].op](n, out, 1, in, 1, NULL, 0, NULL, 0, (double[2]){ 0 });
+            paths[k]->f32[functions[_i].op](n, out, 1, in, 1, NULL, 0, NULL, 0,
+                                            (double[2]){ functions[_i].param });
             for (i = 0; i < n; i++) {
                 bool zero = in[i] < functions[_i].least && out[i] == 0;
                 double error = zero ? 0 : ulps(out[i], want[i]);
@@ -323,7 +348,7 @@ int main(void)
     find_paths();
     tc = harness_case(suite, "math");
     tcase_add_test(tc, wished_path);
-    tcase_add_loop_test(tc, accuracy, 0, 4);
+    tcase_add_loop_test(tc, accuracy, 0, (int)(sizeof functions / sizeof *functions));
     tcase_add_test(tc, double_accuracy);
     tcase_add_test(tc, double_specials);
     tcase_add_test(tc, special_values);

@@ -98,7 +98,7 @@ static void checkpoint_model_write(const cti_run *r, cti_named_tensors *l)
     for (int i = 0; i < ct_params_count(params); i++) {
         ct_param *p = ct_params_at(params, i);
 
-        cti_named_tensors_add(l, "", cti_run_param_name(r, p), ct_param_value(p));
+        cti_named_tensors_add(l, "", cti_run_param_name(r, p), cti_param_own(p));
     }
 }
 

@@ -10,6 +10,7 @@
  *
  * A token that is not UTF-8 is a list of its bytes; of tokens that are bytes, the vocabulary lists
  * those after the first 256. */
+#include "autograd/internal.h"
 #include "tensor/internal.h"
 
 #include "data/utf8.h"
@@ -162,7 +163,7 @@ static ct_status model_file_write(const ct_lm *m, const char *path, const char *
     for (int i = 0; i < ct_params_count(m->params); i++) {
         ct_param *p = ct_params_at(m->params, i);
 
-        cti_named_tensors_add(&list, "", ct_param_name(p), ct_param_value(p));
+        cti_named_tensors_add(&list, "", ct_param_name(p), cti_param_own(p));
     }
     status = cti_named_tensors_write(&list, path, metadata);
     cti_named_tensors_free(&list);

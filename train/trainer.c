@@ -93,7 +93,7 @@ static void trainer_raise_loss(const cti_run *r, bool training, const ct_batch *
 /* Raises CT_ERR_NUMERIC for the gradient of loss with respect to p. */
 static void trainer_raise_gradient(ct_tensor *loss, const ct_param *p, const char *when)
 {
-    cti_origin o = cti_find_nonfinite_backward(loss, ct_param_value((ct_param *)p));
+    cti_origin o = cti_find_nonfinite_backward(loss, cti_param_own((ct_param *)p));
 
     if (ct_ok())
         ct_raise(CT_ERR_NUMERIC, me, "the gradient of %.200s is not finite in %s%s",

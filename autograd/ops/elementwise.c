@@ -230,16 +230,14 @@ OF_OUTPUT(round, FLOATS, zeros_of(d))
 
 static ct_tensor *op_scaled_pow(ct_tensor *x, const double *p); /* p[1] x^p[0] */
 
-/* d times the derivative of factor x^p. The kernel of a product looks after a power that overflows or
- * underflows where its product does not; a usual factor needs no such care. */
+/* d times the derivative of factor x^p. The kernel of the product looks after a power that overflows or
+ * underflows where the product does not. */
 static ct_tensor *pow_scalar_slope(ct_tensor *d, ct_tensor *x, double p, double factor)
 {
     double f = p * factor;
 
     if (f == 0)
         return zeros_of(d);
-    if (fabs(f) >= 1 && fabs(f) <= 16)
-        return ct_mul(d, ct_mul_scalar(ct_pow_scalar(x, p - 1), f));
     return ct_mul(d, op_scaled_pow(x, (elementwise_numbers){ p - 1, f }));
 }
 
@@ -277,19 +275,19 @@ static ct_tensor *silu_slope(ct_tensor *x)
 
 OF_INPUT(silu, FLOATS, ct_mul(d, silu_slope(x)))
 
-/* gelu, x Phi(x) (Hendrycks and Gimpel, 2016): Phi(x) + x phi(x), for the distribution Phi and the
- * density phi of the standard normal. The constants are 1 / sqrt(2) and 1 / sqrt(2 pi). */
-static ct_tensor *gelu_slope(ct_tensor *x)
+/* gelu, x Phi(x) (Hendrycks and Gimpel, 2016): the kernel gelu_backward is d (Phi(x) + x phi(x)), for
+ * the distribution Phi and the density phi of the standard normal. Its derivative by x is
+ * d phi(x) (2 - x^2). The constant is 1 / sqrt(2 pi). */
+static ct_tensor *gelu_bend(ct_tensor *x)
 {
-    ct_tensor *cdf =
-        ct_add_scalar(ct_mul_scalar(ct_erf(ct_mul_scalar(x, 0.70710678118654752440)), 0.5), 0.5);
-    ct_tensor *pdf =
-        ct_mul_scalar(ct_exp(ct_mul_scalar(tail_mul(x, x, NULL), -0.5)), 0.39894228040143267794);
+    ct_tensor *square = tail_mul(x, x, NULL);
+    ct_tensor *pdf = ct_mul_scalar(ct_exp(ct_mul_scalar(square, -0.5)), 0.39894228040143267794);
 
-    return ct_add(cdf, tail_mul(x, pdf, NULL));
+    return tail_mul(ct_rsub_scalar(square, 2), pdf, NULL);
 }
 
-OF_INPUT(gelu, FLOATS, ct_mul(d, gelu_slope(x)))
+FUSED(gelu_backward, gelu_backward(e, s, NULL), ct_mul(ct_mul(e, d), gelu_bend(s)))
+OF_INPUT(gelu, FLOATS, gelu_backward(d, x, NULL))
 
 /* gelu_tanh, x (1 + tanh(u / 2)) / 2 = x s for s = sigmoid(u), u = 2 sqrt(2 / pi) (x + 0.044715 x^3):
  * s + x s (1 - s) u', and for the derivative of that

@@ -76,8 +76,8 @@ static bool reduce_is_adjacent(const ct_shape *shape, int mask)
     return runs <= 1;
 }
 
-/* A contiguous copy of x with the masked axes last. */
-static ct_tensor *reduce_masked_last(ct_tensor *x, int mask)
+/* A contiguous copy of x with the masked axes first or last. */
+static ct_tensor *reduce_collected(ct_tensor *x, int mask, bool first)
 {
     ct_shape shape = ct_shape_from_sizes(0, NULL);
     int64_t stride[CT_MAX_RANK];
@@ -86,7 +86,7 @@ static ct_tensor *reduce_masked_last(ct_tensor *x, int mask)
 
     for (pass = 0; pass < 2; pass++)
         for (i = 0; i < x->shape.rank; i++)
-            if (!(mask & 1 << i) == !pass) {
+            if ((mask >> i & 1) == (first ? 1 - pass : pass)) {
                 stride[shape.rank] = x->stride[i];
                 shape.dim[shape.rank++] = x->shape.dim[i];
             }
@@ -94,29 +94,31 @@ static ct_tensor *reduce_masked_last(ct_tensor *x, int mask)
     return v ? cti_contiguous(v) : NULL;
 }
 
+/* With at least so many results, a kernel works on many of them at once. */
+#define REDUCE_COLUMNS 16
+
 /* Runs the kernel over the masked axes of x; the result has shape out. */
 static ct_tensor *reduce_run(const char *function, cti_reduce_op op, ct_tensor *x, int mask,
                              ct_shape out, ct_dtype dtype)
 {
-    int64_t outer = 1, n = 1, inner = 1;
-    bool together = reduce_is_adjacent(&x->shape, mask);
+    int64_t outer = 1, n = cti_reduce_count(&x->shape, mask), inner = 1;
+    bool together = reduce_is_adjacent(&x->shape, mask), first;
     ct_tensor *y, *c;
-    int i, seen = 0;
+    int i, seen;
 
     y = cti_new(function, out, dtype, x->device);
-    c = y ? together ? cti_contiguous(x) : reduce_masked_last(x, mask) : NULL;
+    first = y && y->numel >= REDUCE_COLUMNS && y->numel >= n;
+    seen = !together && first;
+    c = y ? together ? cti_contiguous(x) : reduce_collected(x, mask, first) : NULL;
     if (!c)
         return NULL;
-    for (i = 0; i < x->shape.rank; i++) {
-        if (mask & 1 << i) {
-            n *= x->shape.dim[i];
-            seen = 1;
-        } else if (together && seen) {
+    for (i = 0; i < x->shape.rank; i++)
+        if (mask & 1 << i)
+            seen |= together;
+        else if (seen)
             inner *= x->shape.dim[i];
-        } else {
+        else
             outer *= x->shape.dim[i];
-        }
-    }
     cti_backend_of(x->device)->reduce(&(cti_reduce_args){ .op = op,
                                                           .dtype = x->dtype,
                                                           .outer = outer,

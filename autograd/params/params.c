@@ -4,61 +4,14 @@
  * entries whose names begin with it, in order of registration; the whole set is also a part. A new
  * entry is added to the list of every part to which it belongs, so that walking a part needs no
  * search. */
-#include "autograd/internal.h"
+#include "autograd/params/set.h"
 
 #include "tensor/hooks.h"
 #include "tensor/text.h"
 
-#include <cotangent/autograd/params/params.h>
-
 #include <fnmatch.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-
-struct ct_param {
-    struct params_root *root;
-    char *name; /* the whole dotted name */
-    ct_shape shape;
-    /* the initialiser that was registered, and the current one, which ct_params_init may change */
-    ct_init own, init;
-    uint64_t seed; /* the values are drawn from the stream of the name under this seed */
-    _Atomic(ct_tensor *) value; /* owned; NULL while the entry is lazy */
-    ct_dtype dtype;
-    bool buffer, frozen;
-    bool init_chosen; /* the initialiser was chosen by ct_params_init */
-    /* the entry whose value this one shares, which is not tied itself; NULL if this one is not
-     * tied */
-    struct ct_param *tied;
-};
-
-/* An object that is freed with the set. */
-typedef struct params_owned {
-    void *object;
-    void (*free_object)(void *);
-    struct params_owned *next;
-} params_owned;
-
-/* A part of a set: the entries under a prefix. */
-struct ct_params {
-    struct params_root *root;
-    char *prefix;     /* ends with a dot; "" for the whole set */
-    ct_param **entry; /* owned by the root */
-    int count;
-    size_t room;
-    struct ct_params *next;
-};
-
-typedef struct params_root {
-    ct_params_options options;
-    ct_generator generator; /* the generator for training, such as for dropout masks */
-    bool evaluating;
-    pthread_mutex_t lock; /* guards values and shapes while entries are materialized */
-    params_owned *objects;
-    ct_params *whole; /* the whole set as a part, with every entry */
-    ct_params *parts; /* all parts; newest first */
-    int ties;         /* the number of ties made so far */
-} params_root;
 
 static bool params_is_under(const ct_params *part, const char *name)
 {
@@ -395,16 +348,6 @@ void ct_param_set_init(ct_param *p, ct_init init)
         params_real(p)->own = params_real(p)->init = init;
 }
 
-ct_tensor *ct_param_value(ct_param *p)
-{
-    if (!cti_given("ct_param_value", "p", p))
-        return NULL;
-    if (!params_real(p)->value)
-        ct_raise(CT_ERR_SHAPE, "ct_param_value", "the shape of %s is not known yet: %s", p->name,
-                 cti_shape_text(&params_real(p)->shape).s);
-    return params_real(p)->value;
-}
-
 /* ---- tying ---- */
 
 /* Fills the unknown sizes of a with those of b; false, with a unchanged, if they differ. */
@@ -581,6 +524,7 @@ static void params_list_entry(params_root *r, ct_param *p)
     for (part = r->parts; part; part = part->next)
         if (params_is_under(part, p->name))
             part->entry[part->count++] = p;
+    p->index = r->whole->count - 1;
 }
 
 /* Registers an entry under name. Shape, init and buffer are those of `like`. */
@@ -691,91 +635,6 @@ ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed)
         if (p->value && params_refill(p) != CT_OK)
             break;
     }
-    return ct_error();
-}
-
-/* ---- to a device ---- */
-
-/* Copies t to the device, into the innermost scope. NULL with an error, and for a NULL t. */
-static ct_tensor *params_copy_to(const ct_tensor *t, ct_device device)
-{
-    ct_tensor *y = t ? cti_new("ct_params_to", t->shape, t->dtype, device) : NULL;
-
-    return y && cti_copy_across("ct_params_to", y, t) ? y : NULL;
-}
-
-/* Exchanges the memory of t and y, so that t keeps its handle. Increments t's version, because
- * backward must not use values of t that it saved. */
-static void params_swap_memory(ct_tensor *t, ct_tensor *y)
-{
-    ct_storage *mine = t->storage;
-    unsigned version = atomic_load(&mine->version) + 1;
-
-    t->storage = y->storage;
-    y->storage = mine;
-    y->device = t->device;
-    y->offset = t->offset;
-    t->offset = 0;
-    memcpy(t->stride, y->stride, sizeof t->stride);
-    t->contiguous = 1;
-    t->device = t->storage->device;
-    atomic_store(&t->storage->version, version);
-}
-
-/* Makes all copies before the first exchange, so that an error changes nothing. copy holds two
- * tensors for each entry: its value and its gradient. */
-static void params_move_all(params_root *r, ct_device device, ct_tensor **copy)
-{
-    int i;
-
-    for (i = 0; i < r->whole->count && ct_ok(); i++) {
-        const ct_tensor *value = r->whole->entry[i]->value;
-
-        copy[2 * i] = params_copy_to(value, device);
-        copy[2 * i + 1] = params_copy_to(cti_leaf_grad(value), device);
-    }
-    for (i = 0; i < r->whole->count && ct_ok(); i++) {
-        ct_tensor *value = r->whole->entry[i]->value;
-
-        if (copy[2 * i])
-            params_swap_memory(value, copy[2 * i]);
-        if (copy[2 * i + 1])
-            params_swap_memory(cti_leaf_grad(value), copy[2 * i + 1]);
-    }
-    if (ct_ok())
-        r->options.device = device;
-}
-
-ct_status ct_params_to(ct_params *set, ct_device device)
-{
-    static const char *const me = "ct_params_to";
-    ct_tensor **copy;
-    size_t copies;
-    ct_scope s;
-
-    if (!cti_sink_allowed())
-        return ct_error();
-    if (!cti_given(me, "set", set))
-        return ct_error();
-    if (set->prefix[0])
-        return ct_raise(CT_ERR_ARGUMENT, me, "set is the part %s; only a whole set can be moved",
-                        cti_quote(set->prefix).s);
-    if (!cti_backend_of(device))
-        return ct_raise(CT_ERR_DEVICE, me, "there is no device %d", device);
-    if (device == set->root->options.device)
-        return CT_OK;
-    copies = (size_t)set->count * 2 + 1;
-    copy = cti_calloc(copies, sizeof *copy);
-    if (!copy) {
-        cti_out_of_memory(me, copies * sizeof *copy);
-        return ct_error();
-    }
-    pthread_mutex_lock(&set->root->lock);
-    s = cti_scope_push();
-    params_move_all(set->root, device, copy);
-    cti_scope_pop(s);
-    pthread_mutex_unlock(&set->root->lock);
-    cti_release(copy);
     return ct_error();
 }
 

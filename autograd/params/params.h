@@ -115,8 +115,9 @@ bool ct_param_is_lazy(const ct_param *p);
  * NULL. */
 bool ct_param_is_trained(const ct_param *p);
 
-/* The tensor: a leaf, which requires a gradient unless p is a buffer or frozen. The handle stays
- * the same until the set is freed; do not free it. NULL with CT_ERR_SHAPE while p is lazy. */
+/* The tensor: a leaf, which requires a gradient unless p is a buffer or frozen; or, on this thread,
+ * the value that ct_params_bind has bound in its place. The handle of the leaf stays the same until
+ * the set is freed; do not free it. NULL with CT_ERR_SHAPE while p is lazy. */
 ct_tensor *ct_param_value(ct_param *p);
 
 /* Gives a lazy entry its shape, which must agree with the sizes that are known, and initialises it.
@@ -154,6 +155,39 @@ ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed);
  * nothing while an error is recorded. Raises CT_ERR_DEVICE, CT_ERR_MEMORY, CT_ERR_ARGUMENT for a
  * part of a set or NULL. After an error the set is unchanged. */
 ct_status ct_params_to(ct_params *set, ct_device device);
+
+/* ---- other values for a while ----
+ *
+ * A step of MAML: the loss of the query set under weights that one step of SGD on the support set
+ * gave. Its gradient goes through that step.
+ *
+ *     n = ct_params_values(params, 32, own);
+ *     loss = loss_of(model, support);
+ *     ct_grad(1, &loss, n, own, NULL, true, g);
+ *     for (i = 0; i < n; i++)
+ *         fast[i] = ct_sub(own[i], ct_mul_scalar(g[i], 0.1));
+ *     ct_params_bind(params, n, fast);
+ *     ct_backward(loss_of(model, query)); */
+
+/* The trained parameters of set, in order; returns how many there are and writes at most room of
+ * them. They are the set's own, also while others are bound. Raises CT_ERR_SHAPE, and leaves NULL, for
+ * a lazy one; CT_ERR_ARGUMENT for NULL. */
+int ct_params_values(const ct_params *set, int room, ct_tensor **values);
+
+/* Until the innermost scope of this thread ends, or the next call for the same parameters, every
+ * module of set reads values[i] where it would read its i-th trained parameter (ct_param_value).
+ * PyTorch's torch.func.functional_call. values may have history and must live as long. count 0, or a
+ * NULL entry: the set's own value again. For a part of a set: its parameters; the others stay as they
+ * are. A tied value is bound for all its names.
+ *
+ * Own values, gradients, files and optimisers do not see it, nor do other threads. History that reads
+ * bound values leads to them. What backward repeats (ct_activation_checkpoint, second derivatives of
+ * whole sequences) reads what was bound when it was recorded.
+ *
+ * After an error nothing is bound. Raises CT_ERR_ARGUMENT for another count or NULL; CT_ERR_SHAPE,
+ * CT_ERR_DTYPE or CT_ERR_DEVICE, with the name of the parameter, for a value that does not fit or a
+ * lazy parameter; CT_ERR_SCOPE, CT_ERR_MEMORY. */
+ct_status ct_params_bind(ct_params *set, int count, ct_tensor *const *values);
 
 /* ---- training ---- */
 

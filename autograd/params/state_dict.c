@@ -26,23 +26,44 @@ static const char *state_dict_name(const ct_params *set, const ct_param *p)
     return ct_param_name(p) + strlen(cti_params_prefix(set));
 }
 
+/* Lists all entries of set; an error is raised if one is lazy. */
+static void state_dict_list(ct_params *set, cti_named_tensors *list)
+{
+    int i;
+
+    for (i = 0; i < ct_params_count(set); i++) {
+        ct_param *p = ct_params_at(set, i);
+
+        cti_named_tensors_add(list, "", state_dict_name(set, p),
+                              cti_param_own(p)); /* raises if lazy */
+    }
+}
+
 ct_status ct_params_save(ct_params *set, const char *path)
 {
     cti_named_tensors list = { .function = "ct_params_save" };
     ct_status status;
-    int i;
 
     if (!cti_sink_allowed())
         return ct_error();
     if (!set || !path)
         return ct_raise(CT_ERR_ARGUMENT, list.function, "%s is NULL", set ? "path" : "set");
-    for (i = 0; i < ct_params_count(set); i++) {
-        ct_param *p = ct_params_at(set, i);
-
-        cti_named_tensors_add(&list, "", state_dict_name(set, p),
-                              ct_param_value(p)); /* raises an error if p is lazy */
-    }
+    state_dict_list(set, &list);
     status = cti_named_tensors_write(&list, path, NULL);
+    cti_named_tensors_free(&list);
+    return status;
+}
+
+ct_status ct_params_save_to(ct_params *set, ct_writer writer)
+{
+    cti_named_tensors list = { .function = "ct_params_save_to" };
+    ct_status status;
+
+    if (!cti_sink_allowed() || !cti_given(list.function, "set", set) ||
+        !cti_given(list.function, "write of the writer", (const void *)writer.write))
+        return ct_error();
+    state_dict_list(set, &list);
+    status = cti_named_tensors_write_to(&list, writer, NULL);
     cti_named_tensors_free(&list);
     return status;
 }
@@ -435,8 +456,23 @@ ct_status ct_params_load(ct_params *set, const char *path, ct_load_options optio
         return ct_error();
     if (!set || !path)
         return ct_raise(CT_ERR_ARGUMENT, state_dict_loading, "%s is NULL", set ? "path" : "set");
-    file = ct_safetensors_open(path);
+    file = options.map ? ct_safetensors_open_mapped(path) : ct_safetensors_open(path);
     status = file ? cti_params_load_file(set, file, path, options) : ct_error();
+    ct_safetensors_close(file);
+    return status;
+}
+
+ct_status ct_params_load_from(ct_params *set, ct_reader reader, ct_load_options options)
+{
+    ct_safetensors *file;
+    ct_status status;
+
+    ct_load_report_clear(options.report);
+    if (!cti_sink_allowed() || !cti_given("ct_params_load_from", "set", set))
+        return ct_error();
+    file = ct_safetensors_open_reader(reader);
+    status = file ? cti_params_load_file(set, file, reader.name ? reader.name : "reader", options)
+                  : ct_error();
     ct_safetensors_close(file);
     return status;
 }

@@ -16,6 +16,7 @@
 #include <stddef.h>
 
 #include <cotangent/autograd/params/params.h>
+#include <cotangent/tensor/stream.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -29,6 +30,11 @@ extern "C" {
  * Raises CT_ERR_SHAPE if a parameter is lazy (ct_param_is_lazy), CT_ERR_ARGUMENT for a NULL
  * argument or a name that is not UTF-8, CT_ERR_IO, CT_ERR_MEMORY. */
 ct_status ct_params_save(ct_params *set, const char *path) CT_WARN_UNUSED;
+
+/* Gives the bytes of that file to a writer (tensor/stream.h). It is not atomic: after an error the
+ * writer may have a part of them. Raises what ct_params_save raises, but for CT_ERR_IO, and the
+ * writer's own error; CT_ERR_ARGUMENT if the writer has no write. */
+ct_status ct_params_save_to(ct_params *set, ct_writer writer) CT_WARN_UNUSED;
 
 /* ---- loading ---- */
 
@@ -77,6 +83,8 @@ typedef struct ct_load_options {
     const ct_prefix
         *rename;            /* the first pair that matches is used; a pair of NULLs ends the list */
     ct_load_report *report; /* receives the mismatches; may be NULL */
+    bool map; /* of ct_params_load: maps the file (ct_safetensors_open_mapped, with its conditions).
+               * Parameters that are lazy lie in the mapping then; the others are copied. */
 } ct_load_options;
 
 /* Loads the parameters and buffers of set, whole or part, from the safetensors file at path. All or
@@ -95,6 +103,11 @@ typedef struct ct_load_options {
  * errors of ct_safetensors_open and ct_safetensors_load. A missing file raises CT_ERR_IO, which
  * stays recorded until ct_error_clear. For an optional file, check first that it exists. */
 ct_status ct_params_load(ct_params *set, const char *path, ct_load_options options) CT_WARN_UNUSED;
+
+/* Like ct_params_load, from a reader, which is copied (tensor/stream.h). Raises the reader's own
+ * errors, too, and CT_ERR_ARGUMENT if the reader has no read. .map has no effect. */
+ct_status ct_params_load_from(ct_params *set, ct_reader reader,
+                              ct_load_options options) CT_WARN_UNUSED;
 
 #ifdef __cplusplus
 }

@@ -32,7 +32,7 @@ void ct_params_print(const ct_params *set, FILE *out)
     for (i = 0; i < ct_params_count(set); i++) {
         ct_param *p = ct_params_at(set, i);
         ct_shape shape = ct_param_shape(p);
-        int64_t numel = ct_param_is_lazy(p) ? 0 : ct_numel(ct_param_value(p));
+        int64_t numel = ct_param_is_lazy(p) ? 0 : ct_numel(cti_param_own(p));
 
         fprintf(out, "%-*s  %-14s %10lld%s\n", width, ct_param_name(p), cti_shape_text(&shape).s,
                 (long long)numel, summary_note(p));
@@ -48,5 +48,5 @@ void ct_params_zero_grad(ct_params *set)
         return;
     for (i = 0; i < ct_params_count(set); i++)
         if (!ct_param_is_lazy(ct_params_at(set, i)))
-            ct_tensor_zero_grad(ct_param_value(ct_params_at(set, i)));
+            ct_tensor_zero_grad(cti_param_own(ct_params_at(set, i)));
 }

@@ -28,6 +28,6 @@ int64_t ct_params_numel(const ct_params *set)
 
     for (int i = 0; i < count; i++)
         if (cti_params_trains(set, i) && !ct_param_is_lazy(ct_params_at(set, i)))
-            n += ct_numel(ct_param_value(ct_params_at(set, i)));
+            n += ct_numel(cti_param_own(ct_params_at(set, i)));
     return n;
 }

@@ -121,28 +121,13 @@ _Static_assert(CONVERSIONS(CONVERSION_ONE) == CTI_DTYPE_COUNT * (CTI_DTYPE_COUNT
 
 /* ---- copies ---- */
 
-/* n elements of size bytes, which the compiler knows. */
-static inline void copy_each(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, size_t size)
-{
-    int64_t i;
-
-    for (i = 0; i < n; i++)
-        memcpy(d + i * ds, s + i * ss, size);
-}
-
 /* Copies n elements of `size` bytes within one dtype. */
 static void copy_same(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, size_t size)
 {
     if (ds == (int64_t)size && ss == ds)
         memcpy(d, s, (size_t)n * size);
-    else if (size == 1)
-        copy_each(n, d, ds, s, ss, 1);
-    else if (size == 2)
-        copy_each(n, d, ds, s, ss, 2);
-    else if (size == 4)
-        copy_each(n, d, ds, s, ss, 4);
     else
-        copy_each(n, d, ds, s, ss, 8);
+        cti_cpu_path_get()->move[size](n, d, ds, s, ss);
 }
 
 typedef struct copy_job {
@@ -157,15 +142,18 @@ static void copy_piece(void *context, int64_t piece)
     int64_t ds = j->w.step[0][j->w.rank - 1], ss = j->w.step[1][j->w.rank - 1];
     copy_loop convert = conversions[j->src->dtype][j->dst->dtype];
 
+    cti_unit u;
+
+    cti_walk_begin(&j->w, 2, unit, &u);
     for (; unit < end; unit++) {
-        int64_t offset[2], n = cti_walk_unit(&j->w, 2, unit, offset);
-        char *d = (char *)j->dst->data + offset[0];
-        const char *s = (const char *)j->src->data + offset[1];
+        char *d = (char *)j->dst->data + u.offset[0];
+        const char *s = (const char *)j->src->data + u.offset[1];
 
         if (convert)
-            convert(n, d, ds, s, ss);
+            convert(u.n, d, ds, s, ss);
         else
-            copy_same(n, d, ds, s, ss, ct_dtype_size(j->dst->dtype));
+            copy_same(u.n, d, ds, s, ss, ct_dtype_size(j->dst->dtype));
+        cti_walk_next(&j->w, 2, &u);
     }
 }
 

@@ -27,14 +27,17 @@ typedef void (*cti_loop)(int64_t n, void *out, int64_t so, const void *a, int64_
 
 #define CTI_CONV_ROWS 6 /* the most channels of a convolution at a time */
 
-#define LOSS_ROWS 64  /* the most rows of class scores at a time */
-#define SHORT_ROW 128 /* the most scores of a row that shares vectors with other rows */
+#define LOSS_ROWS 64   /* the most rows of class scores at a time */
+#define ROW_COLUMNS 64 /* the most columns of a reduction at a time */
+#define SHORT_ROW 128  /* the most scores of a row that shares vectors with other rows */
 
 /* Loops over rows of one dtype. */
 typedef struct cti_row_loops {
     /* out[i] = sum over j of in[j * stride + i], i < width: sums in double */
     void (*sum_rows)(int64_t n, int64_t stride, int64_t width, const void *in, void *out);
     double (*sum)(int64_t n, const void *in);
+    /* out[r] = the sum of row r of in (rows, n) */
+    void (*sum_each)(int64_t rows, int64_t n, const void *in, void *out);
     double (*sum_squares)(int64_t n, const void *in);
     void (*softmax)(bool logarithm, int64_t n, const void *in, void *out);
     /* for each row, the greatest element and the log of the sum of exp(x - most) */
@@ -63,6 +66,18 @@ typedef struct cti_row_loops {
     void (*gather_rows)(int64_t rows, int64_t width, const void *table, const int64_t *row,
                         const void *bias, void *out);
     void (*start_rows)(int64_t rows, int64_t width, const void *bias, void *out, int64_t ldo);
+
+    /* n elements from block number block of a's stream on: in times scale, or 0 where the word is
+     * less than below */
+    void (*dropout)(const cti_dropout_args *a, uint64_t block, uint32_t below, int64_t n,
+                    const void *in, void *out);
+    /* out[r] = the greatest (the least) of row r of in (rows, n), n > 0; NaN where one is. place is NULL,
+     * or where it is for the first time. */
+    void (*extreme)(bool least, int64_t rows, int64_t n, const void *in, void *out, int64_t *place);
+    /* out[i] = the greatest (the least) in[j * stride + i] over j < n, for i < width <= ROW_COLUMNS;
+     * NaN where one is */
+    void (*extreme_rows)(bool least, int64_t n, int64_t stride, int64_t width, const void *in,
+                         void *out);
 
     /* Recurrent cells, rows (rows, width) at a time; see rnn.c. */
     void (*activate)(bool relu, int64_t n, void *h);
@@ -94,12 +109,42 @@ typedef struct cti_row_loops {
     void (*update[CTI_RULES])(int64_t at, int64_t n, const cti_update *u, const cti_segment *s);
 } cti_row_loops;
 
+/* Usual exponents of x^p, with loops of their own: CTI_POWER(name, exponent, formula). 1 / x is
+ * multiplied, not x, because it underflows only where the power vanishes. A square root plus 0 is not
+ * -0. */
+#define CTI_POWERS                                                                                 \
+    CTI_POWER(power_m3, -3, 1 / x * (1 / x) * (1 / x))                                             \
+    CTI_POWER(power_m2, -2, 1 / x * (1 / x))                                                       \
+    CTI_POWER(power_m3_2, -1.5, x < -M(largest) ? 0 : 1 / x * M(sqrt)(1 / x))                      \
+    CTI_POWER(power_m1, -1, 1 / x)                                                                 \
+    CTI_POWER(power_m1_2, -0.5, x < -M(largest) ? 0 : 1 / (M(sqrt)(x) + 0))                        \
+    CTI_POWER(power_1_2, 0.5, x < -M(largest) ? -x : M(sqrt)(x) + 0)                               \
+    CTI_POWER(power_1, 1, x)                                                                       \
+    CTI_POWER(power_3_2, 1.5, x < -M(largest) ? -x : x * M(sqrt)(x) + 0)                           \
+    CTI_POWER(power_2, 2, x *x)                                                                    \
+    CTI_POWER(power_3, 3, x *x *x)                                                                 \
+    CTI_POWER(power_4, 4, x *x *(x * x))
+
+enum {
+#define CTI_POWER(name, exponent, formula) CTI_##name,
+    CTI_POWERS
+#undef CTI_POWER
+        CTI_POWER_COUNT
+};
+
 typedef struct cti_cpu_path {
     const char *name;
     int vector_bytes; /* the bytes of a vector register that its loops use */
     cti_loop f32[CTI_EW_COUNT], f64[CTI_EW_COUNT], i32[CTI_EW_COUNT], i64[CTI_EW_COUNT];
     cti_loop b8[CTI_EW_COUNT]; /* bool; where also moves 2-byte elements by w16 */
     cti_loop where16;
+    /* whether all of n indices are in 0 .. limit - 1 */
+    bool (*below_i64)(int64_t n, uint64_t limit, const void *index);
+    bool (*below_i32)(int64_t n, uint64_t limit, const void *index);
+    /* by the size of an element: n of them, ds and ss bytes apart */
+    void (*move[9])(int64_t n, char *d, int64_t ds, const char *s, int64_t ss);
+    cti_loop power_f32[CTI_POWER_COUNT],
+        power_f64[CTI_POWER_COUNT]; /* q x^p, for the p of CTI_POWERS */
     cti_row_loops rows_f32, rows_f64;
 } cti_cpu_path;
 

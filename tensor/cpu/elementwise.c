@@ -5,6 +5,8 @@
 #include "tensor/convert.h"
 #include "tensor/parallel.h"
 
+#include <math.h>
+
 typedef struct elementwise_job {
     cti_walk w; /* array 0 is out */
     const cti_ew *e;
@@ -16,18 +18,19 @@ typedef struct elementwise_job {
 static void elementwise_piece(void *context, int64_t piece)
 {
     const elementwise_job *j = context;
-    int64_t unit = piece * j->w.per_piece, end = cti_walk_end(&j->w, piece);
+    int64_t unit = piece * j->w.per_piece, end = cti_walk_end(&j->w, piece), step[4] = { 0 };
     int last = j->w.rank - 1, arrays = j->e->inputs + 1, k;
+    char *p[4] = { 0 };
+    cti_unit u;
 
+    for (k = 0; k < arrays; k++)
+        step[k] = j->w.step[k][last] / j->size[k];
+    cti_walk_begin(&j->w, arrays, unit, &u);
     for (; unit < end; unit++) {
-        int64_t offset[4], n = cti_walk_unit(&j->w, arrays, unit, offset), step[4] = { 0 };
-        char *p[4] = { 0 };
-
-        for (k = 0; k < arrays; k++) {
-            p[k] = (k ? (char *)j->e->in[k - 1] : (char *)j->e->out) + offset[k];
-            step[k] = j->w.step[k][last] / j->size[k];
-        }
-        j->loop(n, p[0], step[0], p[1], step[1], p[2], step[2], p[3], step[3], j->param);
+        for (k = 0; k < arrays; k++)
+            p[k] = (k ? (char *)j->e->in[k - 1] : (char *)j->e->out) + u.offset[k];
+        j->loop(u.n, p[0], step[0], p[1], step[1], p[2], step[2], p[3], step[3], j->param);
+        cti_walk_next(&j->w, arrays, &u);
     }
 }
 
@@ -41,11 +44,38 @@ static const bool gives_bool[CTI_EW_COUNT] = {
 #undef GIVES_BOOL
 };
 
-/* NULL where elements of dtype have no such op. */
-static cti_loop elementwise_loop(cti_ew_op op, ct_dtype dtype)
+/* The loop for a usual exponent p of q x^p, or NULL. Other loops look after a power that overflows or
+ * underflows where its product with q does not. */
+static cti_loop elementwise_power(const cti_cpu_path *path, ct_dtype dtype, double p, double q)
+{
+    static const double exponents[] = {
+#define CTI_POWER(name, exponent, formula) exponent,
+        CTI_POWERS
+#undef CTI_POWER
+    };
+    const cti_loop *loops = dtype == CT_F64 ? path->power_f64 : path->power_f32;
+    int i;
+
+    if (fabs(p) > 0.5 && !(fabs(q) >= 1 && fabs(q) <= 16))
+        return NULL;
+    for (i = 0; i < CTI_POWER_COUNT; i++)
+        if (exponents[i] == p)
+            return loops[i];
+    return NULL;
+}
+
+/* NULL where elements of dtype have no such op. Sets param as the loop wants it. */
+static cti_loop elementwise_loop(cti_ew_op op, ct_dtype dtype, double *param)
 {
     const cti_cpu_path *path = cti_cpu_path_get();
+    cti_loop power = NULL;
 
+    if (op == CTI_EW_pow_scalar)
+        param[1] = 1;
+    if (op == CTI_EW_pow_scalar || op == CTI_EW_scaled_pow)
+        power = elementwise_power(path, dtype, param[0], param[1]);
+    if (power)
+        return power;
     switch (dtype) {
     case CT_F32:
         return path->f32[op];
@@ -84,7 +114,7 @@ void cti_cpu_elementwise(const cti_ew *e)
 
     for (i = 0; i < 2; i++)
         j.param[i] = cti_as_element(e->param[i], e->dtype);
-    j.loop = elementwise_loop(e->op, e->dtype);
+    j.loop = elementwise_loop(e->op, e->dtype, j.param);
     if (is_one_run(e)) {
         j.loop(e->dim[0], e->out, 1, e->in[0], 1, e->inputs > 1 ? e->in[1] : NULL, 1,
                e->inputs > 2 ? e->in[2] : NULL, 1, j.param);

@@ -9,8 +9,11 @@
 bool cti_cpu_are_indices(ct_dtype dtype, int64_t count, int64_t rows, const void *index,
                          int64_t *bad)
 {
+    const cti_cpu_path *path = cti_cpu_path_get();
     int64_t i;
 
+    if ((dtype == CT_I64 ? path->below_i64 : path->below_i32)(count, (uint64_t)rows, index))
+        return true;
     for (i = 0; i < count; i++) {
         int64_t k = cti_cpu_index_at(index, dtype, i);
 
@@ -91,20 +94,49 @@ ct_status cti_cpu_one_hot(const cti_one_hot_args *a, cti_fault *fault)
 
 /* ---- along an axis ---- */
 
-#define GATHER(type)                                                                               \
-    for (j = 0; j < a->m; j++)                                                                     \
-        for (i = 0; i < a->inner; i++) {                                                           \
-            int64_t to = (at * a->m + j) * a->inner + i;                                           \
-            int64_t k = cti_cpu_index_at(a->index, a->index_dtype, to);                            \
-            ((type *)a->out)[to] = ((const type *)a->src)[(at * a->n + k) * a->inner + i];         \
-        }
+/* Pieces are groups of outer indices with about CTI_CPU_PIECE indices together. */
+static int64_t index_group(int64_t m, int64_t inner)
+{
+    return m * inner < CTI_CPU_PIECE ? CTI_CPU_PIECE / (m * inner) : 1;
+}
 
-/* One outer index. */
-static void gather_piece(void *context, int64_t at)
+static int64_t index_pieces(int64_t outer, int64_t m, int64_t inner)
+{
+    int64_t group = index_group(m, inner);
+
+    return outer / group + (outer % group != 0);
+}
+
+/* For each index k, at `from` among the indices: `to` is the element that it names. */
+#define EACH_INDEX(index_type, ...)                                                                \
+    for (; at < end && a->inner == 1; at++)                                                        \
+        for (j = 0; j < a->m; j++) {                                                               \
+            int64_t from = at * a->m + j;                                                          \
+            int64_t to = at * a->n + ((const index_type *)a->index)[from];                         \
+            __VA_ARGS__;                                                                           \
+        }                                                                                          \
+    for (; at < end; at++)                                                                         \
+        for (j = 0; j < a->m; j++)                                                                 \
+            for (i = 0; i < a->inner; i++) {                                                       \
+                int64_t from = (at * a->m + j) * a->inner + i;                                     \
+                int64_t k = ((const index_type *)a->index)[from];                                  \
+                int64_t to = (at * a->n + k) * a->inner + i;                                       \
+                __VA_ARGS__;                                                                       \
+            }
+
+#define GATHER(type)                                                                               \
+    if (a->index_dtype == CT_I64) {                                                                \
+        EACH_INDEX(int64_t, ((type *)a->out)[from] = ((const type *)a->src)[to])                   \
+    } else {                                                                                       \
+        EACH_INDEX(int32_t, ((type *)a->out)[from] = ((const type *)a->src)[to])                   \
+    }
+
+static void gather_piece(void *context, int64_t piece)
 {
     const cti_gather_args *a = context;
-    int64_t i, j;
+    int64_t group = index_group(a->m, a->inner), at = piece * group, end = at + group, i, j;
 
+    end = end < a->outer ? end : a->outer;
     switch (ct_dtype_size(a->dtype)) {
     case 1:
         GATHER(uint8_t)
@@ -126,46 +158,43 @@ ct_status cti_cpu_gather(const cti_gather_args *a, cti_fault *fault)
                              &fault->position))
         return CT_ERR_INDEX;
     if (a->m && a->inner) /* outer may be huge */
-        cti_parallel(a->outer, gather_piece, (void *)a);
+        cti_parallel(index_pieces(a->outer, a->m, a->inner), gather_piece, (void *)a);
     return CT_OK;
 }
 
-#define SCATTER_ADD(type, wide)                                                                    \
-    do {                                                                                           \
-        type *d = (type *)a->dst + to;                                                             \
-        *d = (type)((wide)*d + (wide)((const type *)a->src)[from]);                                \
-    } while (0)
+#define ADD_AT(type, wide)                                                                         \
+    ((type *)a->dst)[to] = (type)((wide)((type *)a->dst)[to] + (wide)((const type *)a->src)[from])
 
-/* One outer index. */
-static void scatter_add_piece(void *context, int64_t at)
+#define SCATTER_ADD(type, wide)                                                                    \
+    if (a->index_dtype == CT_I64) {                                                                \
+        EACH_INDEX(int64_t, ADD_AT(type, wide))                                                    \
+    } else {                                                                                       \
+        EACH_INDEX(int32_t, ADD_AT(type, wide))                                                    \
+    }
+
+static void scatter_add_piece(void *context, int64_t piece)
 {
     const cti_scatter_add_args *a = context;
-    int64_t i, j;
+    int64_t group = index_group(a->m, a->inner), at = piece * group, end = at + group, i, j;
 
-    for (j = 0; j < a->m; j++)
-        for (i = 0; i < a->inner; i++) {
-            int64_t from = (at * a->m + j) * a->inner + i;
-            int64_t k = cti_cpu_index_at(a->index, a->index_dtype, from);
-            int64_t to = (at * a->n + k) * a->inner + i;
-
-            switch (a->dtype) {
-            case CT_F32:
-                SCATTER_ADD(float, float);
-                break;
-            case CT_F64:
-                SCATTER_ADD(double, double);
-                break;
-            case CT_I32:
-                SCATTER_ADD(int32_t, uint32_t);
-                break;
-            case CT_I64:
-                SCATTER_ADD(int64_t, uint64_t);
-                break;
-            case CT_BOOL:
-            case CT_BF16:
-                break;
-            }
-        }
+    end = end < a->outer ? end : a->outer;
+    switch (a->dtype) {
+    case CT_F32:
+        SCATTER_ADD(float, float)
+        break;
+    case CT_F64:
+        SCATTER_ADD(double, double)
+        break;
+    case CT_I32:
+        SCATTER_ADD(int32_t, uint32_t)
+        break;
+    case CT_I64:
+        SCATTER_ADD(int64_t, uint64_t)
+        break;
+    case CT_BOOL:
+    case CT_BF16:
+        break;
+    }
 }
 
 ct_status cti_cpu_scatter_add(const cti_scatter_add_args *a, cti_fault *fault)
@@ -174,7 +203,7 @@ ct_status cti_cpu_scatter_add(const cti_scatter_add_args *a, cti_fault *fault)
                              &fault->position))
         return CT_ERR_INDEX;
     if (a->m && a->inner)
-        cti_parallel(a->outer, scatter_add_piece, (void *)a);
+        cti_parallel(index_pieces(a->outer, a->m, a->inner), scatter_add_piece, (void *)a);
     return CT_OK;
 }
 

@@ -3,7 +3,9 @@
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/cpu/math.h"
+#include "tensor/cpu/power.h"
 #include "tensor/division.h"
+#include "tensor/philox.h"
 
 #include <float.h>
 
@@ -12,9 +14,6 @@
 #else
 #define INDEPENDENT _Pragma("GCC ivdep")
 #endif
-
-/* for what a loop rarely needs */
-#define OUT_OF_LINE __attribute__((noinline, cold))
 
 /* of a vector register; wider vectors compile to scalar code */
 #if defined(__AVX512F__)
@@ -36,14 +35,16 @@
 #define M(name) M_f32_##name
 #define K(x) ((float)(x))
 #define M_f32_exp cti_expf
+#define M_f32_softplus cti_softplusf
 #define M_f32_tanh cti_tanhf
 #define M_f32_sigmoid cti_sigmoidf
-#define M_f32_expm1 expm1f
+#define M_f32_expm1 cti_expm1f
 #define M_f32_log cti_logf
-#define M_f32_log1p log1pf
+#define M_f32_log1p cti_log1pf
+#define M_f32_largest FLT_MAX
 #define M_f32_sqrt sqrtf
-#define M_f32_sin sinf
-#define M_f32_cos cosf
+#define M_f32_sin cti_sinf
+#define M_f32_cos cti_cosf
 #define M_f32_tan tanf
 #define M_f32_asin asinf
 #define M_f32_acos acosf
@@ -57,16 +58,17 @@
 #define M_f32_log2 log2f
 #define M_f32_log10 log10f
 #define M_f32_atan2 atan2f
-#define M_f32_erf erff
+#define M_f32_erf cti_erff
 #define M_f32_floor floorf
 #define M_f32_ceil ceilf
 #define M_f32_rint rintf
-#define M_f32_pow powf
+#define M_f32_pow cti_powf
 #define M_f32_remainder cti_remainder_f32
 #define M_f32_floor_divide cti_floor_divide_f32
-#define M_f32_times_pow times_pow_f32
-#define M_f32_pow_log pow_log_f32
-#define M_f32_div_slope div_slope_f32
+#define M_f32_times_pow cti_times_powf
+#define M_f32_pow_slope cti_pow_slopef
+#define M_f32_pow_log cti_pow_logf
+#define M_f32_gelu_slope gelu_slope_f32
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"
@@ -86,11 +88,13 @@
 #define M(name) M_f64_##name
 #define K(x) (x)
 #define M_f64_exp cti_exp
+#define M_f64_softplus cti_softplus
 #define M_f64_tanh tanh
 #define M_f64_sigmoid cti_sigmoid
 #define M_f64_expm1 expm1
 #define M_f64_log cti_log
 #define M_f64_log1p log1p
+#define M_f64_largest DBL_MAX
 #define M_f64_sqrt sqrt
 #define M_f64_sin sin
 #define M_f64_cos cos
@@ -114,9 +118,10 @@
 #define M_f64_pow pow
 #define M_f64_remainder cti_remainder_f64
 #define M_f64_floor_divide cti_floor_divide_f64
-#define M_f64_times_pow times_pow_f64
-#define M_f64_pow_log pow_log_f64
-#define M_f64_div_slope div_slope_f64
+#define M_f64_times_pow cti_times_pow
+#define M_f64_pow_slope cti_pow_slope
+#define M_f64_pow_log cti_pow_log
+#define M_f64_gelu_slope gelu_slope_f64
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"
@@ -178,7 +183,8 @@
 #include "tensor/formulas.h"
 #undef T
 
-/* where moves elements of 1, 2, 4 or 8 bytes */
+/* where moves elements of 1, 2, 4 or 8 bytes. Loops of their own, which vectorise, for adjacent
+ * elements and for one constant operand. */
 #define WHERE(fn, type)                                                                            \
     static void fn(LOOP_ARGS)                                                                      \
     {                                                                                              \
@@ -187,13 +193,86 @@
         const type *xs = b, *ys = c;                                                               \
         int64_t i;                                                                                 \
         UNUSED;                                                                                    \
-        for (i = 0; i < n; i++)                                                                    \
-            o[i * so] = cs[i * sa] ? xs[i * sb] : ys[i * sc];                                      \
+        if (so == 1 && sa == 1 && sb == 1 && sc == 1) {                                            \
+            INDEPENDENT                                                                            \
+            for (i = 0; i < n; i++) {                                                              \
+                type x = xs[i], y = ys[i];                                                         \
+                o[i] = cs[i] ? x : y;                                                              \
+            }                                                                                      \
+        } else if (so == 1 && sa == 1 && sb == 0 && sc == 1 && n > 0) {                            \
+            const type x = xs[0];                                                                  \
+            INDEPENDENT                                                                            \
+            for (i = 0; i < n; i++) {                                                              \
+                type y = ys[i];                                                                    \
+                o[i] = cs[i] ? x : y;                                                              \
+            }                                                                                      \
+        } else if (so == 1 && sa == 1 && sb == 1 && sc == 0 && n > 0) {                            \
+            const type y = ys[0];                                                                  \
+            INDEPENDENT                                                                            \
+            for (i = 0; i < n; i++) {                                                              \
+                type x = xs[i];                                                                    \
+                o[i] = cs[i] ? x : y;                                                              \
+            }                                                                                      \
+        } else {                                                                                   \
+            for (i = 0; i < n; i++)                                                                \
+                o[i * so] = cs[i * sa] ? xs[i * sb] : ys[i * sc];                                  \
+        }                                                                                          \
     }
 WHERE(where_1, uint8_t)
 WHERE(where_2, uint16_t)
 WHERE(where_4, uint32_t)
 WHERE(where_8, uint64_t)
+
+/* n elements of 1, 2, 4 or 8 bytes, ds and ss bytes apart, anywhere in memory. Backward runs and one
+ * element for all have loops of their own. */
+#define MOVE(fn, type)                                                                             \
+    static void fn(int64_t n, char *d, int64_t ds, const char *s, int64_t ss)                      \
+    {                                                                                              \
+        typedef type element __attribute__((aligned(1), may_alias));                               \
+        const int64_t size = (int64_t)sizeof(type);                                                \
+        int64_t i;                                                                                 \
+        if (ds == size && ss == -size) {                                                           \
+            INDEPENDENT                                                                            \
+            for (i = 0; i < n; i++)                                                                \
+                ((element *)d)[i] = ((const element *)s)[-i];                                      \
+        } else if (ds == size && ss == 0 && n > 0) {                                               \
+            const type x = *(const element *)s;                                                    \
+            INDEPENDENT                                                                            \
+            for (i = 0; i < n; i++)                                                                \
+                ((element *)d)[i] = x;                                                             \
+        } else {                                                                                   \
+            for (i = 0; i < n; i++)                                                                \
+                *(element *)(d + i * ds) = *(const element *)(s + i * ss);                         \
+        }                                                                                          \
+    }
+MOVE(move_1, uint8_t)
+MOVE(move_2, uint16_t)
+MOVE(move_4, uint32_t)
+MOVE(move_8, uint64_t)
+
+/* Whether all of n indices, as unsigned numbers, are below limit. */
+static bool below_i64(int64_t n, uint64_t limit, const void *index)
+{
+    const int64_t *p = index;
+    uint64_t wrong = 0;
+    int64_t i;
+
+    for (i = 0; i < n; i++)
+        wrong |= (uint64_t)p[i] >= limit;
+    return !wrong;
+}
+
+static bool below_i32(int64_t n, uint64_t limit, const void *index)
+{
+    const int32_t *p = index;
+    const uint32_t most = limit <= INT32_MAX ? (uint32_t)limit : (uint32_t)INT32_MAX + 1;
+    uint32_t wrong = 0;
+    int64_t i;
+
+    for (i = 0; i < n; i++)
+        wrong |= (uint32_t)p[i] >= most;
+    return !wrong;
+}
 
 #define PASTE2(a, b) a##b
 #define PASTE(a, b) PASTE2(a, b)
@@ -214,7 +293,9 @@ WHERE(where_8, uint64_t)
         .cross_entropy_tile = cross_entropy_tile_##type, .add_row = add_row_##type,                \
         .normalise = normalise_##type, .normalise_backward = normalise_backward_##type,            \
         .add_bias = add_bias_##type, .gather_rows = gather_rows_##type,                            \
-        .start_rows = start_rows_##type, .activate = activate_##type,                              \
+        .start_rows = start_rows_##type, .dropout = dropout_##type,                                \
+        .extreme_rows = extreme_rows_##type, .extreme = extreme_##type,                            \
+        .sum_each = sum_each_##type, .activate = activate_##type,                                  \
         .activate_backward = activate_backward_##type, .lstm = lstm_##type,                        \
         .lstm_backward = lstm_backward_##type, .gru = gru_##type,                                  \
         .gru_backward = gru_backward_##type, .gemm = gemm_##type, .conv = conv_##type,             \
@@ -268,6 +349,15 @@ const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
 #undef ENTRY
         [CTI_EW_where] = where_1 },
     .where16 = where_2,
+    .below_i64 = below_i64,
+    .below_i32 = below_i32,
+    .move = { [1] = move_1, [2] = move_2, [4] = move_4, [8] = move_8 },
+#define CTI_POWER(name, exponent, formula) name##_f32,
+    .power_f32 = { CTI_POWERS },
+#undef CTI_POWER
+#define CTI_POWER(name, exponent, formula) name##_f64,
+    .power_f64 = { CTI_POWERS },
+#undef CTI_POWER
     .rows_f32 = ROW_LOOPS(f32),
     .rows_f64 = ROW_LOOPS(f64),
 };

@@ -22,47 +22,14 @@
         }                                                                                          \
     }
 
-#define SMALLEST ((T)(sizeof(T) == 4 ? FLT_MIN : DBL_MIN))
-#define LARGEST ((T)(sizeof(T) == 4 ? FLT_MAX : DBL_MAX))
-
-/* q x^e, where t = x^e overflows or underflows: as two factors, since the product may not. An infinite
- * q (of a derivative by the base) times a power that vanishes is the limit 0. */
-static OUT_OF_LINE T FN(times_extreme_pow)(T q, T x, T e, T t)
+/* The derivative of gelu: Phi(x) + x phi(x), for the distribution Phi and the density phi of the
+ * standard normal. x is limited, so that infinite ones give the limits. */
+static inline T FN(gelu_slope)(T x)
 {
-    T half;
+    T t = x < K(-1e4) ? K(-1e4) : x > K(1e4) ? K(1e4) : x;
 
-    if (t != t)
-        return q * t;
-    if (t == 0 && (q > LARGEST || q < -LARGEST))
-        return 0;
-    half = M(pow)(x < 0 ? -x : x, e / 2);
-    return t < 0 ? -(q * half * half) : q * half * half;
-}
-
-/* q x^e for q other than 0 */
-static inline T FN(times_pow)(T q, T x, T e)
-{
-    T t = M(pow)(x, e), size = t < 0 ? -t : t;
-
-    return size >= SMALLEST && size <= LARGEST ? q * t : FN(times_extreme_pow)(q, x, e, t);
-}
-
-/* -p / x^2. The square may overflow or underflow where the quotient does not: x is then multiplied by
- * a power of two first. */
-static inline T FN(div_slope)(T p, T x)
-{
-    const T far = (T)(sizeof(T) == 4 ? 0x1p100 : 0x1p700);
-    T square = x * x, s = square < SMALLEST ? far : square > 1 / SMALLEST ? 1 / far : 1, t = x * s;
-
-    return -p * s / (t * t) * s;
-}
-
-/* x^y log(x): 0 where x = 0 and y >= 0, and where x > 0 and the power vanishes, its limits. */
-static T FN(pow_log)(T x, T y)
-{
-    T t = M(pow)(x, y);
-
-    return (x == 0 && y >= 0) || (x > 0 && t == 0) ? 0 : t * M(log)(x);
+    return K(0.5) * (1 + M(erf)(x * K(0.70710678118654752440))) +
+           t * (K(0.39894228040143267794) * M(exp)(K(-0.5) * t * t));
 }
 
 #define FLOAT1(name, expr) RUN1(FN(name), T, expr)
@@ -70,6 +37,11 @@ static T FN(pow_log)(T x, T y)
 #define FLOAT3(name, expr) RUN3(FN(name), expr)
 #define TEST(name, expr) RUN1(FN(name), uint8_t, expr)
 #include "tensor/formulas.h"
+
+/* q x^p for usual p */
+#define CTI_POWER(name, exponent, formula) RUN1(FN(name), T, q *(formula))
+CTI_POWERS
+#undef CTI_POWER
 
 #define LANES 16
 #define BLOCK 1024
@@ -115,6 +87,14 @@ static double FN(sum_squares)(int64_t n, const void *in)
             total += (double)x[i + j] * (double)x[i + j];
     }
     return total;
+}
+
+static void FN(sum_each)(int64_t rows, int64_t n, const void *in, void *out)
+{
+    int64_t r;
+
+    for (r = 0; r < rows; r++)
+        ((T *)out)[r] = (T)FN(sum)(n, (const T *)in + r * n);
 }
 
 #define FEW_ROWS 8
@@ -193,6 +173,23 @@ static T FN(row_max)(int64_t n, const T *x)
     return odd ? (T)NAN : most;
 }
 
+/* o = exp(x - most); o is not x: the last vector goes over some elements again rather than beyond the
+ * row. */
+static void FN(exp_row)(int64_t n, T most, const T *x, T *o)
+{
+    int64_t i, whole = n < LANES ? n : n - n % LANES;
+    int l;
+
+    INDEPENDENT
+    for (i = 0; i < whole; i++)
+        o[i] = M(exp)(x[i] - most);
+    if (whole < n) {
+        INDEPENDENT
+        for (l = 0; l < LANES; l++)
+            o[n - LANES + l] = M(exp)(x[n - LANES + l] - most);
+    }
+}
+
 static void FN(softmax)(bool logarithm, int64_t n, const void *in, void *out)
 {
     const T *x = in;
@@ -200,9 +197,7 @@ static void FN(softmax)(bool logarithm, int64_t n, const void *in, void *out)
     T most = FN(row_max)(n, x), total;
     int64_t i;
 
-    INDEPENDENT
-    for (i = 0; i < n; i++)
-        o[i] = M(exp)(x[i] - most);
+    FN(exp_row)(n, most, x, o);
     total = (T)FN(sum)(n, o);
     if (logarithm) {
         T l = M(log)(total);
@@ -272,8 +267,107 @@ static void FN(start_rows)(int64_t rows, int64_t width, const void *bias, void *
     }
 }
 
-#undef SMALLEST
-#undef LARGEST
+/* Words of WORD_BLOCKS blocks at a time, which vectorise. */
+#define WORD_BLOCKS 16
+
+static void FN(dropout)(const cti_dropout_args *a, uint64_t block, uint32_t below, int64_t n,
+                        const void *in, void *out)
+{
+    const T *x = in;
+    T *o = out;
+    const T scale = (T)(1 / (1 - a->p));
+    int64_t i, m;
+    int k;
+
+    for (i = 0; i < n; i += 4 * WORD_BLOCKS, block += WORD_BLOCKS) {
+        uint32_t word[4 * WORD_BLOCKS];
+
+        INDEPENDENT
+        for (k = 0; k < WORD_BLOCKS; k++) {
+            uint32_t w[4];
+
+            cti_philox(a->from.seed, a->from.stream, block + (uint64_t)k, w);
+            word[4 * k] = w[0];
+            word[4 * k + 1] = w[1];
+            word[4 * k + 2] = w[2];
+            word[4 * k + 3] = w[3];
+        }
+        m = n - i < 4 * WORD_BLOCKS ? n - i : 4 * WORD_BLOCKS;
+        INDEPENDENT
+        for (k = 0; k < (int)m; k++) {
+            T y = x[i + k] * scale;
+            o[i + k] = word[k] < below ? 0 : y;
+        }
+    }
+}
+#undef WORD_BLOCKS
+
+/* The greatest of sign times n elements, n > 0; NaN if one is. */
+static T FN(extreme_of)(T sign, int64_t n, const T *x)
+{
+    T lane[LANES], most = sign * x[0];
+    int64_t i;
+    int l, half, odd = 0;
+
+    if (n >= LANES) {
+        for (l = 0; l < LANES; l++) /* the last ones, some of which may come again */
+            lane[l] = sign * x[n - LANES + l];
+        for (i = 0; i + LANES <= n; i += LANES)
+            for (l = 0; l < LANES; l++)
+                lane[l] = sign * x[i + l] > lane[l] ? sign * x[i + l] : lane[l];
+        for (half = LANES / 2; half > 0; half /= 2)
+            for (l = 0; l < half; l++)
+                lane[l] = lane[l + half] > lane[l] ? lane[l + half] : lane[l];
+        most = lane[0];
+    } else {
+        for (i = 1; i < n; i++)
+            most = sign * x[i] > most ? sign * x[i] : most;
+    }
+    for (i = 0; i < n; i++)
+        odd |= x[i] != x[i];
+    return odd ? (T)NAN : most;
+}
+
+static void FN(extreme)(bool least, int64_t rows, int64_t n, const void *in, void *out,
+                        int64_t *place)
+{
+    const T sign = least ? -1 : 1;
+    int64_t r, i;
+
+    for (r = 0; r < rows; r++) {
+        const T *x = (const T *)in + r * n;
+        T most = sign * FN(extreme_of)(sign, n, x);
+
+        if (place) {
+            for (i = 0; x[i] != most && !(x[i] != x[i] && most != most); i++)
+                ;
+            place[r] = i;
+        } else {
+            ((T *)out)[r] = most;
+        }
+    }
+}
+
+/* Of equal elements the first is taken, which matters for zeros. */
+static void FN(extreme_rows)(bool least, int64_t n, int64_t stride, int64_t width, const void *in,
+                             void *out)
+{
+    const T *x = in;
+    T most[ROW_COLUMNS];
+    const T sign = least ? -1 : 1;
+    int64_t i, j;
+
+    for (i = 0; i < width; i++)
+        most[i] = sign * x[i];
+    for (j = 1; j < n; j++)
+        for (i = 0; i < width; i++) {
+            T v = sign * x[j * stride + i];
+            most[i] = v > most[i] || v != v ? v : most[i];
+        }
+    for (i = 0; i < width; i++)
+        ((T *)out)[i] = sign * most[i];
+}
+
 #undef RUN1
 #undef RUN2
 #undef RUN3

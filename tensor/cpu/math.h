@@ -1,9 +1,11 @@
-/* math.h - exp, log, tanh and sigmoid of floats, exp and log of doubles, written without branches
- * so that compilers turn a loop over them into vector code. (internal)
+/* math.h - exp, log, tanh and other functions of floats, exp and log of doubles, written without
+ * branches so that compilers turn a loop over them into vector code; pow is in power.h. (internal)
  *
- * Polynomials fitted at Chebyshev nodes. The largest errors over all floats, in units of the last
- * place, as tests/test_kernels measures them (with COTANGENT_TEST_FULL), without and with FMA:
+ * Minimax polynomials or polynomials fitted at Chebyshev nodes. The largest errors over all floats, in
+ * units of the last place, as tests/test_kernels measures them (with COTANGENT_TEST_FULL), without and
+ * with FMA:
  *     exp 1.05, 1.10    log 0.87, 0.87    tanh 2.51, 2.51    sigmoid 2.48, 2.48
+ *     log1p 0.82, 0.75  expm1 1.43, 1.43  erf 1.35, 1.15    sin and cos 1.60, 1.60
  * None of them calls the C library, whose last digits depend on the processor. */
 #ifndef COTANGENT_TENSOR_CPU_MATH_H
 #define COTANGENT_TENSOR_CPU_MATH_H
@@ -12,6 +14,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+
+/* A loop over a function that is not inlined is no vector code. */
+#define CTI_IN_LOOP static inline __attribute__((always_inline))
 
 static inline float cti_float_of(uint32_t bits)
 {
@@ -31,7 +36,7 @@ static inline uint32_t cti_bits_of(float f)
 
 /* exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2) / 2; 2^n in two factors, so that results
  * near the ends of the range round once. Above 88.7 inf, below -103.9 0; NaN passes through. */
-static inline float cti_expf(float x)
+CTI_IN_LOOP float cti_expf(float x)
 {
     const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
     float c = x > 89.0f ? 89.0f : x;
@@ -89,7 +94,7 @@ static inline float cti_sigmoidf(float x)
 
 /* x = 2^e m, m in [sqrt(1/2), sqrt(2)); log(m) = 2 atanh(s), s = (m - 1) / (m + 1), as a series in
  * s^2 <= 0.0295 around m - 1 - (m - 1)^2 / 2, so that its error is small beside the result. */
-static inline float cti_logf(float x)
+CTI_IN_LOOP float cti_logf(float x)
 {
     const uint32_t root = 0x3f3504f3u;                    /* sqrt(1/2) */
     float low = x < 1.17549435e-38f ? x * 8388608.0f : x; /* 2^23: no denormals */
@@ -107,6 +112,113 @@ static inline float cti_logf(float x)
     p = x > 3.40282347e38f ? x : p;
     p = x == 0.0f ? -INFINITY : p;
     return x < 0.0f || x != x ? NAN : p;
+}
+
+/* log(u + c) = log(u) + c / u for u > 0 and a rounding error c of u; the rest is as in cti_logf. */
+CTI_IN_LOOP float cti_log_sum(float u, float c)
+{
+    const uint32_t root = 0x3f3504f3u;
+    uint32_t bits = cti_bits_of(u) - root;
+    float e = (float)((int32_t)bits >> 23);
+    float f = cti_float_of((bits & 0x007fffffu) + root) - 1.0f;
+    float s = f / (2.0f + f), z = s * s, half = 0.5f * f * f, p;
+
+    p = 0.2222222222f;
+    p = p * z + 0.2857142857f;
+    p = p * z + 0.4f;
+    p = p * z + 0.6666666667f;
+    p = s * (half + z * p) + (e * 1.42860682030941723e-6f + c / u);
+    return e * 0.693145751953125f + (f - (half - p));
+}
+
+/* log(1 + x) */
+CTI_IN_LOOP float cti_log1pf(float x)
+{
+    float u = 1.0f + x;
+    float p = cti_log_sum(u, x < u - x ? x - (u - 1.0f) : 1.0f - (u - x));
+
+    p = x > 3.40282347e38f || x == 0.0f ? x : p;
+    p = x == -1.0f ? -INFINITY : p;
+    return x < -1.0f || x != x ? NAN : p;
+}
+
+/* log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|) in 0 .. 1 */
+CTI_IN_LOOP float cti_softplusf(float x)
+{
+    float e = cti_expf(cti_float_of(cti_bits_of(x) | 0x80000000u)), u = 1.0f + e;
+
+    return (x > 0.0f ? x : 0.0f) + cti_log_sum(u, e - (u - 1.0f));
+}
+
+/* exp(x) - 1 = 2 (2^(n-1) q + (2^(n-1) - 1/2)), q = exp(r) - 1, with n and r of cti_expf. Below -18
+ * it is -1. */
+CTI_IN_LOOP float cti_expm1f(float x)
+{
+    const float round = 12582912.0f;
+    float c = x > 89.0f ? 89.0f : x, t, n, r, p, half;
+
+    c = c < -18.0f ? -18.0f : c;
+    t = c * 1.44269504088896341f + round;
+    n = t - round;
+    r = c - n * 0.693145751953125f;
+    r = r - n * 1.42860682030941723e-6f;
+    p = 0.00019846226f;
+    p = p * r + 0.0013940741f;
+    p = p * r + 0.00833339f;
+    p = p * r + 0.04166636f;
+    p = p * r + 0.16666666f;
+    p = p * r + 0.5f;
+    p = p * (r * r) + r;
+    half = cti_float_of((cti_bits_of(t) << 23) + (126u << 23)); /* 2^(n-1) */
+    p = 2.0f * (p * half + (half - 0.5f));
+    return cti_float_of(cti_bits_of(x) & 0x7fffffffu) < 0x1p-26f
+               ? x
+               : p; /* also subnormal numbers and -0 */
+}
+
+/* cti_expf for x in -80 .. 80: one factor, no limits. */
+CTI_IN_LOOP float cti_exp_near(float x)
+{
+    const float round = 12582912.0f;
+    float t = x * 1.44269504088896341f + round, n = t - round, r, p;
+
+    r = x - n * 0.693145751953125f;
+    r = r - n * 1.42860682030941723e-6f;
+    p = 0.0013933650916442275f;
+    p = p * r + 0.008363179862499237f;
+    p = p * r + 0.04166646674275398f;
+    p = p * r + 0.16666576266288757f;
+    p = p * r + 0.5f;
+    p = p * (r * r) + r;
+    return (p + 1.0f) * cti_float_of((cti_bits_of(t) << 23) + (127u << 23));
+}
+
+/* Of a = |x|, then x's sign: a polynomial below 0.93, else 1 - exp(log(erfc(a))) with a polynomial for
+ * the logarithm. From 4 on it is 1. */
+CTI_IN_LOOP float cti_erff(float x)
+{
+    uint32_t sign = cti_bits_of(x) & 0x80000000u;
+    float a = cti_float_of(cti_bits_of(x) ^ sign), z = a * a, b = a > 4.0f ? 4.0f : a, p, q;
+
+    p = 8.185086e-05f;
+    p = p * z - 0.00080977107f;
+    p = p * z + 0.005196954f;
+    p = p * z - 0.026857706f;
+    p = p * z + 0.112836644f;
+    p = p * z - 0.37612632f;
+    p = p * z + 0.12837917f;
+    p = p * a + a;
+    q = -7.379347e-07f;
+    q = q * b - 1.1305192e-05f;
+    q = q * b + 0.0003788163f;
+    q = q * b - 0.0039940015f;
+    q = q * b + 0.024774333f;
+    q = q * b - 0.10785801f;
+    q = q * b - 0.6336635f;
+    q = q * b - 1.1293818f;
+    q = q * b + 0.00015060566f;
+    q = 1.0f - cti_exp_near(q);
+    return cti_float_of(cti_bits_of(a < 0.93f ? p : q) | sign);
 }
 
 static inline double cti_double_of(uint64_t bits)
@@ -190,11 +302,79 @@ static inline double cti_log(double x)
     return x != x || x == INFINITY ? x : y;
 }
 
+static inline double cti_softplus(double x)
+{
+    return (x > 0 ? x : 0) + log1p(cti_exp(x > 0 ? -x : x));
+}
+
 static inline double cti_sigmoid(double x)
 {
     double e = cti_exp(x < 0 ? x : -x);
 
     return (x < 0 ? e : 1.0) / (1.0 + e);
+}
+
+/* x >= 0 in turns of pi / 2: the fraction in -1/2 .. 1/2, times pi / 2; *turns is the number of turns,
+ * whose last two bits count. Where x is at least 2^(24 j + 23) it is a multiple of 2^(24 j), so whole
+ * turns by four may be left out of 2/pi: c_j = 2/pi 2^(24 j) mod 4, times 2^(-24 j). c_j is the sum of
+ * a, b and c; a and b have 29 bits each, so that their products with x are exact. */
+CTI_IN_LOOP float cti_quarter_turns(float x, uint32_t *turns)
+{
+    const double round = 6755399441055744.0;
+    double a = 0x1.45f306cp-1, b = 0x1.c9c882ap-29, c = 0x1.4fe13abe8fa9ap-59, v = (double)x, n, m,
+           k;
+
+    a = x >= 0x1p47f ? 0x1.b72722p-23 : a;
+    b = x >= 0x1p47f ? 0x1.529fc27p-52 : b;
+    c = x >= 0x1p47f ? 0x1.5f47d4d377037p-82 : c;
+    a = x >= 0x1p71f ? 0x1.529fc2p-52 : a;
+    b = x >= 0x1p71f ? 0x1.d5f47d4p-78 : b;
+    c = x >= 0x1p71f ? 0x1.a6ee06db14acdp-107 : c;
+    a = x >= 0x1p95f ? 0x1.3abe8fp-75 : a;
+    b = x >= 0x1p95f ? 0x1.534ddcp-100 : b;
+    c = x >= 0x1p95f ? 0x1.b6c52b3278872p-129 : c;
+    a = x >= 0x1p119f ? 0x1.f534ddcp-96 : a;
+    b = x >= 0x1p119f ? 0x1.b6c52ap-129 : b;
+    c = x >= 0x1p119f ? 0x1.3278872083fcap-153 : c;
+    a *= v;
+    b *= v;
+    n = a + round;
+    m = b + round;
+    a = (a - (n - round)) + ((b - (m - round)) + v * c);
+    k = a + round;
+    *turns = (uint32_t)(cti_bits_of_double(n) + cti_bits_of_double(m) + cti_bits_of_double(k));
+    return (float)((a - (k - round)) * 1.5707963267948966);
+}
+
+/* sin of x (0 turns) and cos of x (1 turn): sin or cos of the fraction, by the quarter */
+CTI_IN_LOOP float cti_sine(float x, uint32_t turns)
+{
+    uint32_t t;
+    float r = cti_quarter_turns(x, &t), z = r * r, s, c;
+
+    s = 2.7173114e-06f;
+    s = s * z - 0.00019839258f;
+    s = s * z + 0.008333329f;
+    s = s * z - 0.16666667f;
+    s = s * (z * r) + r;
+    c = 2.4463501e-05f;
+    c = c * z - 0.0013887652f;
+    c = c * z + 0.041666653f;
+    c = c * (z * z) + (1.0f - 0.5f * z);
+    t += turns;
+    return cti_float_of(cti_bits_of(t & 1 ? c : s) ^ (t & 2) << 30);
+}
+
+CTI_IN_LOOP float cti_sinf(float x)
+{
+    uint32_t sign = cti_bits_of(x) & 0x80000000u;
+
+    return cti_float_of(cti_bits_of(cti_sine(cti_float_of(cti_bits_of(x) ^ sign), 0)) ^ sign);
+}
+
+CTI_IN_LOOP float cti_cosf(float x)
+{
+    return cti_sine(cti_float_of(cti_bits_of(x) & 0x7fffffffu), 1);
 }
 
 #endif

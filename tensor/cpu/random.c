@@ -73,38 +73,21 @@ void cti_cpu_normal(const cti_draw_args *a)
 
 #define DROPOUT_BLOCKS 4096 /* of four words, in a piece */
 
-typedef struct dropout_job {
-    const cti_dropout_args *a;
-    uint64_t below; /* a word below it drops its element */
-    double scale;
-} dropout_job;
-
 static void dropout_piece(void *context, int64_t piece)
 {
-    const dropout_job *j = context;
-    const cti_dropout_args *a = j->a;
-    uint64_t block = cti_first_block(&a->from);
-    int64_t i = piece * DROPOUT_BLOCKS * 4, end = i + DROPOUT_BLOCKS * 4, k;
+    const cti_dropout_args *a = context;
+    size_t size = ct_dtype_size(a->dtype);
+    int64_t i = piece * DROPOUT_BLOCKS * 4, n = a->n - i;
 
-    for (end = end < a->n ? end : a->n; i < end; i += 4) {
-        uint32_t w[4];
-
-        cti_philox(a->from.seed, a->from.stream, block + (uint64_t)(i / 4), w);
-        for (k = i; k < end && k < i + 4; k++)
-            if (a->dtype == CT_F64)
-                ((double *)a->out)[k] =
-                    w[k - i] < j->below ? 0 : ((const double *)a->in)[k] * j->scale;
-            else
-                ((float *)a->out)[k] =
-                    w[k - i] < j->below ? 0 : ((const float *)a->in)[k] * (float)j->scale;
-    }
+    cti_cpu_rows_of(a->dtype)->dropout(
+        a, cti_first_block(&a->from) + (uint64_t)(i / 4), (uint32_t)(a->p * 0x1p32),
+        n < DROPOUT_BLOCKS * 4 ? n : DROPOUT_BLOCKS * 4, (const char *)a->in + (size_t)i * size,
+        (char *)a->out + (size_t)i * size);
 }
 
 void cti_cpu_dropout(const cti_dropout_args *a)
 {
-    dropout_job j = { a, (uint64_t)(a->p * 0x1p32), 1 / (1 - a->p) };
-
-    cti_parallel((a->n + DROPOUT_BLOCKS * 4 - 1) / (DROPOUT_BLOCKS * 4), dropout_piece, &j);
+    cti_parallel((a->n + DROPOUT_BLOCKS * 4 - 1) / (DROPOUT_BLOCKS * 4), dropout_piece, (void *)a);
 }
 
 /* ---- integers ---- */

@@ -3,8 +3,6 @@
 
 #include "tensor/parallel.h"
 
-#define COLUMNS 64 /* of inner in a piece */
-
 /* Whether a comes after b; a NaN comes after all numbers. */
 #define AFTER(a, b) ((a) > (b) || ((a) != (a) && !((b) != (b))))
 
@@ -78,32 +76,61 @@ static void reduce_one(const cti_reduce_args *a, int64_t at, int64_t column)
     }
 }
 
-/* A piece is one outer index and a group of columns. */
-static void reduce_piece(void *context, int64_t piece)
+/* Sums and extremes of floats have loops of their own. A piece is one outer index and a group of
+ * columns. */
+static void reduce_columns(void *context, int64_t piece)
 {
     const cti_reduce_args *a = context;
-    int64_t groups = (a->inner + COLUMNS - 1) / COLUMNS, at = piece / groups;
-    int64_t column = piece % groups * COLUMNS, end = column + COLUMNS;
+    int64_t groups = (a->inner + ROW_COLUMNS - 1) / ROW_COLUMNS, at = piece / groups;
+    int64_t column = piece % groups * ROW_COLUMNS, end = column + ROW_COLUMNS;
+    const cti_row_loops *rows = cti_cpu_rows_of(a->dtype);
     size_t size = ct_dtype_size(a->dtype);
+    const char *in = (const char *)a->in + (size_t)(at * a->n * a->inner + column) * size;
+    char *out = (char *)a->out + (size_t)(at * a->inner + column) * size;
 
     end = end < a->inner ? end : a->inner;
-    if (a->op == CTI_SUM && cti_is_float(a->dtype)) {
-        const cti_row_loops *rows = cti_cpu_rows_of(a->dtype);
-        const char *in = (const char *)a->in + (size_t)(at * a->n * a->inner + column) * size;
-        char *out = (char *)a->out + (size_t)(at * a->inner + column) * size;
+    if (a->op == CTI_SUM && cti_is_float(a->dtype))
+        rows->sum_rows(a->n, a->inner, end - column, in, out);
+    else if ((a->op == CTI_MAX || a->op == CTI_MIN) && cti_is_float(a->dtype) && a->n)
+        rows->extreme_rows(a->op == CTI_MIN, a->n, a->inner, end - column, in, out);
+    else
+        for (; column < end; column++)
+            reduce_one(a, at, column);
+}
 
-        if (a->inner == 1)
-            cti_cpu_store(out, a->dtype, rows->sum(a->n, in));
-        else
-            rows->sum_rows(a->n, a->inner, end - column, in, out);
-        return;
-    }
-    for (; column < end; column++)
-        reduce_one(a, at, column);
+/* Rows of n elements in a piece. */
+static int64_t reduce_group(const cti_reduce_args *a)
+{
+    return a->n < CTI_CPU_PIECE ? CTI_CPU_PIECE / (a->n + 1) + 1 : 1;
+}
+
+/* inner is 1. A piece is a group of rows. */
+static void reduce_rows(void *context, int64_t piece)
+{
+    const cti_reduce_args *a = context;
+    int64_t at = piece * reduce_group(a), end = at + reduce_group(a);
+    const cti_row_loops *rows = cti_cpu_rows_of(a->dtype);
+    size_t size = ct_dtype_size(a->dtype);
+    const char *in = (const char *)a->in + (size_t)(at * a->n) * size;
+    bool least = a->op == CTI_MIN || a->op == CTI_ARGMIN;
+
+    end = end < a->outer ? end : a->outer;
+    if (a->op == CTI_SUM && cti_is_float(a->dtype))
+        rows->sum_each(end - at, a->n, in, (char *)a->out + (size_t)at * size);
+    else if ((a->op == CTI_MAX || a->op == CTI_MIN) && cti_is_float(a->dtype) && a->n)
+        rows->extreme(least, end - at, a->n, in, (char *)a->out + (size_t)at * size, NULL);
+    else if ((a->op == CTI_ARGMAX || a->op == CTI_ARGMIN) && cti_is_float(a->dtype) && a->n)
+        rows->extreme(least, end - at, a->n, in, NULL, (int64_t *)a->out + at);
+    else
+        for (; at < end; at++)
+            reduce_one(a, at, 0);
 }
 
 void cti_cpu_reduce(const cti_reduce_args *a)
 {
-    if (a->outer && a->inner)
-        cti_parallel(a->outer * ((a->inner + COLUMNS - 1) / COLUMNS), reduce_piece, (void *)a);
+    if (a->outer && a->inner == 1)
+        cti_parallel((a->outer + reduce_group(a) - 1) / reduce_group(a), reduce_rows, (void *)a);
+    else if (a->outer && a->inner)
+        cti_parallel(a->outer * ((a->inner + ROW_COLUMNS - 1) / ROW_COLUMNS), reduce_columns,
+                     (void *)a);
 }

@@ -1,8 +1,15 @@
 /* strided.h - how the CPU walks several strided arrays over a common shape. (internal)
  *
- * The last axis is a run: a loop does it at once. Runs longer than CTI_CPU_PIECE elements are split
- * into units of so many; units are put together into pieces, which threads share. The shape alone
- * says how. */
+ * The last axis is a run: a loop does it at once. A run is split into units of at most `length`
+ * elements; units are put together into pieces, which threads share. The shape and the strides alone
+ * say how.
+ *
+ * Usually a unit is as long as a piece, and the units of a run follow each other. There are two cases
+ * with short units, where the first units of all runs come before the second ones, so that the
+ * elements that are near in memory are visited together:
+ *     - the last axis is short: the longest axis takes its place;
+ *     - an array is adjacent along another axis than the last (a transposition): this axis becomes
+ *       the last but one, and a unit is as wide as a cache line of floats. */
 #ifndef COTANGENT_TENSOR_CPU_STRIDED_H
 #define COTANGENT_TENSOR_CPU_STRIDED_H
 
@@ -13,10 +20,78 @@ typedef struct cti_walk {
     int rank;
     int64_t dim[CT_MAX_RANK];
     int64_t step[4][CT_MAX_RANK]; /* bytes */
-    int64_t split;                /* units of a run */
-    int64_t units;                /* of all runs */
-    int64_t per_piece;            /* units in a piece */
+    int64_t length;               /* elements of a unit, at most */
+    int64_t runs;
+    int64_t units;     /* of all runs */
+    int64_t per_piece; /* units in a piece */
+    bool tiled;        /* the first units of all runs come first */
 } cti_walk;
+
+enum {
+    CTI_WALK_SHORT = 16, /* an axis below it is short */
+    CTI_WALK_TILE = 64,  /* elements of a unit in place of a short axis */
+    CTI_WALK_LINE = 16   /* of a transposition */
+};
+
+/* Moves axis `from` to position `to`, behind or before which others move up. */
+static inline void cti_walk_move(cti_walk *w, int arrays, int from, int to)
+{
+    int by = from < to ? 1 : -1, k;
+
+    for (; from != to; from += by) {
+        int64_t t = w->dim[from];
+
+        w->dim[from] = w->dim[from + by];
+        w->dim[from + by] = t;
+        for (k = 0; k < arrays; k++) {
+            t = w->step[k][from];
+            w->step[k][from] = w->step[k][from + by];
+            w->step[k][from + by] = t;
+        }
+    }
+}
+
+/* The axis other than the last along which array k is adjacent, if it is not along the last; or -1. */
+static inline int cti_walk_adjacent(const cti_walk *w, int k)
+{
+    int last = w->rank - 1, i;
+    int64_t least = w->step[k][last] < 0 ? -w->step[k][last] : w->step[k][last];
+
+    for (i = 0; i < last; i++)
+        if (w->step[k][i] > 0 && w->step[k][i] <= 8 && w->step[k][i] * CTI_WALK_SHORT <= least &&
+            w->dim[i] >= CTI_WALK_SHORT)
+            return i;
+    return -1;
+}
+
+/* Chooses the order of the axes and the length of units. */
+static inline void cti_walk_arrange(cti_walk *w, int arrays)
+{
+    int last = w->rank - 1, longest = last, i, k;
+
+    w->length = CTI_CPU_PIECE;
+    w->tiled = false;
+    if (w->dim[last] < CTI_WALK_SHORT) {
+        for (i = last - 1; i >= 0 && w->dim[longest] < CTI_WALK_TILE; i--)
+            if (w->dim[i] > w->dim[longest])
+                longest = i;
+        if (longest == last)
+            return;
+        cti_walk_move(w, arrays, longest, last);
+        w->length = CTI_WALK_TILE;
+        w->tiled = true;
+        return;
+    }
+    for (k = 0; k < arrays; k++) {
+        i = cti_walk_adjacent(w, k);
+        if (i < 0)
+            continue;
+        cti_walk_move(w, arrays, i, last - 1);
+        w->length = CTI_WALK_LINE;
+        w->tiled = true;
+        return;
+    }
+}
 
 /* Completes a walk, whose rank, dim and step are set. How many pieces it has. */
 static inline int64_t cti_walk_cut(cti_walk *w, int arrays)
@@ -33,12 +108,14 @@ static inline int64_t cti_walk_cut(cti_walk *w, int arrays)
         for (k = 0; k < arrays; k++)
             w->step[k][0] = 0;
     }
-    length = w->dim[w->rank - 1];
-    w->split = (length + CTI_CPU_PIECE - 1) / CTI_CPU_PIECE;
-    w->units = w->split;
+    cti_walk_arrange(w, arrays);
+    w->runs = 1;
     for (i = 0; i < w->rank - 1; i++)
-        w->units *= w->dim[i];
-    w->per_piece = w->split > 1 ? 1 : (CTI_CPU_PIECE + length - 1) / length;
+        w->runs *= w->dim[i];
+    length = w->dim[w->rank - 1];
+    w->units = w->runs * ((length + w->length - 1) / w->length);
+    length = length < w->length ? length : w->length;
+    w->per_piece = (CTI_CPU_PIECE + length - 1) / length;
     return (w->units + w->per_piece - 1) / w->per_piece;
 }
 
@@ -50,24 +127,63 @@ static inline int64_t cti_walk_end(const cti_walk *w, int64_t piece)
     return end < w->units ? end : w->units;
 }
 
-/* The bytes from the start of each array to the first element of a unit. How many elements it has.
- * */
-static inline int64_t cti_walk_unit(const cti_walk *w, int arrays, int64_t unit, int64_t *offset)
+/* A unit: the bytes from the start of each array to its first element, its position, and how many
+ * elements it has. */
+typedef struct cti_unit {
+    int64_t offset[4], at[CT_MAX_RANK], n;
+} cti_unit;
+
+static inline void cti_walk_length(const cti_walk *w, cti_unit *u)
+{
+    u->n = w->dim[w->rank - 1] - u->at[w->rank - 1];
+    u->n = u->n < w->length ? u->n : w->length;
+}
+
+/* Unit number `unit`. */
+static inline void cti_walk_begin(const cti_walk *w, int arrays, int64_t unit, cti_unit *u)
 {
     int last = w->rank - 1, i, k;
-    int64_t first = unit % w->split * CTI_CPU_PIECE, n = w->dim[last] - first;
-    int64_t run = unit / w->split;
+    int64_t split = w->units / w->runs;
+    int64_t run = w->tiled ? unit % w->runs : unit / split;
 
-    for (k = 0; k < arrays; k++)
-        offset[k] = first * w->step[k][last];
+    u->at[last] = (w->tiled ? unit / w->runs : unit % split) * w->length;
     for (i = last - 1; i >= 0; i--) {
-        int64_t at = run % w->dim[i];
-
+        u->at[i] = run % w->dim[i];
         run /= w->dim[i];
-        for (k = 0; k < arrays; k++)
-            offset[k] += at * w->step[k][i];
     }
-    return n < CTI_CPU_PIECE ? n : CTI_CPU_PIECE;
+    for (k = 0; k < arrays; k++) {
+        u->offset[k] = 0;
+        for (i = 0; i <= last; i++)
+            u->offset[k] += u->at[i] * w->step[k][i];
+    }
+    cti_walk_length(w, u);
+}
+
+/* Steps along axis i; true if it was at the end, and is at the start again. */
+static inline bool cti_walk_step(const cti_walk *w, int arrays, int i, cti_unit *u)
+{
+    int64_t by = i == w->rank - 1 ? w->length : 1;
+    bool wraps = u->at[i] + by >= w->dim[i];
+    int k;
+
+    by = wraps ? -u->at[i] : by;
+    u->at[i] += by;
+    for (k = 0; k < arrays; k++)
+        u->offset[k] += by * w->step[k][i];
+    return wraps;
+}
+
+/* The unit after u. */
+static inline void cti_walk_next(const cti_walk *w, int arrays, cti_unit *u)
+{
+    int last = w->rank - 1, i;
+    bool carry = w->tiled || cti_walk_step(w, arrays, last, u);
+
+    for (i = last - 1; carry && i >= 0; i--)
+        carry = cti_walk_step(w, arrays, i, u);
+    if (w->tiled && carry)
+        cti_walk_step(w, arrays, last, u);
+    cti_walk_length(w, u);
 }
 
 #endif

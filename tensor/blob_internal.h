@@ -1,0 +1,23 @@
+/* blob_internal.h - tensors over memory that is not the pool's. (internal) */
+#ifndef COTANGENT_TENSOR_BLOB_INTERNAL_H
+#define COTANGENT_TENSOR_BLOB_INTERNAL_H
+
+#include "tensor/internal.h"
+
+typedef struct cti_blob {
+    void *data;
+    ct_shape shape;
+    int64_t stride[CT_MAX_RANK];
+    ct_dtype dtype;
+    bool limited; /* data has limit bytes; otherwise as many as shape and strides reach */
+    size_t limit;
+    bool writable;                              /* unless elements share memory by the strides */
+    void (*deleter)(void *data, void *context); /* NULL: borrowed until the innermost scope ends */
+    void *context;
+} cti_blob;
+
+/* A tensor of the innermost scope over b, with the checks of ct_from_blob. NULL with an error: then
+ * the memory is still the caller's, and the deleter was not called. */
+ct_tensor *cti_blob_new(const char *function, const cti_blob *b);
+
+#endif

@@ -1,0 +1,62 @@
+/* dlpack.h - tensors shared with other libraries (NumPy, PyTorch, JAX) by DLPack.
+ *
+ * Both directions share memory and copy nothing. The structs are only named here, so that a program
+ * may include DLPack's own header as well, or none. tests/dlpack.py shows both directions from
+ * Python.
+ *
+ *     struct DLManagedTensorVersioned *m;
+ *
+ *     if (ct_to_dlpack(ct_detach(w), (ct_dlpack_options){ 0 }, &m) == CT_OK)
+ *         other_library_import(m);
+ *     ct_tensor *t = ct_from_dlpack(other_library_export()); */
+#ifndef COTANGENT_TENSOR_DLPACK_H
+#define COTANGENT_TENSOR_DLPACK_H
+
+#include <cotangent/tensor/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct DLManagedTensor;          /* before DLPack 1.0 */
+struct DLManagedTensorVersioned; /* of DLPack 1 */
+
+typedef struct ct_dlpack_options {
+    bool writable; /* the consumer may write; false: the export is marked as read-only */
+} ct_dlpack_options;
+
+/* Exports t to *out, which shares t's memory. The consumer ends it by the struct's deleter, on any
+ * thread, before or after t's scope ends. If t's memory is borrowed (ct_from_blob without a deleter),
+ * the export is a copy.
+ *
+ * .writable counts as an in-place write of t, and needs what such a write needs. What the consumer
+ * writes later is not noticed; ct_data_changed reports it.
+ *
+ * *out is NULL after an error. Raises CT_ERR_GRAD if t requires a gradient or has history (export
+ * ct_detach(t)), CT_ERR_DEVICE if t is not on the CPU, CT_ERR_ARGUMENT for a NULL and for .writable
+ * where t's memory is read-only, CT_ERR_SHAPE for .writable of an expanded view, CT_ERR_MEMORY. */
+ct_status ct_to_dlpack(ct_tensor *t, ct_dlpack_options options,
+                       struct DLManagedTensorVersioned **out);
+
+/* The same for consumers that know only the struct before DLPack 1.0. It cannot say that memory is
+ * read-only, so it is an export with .writable. */
+ct_status ct_to_dlpack_unversioned(ct_tensor *t, struct DLManagedTensor **out);
+
+/* A tensor of the innermost scope that shares m's memory, with m's shape and strides. On success the
+ * library owns m: it calls m's deleter once, when the last tensor, view and history that uses the
+ * memory is gone, on the thread where that happens. After an error m stays the caller's.
+ *
+ * If m is marked as read-only, each write through the tensor is CT_ERR_ARGUMENT. If others write the
+ * memory, report it by ct_data_changed.
+ *
+ * Raises CT_ERR_ARGUMENT for NULL, another major version of DLPack, memory that is not aligned to the
+ * dtype, a negative stride, and a bool that is neither 0 nor 1; CT_ERR_DEVICE unless the memory is the
+ * CPU's; CT_ERR_DTYPE for a dtype that this library does not have; CT_ERR_SHAPE; CT_ERR_MEMORY;
+ * CT_ERR_SCOPE. */
+ct_tensor *ct_from_dlpack(struct DLManagedTensorVersioned *m);
+ct_tensor *ct_from_dlpack_unversioned(struct DLManagedTensor *m);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

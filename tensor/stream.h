@@ -1,0 +1,60 @@
+/* stream.h - where files of tensors go to and come from, if that is not a path: memory, an archive, a
+ * socket. The functions are called on the thread of the caller and only during a call of the library
+ * that was given the table.
+ *
+ *     ct_memory_buffer b = { 0 };
+ *
+ *     if (ct_params_save_to(params, ct_memory_writer(&b)) == CT_OK)
+ *         send(b.bytes, b.size);
+ *     ct_memory_buffer_clear(&b);
+ *
+ *     ct_params_load_from(params, ct_memory_reader(model, sizeof model), (ct_load_options){ 0 }); */
+#ifndef COTANGENT_TENSOR_STREAM_H
+#define COTANGENT_TENSOR_STREAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cotangent/tensor/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A function of a table that fails calls ct_raise and returns the status. If it returns a status
+ * without raising an error, the library raises CT_ERR_IO. */
+typedef struct ct_writer {
+    /* Appends size bytes, 1 or more. */
+    ct_status (*write)(void *self, const void *bytes, size_t size);
+    void *self;
+} ct_writer;
+
+typedef struct ct_reader {
+    /* Fills buffer with the size bytes, 1 or more, from offset on; they are within the size below. */
+    ct_status (*read)(void *self, uint64_t offset, void *buffer, size_t size);
+    void *self;
+    uint64_t size;    /* of the whole */
+    const char *name; /* for messages, in place of a path; NULL: "reader" */
+} ct_reader;
+
+/* Bytes that grow. Zero-initialise it before the first use, and end it by ct_memory_buffer_clear. */
+typedef struct ct_memory_buffer {
+    unsigned char *bytes;
+    size_t size, room; /* room: of bytes; the library's */
+} ct_memory_buffer;
+
+/* A writer that appends to *buffer, which must outlive it. It raises CT_ERR_MEMORY; CT_ERR_ARGUMENT
+ * for NULL. */
+ct_writer ct_memory_writer(ct_memory_buffer *buffer);
+
+/* Frees the bytes; the buffer is empty then and may be used again. NULL is allowed. */
+void ct_memory_buffer_clear(ct_memory_buffer *buffer);
+
+/* A reader of the size bytes at bytes, which must stay unchanged while it is used. It raises
+ * CT_ERR_ARGUMENT if bytes is NULL and size is not 0. */
+ct_reader ct_memory_reader(const void *bytes, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,13 @@
+#!/bin/sh
+# dlpack.sh - tensors shared with NumPy and PyTorch; skipped where both are absent. PYTHON names a
+# Python that has them.
+#     make check TESTS=tests/dlpack.sh PYTHON=torch-venv/bin/python
+
+. "$(dirname "$0")/lib.sh"
+
+python=${PYTHON:-python3}
+command -v "$python" >/dev/null || skip "$python was not found"
+for library in .libs/libcotangent.so.*.*; do
+    [ -e "$library" ] && exec "$python" "$srcdir/tests/dlpack.py" "$library"
+done
+skip "there is no shared library"

@@ -39,9 +39,10 @@ static void random_check_draw(const ct_generator *g)
 
     for (d = cti_thread()->draws; d; d = d->outer)
         if (d->g != g) {
-            ct_raise(CT_ERR_ARGUMENT, d->function,
-                     "the function draws without its generator: its second run would draw other "
-                     "numbers; give the generator that it draws from as g");
+            ct_raise(
+                CT_ERR_ARGUMENT, d->function,
+                "the function of ct_activation_checkpoint draws from a generator that is not its "
+                "argument g; pass that generator as g");
             return;
         }
 }

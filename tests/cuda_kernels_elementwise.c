@@ -66,7 +66,8 @@ static void ew_case(run *t, const ew_row *row, ct_dtype dtype, int layout, int64
         e.param[0] = 3, e.param[1] = -2;
     for (k = 0; k < row->inputs; k++) {
         ct_dtype in = row->op == CTI_EW_where && k == 0 ? CT_BOOL : dtype;
-        bool finite = row->op == CTI_EW_fma && k == 2; /* x y may be rounded before it is added */
+        /* x y may be rounded before it is added, y y before it is subtracted from 1 */
+        bool finite = (row->op == CTI_EW_fma && k == 2) || row->op == CTI_EW_tanh_backward;
         void *p = layout == IN_PLACE && k == 0 && in == out_dtype ? NULL
                   : finite                                        ? put(t, in, room)
                                                                   : put_odd(t, in, room);

@@ -82,10 +82,14 @@
 
 #include <cotangent/data/text.h>
 #include <cotangent/data/vocab.h>
+#include <cotangent/data/batch.h>
+#include <cotangent/data/dataset.h>
+#include <cotangent/data/dataset_files.h>
 #include <cotangent/data/loader.h>
 #include <cotangent/data/tensor_loader.h>
 
 #include <cotangent/train/plot.h>
+#include <cotangent/train/metric.h>
 #include <cotangent/train/trainer.h>
 #include <cotangent/train/language_model.h>
 

@@ -146,6 +146,7 @@ ct_status cti_params_load_file(ct_params *set, ct_safetensors *file, const char 
 const char *cti_params_prefix(const ct_params *set);
 
 bool cti_param_is_buffer(const ct_param *p);
+
 ct_dtype cti_param_dtype(const ct_param *p);
 
 /* Returns the entry that holds the value of p: p itself, or the entry to which p is tied. */
@@ -156,6 +157,10 @@ const ct_param *cti_param_real(const ct_param *p);
  * function is true if entry i represents its value; the second if the value is trained, too. */
 bool cti_params_stands(const ct_params *set, int i);
 bool cti_params_trains(const ct_params *set, int i);
+
+/* Freezes the parameter of p's value or trains it again, as ct_params_freeze does. Its gradient is
+ * dropped. */
+void cti_param_freeze(ct_param *p, bool frozen);
 
 /* The number of ties made in the whole set. Results about names stay valid while it does not
  * change. */

@@ -6,34 +6,34 @@
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
-/* One sequence. */
-struct ctc_sequence {
+/* What a block knows of its sequence. */
+struct ctc_block {
     int64_t b, steps, labels;
     const int64_t *target;
     double *alpha, *beta;
 };
 
-__device__ inline ctc_sequence ctc_of(const cti_ctc_args &a, int64_t b)
+__device__ inline ctc_block ctc_of(const cti_ctc_args &a, int64_t b)
 {
     int64_t room = a.steps * (2 * a.width + 1);
-    ctc_sequence q = { b,
-                       a.input_length[b],
-                       2 * a.target_length[b] + 1,
-                       a.target + b * a.width,
-                       a.scratch + b * 2 * room,
-                       a.scratch + (b * 2 + 1) * room };
+    ctc_block q = { b,
+                    a.input_length[b],
+                    2 * a.target_length[b] + 1,
+                    a.target + b * a.width,
+                    a.scratch + b * 2 * room,
+                    a.scratch + (b * 2 + 1) * room };
 
     return q;
 }
 
 /* Extended label s. */
-__device__ inline int64_t ctc_label(const cti_ctc_args &a, const ctc_sequence &q, int64_t s)
+__device__ inline int64_t ctc_label(const cti_ctc_args &a, const ctc_block &q, int64_t s)
 {
     return s % 2 ? q.target[s / 2] : a.blank;
 }
 
 template <typename T>
-__device__ inline double ctc_log_prob(const cti_ctc_args &a, const ctc_sequence &q, int64_t t,
+__device__ inline double ctc_log_prob(const cti_ctc_args &a, const ctc_block &q, int64_t t,
                                       int64_t label)
 {
     return static_cast<double>(
@@ -49,7 +49,7 @@ __device__ inline double ctc_add(double x, double y)
 }
 
 /* The sum over what leads to s from row, in the direction step (1: from below, -1: from above). */
-__device__ inline double ctc_reach(const cti_ctc_args &a, const ctc_sequence &q, const double *row,
+__device__ inline double ctc_reach(const cti_ctc_args &a, const ctc_block &q, const double *row,
                                    int64_t s, int step)
 {
     int64_t one = s - step, two = s - 2 * step;
@@ -65,7 +65,7 @@ __device__ inline double ctc_reach(const cti_ctc_args &a, const ctc_sequence &q,
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK) ctc_sums(cti_ctc_args a, double *exact)
 {
-    ctc_sequence q = ctc_of(a, blockIdx.x);
+    ctc_block q = ctc_of(a, blockIdx.x);
     int64_t last = q.steps - 1, k, s;
     double loss;
 
@@ -104,7 +104,7 @@ __global__ void __launch_bounds__(CU_BLOCK) ctc_gradient(cti_ctc_args a, const d
 
     for (i = cu_thread(); i < a.steps * a.batch; i += cu_threads()) {
         int64_t t = i / a.batch;
-        ctc_sequence q = ctc_of(a, i % a.batch);
+        ctc_block q = ctc_of(a, i % a.batch);
         T *grad = static_cast<T *>(a.grad) + i * a.classes;
         double loss = exact[q.b];
         bool none = loss == INFINITY;

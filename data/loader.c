@@ -1,13 +1,13 @@
-/* loader.c - windows, the sequential and the random iterator; tensor_loader.c has loaders of
- * numbers. All build a batch in the same way: row r of x is a piece of the data from some index,
- * and row r of y is a piece at a fixed distance from it. Of a corpus these are T ids, and the T ids
- * that begin one later. The loaders differ in the index (loader_row_start) and in what an epoch
- * draws. */
+/* loader.c - what all loaders do: epochs, batches, positions; the loader of any dataset. A loader is a
+ * dataset and an order of its samples. text_loader.c and tensor_loader.c make datasets of texts and
+ * tensors and their loaders. */
 #include "tensor/internal.h"
 
 #include "data/internal.h"
 #include "tensor/hooks.h"
+#include "tensor/text.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,10 +16,14 @@
 /* Rows and batches at the loader's offset. */
 static void loader_measure(ct_loader *l)
 {
-    int64_t tokens = l->size - l->offset - 1;
+    int64_t tokens;
 
-    if (l->cut == CTI_WINDOWS) {
-        l->batches = (l->rows - 1) / l->batch + 1;
+    if (l->cut == CTI_STREAM)
+        return;
+    tokens = l->data->count + l->steps - l->offset - 1; /* after the offset, but the last */
+
+    if (l->cut == CTI_ROWS) {
+        l->batches = l->drop_last ? l->rows / l->batch : (l->rows - 1) / l->batch + 1;
     } else if (l->cut == CTI_SEQUENTIAL) {
         l->rows = tokens / l->batch;
         l->batches = l->rows / l->steps;
@@ -36,24 +40,27 @@ static int64_t loader_offsets(const ct_loader *l)
 }
 
 /* Each epoch has a random stream of its own, so that it does not depend on the draws of earlier
- * epochs. offset: the offset, or -1 to draw it. */
-static void loader_draw(ct_loader *l, int64_t offset)
+ * epochs. offset: the offset, or -1 to draw it. False with an error: the epoch then has no batches. */
+static bool loader_draw(ct_loader *l, int64_t offset)
 {
     ct_generator g;
     char name[40];
-    int64_t i;
 
+    if (l->cut == CTI_STREAM)
+        return cti_stream_begin(l, l->epoch);
+    if (l->workers)
+        cti_workers_pause(l->workers);
+    l->ahead[0].batch = l->ahead[1].batch = -1;
     snprintf(name, sizeof name, "epoch %lld", (long long)l->epoch);
     g = ct_generator_stream(l->stream, name);
     l->offset = (int64_t)ct_random_below(&g, (uint64_t)loader_offsets(l));
     if (offset >= 0)
         l->offset = offset;
     loader_measure(l);
-    if (!l->order)
-        return;
-    for (i = 0; i < l->rows; i++)
-        l->order[i] = i;
-    ct_shuffle(l->order, l->rows, &g);
+    if (cti_loader_order(l, &g))
+        return true;
+    l->batches = 0;
+    return false;
 }
 
 ct_status ct_loader_begin(ct_loader *l)
@@ -62,75 +69,108 @@ ct_status ct_loader_begin(ct_loader *l)
         return ct_error();
     if (!l)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_begin", "l is NULL");
-    loader_draw(l, l->fixed);
-    l->epoch++;
+    if (ct_loader_stop(l) != CT_OK)
+        return ct_error();
     l->next = 0;
-    l->ahead[0].batch = l->ahead[1].batch = -1;
+    if (!loader_draw(l, l->fixed))
+        return ct_error();
+    l->epoch++;
+    if (l->workers)
+        cti_workers_resume(l->workers, 0);
     return CT_OK;
 }
 
 /* ---- a batch ---- */
 
-/* The index of the first id of row r of a batch. */
-static int64_t loader_row_start(const ct_loader *l, int64_t batch, int64_t r)
+int64_t cti_loader_sample(const ct_loader *l, int64_t batch, int64_t r)
 {
-    int64_t row = batch * l->batch + r;
+    int64_t row;
 
     if (l->cut == CTI_SEQUENTIAL)
         return l->offset + r * l->rows + batch * l->steps;
+    row = (l->blocks ? l->blocks[batch] : batch) * l->batch + r;
     if (l->order)
         row = l->order[row];
-    return l->cut == CTI_WINDOWS ? l->first + row : l->offset + row * l->steps;
+    return l->cut == CTI_ROWS ? row : l->offset + row * l->steps;
 }
 
-/* The last batch of windows may be smaller. */
+/* The last batch of rows may be smaller. */
 int64_t cti_loader_rows(const ct_loader *l, int64_t batch)
 {
     int64_t left = l->rows - batch * l->batch;
 
-    return l->cut == CTI_WINDOWS && left < l->batch ? left : l->batch;
+    return l->cut == CTI_ROWS && left < l->batch ? left : l->batch;
 }
 
-void cti_loader_gather(const ct_loader *l, cti_side *side, int64_t batch, int64_t rows)
+const cti_load *cti_loader_take(ct_loader *l, int64_t batch)
 {
-    int64_t r;
-
-    for (r = 0; r < rows; r++)
-        memcpy(side->buffer + (size_t)r * side->row_bytes,
-               side->from + (size_t)loader_row_start(l, batch, r) * side->unit, side->row_bytes);
+    if (l->workers)
+        return cti_workers_take(l->workers, batch);
+    return cti_load_fill(&l->here, l, batch) ? &l->here : NULL;
 }
 
-/* x or y of the next batch, (rows, ...) */
-static ct_tensor *loader_side(const ct_loader *l, cti_side *side, int64_t rows)
+void cti_loader_give_back(ct_loader *l, const cti_load *c)
 {
-    cti_loader_gather(l, side, l->next, rows);
-    side->shape.dim[0] = rows;
-    return ct_from_data(side->buffer, side->shape, side->dtype, l->device);
+    if (c != &l->here)
+        cti_workers_give_back(l->workers);
 }
 
-static bool loader_next_here(ct_loader *l, ct_batch *batch, int64_t rows)
+/* What the fields and names of a batch point to; memory of its scope. */
+typedef struct loader_fields {
+    ct_tensor *tensor[CTI_MAX_BATCH_FIELDS];
+    const char *name[CTI_MAX_BATCH_FIELDS];
+    char text[CTI_MAX_BATCH_FIELDS][CTI_LENGTHS_NAME];
+} loader_fields;
+
+bool cti_loader_give(const ct_loader *l, ct_batch *batch, ct_tensor *const *tensors)
 {
-    batch->x = loader_side(l, &l->x, rows);
-    batch->y = loader_side(l, &l->y, rows);
-    return batch->x && batch->y;
+    loader_fields *f = cti_scope_alloc("ct_loader_next", sizeof *f);
+
+    if (!f)
+        return false;
+    for (int i = 0; i < l->entry_count; i++) {
+        f->tensor[i] = tensors[i];
+        f->name[i] = strcpy(f->text[i], l->entry[i].name);
+        if (strcmp(f->name[i], "x") == 0)
+            batch->x = tensors[i];
+        if (strcmp(f->name[i], "y") == 0)
+            batch->y = tensors[i];
+    }
+    batch->field_count = l->entry_count;
+    batch->fields = f->tensor;
+    batch->names = f->name;
+    return true;
 }
 
-bool ct_loader_next(ct_loader *l, ct_batch *batch)
+/* On the CPU, and on a device that does everything at once. */
+static bool loader_next_here(ct_loader *l, ct_batch *batch)
+{
+    const cti_load *c = cti_loader_take(l, l->next);
+    ct_tensor *tensors[CTI_MAX_BATCH_FIELDS];
+    bool good = c != NULL;
+
+    for (int i = 0; i < l->entry_count && good; i++) {
+        ct_shape shape;
+        ct_dtype dtype;
+        const void *from = cti_loader_entry(l, c, i, &shape, &dtype);
+
+        tensors[i] = ct_from_data(from, shape, dtype, l->device);
+        good = tensors[i] != NULL;
+    }
+    if (good) {
+        batch->rows = c->rows;
+        batch->tokens = c->tokens;
+    }
+    if (c)
+        cti_loader_give_back(l, c);
+    return good && cti_loader_give(l, batch, tensors);
+}
+
+/* Gives the next batch in the innermost scope. */
+static bool loader_next(ct_loader *l, ct_batch *batch)
 {
     const cti_backend *be;
-    int64_t rows;
 
-    if (batch)
-        memset(batch, 0, sizeof *batch);
-    if (!cti_sink_allowed())
-        return false;
-    if (!l || !batch || !l->epoch) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_loader_next", "%s",
-                 !l       ? "l is NULL"
-                 : !batch ? "batch is NULL"
-                          : "ct_loader_begin was not called");
-        return false;
-    }
     if (l->next == l->batches)
         return false;
     be = cti_backend_of(l->device);
@@ -138,13 +178,59 @@ bool ct_loader_next(ct_loader *l, ct_batch *batch)
         ct_raise(CT_ERR_DEVICE, "ct_loader_next", "there is no device %d", l->device);
         return false;
     }
-    rows = cti_loader_rows(l, l->next);
-    if (be->async ? !cti_ahead_next(l, batch) : !loader_next_here(l, batch, rows))
+    if (l->cut == CTI_STREAM ? !cti_stream_next(l, batch)
+        : be->async          ? !cti_ahead_next(l, batch)
+                             : !loader_next_here(l, batch)) {
+        memset(batch, 0, sizeof *batch);
         return false;
-    batch->tokens = rows * l->row_tokens;
-    batch->continues = l->cut == CTI_SEQUENTIAL && l->next > 0;
+    }
+    batch->continues = ct_loader_continues(l) && l->next > 0;
     l->next++;
     return true;
+}
+
+/* Clears *batch; false with an error if the next one must not be given. */
+static bool loader_may_go_on(const char *function, ct_loader *l, ct_batch *batch)
+{
+    if (batch)
+        memset(batch, 0, sizeof *batch);
+    if (!cti_sink_allowed())
+        return false;
+    if (!l || !batch || !l->epoch)
+        ct_raise(CT_ERR_ARGUMENT, function, "%s",
+                 !l       ? "l is NULL"
+                 : !batch ? "batch is NULL"
+                          : "ct_loader_begin was not called");
+    return ct_ok();
+}
+
+bool ct_loader_next(ct_loader *l, ct_batch *batch)
+{
+    return loader_may_go_on("ct_loader_next", l, batch) && loader_next(l, batch);
+}
+
+ct_status ct_loader_stop(ct_loader *l)
+{
+    if (!l)
+        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_loader_stop", "l is NULL") : ct_error();
+    if (!l->in_scope)
+        return CT_OK;
+    l->in_scope = false;
+    return cti_scope_is_open(l->scope) ? ct_scope_end(l->scope) : CT_OK;
+}
+
+bool ct_loader_step(ct_loader *l, ct_batch *batch)
+{
+    if (l)
+        ct_loader_stop(l);
+    if (!loader_may_go_on("ct_loader_step", l, batch))
+        return false;
+    l->scope = ct_scope_begin();
+    l->in_scope = true;
+    if (loader_next(l, batch))
+        return true;
+    ct_loader_stop(l);
+    return false;
 }
 
 /* ---- making one ---- */
@@ -153,21 +239,56 @@ void ct_loader_free(ct_loader *l)
 {
     if (!l)
         return;
+    if (l->in_scope && cti_scope_is_open(l->scope))
+        cti_scope_pop(l->scope);
+    cti_workers_free(l->workers);
     cti_ahead_free(l);
+    cti_load_free(&l->here);
+    cti_stream_free(l->stream_writer);
+    ct_dataset_free(l->data);
+    cti_release(l->sums);
     cti_release(l->order);
-    cti_release(l->x.buffer);
-    cti_release(l->y.buffer);
-    cti_release(l->values[0]);
-    cti_release(l->values[1]);
+    cti_release(l->blocks);
+    cti_release(l->sorted);
     cti_release(l);
 }
 
-static bool loader_buffer(cti_side *side, int64_t rows)
+/* The tensors of a batch: the fields, and then the lengths of the sequences. */
+static void loader_entries(ct_loader *l)
 {
-    if (side->row_bytes && (size_t)rows > SIZE_MAX / side->row_bytes)
+    const ct_dataset *d = l->data;
+
+    for (int k = 0; k < d->field_count; k++) {
+        cti_entry_of_batch *e = &l->entry[l->entry_count++];
+
+        *e = (cti_entry_of_batch){ .field = k };
+        strcpy(e->name, d->name[k]);
+    }
+    for (int k = 0; k < d->field_count; k++)
+        if (cti_field_is_sequence(&d->field[k])) {
+            cti_entry_of_batch *e = &l->entry[l->entry_count++];
+
+            *e = (cti_entry_of_batch){ .field = k, .lengths = true };
+            snprintf(e->name, sizeof e->name, "%s_lengths", d->name[k]);
+        }
+}
+
+/* The memory of a loader; false if there is none. */
+static bool loader_make_room(ct_loader *l, int64_t order_rows)
+{
+    int64_t sorted = l->rows;
+
+    if (!cti_load_init(&l->here, l->data, l->most_rows))
         return false;
-    side->buffer = cti_calloc((size_t)rows, side->row_bytes ? side->row_bytes : 1);
-    return side->buffer != NULL;
+    if (order_rows && !(l->order = cti_calloc((size_t)order_rows, sizeof *l->order)))
+        return false;
+    if (!l->bucket)
+        return true;
+    if (l->bucket <= l->rows / l->batch)
+        sorted = l->bucket * l->batch;
+    l->blocks = cti_calloc((size_t)l->batches, sizeof *l->blocks);
+    l->sorted = cti_calloc((size_t)sorted, sizeof *l->sorted);
+    return l->blocks && l->sorted;
 }
 
 ct_loader *cti_loader_new(const ct_loader *draft, int64_t order_rows)
@@ -175,118 +296,155 @@ ct_loader *cti_loader_new(const ct_loader *draft, int64_t order_rows)
     ct_loader *l = cti_calloc(1, sizeof *l);
     int64_t rows = draft->batch;
 
-    if (draft->cut == CTI_WINDOWS && draft->rows < rows)
+    if (draft->cut == CTI_ROWS && draft->rows < rows)
         rows = draft->rows;
     if (l) {
         *l = *draft;
-        l->x.buffer = l->y.buffer = NULL;
         l->most_rows = rows;
-        if (order_rows)
-            l->order = cti_calloc((size_t)order_rows, sizeof *l->order);
+        l->fixed = -1;
+        loader_entries(l);
+        loader_measure(l);
     } else {
-        cti_release(draft->values[0]);
-        cti_release(draft->values[1]);
+        ct_dataset_free(draft->data);
+        cti_release(draft->sums);
     }
-    if (!l || (order_rows && !l->order) || !loader_buffer(&l->x, rows) ||
-        !loader_buffer(&l->y, rows)) {
+    if (!l || !loader_make_room(l, order_rows)) {
         ct_raise(CT_ERR_MEMORY, draft->function, "out of memory (batches of %lld x %lld)",
                  (long long)rows, (long long)draft->steps);
         ct_loader_free(l);
         return NULL;
     }
-    l->fixed = -1;
-    loader_measure(l);
     return l;
 }
 
-/* ---- of a corpus ---- */
+/* ---- of a dataset ---- */
 
-static bool loader_check_sizes(const char *function, const ct_corpus *corpus, int64_t batch,
-                               int64_t steps)
+static bool loader_check_options(const char *function, const ct_dataset *d,
+                                 const ct_loader_options *o)
 {
-    if (!corpus) {
-        if (ct_ok())
-            ct_raise(CT_ERR_ARGUMENT, function, "corpus is NULL");
+    if (!cti_at_least(function, "batch_size", o->batch_size, 1) ||
+        !cti_at_least(function, "samples", o->samples, 0) ||
+        !cti_at_least(function, "bucket", o->bucket, 0) ||
+        !cti_at_least(function, "workers", o->workers, 0) ||
+        !cti_at_least(function, "prefetch", o->prefetch, 0))
+        return false;
+    if (o->samples && !o->weights) {
+        ct_raise(CT_ERR_ARGUMENT, function, "samples is %lld, but there are no weights",
+                 (long long)o->samples);
         return false;
     }
-    return cti_at_least(function, "batch_size", batch, 1) &&
-           cti_at_least(function, "steps", steps, 1);
+    if (o->workers > 64 || o->prefetch > 1024) {
+        ct_raise(CT_ERR_ARGUMENT, function, "%s is %d; the most is %d",
+                 o->workers > 64 ? "workers" : "prefetch",
+                 o->workers > 64 ? o->workers : o->prefetch, o->workers > 64 ? 64 : 1024);
+        return false;
+    }
+    if (!d->count) {
+        ct_raise(CT_ERR_SHAPE, function, "the dataset %.100s has no samples", d->table->name);
+        return false;
+    }
+    return true;
 }
 
-/* A loader over the ids of a corpus: x and y are (B, T), y shifted by one id. */
-static ct_loader *loader_from_corpus(ct_loader *draft, const ct_corpus *corpus, uint64_t seed,
-                                     const char *stream, int64_t order_rows)
+/* Finds the sequence that o->count names, and whether there is one to sort by. */
+static bool loader_check_sequences(ct_loader *draft, const ct_loader_options *o)
 {
-    const int32_t *ids = ct_corpus_ids(corpus);
+    const ct_dataset *d = draft->data;
+    bool any = false;
 
-    draft->size = ct_corpus_size(corpus);
-    draft->row_tokens = draft->steps;
-    draft->stream = ct_generator_stream(ct_generator_from_seed(seed), stream);
-    draft->x = (cti_side){ .from = (const char *)ids,
-                           .unit = sizeof *ids,
-                           .row_bytes = (size_t)draft->steps * sizeof *ids,
-                           .shape = CT_SHAPE(0, draft->steps),
-                           .dtype = CT_I32 };
-    draft->y = draft->x;
-    draft->y.from = (const char *)(ids + 1);
-    return cti_loader_new(draft, order_rows);
+    for (int k = 0; k < d->field_count; k++)
+        any = any || cti_field_is_sequence(&d->field[k]);
+    draft->counted = ct_dataset_field(d, o->count);
+    if (o->count && (draft->counted < 0 || !cti_field_is_sequence(&d->field[draft->counted]))) {
+        ct_raise(CT_ERR_ARGUMENT, draft->function, "count is %s, which is no sequence",
+                 cti_quote(o->count).s);
+        return false;
+    }
+    if (o->bucket && !any) {
+        ct_raise(CT_ERR_ARGUMENT, draft->function, "bucket is %lld, but no field is a sequence",
+                 (long long)o->bucket);
+        return false;
+    }
+    return true;
 }
 
-ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_options o)
+/* Sets draft->sums from the weights; false with an error. */
+static bool loader_take_weights(ct_loader *draft, const ct_loader_options *o)
 {
-    ct_loader draft = { .function = "ct_loader_windows_new",
-                        .kind = "windows",
-                        .cut = CTI_WINDOWS,
+    double sum = 0;
+
+    if (!o->weights)
+        return true;
+    draft->sums = cti_calloc((size_t)draft->data->count, sizeof *draft->sums);
+    if (!draft->sums) {
+        cti_out_of_memory(draft->function, (size_t)draft->data->count * sizeof *draft->sums);
+        return false;
+    }
+    for (int64_t i = 0; i < draft->data->count; i++) {
+        double w = o->weights[i];
+
+        if (!(w >= 0) || !isfinite(w)) {
+            ct_raise(CT_ERR_ARGUMENT, draft->function,
+                     "weights[%lld] is %g; it must be at least 0 and finite", (long long)i, w);
+            return false;
+        }
+        draft->sums[i] = sum += w;
+    }
+    if (!(sum > 0) || !isfinite(sum)) {
+        ct_raise(CT_ERR_ARGUMENT, draft->function, "the weights sum to %g", sum);
+        return false;
+    }
+    draft->rows = o->samples ? o->samples : draft->data->count;
+    return true;
+}
+
+/* Checks the options and completes the draft; false with an error. */
+static bool loader_draft(ct_loader *draft, const ct_loader_options *o)
+{
+    if (!loader_check_options(draft->function, draft->data, o) ||
+        !loader_check_sequences(draft, o) || !loader_take_weights(draft, o))
+        return false;
+    if (o->drop_last && draft->rows < o->batch_size) {
+        ct_raise(CT_ERR_SHAPE, draft->function,
+                 "%lld samples are too few for a batch of %lld, and drop_last is set",
+                 (long long)draft->rows, (long long)o->batch_size);
+        return false;
+    }
+    if (draft->rows > PTRDIFF_MAX / (int64_t)sizeof(cti_lengthy)) {
+        cti_out_of_memory(draft->function, SIZE_MAX);
+        return false;
+    }
+    return true;
+}
+
+ct_loader *ct_loader_new(ct_dataset *d, ct_loader_options o)
+{
+    static const char *const me = "ct_loader_new";
+    ct_loader draft = { .function = me,
+                        .kind = "dataset",
                         .batch = o.batch_size,
-                        .steps = o.steps,
-                        .first = o.first,
-                        .rows = o.count,
+                        .steps = 1,
+                        .row_tokens = 1,
+                        .drop_last = o.drop_last,
+                        .shuffle = o.shuffle,
+                        .bucket = o.bucket,
+                        .rows = ct_dataset_count(d),
                         .device = o.device };
-    int64_t windows;
+    ct_loader *l;
 
-    if (!loader_check_sizes(draft.function, corpus, o.batch_size, o.steps))
+    if (!cti_given(me, "d", d))
         return NULL;
-    if (!cti_at_least(draft.function, "first", o.first, 0) ||
-        !cti_at_least(draft.function, "count", o.count, 0))
-        return NULL;
-    windows =
-        ct_corpus_size(corpus) - o.steps; /* one begins at each token that enough tokens follow */
-    if (o.first >= windows) {
-        ct_raise(CT_ERR_SHAPE, draft.function,
-                 "%lld tokens are too few for a window of %lld + 1 from token %lld",
-                 (long long)ct_corpus_size(corpus), (long long)o.steps, (long long)o.first);
+    draft.data = d;
+    if (!loader_draft(&draft, &o)) {
+        cti_release(draft.sums);
         return NULL;
     }
-    if (draft.rows == 0 || draft.rows > windows - o.first)
-        draft.rows = windows - o.first;
-    return loader_from_corpus(&draft, corpus, o.seed, "loader.windows", o.shuffle ? draft.rows : 0);
-}
-
-ct_loader *ct_loader_sequences_new(const ct_corpus *corpus, ct_loader_sequences_options o)
-{
-    ct_loader draft = { .function = "ct_loader_sequences_new",
-                        .kind = o.random ? "random" : "sequential",
-                        .cut = o.random ? CTI_RANDOM : CTI_SEQUENTIAL,
-                        .batch = o.batch_size,
-                        .steps = o.steps,
-                        .device = o.device };
-    int64_t size = ct_corpus_size(corpus);
-    double need;
-
-    if (!loader_check_sizes(draft.function, corpus, o.batch_size, o.steps))
-        return NULL;
-    /* a batch, one more token for its last row, and the largest offset; as a double, since the
-     * product may overflow an integer */
-    need = (double)o.batch_size * (double)o.steps + 1 + (double)o.steps - (o.random ? 1 : 0);
-    if ((double)size < need) {
-        ct_raise(CT_ERR_SHAPE, draft.function,
-                 "%lld tokens are too few for a batch of %lld x %lld, which needs %.0f",
-                 (long long)size, (long long)o.batch_size, (long long)o.steps, need);
-        return NULL;
-    }
-    return loader_from_corpus(&draft, corpus, o.seed,
-                              o.random ? "loader.random" : "loader.sequential",
-                              o.random ? (size - 1) / o.steps : 0);
+    draft.stream = ct_generator_stream(ct_generator_from_seed(o.seed), "loader.rows");
+    cti_dataset_ref(d);
+    l = cti_loader_new(&draft, o.shuffle || o.weights || o.bucket ? draft.rows : 0);
+    if (l && o.workers)
+        l->workers = cti_workers_new(l, o.workers, o.prefetch ? o.prefetch : 2 * o.workers);
+    return l;
 }
 
 /* ---- access ---- */
@@ -296,21 +454,41 @@ int64_t ct_loader_batches(const ct_loader *l)
     return l ? l->batches : 0;
 }
 
+/* The lengths of a sequence in all batches of the epoch; 0 after an error of length. */
+static int64_t loader_counted(const ct_loader *l)
+{
+    int64_t sum = 0;
+
+    for (int64_t b = 0; b < l->batches && l->epoch; b++)
+        for (int64_t r = 0; r < cti_loader_rows(l, b); r++) {
+            int64_t n = cti_dataset_length(l->data, cti_loader_sample(l, b, r), l->counted);
+
+            if (n < 0)
+                return 0;
+            sum += n;
+        }
+    return sum;
+}
+
 int64_t ct_loader_tokens(const ct_loader *l)
 {
     if (!l)
         return 0;
-    return l->row_tokens * (l->cut == CTI_WINDOWS ? l->rows : l->batches * l->batch);
+    if (l->cut == CTI_STREAM)
+        return 0;
+    if (l->counted >= 0)
+        return loader_counted(l);
+    return l->row_tokens * (l->cut == CTI_ROWS && !l->drop_last ? l->rows : l->batches * l->batch);
 }
 
 bool cti_loader_has_tokens(const ct_loader *l)
 {
-    return l && !l->values[0];
+    return l && l->has_tokens;
 }
 
 bool ct_loader_continues(const ct_loader *l)
 {
-    return l && l->cut == CTI_SEQUENTIAL;
+    return l && (l->cut == CTI_SEQUENTIAL || l->continues);
 }
 
 /* ---- for checkpoints ---- */
@@ -328,12 +506,15 @@ bool cti_loader_fits(const ct_loader *l, ct_loader_cursor at)
         return false;
     there.offset = at.offset;
     loader_measure(&there);
+    if (l->cut == CTI_STREAM)
+        there.batches = cti_stream_batches(l);
     return at.batch <= (at.epoch ? there.batches : 0);
 }
 
 ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
 {
     static const char *const me = "ct_loader_seek";
+    bool good = true;
 
     if (!cti_sink_allowed())
         return ct_error();
@@ -343,62 +524,81 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
         return ct_raise(CT_ERR_ARGUMENT, me,
                         "epoch %lld, batch %lld, offset %lld is not a position of this loader",
                         (long long)at.epoch, (long long)at.batch, (long long)at.offset);
+    if (ct_loader_stop(l) != CT_OK)
+        return ct_error();
+    l->next = 0;
     l->epoch = at.epoch;
     if (at.epoch) {
         l->epoch--;
-        loader_draw(l, at.offset);
+        good = loader_draw(l, at.offset) && (l->cut != CTI_STREAM || cti_stream_skip(l, at.batch));
         l->epoch++;
     }
+    if (!good)
+        return ct_error();
     l->next = at.batch;
-    l->ahead[0].batch = l->ahead[1].batch = -1;
+    if (l->workers && l->epoch)
+        cti_workers_resume(l->workers, l->next);
     return CT_OK;
 }
 
-/* The bytes that the rows of one side are taken from. */
-static size_t loader_extent(const ct_loader *l, const cti_side *side, const char **from)
+/* "i32 [*,35]": a field of a batch, which has any number of rows. */
+static void loader_describe_field(const ct_field *f, cti_buffer *b)
 {
-    *from = side->from;
-    if (l->cut != CTI_WINDOWS)
-        return (size_t)(l->size - (side == &l->y)) * side->unit;
-    *from += (size_t)l->first * side->unit;
-    return (size_t)(l->rows - 1) * side->unit + side->row_bytes;
+    cti_buffer_print(b, "%s [*", ct_dtype_name(f->dtype));
+    for (int i = 0; i < f->shape.rank; i++)
+        if (f->shape.dim[i] < 0)
+            cti_buffer_print(b, ",*");
+        else
+            cti_buffer_print(b, ",%lld", (long long)f->shape.dim[i]);
+    cti_buffer_print(b, "]");
+    if (cti_field_is_sequence(f)) {
+        cti_buffer_print(b, " pad ");
+        cti_buffer_number(b, f->pad);
+    }
 }
 
-/* "i32 [*,35]": a side's rows, of which a batch has any number. */
-static void loader_describe_side(const cti_side *side, cti_buffer *b)
+/* The order that a loader of any dataset can have. */
+static void loader_describe_order(const ct_loader *l, cti_entries *e)
 {
-    cti_buffer_print(b, "%s [*", ct_dtype_name(side->dtype));
-    for (int i = 1; i < side->shape.rank; i++)
-        cti_buffer_print(b, ",%lld", (long long)side->shape.dim[i]);
-    cti_buffer_print(b, "]");
+    char hex[65] = "";
+
+    cti_buffer_print(cti_entries_add(e, "dataset"), "%.100s", l->data->table->name);
+    cti_buffer_print(cti_entries_add(e, "samples"), "%lld", (long long)l->rows);
+    cti_buffer_print(cti_entries_add(e, "drop_last"), l->drop_last ? "true" : "false");
+    cti_buffer_print(cti_entries_add(e, "bucket"), "%lld", (long long)l->bucket);
+    cti_buffer_print(cti_entries_add(e, "count"), "%s",
+                     l->counted < 0 ? "" : l->data->name[l->counted]);
+    if (l->sums)
+        ct_sha256_hex(l->sums, (size_t)l->data->count * sizeof *l->sums, hex);
+    cti_buffer_print(cti_entries_add(e, "weights"), "%s", hex);
 }
 
 void cti_loader_describe(const ct_loader *l, cti_entries *e)
 {
-    char hex[2][65], both[65];
+    char hex[65];
 
-    for (int i = 0; i < 2; i++) {
-        const char *from;
-        size_t bytes = loader_extent(l, i ? &l->y : &l->x, &from);
-
-        ct_sha256_hex(from, bytes, hex[i]);
+    if (l->cut == CTI_STREAM) {
+        cti_stream_describe(l, e);
+        return;
     }
-    ct_sha256_hex(hex, sizeof hex, both);
     cti_buffer_print(cti_entries_add(e, "kind"), "%s", l->kind);
     cti_buffer_print(cti_entries_add(e, "batch_size"), "%lld", (long long)l->batch);
     cti_buffer_print(cti_entries_add(e, "steps"), "%lld", (long long)l->steps);
-    if (l->cut == CTI_WINDOWS) {
+    if (strcmp(l->kind, "dataset") == 0) {
+        loader_describe_order(l, e);
+    } else if (l->cut == CTI_ROWS) {
         cti_buffer_print(cti_entries_add(e, "first"), "%lld", (long long)l->first);
         cti_buffer_print(cti_entries_add(e, "count"), "%lld", (long long)l->rows);
     } else {
         cti_buffer_print(cti_entries_add(e, "offset"), "%lld", (long long)l->fixed);
     }
-    loader_describe_side(&l->x, cti_entries_add(e, "x"));
-    loader_describe_side(&l->y, cti_entries_add(e, "y"));
-    cti_buffer_print(cti_entries_add(e, "shuffle"), l->order ? "true" : "false");
+    for (int k = 0; k < l->data->field_count; k++)
+        loader_describe_field(&l->data->field[k], cti_entries_add(e, "%s", l->data->name[k]));
+    cti_buffer_print(cti_entries_add(e, "shuffle"), l->shuffle ? "true" : "false");
     cti_buffer_print(cti_entries_add(e, "seed"), "%llu", (unsigned long long)l->stream.seed);
     cti_buffer_print(cti_entries_add(e, "stream"), "%016llx", (unsigned long long)l->stream.stream);
-    cti_buffer_print(cti_entries_add(e, "data"), "%s", strcmp(hex[0], hex[1]) ? both : hex[0]);
+    if (cti_dataset_digest(l->data, hex))
+        cti_buffer_print(cti_entries_add(e, "data"), "%s", hex);
 }
 
 ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)
@@ -407,7 +607,7 @@ ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)
         return ct_error();
     if (!l)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "l is NULL");
-    if (l->cut == CTI_WINDOWS)
+    if (l->cut == CTI_ROWS || l->cut == CTI_STREAM)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset",
                         "a loader of windows has no offset");
     if (offset < -1 || offset >= loader_offsets(l))

@@ -10,34 +10,48 @@
 
 #include "data/internal.h"
 
-/* A new buffer with the rows of the largest batch; NULL with an error. */
-static ct_tensor *prefetch_make_place(const ct_loader *l, const cti_side *side)
+/* A new buffer for so many elements; NULL with an error. */
+static ct_tensor *prefetch_make_place(const ct_loader *l, int64_t elements, ct_dtype dtype)
 {
     ct_scope s = cti_scope_push();
-    ct_shape shape = side->shape;
-    ct_tensor *kept;
+    ct_tensor *kept = ct_keep(cti_new("ct_loader_next", CT_SHAPE(elements), dtype, l->device));
 
-    shape.dim[0] = l->most_rows;
-    kept = ct_keep(cti_new("ct_loader_next", shape, side->dtype, l->device));
     cti_scope_pop(s);
     return kept;
 }
 
-/* Makes sure that there are events and buffers that only the loader uses. */
-static bool prefetch_make_ready(const ct_loader *l, cti_ahead *a)
+/* Makes sure that place i of a is a buffer that only the loader uses, with room for a shape. The rows
+ * of a field that is no sequence have room for the largest batch at once. */
+static bool prefetch_make_room(const ct_loader *l, cti_ahead *a, int i, ct_dtype dtype)
+{
+    const cti_entry_of_batch *e = &l->entry[i];
+    ct_shape most = a->shape[i];
+    int64_t elements = 1;
+
+    if (e->lengths || !cti_field_is_sequence(&l->data->field[e->field]))
+        most.dim[0] = l->most_rows;
+    for (int k = 0; k < most.rank; k++)
+        elements *= most.dim[k];
+    if (a->place[i] &&
+        (a->place[i]->numel < elements || atomic_load(&a->place[i]->storage->refs) > 1)) {
+        ct_free(a->place[i]);
+        a->place[i] = NULL;
+    }
+    if (!a->place[i])
+        a->place[i] = prefetch_make_place(l, elements, dtype);
+    return a->place[i] != NULL;
+}
+
+/* Makes sure that there are events, and buffers for the filled batch c. */
+static bool prefetch_make_ready(const ct_loader *l, cti_ahead *a, const cti_load *c)
 {
     const cti_async *async = cti_backend_of(l->device)->async;
-    const cti_side *side[2] = { &l->x, &l->y };
-    int i;
 
-    for (i = 0; i < 2; i++) {
-        if (a->place[i] && atomic_load(&a->place[i]->storage->refs) > 1) {
-            ct_free(a->place[i]);
-            a->place[i] = NULL;
-        }
-        if (!a->place[i])
-            a->place[i] = prefetch_make_place(l, side[i]);
-        if (!a->place[i])
+    for (int i = 0; i < l->entry_count; i++) {
+        ct_dtype dtype;
+
+        cti_loader_entry(l, c, i, &a->shape[i], &dtype);
+        if (!prefetch_make_room(l, a, i, dtype))
             return false;
     }
     a->used = a->used ? a->used : async->event_new();
@@ -45,64 +59,88 @@ static bool prefetch_make_ready(const ct_loader *l, cti_ahead *a)
     return a->used && a->there;
 }
 
-bool cti_ahead_send(ct_loader *l, cti_ahead *a, int64_t batch)
+/* Uploads the filled batch c. */
+static bool prefetch_upload(ct_loader *l, cti_ahead *a, const cti_load *c)
 {
-    const cti_async *async;
-    int64_t rows = cti_loader_rows(l, batch);
+    const cti_async *async = cti_backend_of(l->device)->async;
 
-    a->batch = -1;
-    if (!prefetch_make_ready(l, a))
+    if (!prefetch_make_ready(l, a, c))
         return false;
-    async = cti_backend_of(l->device)->async;
     async->event_record(a->used, CTI_COMPUTE);
     async->event_wait(a->used, CTI_COPIES);
     if (!ct_ok()) /* the copies would not wait for the kernels */
         return false;
-    cti_loader_gather(l, &l->x, batch, rows);
-    async->upload_ahead(cti_data(a->place[0]), l->x.buffer, (size_t)rows * l->x.row_bytes);
-    cti_loader_gather(l, &l->y, batch, rows);
-    async->upload_ahead(cti_data(a->place[1]), l->y.buffer, (size_t)rows * l->y.row_bytes);
+    for (int i = 0; i < l->entry_count; i++) {
+        ct_shape shape;
+        ct_dtype dtype;
+        const void *from = cti_loader_entry(l, c, i, &shape, &dtype);
+        size_t bytes = ct_dtype_size(dtype);
+
+        for (int k = 0; k < shape.rank; k++)
+            bytes *= (size_t)shape.dim[k];
+        async->upload_ahead(cti_data(a->place[i]), from, bytes);
+    }
     async->event_record(a->there, CTI_COPIES);
     if (!ct_ok()) { /* no other event shows when the copies are done */
         cti_synchronise(l->device);
         return false;
     }
-    a->batch = batch;
+    a->batch = c->batch;
+    a->rows = c->rows;
+    a->tokens = c->tokens;
     return true;
 }
 
-/* The first rows of a place. */
-static ct_tensor *prefetch_rows(ct_tensor *place, int64_t rows)
+/* Sends a batch on its way to a; false with an error. */
+static bool prefetch_send(ct_loader *l, cti_ahead *a, int64_t batch)
 {
-    ct_shape shape = place->shape;
+    const cti_load *c = cti_loader_take(l, batch);
+    bool good;
 
-    shape.dim[0] = rows;
-    return cti_view("ct_loader_next", place, shape, place->stride, place->offset);
+    a->batch = -1;
+    good = c && prefetch_upload(l, a, c);
+    if (c)
+        cti_loader_give_back(l, c);
+    return good;
+}
+
+/* The batch that is in a place; false with an error. */
+static bool prefetch_give(const ct_loader *l, const cti_ahead *a, ct_batch *batch)
+{
+    ct_tensor *tensors[CTI_MAX_BATCH_FIELDS];
+
+    for (int i = 0; i < l->entry_count; i++) {
+        int64_t stride[CT_MAX_RANK];
+
+        cti_row_major(&a->shape[i], stride);
+        tensors[i] =
+            cti_view("ct_loader_next", a->place[i], a->shape[i], stride, a->place[i]->offset);
+        if (!tensors[i])
+            return false;
+    }
+    batch->rows = a->rows;
+    batch->tokens = a->tokens;
+    return cti_loader_give(l, batch, tensors);
 }
 
 bool cti_ahead_next(ct_loader *l, ct_batch *batch)
 {
     cti_ahead *now = &l->ahead[l->turn], *after = &l->ahead[!l->turn];
-    int64_t rows = cti_loader_rows(l, l->next);
 
-    if (now->batch != l->next && !cti_ahead_send(l, now, l->next))
+    if (now->batch != l->next && !prefetch_send(l, now, l->next))
         return false;
     cti_backend_of(l->device)->async->event_wait(now->there, CTI_COMPUTE);
     if (!ct_ok())
         return false;
-    batch->x = prefetch_rows(now->place[0], rows);
-    batch->y = prefetch_rows(now->place[1], rows);
+    if (!prefetch_give(l, now, batch))
+        return false;
     l->turn = !l->turn;
-    if (batch->x && batch->y && l->next + 1 < l->batches)
-        return cti_ahead_send(l, after, l->next + 1);
-    return batch->x && batch->y;
+    return l->next + 1 >= l->batches || prefetch_send(l, after, l->next + 1);
 }
 
 void cti_ahead_free(ct_loader *l)
 {
-    int i, k;
-
-    for (i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++) {
         cti_ahead *a = &l->ahead[i];
         const cti_async *async = a->there ? cti_backend_of(l->device)->async : NULL;
 
@@ -114,7 +152,7 @@ void cti_ahead_free(ct_loader *l)
         }
         if (a->used)
             cti_backend_of(l->device)->async->event_free(a->used);
-        for (k = 0; k < 2; k++)
+        for (int k = 0; k < CTI_MAX_BATCH_FIELDS; k++)
             ct_free(a->place[k]);
     }
 }

@@ -38,31 +38,36 @@ static bool tensor_loader_part(ct_loader *draft, int64_t first, int64_t count, i
     return true;
 }
 
-static ct_loader *tensor_loader_make(ct_loader *draft, uint64_t seed, const char *stream,
-                                     bool shuffle)
+/* A loader over the samples of spans, which it takes. */
+static ct_loader *tensor_loader_make(ct_loader *draft, cti_spans *spans, const ct_field *fields,
+                                     uint64_t seed, const char *stream)
 {
-    draft->cut = CTI_WINDOWS;
+    for (int k = 0; k < 2; k++)
+        spans->span[k].from += (size_t)draft->first * spans->span[k].unit;
+    spans->count = 2;
+    spans->samples = draft->rows;
+    draft->cut = CTI_ROWS;
+    draft->counted = -1;
     draft->stream = ct_generator_stream(ct_generator_from_seed(seed), stream);
-    return cti_loader_new(draft, shuffle ? draft->rows : 0);
+    draft->data = cti_spans_new(draft->function, spans, fields);
+    return draft->data ? cti_loader_new(draft, draft->shuffle ? draft->rows : 0) : NULL;
 }
 
 /* ---- windows ---- */
 
 /* A row is length values of the series, of one stride each, from value number start. */
-static cti_side tensor_loader_side(const ct_tensor *series, const char *values, int64_t start,
-                                   int64_t length)
+static cti_span tensor_loader_span(const ct_tensor *series, const char *values, int64_t start,
+                                   int64_t length, ct_field *f)
 {
     size_t unit = ct_dtype_size(ct_tensor_dtype(series));
-    cti_side side = { .shape = CT_SHAPE(0, length), .dtype = ct_tensor_dtype(series) };
 
+    f->dtype = ct_tensor_dtype(series);
+    f->shape = (ct_shape){ .rank = 1, .dim = { length } };
     if (ct_rank(series) == 2) {
-        side.shape = CT_SHAPE(0, length, ct_size(series, 1));
+        f->shape = (ct_shape){ .rank = 2, .dim = { length, ct_size(series, 1) } };
         unit *= (size_t)ct_size(series, 1);
     }
-    side.unit = unit;
-    side.row_bytes = (size_t)length * unit;
-    side.from = values + (size_t)start * unit;
-    return side;
+    return (cti_span){ values + (size_t)start * unit, unit, (size_t)length * unit };
 }
 
 ct_loader *ct_loader_series_new(const ct_tensor *series, ct_loader_series_options o)
@@ -71,8 +76,11 @@ ct_loader *ct_loader_series_new(const ct_tensor *series, ct_loader_series_option
                         .kind = "series",
                         .batch = o.batch_size,
                         .steps = o.steps,
+                        .shuffle = o.shuffle,
                         .device = o.device };
-    int64_t targets = o.targets ? o.targets : 1, ahead = o.ahead ? o.ahead : 1;
+    ct_dataset_windows_options w = { .steps = o.steps, .targets = o.targets, .ahead = o.ahead };
+    ct_field fields[2] = { { .name = "x" }, { .name = "y" } };
+    cti_spans spans = { .count = 2 };
     int64_t n;
     char *values;
 
@@ -84,43 +92,31 @@ ct_loader *ct_loader_series_new(const ct_tensor *series, ct_loader_series_option
                  cti_describe(series).s);
         return NULL;
     }
-    if (!cti_at_least(draft.function, "steps", o.steps, 1) ||
-        !cti_at_least(draft.function, "targets", targets, 1) ||
-        !cti_at_least(draft.function, "ahead", ahead, 1))
+    if (!cti_windows_check(draft.function, &w, n))
         return NULL;
-    if (targets - ahead > o.steps) {
-        ct_raise(CT_ERR_ARGUMENT, draft.function,
-                 "targets is %lld; it must be at most steps + ahead, %lld + %lld",
-                 (long long)targets, (long long)o.steps, (long long)ahead);
+    if (!tensor_loader_part(&draft, o.first, o.count, n - w.steps - w.ahead + 1))
         return NULL;
-    }
-    if (o.steps > n || ahead > n - o.steps) {
-        ct_raise(CT_ERR_SHAPE, draft.function,
-                 "%lld values are too few for a window of %lld and %lld ahead", (long long)n,
-                 (long long)o.steps, (long long)ahead);
-        return NULL;
-    }
-    if (!tensor_loader_part(&draft, o.first, o.count, n - o.steps - ahead + 1))
-        return NULL;
-    draft.values[0] = values = tensor_loader_copy(draft.function, series);
+    spans.owned[0] = values = tensor_loader_copy(draft.function, series);
     if (!values)
         return NULL;
-    draft.row_tokens = targets;
-    draft.x = tensor_loader_side(series, values, 0, o.steps);
-    draft.y = tensor_loader_side(series, values, o.steps + ahead - targets, targets);
-    return tensor_loader_make(&draft, o.seed, "loader.series", o.shuffle);
+    draft.row_tokens = w.targets;
+    spans.span[0] = tensor_loader_span(series, values, 0, w.steps, &fields[0]);
+    spans.span[1] =
+        tensor_loader_span(series, values, w.steps + w.ahead - w.targets, w.targets, &fields[1]);
+    return tensor_loader_make(&draft, &spans, fields, o.seed, "loader.series");
 }
 
 /* ---- rows ---- */
 
-/* Index i is row i of t. */
-static cti_side tensor_loader_rows(const ct_tensor *t, const char *values)
+/* Sample i is row i of t. */
+static cti_span tensor_loader_rows(const ct_tensor *t, const char *values, ct_field *f)
 {
-    cti_side side = { .from = values, .shape = ct_tensor_shape(t), .dtype = ct_tensor_dtype(t) };
+    ct_shape shape = ct_tensor_shape(t);
+    size_t unit = (size_t)(ct_numel(t) / ct_size(t, 0)) * ct_dtype_size(ct_tensor_dtype(t));
 
-    side.unit = (size_t)(ct_numel(t) / ct_size(t, 0)) * ct_dtype_size(ct_tensor_dtype(t));
-    side.row_bytes = side.unit;
-    return side;
+    f->dtype = ct_tensor_dtype(t);
+    f->shape = ct_shape_from_sizes(shape.rank - 1, shape.dim + 1);
+    return (cti_span){ values, unit, unit };
 }
 
 ct_loader *ct_loader_tensors_new(const ct_tensor *x, const ct_tensor *y,
@@ -131,7 +127,10 @@ ct_loader *ct_loader_tensors_new(const ct_tensor *x, const ct_tensor *y,
                         .batch = o.batch_size,
                         .steps = 1,
                         .row_tokens = 1,
+                        .shuffle = o.shuffle,
                         .device = o.device };
+    ct_field fields[2] = { { .name = "x" }, { .name = "y" } };
+    cti_spans spans = { .count = 2 };
 
     if (!cti_usable(draft.function, x) || !cti_usable(draft.function, y))
         return NULL;
@@ -142,13 +141,13 @@ ct_loader *ct_loader_tensors_new(const ct_tensor *x, const ct_tensor *y,
     }
     if (!tensor_loader_part(&draft, o.first, o.count, ct_size(x, 0)))
         return NULL;
-    draft.values[0] = tensor_loader_copy(draft.function, x);
-    draft.values[1] = draft.values[0] ? tensor_loader_copy(draft.function, y) : NULL;
-    if (!draft.values[1]) {
-        cti_release(draft.values[0]);
+    spans.owned[0] = tensor_loader_copy(draft.function, x);
+    spans.owned[1] = spans.owned[0] ? tensor_loader_copy(draft.function, y) : NULL;
+    if (!spans.owned[1]) {
+        cti_release(spans.owned[0]);
         return NULL;
     }
-    draft.x = tensor_loader_rows(x, draft.values[0]);
-    draft.y = tensor_loader_rows(y, draft.values[1]);
-    return tensor_loader_make(&draft, o.seed, "loader.rows", o.shuffle);
+    spans.span[0] = tensor_loader_rows(x, spans.owned[0], &fields[0]);
+    spans.span[1] = tensor_loader_rows(y, spans.owned[1], &fields[1]);
+    return tensor_loader_make(&draft, &spans, fields, o.seed, "loader.rows");
 }

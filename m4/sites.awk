@@ -29,7 +29,8 @@
 
 BEGIN {
     split("ct_build_print ct_capture_free ct_device_from_name ct_generator_stream ct_lm_free " \
-          "ct_lm_print ct_loader_next ct_node_input_count ct_node_input_shape ct_node_needs_grad " \
+          "ct_lm_print ct_loader_next ct_loader_step ct_loader_tokens ct_node_input_count " \
+          "ct_node_input_shape ct_node_needs_grad " \
           "ct_optimizer_reset ct_param_set_init ct_params_free ct_params_freeze ct_params_print " \
           "ct_params_train ct_params_zero_grad ct_philox ct_print_text ct_random_below " \
           "ct_random_u32 ct_random_uniform ct_sha256_hex ct_shuffle ct_vocab_encode", list_, " ")

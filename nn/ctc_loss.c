@@ -119,7 +119,7 @@ static ct_tensor *ctc_lengths(const char *me, const char *name, ct_tensor *t, in
     ct_tensor *host;
     int64_t b;
 
-    if (!cti_usable_as(me, name, t) || !cti_want_index(me, name, t))
+    if (!cti_want_index(me, name, t))
         return NULL;
     if (t->shape.rank != 1 || t->shape.dim[0] != batch) {
         ct_raise(CT_ERR_SHAPE, me, "%s %s must have one length for each of %lld sequences", name,
@@ -197,8 +197,7 @@ static bool ctc_check(const ctc_call *c, const ct_tensor *targets)
     const ct_tensor *x = c->log_probs;
     int rank;
 
-    if (!cti_usable_as(c->me, "log_probs", x) || !cti_usable(c->me, targets) ||
-        !cti_want_float(c->me, "log_probs", x) || !cti_want_index(c->me, "targets", targets) ||
+    if (!cti_want_float(c->me, "log_probs", x) || !cti_want_index(c->me, "targets", targets) ||
         !cti_loss_check_reduction(c->me, c->options.reduction))
         return false;
     rank = targets->shape.rank;
@@ -233,7 +232,9 @@ ct_tensor *ct_ctc_loss(ct_tensor *log_probs, ct_tensor *targets, ct_tensor *inpu
     int64_t batch, labels;
     ct_tensor *loss;
 
-    if (!ctc_check(&c, targets))
+    if (!cti_usable_as(me, "log_probs", log_probs) || !cti_usable(me, targets) ||
+        !cti_usable(me, input_lengths) || !cti_usable(me, target_lengths) ||
+        !ctc_check(&c, targets))
         return NULL;
     batch = log_probs->shape.dim[1];
     labels = targets->shape.dim[targets->shape.rank - 1];

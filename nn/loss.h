@@ -80,7 +80,6 @@ ct_tensor *ct_nll_loss(ct_tensor *log_probs, ct_tensor *targets, ct_cross_entrop
 ct_tensor *ct_mse_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction);
 ct_tensor *ct_l1_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction);
 ct_tensor *ct_huber_loss(ct_tensor *x, ct_tensor *target, double delta, ct_reduction reduction);
-
 ct_tensor *ct_smooth_l1_loss(ct_tensor *x, ct_tensor *target, double beta, ct_reduction reduction);
 
 /* weight and pos_weight broadcast to logits, have its dtype and get no gradient. */

@@ -224,8 +224,8 @@ ct_tensor *ct_margin_ranking_loss(ct_tensor *a, ct_tensor *b, ct_tensor *target,
 {
     static const char *const me = "ct_margin_ranking_loss";
 
-    if (!cti_loss_check_pair(me, "a", a, target, reduction) || !loss_is_like(me, "a", a, "b", b) ||
-        !loss_not_nan(me, "margin", margin))
+    if (!cti_usable(me, a) || !cti_loss_check_pair(me, "a", a, target, reduction) ||
+        !loss_is_like(me, "a", a, "b", b) || !loss_not_nan(me, "margin", margin))
         return NULL;
     return cti_loss_reduced(loss_hinge(ct_add_scalar(ct_neg(ct_mul(target, ct_sub(a, b))), margin)),
                             reduction);

@@ -53,6 +53,10 @@ static bool attention_module_check(const char *me, const ct_nn_multihead_attenti
         !cti_at_least(me, "num_heads", o->num_heads, 1) || !cti_at_least(me, "kdim", o->kdim, 0) ||
         !cti_at_least(me, "vdim", o->vdim, 0) || !cti_is_probability(me, "dropout", o->dropout))
         return false;
+    if (o->embed_dim > INT64_MAX / 3) {
+        ct_raise(CT_ERR_SHAPE, me, "embed_dim is %lld; that is too large", (long long)o->embed_dim);
+        return false;
+    }
     if (o->embed_dim % o->num_heads) {
         ct_raise(CT_ERR_ARGUMENT, me, "num_heads is %lld; it must divide embed_dim, %lld",
                  (long long)o->num_heads, (long long)o->embed_dim);

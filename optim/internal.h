@@ -179,6 +179,9 @@ void cti_optimizer_staged_free(cti_optimizer_staged *s); /* NULL is allowed */
 double cti_schedule_rate(const ct_schedule *s, double lr);
 void cti_schedule_free(ct_schedule *s);
 
+/* Whether all its plateau parts have this maximize. */
+bool cti_schedule_plateau_fits(const ct_schedule *s, bool maximize);
+
 /* What it remembers: count numbers, the first one t. */
 int cti_schedule_count(const ct_schedule *s);
 void cti_schedule_save(const ct_schedule *s, double *numbers);

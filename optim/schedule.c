@@ -403,6 +403,14 @@ ct_status ct_schedule_observe(ct_schedule *s, double metric)
     return ct_error();
 }
 
+bool cti_schedule_plateau_fits(const ct_schedule *s, bool maximize)
+{
+    for (int i = 0; i < s->count; i++)
+        if (s->part[i].kind == PLATEAU && s->part[i].plateau.maximize != maximize)
+            return false;
+    return true;
+}
+
 /* ---- what is remembered, and what is described ---- */
 
 int cti_schedule_count(const ct_schedule *s)

@@ -331,6 +331,7 @@ typedef struct ct_thread {
     ct_status error;
     unsigned error_serial; /* counts errors and refused side effects */
     bool error_closed;
+    bool quiet; /* errors are recorded, but the handler is not called: another thread raises them */
 
     const cti_draws *draws; /* NULL: any generator may draw */
     bool recording;
@@ -465,6 +466,9 @@ const cti_ticket *cti_captured_ticket(uint32_t number); /* NULL if there is none
  * cti_scope_pop ends the scope and leaves the error state as it is. */
 ct_scope cti_scope_push(void);
 void cti_scope_pop(ct_scope s);
+
+/* True if s is open on this thread. */
+bool cti_scope_is_open(ct_scope s);
 
 /* Allocates memory that the innermost scope frees; aligned for any type, contents undefined. NULL
  * with an error (no scope, no memory). The memory comes from the pool of buffers. */

@@ -10,6 +10,7 @@
 
 #include "tensor/atomic_file.h"
 #include "tensor/hooks.h"
+#include "tensor/npy_header.h"
 #include "tensor/read_file.h"
 #include "tensor/text.h"
 
@@ -290,6 +291,29 @@ ct_tensor *ct_npy_read(const char *path, ct_device device)
     cti_release(p.text);
     cti_read_close(&p.file);
     return t;
+}
+
+bool cti_npy_inspect(const char *path, cti_npy_header *h)
+{
+    npy_parser p = { .text = NULL };
+    int dtype = -1;
+    bool good = false;
+
+    if (!cti_read_open(&p.file, npy_reading, path))
+        return false;
+    if (npy_read_header(&p) && npy_parse_header(&p))
+        dtype = npy_dtype(&p);
+    if (dtype >= 0 && npy_check_size(&p, (ct_dtype)dtype)) {
+        *h = (cti_npy_header){ .shape = p.shape,
+                               .dtype = (ct_dtype)dtype,
+                               .fortran = p.fortran,
+                               .begin = p.begin + p.length,
+                               .bytes = p.file.size - p.begin - p.length };
+        good = true;
+    }
+    cti_release(p.text);
+    cti_read_close(&p.file);
+    return good;
 }
 
 /* ---- writing ---- */

@@ -227,6 +227,11 @@ static bool scope_is_open(const ct_thread *th, ct_scope s)
            th->frames[s.depth - 1].id == s.id;
 }
 
+bool cti_scope_is_open(ct_scope s)
+{
+    return scope_is_open(cti_thread(), s);
+}
+
 /* Ends the scopes from depth on. `function` is the function that a message names as the end of
  * their handles. */
 static void scope_pop(ct_thread *th, uint32_t depth, const char *function)

@@ -104,7 +104,7 @@ static bool is_first_error(ct_status status)
 
 static void report_error(ct_status status)
 {
-    if (handler)
+    if (handler && !cti_thread()->quiet)
         handler(status, status_message(), handler_context);
 }
 

@@ -76,6 +76,7 @@ function value(s) {
     if (s ~ /^ct_tensor \*const \*/) return "LIVE_TENSORS"
     if (s ~ /^ct_tensor \*\*/) return "TENSORS_OUT"
     if (s ~ /^ct_state \*\*/) return "STATE_OUT"
+    if (s ~ /^ct_dataset \*\*/) return "DATASETS_OUT"
     if (s ~ /^(const )?ct_[a-z_]+ \*[a-z_]+$/) {
         s = substr(s, index(s, "ct_") + 3)
         sub(/ .*/, "", s)
@@ -93,6 +94,7 @@ function value(s) {
     if (s ~ /^const char \*const \*/) return "NAMES"
     if (s ~ /^const char \*/) return "TEXT"
     if (s ~ /^ct_module \*const \*/) return "MODULES"
+    if (s ~ /^const ct_metric \*const \*/) return "METRICS"
     if (s ~ /^ct_shape /) return "CT_SHAPE(2, 3)"
     if (s ~ /^ct_(dtype|device|reduction|clean|dialect|lm_cell) [a-z]+$/) return "0"
     if (s ~ /^ct_[a-z_]+_(options|call) [a-z]+$/) { sub(/ .*/, "", s); return "(" s "){ 0 }" }
@@ -154,7 +156,7 @@ function emit_edges(n, i,    type, word, k, m, f, half, field) {
         emit("RANK", word " of -1 axes", n, i, "(ct_shape){ .rank = -1 }")
         return
     }
-    if (type ~ /^int(64_t)? \*[a-z_]+$/ && list[i] ~ /^const /) {
+    if (type ~ /^(int|int64_t|double) \*[a-z_]+$/ && list[i] ~ /^const /) {
         sub(/ .*/, "", type)
         m = edges_of(type)
         for (k = 1; k <= m; k++) {
@@ -163,7 +165,7 @@ function emit_edges(n, i,    type, word, k, m, f, half, field) {
         }
         return
     }
-    if (type ~ /\*/ && list[i] !~ /^const /)
+    if ((type ~ /\*/ && list[i] !~ /^const /) || type ~ /\*const \*/)
         return
     sub(/ .*/, "", type)
     m = edges_of(type)

@@ -51,10 +51,10 @@ static ct_tensor *call_rms_norm(ct_tensor *const *in, const op_draw *d)
 static void draw_group_norm(op_draw *d)
 {
     ct_shape x = op_shape(d, 2, 4);
-    int64_t groups = 1 + op_below(d, x.dim[1]);
+    int64_t groups = 1 + op_below(d, 4);
 
-    while (x.dim[1] % groups)
-        groups--;
+    if (x.dim[1] % groups)
+        groups = x.dim[1];
     op_uniform(d, x, -2, 2);
     draw_affine(d, CT_SHAPE(x.dim[1]));
     d->i[2] = groups;

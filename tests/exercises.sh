@@ -74,7 +74,6 @@ runs transformer --data "$text" --epochs 4 --num-train 500 --num-val 100 --batch
     --hidden 16 --prefix the --length 7
 holds "$(sed -n 's/^perplexity \([0-9.]*\),.*/\1/p' "$tmp/out") < 16"
 tail -n 1 "$tmp/out" | grep -Eqx 'trained: the.{7}' || fail "transformer: the last line is not a text"
-refuses 1 'num_heads is 4; it must divide d_model' transformer --data "$text" --hidden 30
 
 runs clipping --data "$text" --epochs 5 --max-tokens 4000 --hidden 64 --lr 20 \
     --svg "$tmp/clipping.svg"
@@ -114,8 +113,26 @@ holds "$(row 'tasks  100' 3) < $(row 'untrained' 2) && $(row 'tasks  100' 5) < $
 runs mlp
 holds "$(row 'epoch 100:' 6) > 0.95"
 
+runs gan --epochs 100
+holds "$(row 'epoch 100:' 7) > 0.6 && $(row 'epoch 100:' 14) >= 7"
+runs lenet --epochs 5
+holds "$(row 'epoch 5:' 6) > 0.85"
+
+# A file of the user's; a finished run is not run again.
+awk 'BEGIN {
+    print "load,hour,temperature"
+    for (i = 0; i < 400; i++)
+        print 50 + 10 * sin(i / 4) ",\"" i "\"," 12 + 5 * sin(i / 4)
+}' >"$tmp/power.csv"
+runs forecast "$tmp/power.csv" "$tmp/forecast.safetensors"
+holds "$(row 'mean absolute error' 4) < 2"
+tail -n 1 "$tmp/out" >"$tmp/one"
+runs forecast "$tmp/power.csv" "$tmp/forecast.safetensors"
+tail -n 1 "$tmp/out" | cmp -s - "$tmp/one" || fail "forecast: the resumed run ends with other numbers"
+sed 's/^\(4[0-9]*\.[0-9]*\),/\1 kW,/' "$tmp/power.csv" >"$tmp/units.csv"
+
 # The same command gives the same numbers, at any number of threads; another seed gives others.
-for example in autoregressive linear_regression mlp; do
+for example in autoregressive linear_regression mlp 'gan --epochs 5'; do
     runs $example
     cp "$tmp/out" "$tmp/one"
     runs $example --threads 3
@@ -125,6 +142,13 @@ for example in autoregressive linear_regression mlp; do
         fail "$example: another seed gives the same numbers"
     fi
 done
+quick='--epochs 1 --num-train 256 --num-val 64'
+# shellcheck disable=SC2086
+runs lenet $quick
+cp "$tmp/out" "$tmp/one"
+# shellcheck disable=SC2086
+runs lenet $quick --threads 3
+cmp -s "$tmp/out" "$tmp/one" || fail "lenet: three threads give other numbers"
 
 # ---- bad input: one line on stderr, status 1 for data and 2 for the command line ------------
 
@@ -143,7 +167,7 @@ refuses()   # STATUS PATTERN PROGRAM OPTIONS...
 
 # Command lines and texts are read as those of rnn_concise are (examples.sh): each program takes its own
 # options, and no others.
-examples='rnn_scratch overfit deep clipping one_hot autoregressive linear_regression mlp'
+examples='rnn_scratch overfit deep clipping one_hot autoregressive linear_regression mlp lenet gan'
 for example in $examples; do
     "examples/$example" --help >"$tmp/out" 2>"$tmp/err" || fail "$example --help: status $?"
     grep -q '^ *--epochs=N *epochs ([0-9;a-z ]*)$' "$tmp/out" ||
@@ -155,7 +179,9 @@ done
 refuses 2 'unexpected argument "book"' mlp book
 refuses 2 '--num-train: 950 of 1000 points leave too few' autoregressive --num-train 950
 refuses 2 '--tokens: "vowel" is not one of char\|word' one_hot --tokens vowel
+refuses 1 'num_heads is 4; it must divide d_model' transformer --data "$text" --hidden 30
 refuses 1 "$tmp/missing: No such file" overfit --data "$tmp/missing"
+refuses 1 'units.csv:[0-9]*: column "load": "4.* kW" is not a number' forecast "$tmp/units.csv"
 refuses 1 "$tmp/none/a.svg: No such file" autoregressive --svg "$tmp/none/a.svg"
 
 # A learning rate that is a number, but takes the weights out of f32.
@@ -189,3 +215,5 @@ windows='--num-train 16 --num-val 8'
 leaks autoregressive --num-train 32 --svg "$tmp/leak.svg"
 leaks linear_regression --num-train 64
 leaks mlp --num-train 10
+leaks gan --num-train 64
+leaks lenet --num-train 32 --num-val 8

@@ -596,8 +596,52 @@ START_TEST(walks)
 
     for (i = 0; i < harness_count(600, 20000); i++)
         walk_case(&g, (int)ct_random_below(&g, 6), 5);
+    for (i = 0; i < harness_count(30, 300); i++) /* tiles: transpositions, and a short last axis */
+        walk_case(&g, 2 + i % 2, i % 2 ? 40 : 150);
     for (i = 0; i < harness_count(4, 40); i++) /* several pieces, one of them short */
         walk_case(&g, 1 + i % 2, i % 2 ? 300 : 60000);
+}
+END_TEST
+
+/* A copy between layouts, some of whose axes run backwards in the source. */
+static void copy_case(ct_generator *g, ct_dtype dtype, int rank, int64_t most)
+{
+    int64_t dim[CT_MAX_RANK], n = random_dims(g, rank, most, dim), i, first = 0;
+    strided to = random_layout(g, rank, dim, false), from = random_layout(g, rank, dim, true);
+    cti_array d = { .dtype = dtype }, s = { .dtype = dtype };
+    char *in = calloc((size_t)from.room, 8), *out = calloc((size_t)to.room, 8);
+
+    for (i = 0; i < from.room; i++)
+        element_store(in, dtype, i, dtype == CT_BOOL ? i % 3 == 1 : (real)i);
+    for (i = 0; i < rank; i++)
+        if (n > 0 && ct_random_below(g, 3) == 0) {
+            first += (dim[i] - 1) * from.stride[i];
+            from.stride[i] = -from.stride[i];
+        }
+    memcpy(d.stride, to.stride, sizeof d.stride);
+    memcpy(s.stride, from.stride, sizeof s.stride);
+    d.data = out;
+    s.data = in + first * (int64_t)ct_dtype_size(dtype);
+    cti_cpu_backend.copy(rank, dim, &d, &s);
+    for (i = 0; i < n; i++) {
+        real want = element_load(in, dtype, first + place(rank, dim, from.stride, i));
+
+        ck_assert(element_load(out, dtype, place(rank, dim, to.stride, i)) == want);
+    }
+    free(in);
+    free(out);
+}
+
+START_TEST(copies)
+{
+    static const ct_dtype dtypes[] = { CT_F32, CT_F64, CT_BOOL };
+    ct_generator g = ct_generator_from_seed(13);
+    int i;
+
+    for (i = 0; i < harness_count(600, 20000); i++)
+        copy_case(&g, dtypes[i % 3], (int)ct_random_below(&g, 6), 5);
+    for (i = 0; i < harness_count(30, 300); i++)
+        copy_case(&g, dtypes[i % 3], 1 + i % 3, i % 3 == 2 ? 40 : 150);
 }
 END_TEST
 
@@ -609,4 +653,5 @@ void kernels_elementwise_cases(Suite *suite)
     tcase_add_test(tc, integers_wrap);
     tcase_add_test(tc, integer_parameters);
     tcase_add_test(tc, walks);
+    tcase_add_test(tc, copies);
 }

@@ -5,7 +5,7 @@
 
 . "$(dirname "$0")/lib.sh"
 CC=${CC-cc}
-optional='CT_HAVE_\(BLAS\|OPENBLAS\|LIBXSMM\|UTF8PROC\|LIBCURL\)'
+optional='CT_HAVE_\(BLAS\|OPENBLAS\|LIBXSMM\|UTF8PROC\|LIBCURL\|ZLIB\)'
 
 make_tmp
 sed "/^#define \\($optional\\|HAVE_OPENBLAS\\|CT_OPENBLAS_FILE\\)/d" config.h >"$tmp/config.h" || exit 1

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "data/internal.h"
 #include "tensor/hooks.h"
 #include "tensor/internal.h"
 #include "tests/harness.h"
@@ -159,12 +160,22 @@ static const legal_null legal_nulls[] = {
     { "ct_corpus_unknown", "c" },
     { "ct_corpus_sha256", "c" },
     { "ct_corpus_invalid_bytes", "c" },
+    { "ct_pad_sequence", "lengths" },
+    { "ct_dataset_new", "self" },
+    { "ct_loader_stream_new", "self" },
+    { "ct_dataset_free", "d" },
+    { "ct_dataset_count", "d" },
+    { "ct_dataset_field", "d name" },
+    { "ct_dataset_csv_category", "d field" },
+    { "ct_dataset_idx_new", "labels" },
     { "ct_loader_free", "l" },
     { "ct_loader_batches", "l" },
     { "ct_loader_tokens", "l" },
     { "ct_loader_continues", "l" },
     { "ct_loader_tell", "l" },
+    { "ct_evaluate", "metrics loss values" },
     { "ct_fit", "val result" },
+    { "ct_fit_value", "result name" },
     { "ct_lm_cell_from_name", "name" },
     { "ct_lm_free", "m" },
     { "ct_lm_params", "m" },
@@ -210,8 +221,8 @@ static const char *const sinks[] = {
     "ct_params_load",   "ct_params_save_to",   "ct_params_load_from",  "ct_safetensors_write_to",
     "ct_state_carry",   "ct_convert",          "ct_optimizer_step",    "ct_optimizer_state_load",
     "ct_schedule_step", "ct_schedule_observe", "ct_clip_grad_norm",    "ct_clip_grad_value",
-    "ct_loader_begin",  "ct_loader_next",      "ct_loader_seek",       "ct_plot_save",
-    "ct_lm_save",
+    "ct_loader_begin",  "ct_loader_next",      "ct_loader_step",       "ct_loader_seek",
+    "ct_plot_save",     "ct_lm_save",
 };
 
 static bool is_sink(const char *function)
@@ -236,7 +247,8 @@ static ct_module *module;
 static ct_text *text;
 static ct_corpus *corpus;
 static ct_lm *lm;
-static ct_loader *loader;
+static ct_dataset *dataset, *datasets_out[2];
+static ct_loader *loader, *stream;
 static ct_safetensors *tensors_file;
 static ct_capture *capture;
 static ct_node *node; /* while backward runs */
@@ -311,6 +323,36 @@ static ct_tensor *cell_step(void *self, ct_tensor *x, ct_tensor *const *state, c
     return next[0] = x;
 }
 
+static ct_status get_sample(void *self, int64_t i, void *const *field)
+{
+    (void)self, (void)i, (void)field;
+    return CT_OK;
+}
+
+static const ct_csv_field csv_fields[] = { { .name = "x" }, { 0 } };
+static ct_status stream_begin(void *self, int64_t epoch)
+{
+    (void)self, (void)epoch;
+    return CT_OK;
+}
+
+static bool stream_next(void *self, ct_batch_writer *w)
+{
+    (void)self;
+    return ct_batch_field(w, "x", CT_BOOL, CT_SHAPE(2)) != NULL;
+}
+
+static int64_t stream_batches(void *self)
+{
+    (void)self;
+    return 2;
+}
+
+static const ct_stream_table stream_table = {
+    .name = "stream", .begin = stream_begin, .next = stream_next, .batches = stream_batches
+};
+static const ct_dataset_table table = { .name = "table", .get = get_sample };
+
 static const ct_cell cell = { .name = "cell", .states = 1, .step = cell_step };
 static const ct_nn_recurrent_options cell_options = { .hidden_size = 3, .input_size = 3 };
 
@@ -326,20 +368,28 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define LIVE_TENSORS (ct_tensor *[]){ live, live }
 #define TENSORS_OUT tensors_out
 #define STATE_OUT &state_out
+#define DATASETS_OUT datasets_out
 #define MEMORY (void *)memory
 #define TEXT "none/x"
 #define NAMES (const char *const[]){ "x", "y" }
+#define METRICS (const ct_metric *[]){ NULL }
 #define MODULES (ct_module *[]){ module, module }
 #define A_ATTENTION attention
 #define A_BATCH &(ct_batch){ 0 }
+#define A_BATCH_WRITER stream->stream_writer
 #define A_CAPTURE capture
 #define A_CELL &cell
 #define A_CELL_PLACE &(ct_cell_place){ .module = recurrent, .cell = &cell, .options = &cell_options }
 #define A_CELL_STEP &(ct_cell_step){ 0 }
 #define A_CORPUS corpus
+#define A_DATASET dataset
+#define A_DATASET_TABLE &table
+#define A_FIELD (ct_field[]){ { .name = "x" }, { .name = "y" } }
 #define A_FILE null_file
 #define A_FIT_RESULT &(ct_fit_result){ 0 }
+#define A_FUNCTION &(ct_function){ first_input, NULL }
 #define A_GENERATOR &generator
+#define A_IDS (ct_ids[]){ { NULL, 0 }, { NULL, 0 } }
 #define A_LM lm
 #define A_LM_SCORE &(ct_lm_score){ 0 }
 #define A_LOADER loader
@@ -361,6 +411,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_RECURRENT recurrent
 #define A_SAFETENSORS tensors_file
 #define A_SCHEDULE ct_optimizer_schedule(optimizer)
+#define A_STREAM_TABLE &stream_table
 #define A_TEXT text
 #define A_TRAINER &(ct_trainer){ .max_epochs = 1 }
 #define A_TRANSFORMER transformer
@@ -369,6 +420,8 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_ADAGRAD_OPTIONS { 0 }
 #define GIVEN_ADAMAX_OPTIONS { 0 }
 #define GIVEN_ADAM_OPTIONS { 0 }
+#define GIVEN_ATTENTION_OPTIONS { 0 }
+#define GIVEN_BATCH_NORM_OPTIONS { .training = true }
 #define GIVEN_BCE_OPTIONS { 0 }
 #define GIVEN_BLOB_OPTIONS { 0 }
 #define GIVEN_DLPACK_OPTIONS { 0 }
@@ -377,24 +430,41 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_CONV_OPTIONS { .groups = 1 }
 #define GIVEN_CORPUS_OPTIONS { 0 }
 #define GIVEN_CROSS_ENTROPY_OPTIONS { .has_ignore_index = true }
+#define GIVEN_FIT_RESULT { 0 }
+#define GIVEN_IDS { NULL, 0 }
+#define GIVEN_CTC_OPTIONS { 0 }
+#define GIVEN_GAUSSIAN_NLL_OPTIONS { 0 }
+#define GIVEN_BATCH { 0 }
+#define GIVEN_DATASET_CSV_OPTIONS { .fields = csv_fields }
+#define GIVEN_DATASET_PARALLEL_OPTIONS { .src = ct_corpus_vocab(corpus) }
+#define GIVEN_DATASET_WINDOWS_OPTIONS { .steps = 1 }
+#define GIVEN_FIELD { .name = "x" }
 #define GIVEN_INIT ct_init_constant(1)
+#define GIVEN_KL_DIV_OPTIONS { 0 }
 #define GIVEN_LION_OPTIONS { 0 }
 #define GIVEN_LM_GENERATE_OPTIONS { 0 }
 #define GIVEN_LM_OPTIONS { .hidden_size = 3 }
 #define GIVEN_LOADER_CURSOR { 0 }
+#define GIVEN_LOADER_OPTIONS { .batch_size = 2 }
 #define GIVEN_LOADER_SEQUENCES_OPTIONS { .batch_size = 2, .steps = 3 }
 #define GIVEN_LOADER_SERIES_OPTIONS { .batch_size = 1, .steps = 1 }
 #define GIVEN_LOADER_TENSORS_OPTIONS { .batch_size = 2 }
 #define GIVEN_LOADER_WINDOWS_OPTIONS { 2, 3, .count = 4 }
 #define GIVEN_NADAM_OPTIONS { 0 }
+#define GIVEN_NN_BATCH_NORM_OPTIONS { 0 }
 #define GIVEN_NN_EMBEDDING_OPTIONS { .rows = 2, .size = 3 }
+#define GIVEN_NN_GROUP_NORM_OPTIONS { .groups = 1 }
 #define GIVEN_NN_GRU_OPTIONS { .hidden_size = 3 }
 #define GIVEN_NN_LAYER_NORM_OPTIONS { 0 }
 #define GIVEN_NN_CONV_OPTIONS { .out_channels = 3, .kernel = { 1 } }
+#define GIVEN_NN_LEARNED_ENCODING_OPTIONS { .max_length = 2, .size = 3 }
 #define GIVEN_NN_LINEAR_OPTIONS { .out_features = 3 }
 #define GIVEN_NN_LSTM_OPTIONS { .hidden_size = 3 }
+#define GIVEN_NN_MULTIHEAD_ATTENTION_OPTIONS { .embed_dim = 3, .num_heads = 1 }
 #define GIVEN_NN_RECURRENT_OPTIONS { .hidden_size = 3 }
+#define GIVEN_NN_RMS_NORM_OPTIONS { 0 }
 #define GIVEN_NN_RNN_OPTIONS { .hidden_size = 3 }
+#define GIVEN_NN_TRANSFORMER_OPTIONS { .d_model = 3, .num_heads = 1, .num_layers = 1 }
 #define GIVEN_OP { "identity", 2, 1, CT_SAVE_INPUTS, identity_backward, NULL }
 #define GIVEN_OPTIMIZER_GROUP_OPTIONS { 0 }
 #define GIVEN_OPTIMIZER_TABLE *ct_optimizer_table_from_name("sgd")
@@ -409,6 +479,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_SCHEDULE_PLATEAU_OPTIONS { 0 }
 #define GIVEN_SGD_OPTIONS { 0 }
 #define GIVEN_TRAINER { .max_epochs = 1 }
+#define GIVEN_TRIPLET_MARGIN_OPTIONS { 0 }
 #define GIVEN_VOCAB_OPTIONS { 0 }
 #define FUNCTION_FACTOR constant_factor
 #define FUNCTION_FORWARD same_forward
@@ -440,6 +511,8 @@ static void make_data(void)
     text = ct_text_new_from_bytes("the time traveller for so it will be convenient", 47, "text");
     corpus = ct_corpus_new(text, (ct_corpus_options){ 0 });
     lm = ct_lm_new(corpus, (ct_lm_options){ .hidden_size = 3 });
+    stream = ct_loader_stream_new(&stream_table, NULL, CT_CPU);
+    dataset = ct_dataset_tensors_new(2, NAMES, LIVE_TENSORS);
     loader = ct_loader_windows_new(corpus, (ct_loader_windows_options){ 2, 3, .count = 4 });
     for (i = 0; i < 2; i++)
         ck_assert(ct_loader_begin(loader) == CT_OK);
@@ -492,6 +565,8 @@ static void free_values(void)
     ct_safetensors_close(tensors_file);
     ct_capture_free(capture);
     ct_loader_free(loader);
+    ct_dataset_free(dataset);
+    ct_loader_free(stream);
     ct_lm_free(lm);
     ct_corpus_free(corpus);
     ct_text_free(text);

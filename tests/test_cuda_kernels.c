@@ -705,6 +705,7 @@ int main(void)
     cuda_kernels_elementwise_cases(suite);
     cuda_kernels_reduce_cases(suite);
     cuda_kernels_index_cases(suite);
+    cuda_kernels_scan_cases(suite);
     cuda_kernels_random_cases(suite);
     cuda_kernels_gemm_cases(suite);
     cuda_kernels_optim_cases(suite);

@@ -14,6 +14,7 @@
 void cuda_kernels_elementwise_cases(Suite *suite);
 void cuda_kernels_reduce_cases(Suite *suite);
 void cuda_kernels_index_cases(Suite *suite);
+void cuda_kernels_scan_cases(Suite *suite);
 void cuda_kernels_random_cases(Suite *suite);
 void cuda_kernels_gemm_cases(Suite *suite);
 void cuda_kernels_optim_cases(Suite *suite);

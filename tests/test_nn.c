@@ -532,5 +532,6 @@ int main(void)
     nn_cells_cases(suite);
     nn_norms_cases(suite);
     nn_attention_cases(suite);
+    nn_conv_cases(suite);
     return harness_run(suite);
 }

@@ -733,6 +733,8 @@ int main(void)
     tcase_add_loop_test(tc, an_error_moves_nothing, 0, LENGTH(fault_cases));
     tcase_add_test(tc, it_learns);
     train_numbers_cases(suite);
+    train_metrics_cases(suite);
+    train_optimizers_cases(suite);
     harness_pooled = true;
     return harness_run(suite);
 }

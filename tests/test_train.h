@@ -5,5 +5,7 @@
 #include "tests/harness.h"
 
 void train_numbers_cases(Suite *suite);
+void train_metrics_cases(Suite *suite);
+void train_optimizers_cases(Suite *suite);
 
 #endif

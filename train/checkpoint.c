@@ -6,12 +6,15 @@
  *                                              model's; every name of a tied value
  *     progress    training.counts              i64: saved_counts
  *                 training.numbers             f64: saved_numbers
- *     history     training.history             f64 (epochs, columns): of history.h, those without a
- *                                              clock
+ *     history     training.history             f64 (epochs, columns): of history.h, those before
+ *                                              the clock
+ *     metrics     training.metrics             f64: the sums of each metric over the epoch so far, if
+ *                                              there are metrics
  *     loaders     training.cursor              i64 (2, 3): positions of the loader of training and
  *                                              of validation (ct_loader_cursor; zeros for none)
  *     generator   training.generator           i64 (3): the set's: seed, stream, position
- *     optimizer   training.optimizer.NAME      rates, schedule and state (optim/internal.h)
+ *     optimizer   training.optimizer.NAME      rates, schedule and state (optim/internal.h); of a further
+ *                 training.optimizer_K.NAME    optimiser K
  *     state       training.state.shapes        i64 (n, 2 + CT_MAX_RANK): dtype, rank and sizes of
  *                                              each tensor of the state
  *                 training.state.I             the recurrent state that the next batch continues
@@ -34,6 +37,8 @@
 #include "tensor/named_tensors.h"
 #include "train/internal.h"
 
+#include <cotangent/autograd/ops/copy.h>
+#include <cotangent/autograd/ops/join.h>
 #include <cotangent/tensor/safetensors.h>
 
 #include <math.h>
@@ -53,8 +58,9 @@ typedef struct checkpoint_staged {
     ct_loader_cursor cursor[2];
     ct_generator generator;
     cti_history history;
+    cti_metric_sums metrics;
     ct_fit_result last; /* after the last epoch of the history */
-    cti_optimizer_staged *optimizer;
+    cti_optimizer_staged *optimizer[CT_OPTIMIZERS];
     ct_state *state;
 } checkpoint_staged;
 
@@ -126,7 +132,7 @@ typedef struct saved_counts {
 
 typedef struct saved_numbers {
     cti_tally tally;
-    double patience, best_loss, lr;
+    double patience, best_value, lr;
 } saved_numbers;
 
 /* Each of these is stored as an array of its fields. */
@@ -145,7 +151,7 @@ static void checkpoint_progress_write(const cti_run *r, cti_named_tensors *l)
                                   .underway = r->epoch.underway };
     const saved_numbers numbers = { .tally = r->epoch.tally,
                                     .patience = r->patience.best,
-                                    .best_loss = result->best_loss,
+                                    .best_value = result->best_value,
                                     .lr = result->lr };
 
     cti_named_tensors_add(l, PREFIX, "counts",
@@ -169,7 +175,7 @@ static bool checkpoint_progress_numbers_fit(const saved_counts *c, const saved_n
     return isfinite(t->nats) && t->exps >= 0 && t->tokens >= 0 && isfinite(t->tokens) &&
            t->norms >= 0 && isfinite(t->norms) && t->clipped >= 0 && t->clipped <= t->batches &&
            t->batches >= 0 && t->batches <= (double)c->steps && isfinite(x->patience) == compared &&
-           isfinite(x->best_loss) == compared && (c->steps > 0 ? x->lr >= 0 : isnan(x->lr));
+           isfinite(x->best_value) == compared && (c->steps > 0 ? x->lr >= 0 : isnan(x->lr));
 }
 
 static bool checkpoint_progress_judge(checkpoint_staged *s)
@@ -193,7 +199,7 @@ static void checkpoint_progress_apply(checkpoint_staged *s)
     r->result.steps = c->steps;
     r->result.tokens = c->tokens;
     r->result.best_epoch = c->best_epoch;
-    r->result.best_loss = x->best_loss;
+    r->result.best_value = x->best_value;
     r->result.lr = x->lr;
     r->patience = (cti_patience){ .epochs = c->patience, .best = x->patience };
     r->epoch.underway = c->underway;
@@ -205,11 +211,13 @@ static void checkpoint_progress_apply(checkpoint_staged *s)
 static void checkpoint_history_write(const cti_run *r, cti_named_tensors *l)
 {
     const cti_history *h = &r->history;
-    ct_tensor *t = ct_empty(CT_SHAPE(h->count, CTI_CLOCK), CT_F64, CT_CPU);
+    const int columns = cti_history_clock(h);
+    ct_tensor *t = ct_empty(CT_SHAPE(h->count, columns), CT_F64, CT_CPU);
     double *x = t ? (double *)(void *)cti_data(t) : NULL;
 
     for (int64_t i = 0; x && i < h->count; i++)
-        memcpy(x + i * CTI_CLOCK, h->row[i], CTI_CLOCK * sizeof *x);
+        for (int c = 0; c < columns; c++)
+            *x++ = h->row[i][cti_history_column_at(h, c)];
     cti_named_tensors_add(l, PREFIX, "history", t);
 }
 
@@ -230,21 +238,28 @@ static bool checkpoint_history_add_row(checkpoint_staged *s, const double *x)
     row->gradient_norm = x[CTI_NORM];
     row->clipped = x[CTI_CLIPPED];
     row->lr = x[CTI_LR];
+    for (int i = 0; i < row->metric_count; i++) {
+        row->metrics[i] = x[CTI_CLOCK + 2 * i];
+        row->validation_metrics[i] = x[CTI_CLOCK + 2 * i + 1];
+    }
     return cti_history_add(&s->history, row);
 }
 
 static bool checkpoint_history_judge(checkpoint_staged *s)
 {
     const saved_counts *c = s->counts;
+    const int columns = cti_history_clock(&s->run->history);
     const ct_tensor *t = cti_claims_tensor(&s->claims, PREFIX, "history",
-                                           CT_SHAPE(c->epochs, CTI_CLOCK), CT_F64, CT_CPU);
+                                           CT_SHAPE(c->epochs, columns), CT_F64, CT_CPU);
     const double *x = t ? (const double *)(const void *)cti_data(t) : NULL;
     double steps = 0, tokens = 0;
 
     if (!t)
         return false;
     s->last = s->run->result;
-    for (int64_t i = 0; i < c->epochs; i++, x += CTI_CLOCK) {
+    s->history.metrics = s->run->history.metrics;
+    memcpy(s->history.metric, s->run->history.metric, sizeof s->history.metric);
+    for (int64_t i = 0; i < c->epochs; i++, x += columns) {
         if (x[CTI_EPOCH] != (double)i + 1 || !(x[CTI_STEP] > steps) || !(x[CTI_TOKENS] >= tokens) ||
             !(x[CTI_STEP] <= (double)c->steps) || !(x[CTI_TOKENS] <= (double)c->tokens) ||
             !isfinite(x[CTI_LOSS]) || isfinite(x[CTI_VAL_LOSS]) != (s->run->val != NULL))
@@ -260,20 +275,79 @@ static bool checkpoint_history_judge(checkpoint_staged *s)
 /* The history, and the result of its last epoch beside what checkpoint_progress_apply has set. */
 static void checkpoint_history_apply(checkpoint_staged *s)
 {
-    const int column = s->run->val ? CTI_VAL_PERPLEXITY : CTI_PERPLEXITY;
+    const bool val = s->run->val != NULL;
     ct_fit_result *r = &s->run->result, now = *r;
 
     *r = s->last;
-    if (now.best_epoch)
-        r->best_perplexity = s->history.row[now.best_epoch - 1][column];
+    if (now.best_epoch) {
+        const double *row = s->history.row[now.best_epoch - 1];
+
+        r->best_loss = row[val ? CTI_VAL_LOSS : CTI_LOSS];
+        r->best_perplexity = row[val ? CTI_VAL_PERPLEXITY : CTI_PERPLEXITY];
+    }
     r->epochs = now.epochs;
     r->steps = now.steps;
     r->tokens = now.tokens;
     r->best_epoch = now.best_epoch;
-    r->best_loss = now.best_loss;
+    r->best_value = now.best_value;
     r->lr = now.lr;
     s->run->history = s->history;
     s->history = (cti_history){ 0 };
+}
+
+/* ---- metrics ---- */
+
+/* All sums, one metric after another. */
+static int64_t checkpoint_metric_sums(const cti_run *r)
+{
+    int64_t count = 0;
+
+    for (int i = 0; i < r->metric_count; i++)
+        count += r->metric[i]->sums;
+    return count;
+}
+
+static void checkpoint_metrics_write(const cti_run *r, cti_named_tensors *l)
+{
+    ct_tensor *part[CT_METRICS];
+
+    for (int i = 0; i < r->metric_count; i++)
+        part[i] = r->epoch.metrics.of[i] ? ct_to(r->epoch.metrics.of[i], CT_CPU)
+                                         : ct_zeros(CT_SHAPE(r->metric[i]->sums), CT_F64, CT_CPU);
+    if (r->metric_count)
+        cti_named_tensors_add(l, PREFIX, "metrics", ct_cat(r->metric_count, part, 0));
+}
+
+static bool checkpoint_metrics_judge(checkpoint_staged *s)
+{
+    const int64_t count = checkpoint_metric_sums(s->run);
+    const ct_tensor *t;
+    const double *x;
+
+    if (!count)
+        return true;
+    t = cti_claims_tensor(&s->claims, PREFIX, "metrics", CT_SHAPE(count), CT_F64, CT_CPU);
+    if (!t)
+        return false;
+    x = (const double *)(const void *)cti_data(t);
+    for (int64_t i = 0; i < count; i++)
+        if (!isfinite(x[i]))
+            return checkpoint_refuse_values(s, "metrics");
+    for (int i = 0; i < s->run->metric_count; i++) {
+        const int sums = s->run->metric[i]->sums;
+
+        s->metrics.of[i] = ct_keep(
+            ct_from_data(x, CT_SHAPE(sums), CT_F64, ct_params_device(s->run->model->params)));
+        x += sums;
+    }
+    return ct_ok();
+}
+
+static void checkpoint_metrics_apply(checkpoint_staged *s)
+{
+    cti_metrics_drop(&s->run->epoch.metrics);
+    s->run->epoch.metrics = s->metrics;
+    s->metrics = (cti_metric_sums){ { NULL } };
 }
 
 /* ---- loaders ---- */
@@ -329,24 +403,45 @@ static void checkpoint_generator_apply(checkpoint_staged *s)
 
 /* ---- optimizer ---- */
 
+/* What the names of the tensors of optimiser k begin with. */
+typedef struct optimizer_prefix {
+    char s[40];
+} optimizer_prefix;
+
+static optimizer_prefix checkpoint_optimizer_prefix(int k)
+{
+    optimizer_prefix p = { PREFIX "optimizer." };
+
+    if (k)
+        snprintf(p.s, sizeof p.s, PREFIX "optimizer_%d.", k);
+    return p;
+}
+
 static void checkpoint_optimizer_write(const cti_run *r, cti_named_tensors *l)
 {
-    cti_optimizer_state_write(r->optimizer, PREFIX "optimizer.", l);
+    for (int k = 0; k < r->optimizer_count; k++)
+        cti_optimizer_state_write(r->optimizer[k], checkpoint_optimizer_prefix(k).s, l);
 }
 
 static bool checkpoint_optimizer_judge(checkpoint_staged *s)
 {
-    const cti_optimizer_names names = { PREFIX "optimizer.",
-                                        cti_params_prefix(s->run->model->params) };
+    for (int k = 0; k < s->run->optimizer_count; k++) {
+        const optimizer_prefix prefix = checkpoint_optimizer_prefix(k);
+        const cti_optimizer_names names = { prefix.s, cti_params_prefix(s->run->model->params) };
 
-    s->optimizer = cti_optimizer_state_judge(s->run->optimizer, &s->claims, &names);
-    return s->optimizer != NULL;
+        s->optimizer[k] = cti_optimizer_state_judge(s->run->optimizer[k], &s->claims, &names);
+        if (!s->optimizer[k])
+            return false;
+    }
+    return true;
 }
 
 static void checkpoint_optimizer_apply(checkpoint_staged *s)
 {
-    cti_optimizer_state_apply(s->run->optimizer, s->optimizer);
-    s->optimizer = NULL;
+    for (int k = 0; k < s->run->optimizer_count; k++) {
+        cti_optimizer_state_apply(s->run->optimizer[k], s->optimizer[k]);
+        s->optimizer[k] = NULL;
+    }
 }
 
 /* ---- state ---- */
@@ -445,6 +540,7 @@ static const checkpoint_section sections[] = {
     { "model", checkpoint_model_write, checkpoint_model_judge, NULL },
     { "progress", checkpoint_progress_write, checkpoint_progress_judge, checkpoint_progress_apply },
     { "history", checkpoint_history_write, checkpoint_history_judge, checkpoint_history_apply },
+    { "metrics", checkpoint_metrics_write, checkpoint_metrics_judge, checkpoint_metrics_apply },
     { "loaders", checkpoint_loaders_write, checkpoint_loaders_judge, checkpoint_loaders_apply },
     { "generator", checkpoint_generator_write, checkpoint_generator_judge,
       checkpoint_generator_apply },
@@ -510,8 +606,10 @@ ct_status cti_checkpoint_read(cti_run *r, const char *path)
             if (sections[i].apply)
                 sections[i].apply(&s);
     ct_state_free(s.state);
-    cti_optimizer_staged_free(s.optimizer);
+    for (int k = 0; k < CT_OPTIMIZERS; k++)
+        cti_optimizer_staged_free(s.optimizer[k]);
     cti_history_free(&s.history);
+    cti_metrics_drop(&s.metrics);
     cti_claims_end(&s.claims);
     ct_safetensors_close(s.claims.file);
     return ct_scope_end(scope);

@@ -9,35 +9,74 @@
 #include <cotangent/train/plot.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const char *const cti_column_names[CTI_COLUMNS] = { "epoch",
-                                                    "step",
-                                                    "tokens",
-                                                    "train_loss",
-                                                    "train_perplexity",
-                                                    "train_bits",
-                                                    "val_loss",
-                                                    "val_perplexity",
-                                                    "val_bits",
-                                                    "grad_norm",
-                                                    "clipped",
-                                                    "lr",
-                                                    "tokens_per_second",
-                                                    "seconds" };
-
 static const char *const me = "ct_fit";
+
+/* ---- columns ---- */
+
+cti_column_name cti_history_column_name(const cti_history *h, int column)
+{
+    static const char *const names[CTI_COLUMNS] = {
+        [CTI_EPOCH] = "epoch",
+        [CTI_STEP] = "step",
+        [CTI_TOKENS] = "tokens",
+        [CTI_LOSS] = "train_loss",
+        [CTI_PERPLEXITY] = "train_perplexity",
+        [CTI_BITS] = "train_bits",
+        [CTI_VAL_LOSS] = "val_loss",
+        [CTI_VAL_PERPLEXITY] = "val_perplexity",
+        [CTI_VAL_BITS] = "val_bits",
+        [CTI_NORM] = "grad_norm",
+        [CTI_CLIPPED] = "clipped",
+        [CTI_LR] = "lr",
+        [CTI_RATE] = "tokens_per_second",
+        [CTI_SECONDS] = "seconds",
+    };
+    cti_column_name name;
+
+    if (column < CTI_METRIC)
+        snprintf(name.s, sizeof name.s, "%s", names[column]);
+    else
+        snprintf(name.s, sizeof name.s, "%s_%.64s", (column - CTI_METRIC) % 2 ? "val" : "train",
+                 h->metric[(column - CTI_METRIC) / 2]);
+    return name;
+}
+
+int cti_history_columns(const cti_history *h)
+{
+    return CTI_COLUMNS + 2 * h->metrics;
+}
+
+int cti_history_clock(const cti_history *h)
+{
+    return CTI_CLOCK + 2 * h->metrics;
+}
+
+int cti_history_column_at(const cti_history *h, int place)
+{
+    if (place < CTI_CLOCK)
+        return place;
+    return place < cti_history_clock(h) ? CTI_METRIC + place - CTI_CLOCK : place - 2 * h->metrics;
+}
+
+/* ---- rows ---- */
 
 bool cti_history_add(cti_history *h, const ct_fit_result *r)
 {
-    const double row[CTI_COLUMNS] = {
+    double row[CTI_WIDTH] = {
         (double)r->epochs,    (double)r->steps, (double)r->tokens,  r->loss,
         r->perplexity,        r->bits,          r->validation_loss, r->validation_perplexity,
         r->validation_bits,   r->gradient_norm, r->clipped,         r->lr,
         r->tokens_per_second, r->seconds
     };
 
+    for (int i = 0; i < r->metric_count; i++) {
+        row[CTI_METRIC + 2 * i] = r->metrics[i];
+        row[CTI_METRIC + 2 * i + 1] = r->validation_metrics[i];
+    }
     if (h->count == h->room) {
         int64_t room = 2 * h->room + 16;
         size_t bytes = sizeof *h->row;
@@ -57,7 +96,8 @@ bool cti_history_add(cti_history *h, const ct_fit_result *r)
 void cti_history_free(cti_history *h)
 {
     cti_release(h->row);
-    *h = (cti_history){ 0 };
+    h->row = NULL;
+    h->count = h->room = 0;
 }
 
 double *cti_history_column(const cti_history *h, int column)
@@ -93,20 +133,23 @@ ct_status cti_history_plot(const cti_history *h, const char *path)
 
 /* ---- the CSV file ---- */
 
-static void history_print_names(cti_buffer *b)
+static void history_print_names(cti_buffer *b, const cti_history *h)
 {
-    for (int c = 0; c < CTI_COLUMNS; c++)
-        cti_buffer_print(b, "%s%s", c ? "," : "", cti_column_names[c]);
+    for (int i = 0; i < cti_history_columns(h); i++)
+        cti_buffer_print(b, "%s%s", i ? "," : "",
+                         cti_history_column_name(h, cti_history_column_at(h, i)).s);
     cti_buffer_print(b, "\n");
 }
 
-static void history_print_row(cti_buffer *b, const double *row)
+static void history_print_row(cti_buffer *b, const cti_history *h, const double *row)
 {
-    for (int c = 0; c < CTI_COLUMNS; c++) {
-        if (c)
+    for (int i = 0; i < cti_history_columns(h); i++) {
+        double x = row[cti_history_column_at(h, i)];
+
+        if (i)
             cti_buffer_print(b, ",");
-        if (!isnan(row[c]))
-            cti_buffer_number(b, row[c]);
+        if (!isnan(x))
+            cti_buffer_number(b, x);
     }
     cti_buffer_print(b, "\n");
 }
@@ -121,15 +164,15 @@ static size_t history_line_length(const char *s)
 
 /* Finds the line of a row in the old file from *old on, if it begins with the same numbers; it also
  * has the times. Skips the lines of earlier epochs. */
-static const char *history_old_line(const char **old, const double *row)
+static const char *history_old_line(const char **old, const cti_history *h, const double *row)
 {
     cti_buffer b = { 0 };
     size_t same = 0;
 
     while (history_line_length(*old) && !((double)strtoll(*old, NULL, 10) >= row[CTI_EPOCH]))
         *old += history_line_length(*old);
-    history_print_row(&b, row);
-    for (int commas = 0; !b.failed && commas < CTI_CLOCK; same++)
+    history_print_row(&b, h, row);
+    for (int commas = 0; !b.failed && commas < cti_history_clock(h); same++)
         commas += b.bytes[same] == ',';
     if (b.failed || !history_line_length(*old) || strncmp(*old, b.bytes, same) != 0)
         same = 0;
@@ -149,14 +192,14 @@ ct_status cti_csv_open(cti_csv *f, const char *path, const cti_history *h, bool 
     if (resumed)
         old = cti_read_old(me, path, NULL);
     at = old;
-    history_print_names(&b);
+    history_print_names(&b, h);
     for (int64_t i = 0; i < h->count; i++) {
-        const char *line = old ? history_old_line(&at, h->row[i]) : NULL;
+        const char *line = old ? history_old_line(&at, h, h->row[i]) : NULL;
 
         if (line)
             cti_buffer_add(&b, line, history_line_length(line));
         else
-            history_print_row(&b, h->row[i]);
+            history_print_row(&b, h, h->row[i]);
     }
     if (ct_ok() && cti_buffer_save(&b, me, path) == CT_OK)
         f->fd = cti_append_open(me, path);
@@ -171,7 +214,7 @@ ct_status cti_csv_add(cti_csv *f, const cti_history *h)
 
     if (f->fd < 0)
         return CT_OK;
-    history_print_row(&b, h->row[h->count - 1]);
+    history_print_row(&b, h, h->row[h->count - 1]);
     cti_append(me, f->path, f->fd, &b);
     cti_buffer_free(&b);
     return ct_error();

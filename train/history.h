@@ -4,7 +4,7 @@
  * back the same, nothing where there is none (no validation, no clock, no perplexity):
  *
  *     epoch,step,tokens,train_loss,train_perplexity,train_bits,val_loss,val_perplexity,val_bits,
- *     grad_norm,clipped,lr,tokens_per_second,seconds
+ *     grad_norm,clipped,lr,[train_METRIC,val_METRIC for each metric,]tokens_per_second,seconds
  */
 #ifndef COTANGENT_TRAIN_HISTORY_H
 #define COTANGENT_TRAIN_HISTORY_H
@@ -28,14 +28,29 @@ enum {
     CTI_CLOCK,
     CTI_RATE = CTI_CLOCK,
     CTI_SECONDS,
-    CTI_COLUMNS
+    CTI_COLUMNS,
+    CTI_METRIC = CTI_COLUMNS, /* then two for each metric: of training, of validation */
+    CTI_WIDTH = CTI_METRIC + 2 * CT_METRICS
 };
-extern const char *const cti_column_names[CTI_COLUMNS];
 
 typedef struct cti_history {
-    double (*row)[CTI_COLUMNS];
+    double (*row)[CTI_WIDTH];
     int64_t count, room;
+    int metrics; /* how many there are; of the columns only those are used */
+    const char *metric[CT_METRICS];
 } cti_history;
+
+/* The name of a column, with a separator after "train" and "val": "val_loss". */
+typedef struct cti_column_name {
+    char s[80];
+} cti_column_name;
+cti_column_name cti_history_column_name(const cti_history *h, int column);
+
+/* The columns in the order of a line of the CSV file: place is 0 to cti_history_columns - 1. Those
+ * before cti_history_clock are the same in every run of the same steps. */
+int cti_history_columns(const cti_history *h);
+int cti_history_clock(const cti_history *h);
+int cti_history_column_at(const cti_history *h, int place);
 
 /* Adds the epoch that result is after; false with CT_ERR_MEMORY. */
 bool cti_history_add(cti_history *h, const ct_fit_result *result);

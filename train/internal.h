@@ -22,11 +22,17 @@ typedef struct cti_deferred {
     int count;
 } cti_deferred;
 
+/* The sums of the trainer's metrics over the batches of an epoch, on the model's device. */
+typedef struct cti_metric_sums {
+    ct_tensor *of[CT_METRICS]; /* owned; NULL before the first batch */
+} cti_metric_sums;
+
 /* The training part of the epoch in progress. */
 typedef struct cti_epoch {
     bool underway; /* it was begun and is not finished */
     cti_tally tally;
     cti_deferred deferred; /* steps that the tally does not have yet */
+    cti_metric_sums metrics;
     double seconds;
     double timed_tokens; /* tokens trained in these seconds, by this process */
 } cti_epoch;
@@ -34,8 +40,14 @@ typedef struct cti_epoch {
 /* Early stopping. */
 typedef struct cti_patience {
     int64_t epochs; /* since the last one that was better */
-    double best;    /* an epoch is better if it is below this by more than min_delta */
+    double best;    /* an epoch is better if it is better than this by more than min_delta */
 } cti_patience;
+
+/* The value by which epochs are compared. */
+typedef struct cti_monitor {
+    int column; /* of the history */
+    bool maximize;
+} cti_monitor;
 
 /* The output that shows the progress of the run. */
 typedef struct cti_shown {
@@ -45,15 +57,21 @@ typedef struct cti_shown {
 } cti_shown;
 
 typedef struct cti_run {
+    const char *function; /* for messages: "ct_fit" */
     const ct_trainer *trainer;
     const ct_model *model;
     ct_loader *train, *val;   /* val may be NULL */
     ct_perplexity perplexity; /* tokens, batches or none */
-    ct_optimizer *optimizer;
+    ct_optimizer *optimizer[CT_OPTIMIZERS];
+    int64_t every[CT_OPTIMIZERS]; /* it is called on every n-th batch */
+    int optimizer_count;
     ct_state *state;             /* carried from batch to batch; NULL before there is one */
     ct_loader_cursor val_cursor; /* val's position after its last whole pass */
     cti_epoch epoch;
     cti_patience patience;
+    const ct_metric *metric[CT_METRICS]; /* the trainer's, then the losses of further optimisers */
+    int given_metrics, metric_count;
+    cti_monitor monitor;
     cti_history history; /* of whole epochs */
     ct_fit_result result;
     bool stopped;
@@ -75,6 +93,45 @@ void cti_deferred_add(cti_deferred *d, ct_tensor *loss, ct_tensor *norm, double 
  * error. norms: NULL if they have none. */
 int cti_deferred_read(cti_deferred *d, double *losses, double *norms);
 void cti_deferred_drop(cti_deferred *d);
+
+/* ---- several optimisers (optimizers.c) ---- */
+
+/* Makes the optimisers of the run; false with an error. */
+bool cti_optimizers_begin(cti_run *run);
+
+/* The parameters of other optimisers, frozen for a call of optimiser k until cti_optimizers_release.
+ * Nothing with one optimiser. */
+typedef struct cti_frozen {
+    ct_storage *memory;
+    int count;
+} cti_frozen;
+cti_frozen cti_optimizers_freeze(const cti_run *run, int k);
+void cti_optimizers_release(cti_frozen *frozen);
+
+/* ---- metrics and what is monitored (monitor.c) ---- */
+
+/* Checks the trainer's metrics and monitor, and prepares the run for them; false with an error. */
+bool cti_monitor_begin(cti_run *run);
+
+/* False with an error, if a plateau schedule of an optimiser has another direction. */
+bool cti_monitor_fits(const cti_run *run);
+
+/* The monitored value of the history's last epoch; false with an error if it is not finite. */
+bool cti_monitor_value(const cti_run *run, double *value);
+
+/* Whether a is better than b by more than delta; b NaN: yes. */
+bool cti_monitor_better(const cti_monitor *m, double a, double b, double delta);
+
+/* Adds a step. Does nothing while an error is recorded. */
+void cti_metrics_add(const cti_run *run, cti_metric_sums *sums, const ct_step *step);
+
+/* Adds the loss of optimiser k, 1 or more. Does nothing while an error is recorded. */
+void cti_metrics_add_loss(const cti_run *run, cti_metric_sums *sums, const ct_step *step,
+                          ct_tensor *loss);
+
+/* Waits for the sums and writes the value of each metric; NaN for each without a batch. */
+void cti_metrics_read(const cti_run *run, const cti_metric_sums *sums, double *values);
+void cti_metrics_drop(cti_metric_sums *sums);
 
 /* ---- checkpoints (checkpoint.c) ---- */
 

@@ -54,6 +54,16 @@ static void progress_put_loss(cti_line *l, const char *name, double loss)
     cti_line_add(l, "  %s %9s", name, number);
 }
 
+static void progress_put_metrics(cti_line *l, const ct_fit_result *r)
+{
+    for (int i = 0; i < r->metric_count; i++) {
+        if (!isnan(r->metrics[i]))
+            progress_put_loss(l, r->metric_names[i], r->metrics[i]);
+        if (!isnan(r->validation_metrics[i]))
+            progress_put_loss(l, "validation", r->validation_metrics[i]);
+    }
+}
+
 static void progress_put_numbers(cti_line *l, const cti_progress *b, const ct_fit_result *r,
                                  double epochs)
 {
@@ -70,6 +80,7 @@ static void progress_put_numbers(cti_line *l, const cti_progress *b, const ct_fi
         if (!isnan(r->validation_perplexity))
             cti_line_add(l, "  validation %6.2f", r->validation_perplexity);
     }
+    progress_put_metrics(l, r);
     cti_line_add(l, "  %9.0f tokens/s", r->tokens_per_second);
     if (left >= 90)
         cti_line_add(l, "  %.0f min left", ceil(left / 60));

@@ -66,10 +66,19 @@ static bool describe_entries(cti_buffer *b, const char *key, cti_entries *e)
 
 static bool describe_optimizer(cti_buffer *b, const cti_run *r)
 {
-    cti_entries e = { 0 };
+    for (int k = 0; k < r->optimizer_count; k++) {
+        cti_entries e = { 0 };
+        char key[24] = "optimizer";
 
-    cti_optimizer_describe(r->optimizer, &e);
-    return describe_entries(b, "optimizer", &e);
+        if (k)
+            snprintf(key, sizeof key, "optimizer_%d", k);
+        cti_optimizer_describe(r->optimizer[k], &e);
+        if (r->every[k] != 1)
+            cti_buffer_number(cti_entries_add(&e, "every"), (double)r->every[k]);
+        if (!describe_entries(b, key, &e))
+            return false;
+    }
+    return true;
 }
 
 static bool describe_loader(cti_buffer *b, const char *key, const ct_loader *l)
@@ -92,6 +101,10 @@ static bool describe_trainer(cti_buffer *b, const cti_run *r)
     cti_buffer_print(cti_entries_add(&e, "perplexity"), "%s", kinds[r->perplexity]);
     cti_buffer_print(cti_entries_add(&e, "schedule_interval"),
                      t->schedule_interval == CT_INTERVAL_STEP ? "step" : "epoch");
+    for (int i = 0; i < r->given_metrics; i++)
+        cti_buffer_print(cti_entries_add(&e, "metric %d", i + 1), "%s", t->metrics[i]->name);
+    if (t->monitor)
+        cti_buffer_print(cti_entries_add(&e, "monitor"), "%s", t->monitor);
     return describe_entries(b, "trainer", &e);
 }
 

@@ -7,6 +7,7 @@
 #include "train/tensorboard.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -187,7 +188,20 @@ static void tensorboard_put_scalar(cti_buffer *summary, const char *tag, double 
     cti_buffer_free(&value);
 }
 
-static void tensorboard_put_row(cti_buffer *file, const double *row)
+/* The metrics of a row, with tags such as "validation/accuracy". */
+static void tensorboard_put_metrics(cti_buffer *summary, const cti_history *h, const double *row)
+{
+    for (int i = 0; i < 2 * h->metrics; i++) {
+        double x = row[CTI_METRIC + i];
+        char tag[100];
+
+        snprintf(tag, sizeof tag, "%s/%.64s", i % 2 ? "validation" : "train", h->metric[i / 2]);
+        if (!isnan(x))
+            tensorboard_put_scalar(summary, tag, x);
+    }
+}
+
+static void tensorboard_put_row(cti_buffer *file, const cti_history *h, const double *row)
 {
     static const char *const tags[CTI_COLUMNS] = { [CTI_EPOCH] = "epoch",
                                                    [CTI_TOKENS] = "train/tokens",
@@ -206,6 +220,7 @@ static void tensorboard_put_row(cti_buffer *file, const double *row)
     for (int c = 0; c < CTI_COLUMNS; c++)
         if (tags[c] && !isnan(row[c]))
             tensorboard_put_scalar(&summary, tags[c], row[c]);
+    tensorboard_put_metrics(&summary, h, row);
     tensorboard_put_double(&event, 1, tensorboard_wall_time());
     tensorboard_put_key(&event, 2, VARINT);
     tensorboard_put_varint(&event, (uint64_t)row[CTI_STEP]);
@@ -266,7 +281,7 @@ static ct_status tensorboard_write_rows(cti_tensorboard *e, const cti_history *h
     tensorboard_put_version(&b);
     for (int64_t i = 0; i < h->count; i++)
         if (!tensorboard_put_old(&b, &old, h->row[i]))
-            tensorboard_put_row(&b, h->row[i]);
+            tensorboard_put_row(&b, h, h->row[i]);
     if (ct_ok() && cti_buffer_save(&b, me, e->path) == CT_OK)
         e->fd = cti_append_open(me, e->path);
     cti_buffer_free(&b);
@@ -301,7 +316,7 @@ ct_status cti_tensorboard_add(cti_tensorboard *e, const cti_history *h)
 
     if (e->fd < 0)
         return CT_OK;
-    tensorboard_put_row(&b, h->row[h->count - 1]);
+    tensorboard_put_row(&b, h, h->row[h->count - 1]);
     cti_append(me, e->path, e->fd, &b);
     cti_buffer_free(&b);
     return ct_error();

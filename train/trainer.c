@@ -60,9 +60,13 @@ typedef struct trainer_when {
 static trainer_when trainer_moment(const cti_run *r, double batch, int64_t step)
 {
     trainer_when m;
-    int n =
-        snprintf(m.s, sizeof m.s, "epoch %lld, batch %.0f", (long long)r->result.epochs + 1, batch);
+    int n;
 
+    if (!r->train) /* ct_evaluate */
+        n = snprintf(m.s, sizeof m.s, "batch %.0f", batch);
+    else
+        n = snprintf(m.s, sizeof m.s, "epoch %lld, batch %.0f", (long long)r->result.epochs + 1,
+                     batch);
     if (step)
         snprintf(m.s + n, sizeof m.s - (size_t)n, " (step %lld)", (long long)step);
     return m;
@@ -86,8 +90,8 @@ static void trainer_raise_loss(const cti_run *r, bool training, const ct_batch *
         o = cti_find_nonfinite_input("y", batch->y);
     if (!o.s[0] && batch)
         o = cti_find_nonfinite_forward();
-    ct_raise(CT_ERR_NUMERIC, me, "the %s loss is %g in %s%s", training ? "training" : "validation",
-             isnan(loss) ? NAN : loss, when, o.s);
+    ct_raise(CT_ERR_NUMERIC, r->function, "the %s loss is %g in %s%s",
+             training ? "training" : "validation", isnan(loss) ? NAN : loss, when, o.s);
 }
 
 /* Raises CT_ERR_NUMERIC for the gradient of loss with respect to p. */
@@ -126,38 +130,40 @@ static void trainer_carry(ct_state **state, const ct_state *next, bool continues
     *state = ct_state_copy_new(next);
 }
 
-/* Updates the parameters from the gradients of loss. Returns the norm of the gradients, on their
- * device; NULL with an error. */
-static ct_tensor *trainer_update(cti_run *r, ct_tensor *loss, const char *when)
+/* Updates the parameters of optimiser k from the gradients of loss. Returns the norm of the gradients,
+ * on their device; NULL with an error. */
+static ct_tensor *trainer_update(cti_run *r, int k, ct_tensor *loss, const char *when)
 {
     const ct_trainer *trainer = r->trainer;
     double bound = trainer->gradient_clip_val > 0 ? trainer->gradient_clip_val : INFINITY;
     ct_tensor *norm = ct_zeros(CT_SCALAR, CT_F64, ct_params_device(r->model->params));
+    ct_optimizer *o = r->optimizer[k];
     const ct_param *bad;
     cti_param_table table; /* clipping and the optimiser share it */
 
     if (ct_backward(loss) != CT_OK || !ct_ok() ||
-        !cti_param_table_make(me, r->model->params, &table))
+        !cti_param_table_make(me, r->optimizer_count > 1 ? o->set : r->model->params, &table))
         return NULL;
     bad = cti_clip_grad_norm(me, &table, bound, norm, r->result.steps + 1);
     if (bad)
         trainer_raise_gradient(loss, bad, when);
-    if (ct_ok())
-        r->result.lr = ct_optimizer_lr(r->optimizer);
-    cti_optimizer_step(r->optimizer, &table);
+    if (ct_ok() && k == 0)
+        r->result.lr = ct_optimizer_lr(o);
+    cti_optimizer_step(o, &table);
     cti_param_table_free(&table);
-    if (r->optimizer->schedule && trainer->schedule_interval == CT_INTERVAL_STEP)
-        ct_schedule_step(r->optimizer->schedule);
+    if (o->schedule && trainer->schedule_interval == CT_INTERVAL_STEP)
+        ct_schedule_step(o->schedule);
     return ct_ok() ? norm : NULL;
 }
 
 /* Whether the results of a step can be used; false with an error. */
-static bool trainer_check_step(const ct_step *s, const ct_tensor *loss, const char *when)
+static bool trainer_check_step(const cti_run *r, const ct_step *s, const ct_tensor *loss,
+                               const char *when)
 {
     if (!loss && ct_ok())
-        ct_raise(CT_ERR_ARGUMENT, me, "the model's step returned NULL in %s", when);
+        ct_raise(CT_ERR_ARGUMENT, r->function, "the model's step returned NULL in %s", when);
     if (ct_ok() && !(s->count > 0 && s->count < INFINITY))
-        ct_raise(CT_ERR_ARGUMENT, me,
+        ct_raise(CT_ERR_ARGUMENT, r->function,
                  "the model's step set count to %g in %s; it must be finite and above 0", s->count,
                  when);
     return ct_ok();
@@ -174,13 +180,36 @@ static ct_tensor *trainer_loss(cti_run *r, ct_model_step step, ct_step *s, const
     s->epoch = r->result.epochs;
     s->step = r->result.steps;
     loss = step(r->model->self, s);
-    if (!trainer_check_step(s, loss, when) || !value)
+    if (!trainer_check_step(r, s, loss, when) || !value)
         return loss;
     *value = ct_item(loss);
     if (ct_ok() && !isfinite(*value))
         trainer_raise_loss(r, step == r->model->training_step && ct_grad_enabled(), s->batch,
                            *value, when);
     return loss;
+}
+
+/* The calls of the step for the optimisers after the first, each in a scope of its own. */
+static void trainer_further_steps(cti_run *r, ct_batch *batch, const char *when)
+{
+    for (int k = 1; k < r->optimizer_count && ct_ok(); k++) {
+        ct_step s = { .batch = batch, .optimizer = k };
+        cti_frozen frozen = cti_optimizers_freeze(r, k);
+        ct_scope scope = ct_scope_begin();
+        bool later = cti_deferred_wanted(r, true);
+        ct_tensor *loss = NULL;
+        double value;
+
+        if (ct_ok() && r->result.steps % r->every[k] == 0) {
+            loss = trainer_loss(r, r->model->training_step, &s, when, later ? NULL : &value);
+            if (ct_ok())
+                cti_metrics_add_loss(r, &r->epoch.metrics, &s, loss);
+            trainer_update(r, k, loss, when);
+        }
+        if (ct_scope_end(scope) != CT_OK)
+            ct_params_zero_grad(r->model->params);
+        cti_optimizers_release(&frozen);
+    }
 }
 
 static void trainer_training_step(cti_run *r, ct_batch *batch, double *value, double *norm)
@@ -192,16 +221,24 @@ static void trainer_training_step(cti_run *r, ct_batch *batch, double *value, do
                   .state = batch->continues ? r->state : NULL,
                   .next = ct_loader_continues(r->train) ? &next : NULL };
     bool later = cti_deferred_wanted(r, true);
+    cti_frozen frozen = cti_optimizers_freeze(r, 0);
     ct_tensor *loss, *there;
+    ct_scope scope;
 
     trainer_move_batch(r, batch);
+    scope = ct_scope_begin(); /* of the first optimiser's call */
     loss = trainer_loss(r, r->model->training_step, &s, when.s, later ? NULL : value);
-    there = trainer_update(r, loss, when.s);
+    cti_metrics_add(r, &r->epoch.metrics, &s);
+    there = trainer_update(r, 0, loss, when.s);
     trainer_carry(&r->state, next, batch->continues);
     if (later)
         cti_deferred_add(&r->epoch.deferred, loss, there, s.count);
     else
         *norm = ct_item(there);
+    if (ct_scope_end(scope) != CT_OK)
+        ct_params_zero_grad(r->model->params); /* backward may have added to them */
+    cti_optimizers_release(&frozen);
+    trainer_further_steps(r, batch, when.s);
     if (!ct_ok())
         return;
     if (!later) {
@@ -293,6 +330,7 @@ static void trainer_show_step(cti_run *r, double loss, double norm)
     }
     if (r->shown.progress.live) {
         trainer_sum_up(r, &so_far);
+        so_far.metric_count = 0; /* they are read at the end of the epoch */
         cti_progress_step(&r->shown.progress, trainer_epochs_done(r), &so_far, &r->history);
     }
 }
@@ -338,6 +376,7 @@ static void trainer_train_epoch(cti_run *r)
 {
     if (!r->epoch.underway) {
         r->epoch.tally = (cti_tally){ 0 };
+        cti_metrics_drop(&r->epoch.metrics);
         r->epoch.seconds = r->epoch.timed_tokens = 0;
         ct_loader_begin(r->train);
         r->epoch.underway = ct_ok();
@@ -351,6 +390,7 @@ static void trainer_train_epoch(cti_run *r)
 typedef struct trainer_validation {
     cti_tally tally;
     cti_deferred later;
+    cti_metric_sums metrics;
     ct_state *state;
 } trainer_validation;
 
@@ -369,6 +409,7 @@ static void validation_run_step(cti_run *r, trainer_validation *v, ct_batch *bat
 
     trainer_move_batch(r, batch);
     loss = trainer_loss(r, step, &s, when.s, later ? NULL : &value);
+    cti_metrics_add(r, &v->metrics, &s);
     trainer_carry(&v->state, next, batch->continues);
     if (later)
         cti_deferred_add(&v->later, loss, NULL, s.count);
@@ -385,60 +426,113 @@ static bool validation_next_step(cti_run *r, trainer_validation *v)
 
     if (more)
         validation_run_step(r, v, &batch);
-    r->stopped = r->stopped || cti_stop_asked();
+    r->stopped = r->stopped || (r->train && cti_stop_asked());
     good = ct_scope_end(scope) == CT_OK && !r->stopped;
     if (good && (!more || v->later.count == CTI_DEFERRED))
         validation_read_deferred(r, &v->later, &v->tally);
     return good && more && ct_ok();
 }
 
-/* A pass over val. A pass that is stopped changes nothing; a resumed run repeats it. */
-static void trainer_validate(cti_run *r)
+/* A pass over val. Writes the loss and metrics of validation to the result if it is complete. */
+static void validation_run(cti_run *r)
 {
-    ct_generator *g = ct_params_generator(r->model->params), before = *g;
     trainer_validation v = { .state = NULL };
 
-    if (!r->val)
-        return;
     if (ct_loader_begin(r->val) == CT_OK)
         while (validation_next_step(r, &v))
             ;
+    if (!r->stopped && ct_ok()) {
+        cti_metrics_read(r, &v.metrics, r->result.validation_metrics);
+        r->result.validation_loss = v.tally.nats / v.tally.tokens;
+        r->result.validation_bits = trainer_bits(r, r->result.validation_loss);
+        r->result.validation_perplexity = trainer_perplexity(r, &v.tally);
+    }
     ct_state_free(v.state);
     cti_deferred_drop(&v.later);
+    cti_metrics_drop(&v.metrics);
+}
+
+/* The validation of an epoch. A pass that is stopped changes nothing; a resumed run repeats it. */
+static void trainer_validate(cti_run *r)
+{
+    ct_generator *g = ct_params_generator(r->model->params), before = *g;
+
+    if (!r->val)
+        return;
+    validation_run(r);
     if (r->stopped || !ct_ok()) {
         *g = before;
         ct_loader_seek(r->val, r->val_cursor);
         return;
     }
     r->val_cursor = ct_loader_tell(r->val);
-    r->result.validation_loss = v.tally.nats / v.tally.tokens;
-    r->result.validation_bits = trainer_bits(r, r->result.validation_loss);
-    r->result.validation_perplexity = trainer_perplexity(r, &v.tally);
+}
+
+/* What ct_evaluate lacks, or NULL. */
+static const char *evaluate_missing(const ct_model *model, const ct_loader *loader)
+{
+    return !model                                             ? "model"
+           : !model->params                                   ? "model's params"
+           : !model->validation_step && !model->training_step ? "model's validation_step"
+           : !loader                                          ? "loader"
+                                                              : NULL;
+}
+
+ct_status ct_evaluate(const ct_model *model, ct_loader *loader, const ct_metric *const *metrics,
+                      double *loss, double *values)
+{
+    const ct_trainer trainer = { .metrics = metrics };
+    const char *missing = evaluate_missing(model, loader);
+    cti_run r = { .function = "ct_evaluate",
+                  .trainer = &trainer,
+                  .model = model,
+                  .val = loader,
+                  .perplexity = CT_PERPLEXITY_NONE,
+                  .result = { .validation_loss = NAN } };
+
+    if (missing && ct_ok())
+        ct_raise(CT_ERR_ARGUMENT, r.function, "%s is NULL", missing);
+    if (ct_ok() && cti_monitor_begin(&r))
+        validation_run(&r);
+    if (loss)
+        *loss = r.result.validation_loss;
+    for (int i = 0; values && i < r.metric_count; i++)
+        values[i] = r.result.validation_metrics[i];
+    return ct_error();
 }
 
 /* ---- after an epoch ---- */
 
-/* Compares the epoch's loss with the best one, and writes the best checkpoint if it is lower. */
+/* Compares the epoch's monitored value with the best one, and writes the best checkpoint if it is
+ * better. */
 static void trainer_compare(cti_run *r)
 {
-    double loss = r->val ? r->result.validation_loss : r->result.loss;
-    bool best = !(loss >= r->result.best_loss); /* true for the first epoch: the best is NaN */
+    double value;
+    bool best;
 
+    if (!cti_monitor_value(r, &value))
+        return;
+    best = cti_monitor_better(&r->monitor, value, r->result.best_value, 0);
     if (best) {
-        r->result.best_loss = loss;
+        r->result.best_value = value;
+        r->result.best_loss = r->val ? r->result.validation_loss : r->result.loss;
         r->result.best_perplexity = r->val ? r->result.validation_perplexity : r->result.perplexity;
         r->result.best_epoch = r->result.epochs;
     }
-    if (!(loss >= r->patience.best - r->trainer->min_delta)) {
-        r->patience.best = loss;
+    if (cti_monitor_better(&r->monitor, value, r->patience.best, r->trainer->min_delta)) {
+        r->patience.best = value;
         r->patience.epochs = 0;
     } else {
         r->patience.epochs++;
     }
-    if (r->optimizer->schedule) {
-        ct_schedule_observe(r->optimizer->schedule, loss);
+    for (int k = 0; k < r->optimizer_count; k++) {
+        ct_schedule *s = r->optimizer[k]->schedule;
+
+        if (!s)
+            continue;
+        ct_schedule_observe(s, value);
         if (r->trainer->schedule_interval == CT_INTERVAL_EPOCH)
-            ct_schedule_step(r->optimizer->schedule);
+            ct_schedule_step(s);
     }
     if (best && r->trainer->best && ct_ok())
         cti_checkpoint_write(r, r->trainer->best);
@@ -473,6 +567,7 @@ static void trainer_finish_epoch(cti_run *r)
 {
     r->result.epochs++;
     trainer_sum_up(r, &r->result);
+    cti_metrics_read(r, &r->epoch.metrics, r->result.metrics);
     r->epoch.underway = false;
     trainer_record_epoch(r);
     for (int i = 0; i < r->trainer->callback_count && ct_ok(); i++) {
@@ -491,13 +586,14 @@ static void trainer_finish_epoch(cti_run *r)
 static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
                                const ct_loader *train)
 {
-    const char *missing = !trainer                       ? "trainer"
-                          : !model                       ? "model"
-                          : !model->params               ? "model's params"
-                          : !model->training_step        ? "model's training_step"
-                          : !model->configure_optimizers ? "model's configure_optimizers"
-                          : !train                       ? "train"
-                                                         : NULL;
+    const char *missing = !trainer                ? "trainer"
+                          : !model                ? "model"
+                          : !model->params        ? "model's params"
+                          : !model->training_step ? "model's training_step"
+                          : !model->configure_optimizers && !model->configure_several
+                              ? "model's configure_optimizers"
+                          : !train ? "train"
+                                   : NULL;
 
     if (missing)
         return ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", missing);
@@ -531,12 +627,12 @@ static bool trainer_begin(cti_run *r)
     const ct_trainer *t = r->trainer;
     bool resumed = t->resume != NULL;
 
-    r->optimizer = r->model->configure_optimizers(r->model->self);
-    if (!r->optimizer && ct_ok())
-        ct_raise(CT_ERR_ARGUMENT, me, "configure_optimizers returned NULL");
+    if (!cti_optimizers_begin(r) || !cti_monitor_begin(r))
+        return false;
     ct_params_zero_grad(r->model->params);
     r->val_cursor = ct_loader_tell(r->val);
-    if (!ct_ok() || ((t->checkpoint || t->best || resumed) && !cti_run_describe(r)))
+    if (!ct_ok() || !cti_monitor_fits(r) ||
+        ((t->checkpoint || t->best || resumed) && !cti_run_describe(r)))
         return false;
     if ((resumed && cti_checkpoint_read(r, t->resume) != CT_OK) ||
         cti_csv_open(&r->shown.csv, t->csv, &r->history, resumed) != CT_OK ||
@@ -579,14 +675,17 @@ static void trainer_end(cti_run *r)
     cti_run_forget_description(r);
     cti_history_free(&r->history);
     cti_deferred_drop(&r->epoch.deferred);
+    cti_metrics_drop(&r->epoch.metrics);
     ct_state_free(r->state);
-    ct_optimizer_free(r->optimizer);
+    for (int k = 0; k < CT_OPTIMIZERS; k++)
+        ct_optimizer_free(r->optimizer[k]);
 }
 
 ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *train, ct_loader *val,
                  ct_fit_result *result)
 {
-    cti_run r = { .trainer = trainer,
+    cti_run r = { .function = me,
+                  .trainer = trainer,
                   .model = model,
                   .train = train,
                   .val = val,
@@ -604,6 +703,7 @@ ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *tr
                                 .lr = NAN,
                                 .tokens_per_second = NAN,
                                 .seconds = NAN,
+                                .best_value = NAN,
                                 .best_loss = NAN,
                                 .best_perplexity = NAN };
     if (ct_ok() && trainer_check(trainer, model, train) == CT_OK) {

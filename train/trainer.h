@@ -23,6 +23,7 @@
 #include <cotangent/nn/state.h>
 #include <cotangent/optim/optimizer.h>
 #include <cotangent/tensor/safetensors.h>
+#include <cotangent/train/metric.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,11 +38,13 @@ typedef struct ct_step {
                             * (batch->continues); otherwise NULL: begin with the initial state */
     ct_state **next;       /* for the state after the batch; NULL if none is needed */
     int64_t epoch, step;   /* complete epochs, and updates, so far */
+    int optimizer;         /* which optimiser gets the gradients; 0 if there is one */
 
     /* Results, all optional. */
     double count; /* what the loss is the mean over, for the mean over an epoch. It is batch->tokens
                    * before the step; set it if some targets are ignored. Must be finite and
                    * above 0. */
+    ct_tensor *prediction, *target; /* for the metrics of the trainer, which need both */
 } ct_step;
 
 /* Returns the loss of the batch: the mean over s->count tokens or rows, a tensor of one element.
@@ -53,6 +56,8 @@ typedef struct ct_step {
  * */
 typedef ct_tensor *(*ct_model_step)(void *self, ct_step *s);
 
+#define CT_OPTIMIZERS 8 /* the most optimisers of a model */
+
 /* What a trainer needs of a model. */
 typedef struct ct_model {
     void *self;
@@ -62,12 +67,21 @@ typedef struct ct_model {
     /* Returns the optimiser, with its groups and schedule. ct_fit calls this once and frees the
      * result. */
     ct_optimizer *(*configure_optimizers)(void *self);
+    /* Instead of configure_optimizers, for several, as a GAN has: writes up to CT_OPTIMIZERS optimisers
+     * to o and returns how many; on an error 0, and what is in o is freed. No parameter may have two.
+     * training_step is called for each in turn, with its number in s->optimizer, on every every[k]-th
+     * batch (1 at first; every[0] must stay 1). In a call only the parameters of its optimiser are
+     * trained; those of the others are frozen and get no gradients. Gradients are clipped for each
+     * optimiser alone. The loss, gradient_norm, lr and metrics of the result are those of the first
+     * optimiser's calls. The loss of the k-th is the value "loss_K", which counts as a metric:
+     * train_loss_1 in the CSV file. */
+    int (*configure_several)(void *self, ct_optimizer **o, int64_t *every);
 } ct_model;
 
 /* ---- the result ---- */
 
-/* How the perplexity of an epoch is computed. It is only shown: ct_fit compares epochs by their
- * loss. */
+/* How the perplexity of an epoch is computed. It is only shown, unless it is
+ * monitored. */
 typedef enum ct_perplexity {
     CT_PERPLEXITY_AUTO,    /* TOKENS for a loader of a corpus, NONE for a loader of numbers */
     CT_PERPLEXITY_TOKENS,  /* exp of the mean loss of its tokens */
@@ -92,11 +106,18 @@ typedef struct ct_fit_result {
     double clipped;                    /* the share of its steps whose gradients were clipped */
     double lr;                         /* at its last step */
     double tokens_per_second, seconds; /* of training in it */
-    int64_t best_epoch; /* the epoch of the lowest loss: of validation if there is one, else of
-                         * training */
-    double best_loss, best_perplexity; /* of that epoch */
+    int64_t best_epoch;                /* the epoch whose monitored value was best */
+    double best_value;                 /* that value */
+    double best_loss, best_perplexity; /* of that epoch: of validation if there is one */
     ct_fit_end end;
+    int metric_count; /* the metrics of the trainer, in order */
+    const char *metric_names[CT_METRICS];
+    double metrics[CT_METRICS], validation_metrics[CT_METRICS]; /* of the last epoch */
 } ct_fit_result;
+
+/* A value of the last epoch by the name of its column in the CSV file: "val_accuracy", "train_loss".
+ * NaN if there is none, and for NULL. */
+double ct_fit_value(const ct_fit_result *result, const char *name);
 
 /* ---- callbacks ---- */
 
@@ -126,13 +147,24 @@ typedef struct ct_trainer {
     ct_device device;         /* the model is moved there (ct_params_to); CT_CPU: not moved */
     ct_perplexity perplexity;
     ct_interval schedule_interval; /* when the optimiser's schedule steps; its plateau parts get the
-                                    * loss of each epoch: of validation if there is one */
+                                    * monitored value of each epoch */
     const ct_callback *callbacks;  /* callback_count of them; called in order */
     int callback_count;
 
-    /* Early stopping: the run ends after `patience` epochs in a row whose loss (of validation if
-     * there is one, else of training) was not below the best by more than min_delta. 0: no early
-     * stopping. */
+    /* The metrics, at most CT_METRICS; a NULL ends them; NULL: none. The step of the model must set
+     * prediction and target. */
+    const ct_metric *const *metrics;
+
+    /* The value by which epochs are compared, by the name of its column in the CSV file: a loss, a
+     * perplexity, bits (smaller is better), or a metric, whose struct says what is better:
+     * "val_accuracy". NULL: "val_loss" if there is validation, else "train_loss". It decides which
+     * epoch is best, and is what patience and plateau schedules get. CT_ERR_ARGUMENT if there is no
+     * such column, and for a plateau schedule whose maximize is not the metric's. CT_ERR_NUMERIC if
+     * the value of an epoch is not finite. */
+    const char *monitor;
+
+    /* Early stopping: the run ends after `patience` epochs in a row whose monitored value was not
+     * better than the best by more than min_delta. 0: no early stopping. */
     int64_t patience;
     double min_delta;
 
@@ -143,7 +175,8 @@ typedef struct ct_trainer {
 
     /* Output files; NULL: none. csv gets one line after each epoch: epoch, step, tokens (so far),
      * train_loss, train_perplexity, train_bits, val_loss, val_perplexity, val_bits, grad_norm,
-     * clipped, lr, tokens_per_second, seconds; nothing for a value that does not exist. svg is the
+     * clipped, lr, train_METRIC and val_METRIC for each metric, tokens_per_second, seconds; nothing
+     * for a value that does not exist. svg is the
      * curve of perplexities, or of losses if there are none. tensorboard is a folder, created if
      * necessary, for one file of events. */
     const char *csv, *svg, *tensorboard;
@@ -151,7 +184,7 @@ typedef struct ct_trainer {
     /* The checkpoint of the run. It is written after every checkpoint_epochs epochs (0: 1), after
      * every checkpoint_steps updates (0: not within an epoch), when the run is stopped, and at its
      * end. If writing fails, the file keeps its old contents. best is a checkpoint that is written
-     * whenever the loss is the lowest so far. */
+     * whenever the monitored value is the best so far. */
     const char *checkpoint, *best;
     int64_t checkpoint_epochs, checkpoint_steps;
 
@@ -182,6 +215,13 @@ typedef struct ct_trainer {
  * written. *result describes the last complete epoch. */
 ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *train, ct_loader *val,
                  ct_fit_result *result);
+
+/* For a loop of your own: one pass over loader, as ct_fit validates. Nothing is recorded, and the model
+ * runs in evaluation mode (validation_step, or training_step if that is NULL). Writes the mean loss to
+ * *loss and the value of each metric to values, which has room for all; NaN if there is
+ * none. metrics, loss and values may be NULL; a NULL ends metrics. The pass begins a new epoch of the loader. Errors as in ct_fit. */
+ct_status ct_evaluate(const ct_model *model, ct_loader *loader, const ct_metric *const *metrics,
+                      double *loss, double *values);
 
 /* ---- stopping ---- */
 

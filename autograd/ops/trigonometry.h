@@ -23,10 +23,10 @@ ct_tensor *ct_asinh(ct_tensor *x); /* dx = d / sqrt(x^2 + 1) */
 ct_tensor *ct_acosh(ct_tensor *x); /* for x >= 1; dx = d / sqrt(x^2 - 1) */
 ct_tensor *ct_atanh(ct_tensor *x); /* for -1 < x < 1; dx = d / (1 - x^2) */
 
-/* The angle of the point (x, y) from the x axis, in -pi..pi: the arctangent of y / x in the right
- * quadrant. y and x broadcast as in ct_add. With r^2 = x^2 + y^2, dy = d x / r^2 and dx = -d y / r^2,
+/* The angle of the point (b, a) from the first axis, in -pi..pi: the arctangent of a / b in the right
+ * quadrant. a and b broadcast as in ct_add. With r^2 = a^2 + b^2, da = d b / r^2 and db = -d a / r^2,
  * which are NaN at (0, 0), as in PyTorch. */
-ct_tensor *ct_atan2(ct_tensor *y, ct_tensor *x);
+ct_tensor *ct_atan2(ct_tensor *a, ct_tensor *b);
 
 #ifdef __cplusplus
 }

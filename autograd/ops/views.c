@@ -564,17 +564,15 @@ static bool views_check_offset(const char *function, int64_t offset)
     return false;
 }
 
-ct_tensor *ct_diagonal(ct_tensor *x, int64_t offset, int axis1, int axis2)
+ct_tensor *ct_diagonal(ct_tensor *x, int64_t offset, int a, int b)
 {
     static const char *const me = "ct_diagonal";
-    int a, b;
 
-    if (!cti_usable(me, x) || (a = cti_axis(me, x, axis1)) < 0 ||
-        (b = cti_axis(me, x, axis2)) < 0 || !views_check_offset(me, offset))
+    if (!cti_usable(me, x) || (a = cti_axis(me, x, a)) < 0 || (b = cti_axis(me, x, b)) < 0 ||
+        !views_check_offset(me, offset))
         return NULL;
     if (a == b) {
-        ct_raise(CT_ERR_SHAPE, me, "axis1 and axis2 are both axis %d of x %s", a,
-                 cti_describe(x).s);
+        ct_raise(CT_ERR_SHAPE, me, "a and b are both axis %d of x %s", a, cti_describe(x).s);
         return NULL;
     }
     return views_diagonal_of(me, x, (views_diagonal){ offset, a, b });

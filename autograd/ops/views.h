@@ -54,11 +54,11 @@ ct_tensor *ct_narrow(ct_tensor *x, int axis, int64_t start, int64_t length);
  * is 0 outside the slice. Raises CT_ERR_INDEX if index is outside the axis. */
 ct_tensor *ct_select(ct_tensor *x, int axis, int64_t index);
 
-/* The elements x[..., i, ..., i + offset, ...] of the axes axis1 and axis2, as a view without these
+/* The elements x[..., i, ..., i + offset, ...] of the axes a and b, as a view without these
  * two axes and with the diagonal as its last one. offset counts from the main diagonal upwards; far
  * outside the diagonal is empty. dx = d on the diagonal, 0 elsewhere. Raises CT_ERR_SHAPE if the axes
  * are the same. */
-ct_tensor *ct_diagonal(ct_tensor *x, int64_t offset, int axis1, int axis2);
+ct_tensor *ct_diagonal(ct_tensor *x, int64_t offset, int a, int b);
 
 /* Of a matrix x (rank 2): ct_diagonal(x, offset, 0, 1). Of a vector x (n): a new matrix with x on that
  * diagonal and 0 elsewhere, square, of n + |offset| rows. Raises CT_ERR_SHAPE for other ranks. */

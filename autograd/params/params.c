@@ -654,6 +654,16 @@ ct_generator *ct_params_generator(ct_params *set)
     return set ? &set->root->generator : NULL;
 }
 
+void cti_param_freeze(ct_param *p, bool frozen)
+{
+    p = params_real(p);
+    p->frozen = frozen;
+    if (p->value && !p->buffer) {
+        ct_set_requires_grad(p->value, !frozen);
+        ct_tensor_zero_grad(p->value);
+    }
+}
+
 int ct_params_freeze(ct_params *set, const char *pattern, bool frozen)
 {
     static const char *const me = "ct_params_freeze";
@@ -662,17 +672,10 @@ int ct_params_freeze(ct_params *set, const char *pattern, bool frozen)
     if (!cti_given(me, "set", set) || !cti_given(me, "pattern", pattern))
         return 0;
     for (i = 0; i < set->count; i++) {
-        ct_param *p = set->entry[i];
-
-        if (fnmatch(pattern, p->name + strlen(set->prefix), 0) != 0)
+        if (fnmatch(pattern, set->entry[i]->name + strlen(set->prefix), 0) != 0)
             continue;
+        cti_param_freeze(set->entry[i], frozen);
         n++;
-        p = params_real(p);
-        p->frozen = frozen;
-        if (p->value && !p->buffer) {
-            ct_set_requires_grad(p->value, !frozen);
-            ct_tensor_zero_grad(p->value);
-        }
     }
     return n;
 }

@@ -52,7 +52,8 @@ typedef struct conv_job {
     char *to;
     int64_t from_channels, to_channels; /* of a group */
     conv_axis axis[2];
-    int64_t together;       /* images in a piece */
+    int64_t together;       /* images in a piece, one after another, */
+    int64_t lanes;          /* or side by side: an element of the buffer is one of each */
     int64_t plane, channel; /* elements of a plane of one image, and of a channel, in the buffer */
     int64_t depth;          /* elements of the filter for one result channel */
     int64_t wide, narrow;   /* positions of four vectors and of one */
@@ -126,6 +127,15 @@ static void conv_axis_cut(conv_axis *a, int64_t block)
     a->length = a->block + a->high / a->from_step;
 }
 
+/* Whether more than an eighth of the positions are between the ends of rows, and there are images enough
+ * to set side by side. */
+static bool conv_has_short_rows(const conv_job *j)
+{
+    return j->axis[0].blocks == 1 && j->axis[1].blocks == 1 && j->c->images >= j->narrow &&
+           8 * (j->axis[1].length - j->axis[1].count) > j->axis[1].length &&
+           j->from_channels * j->channel * j->narrow <= MOST_SOURCE;
+}
+
 /* How the work is cut, and how the buffer is laid out. together: as many small images as make a
  * long piece, else one. */
 static void conv_layout(conv_job *j, bool together)
@@ -141,7 +151,7 @@ static void conv_layout(conv_job *j, bool together)
         j->channel = rows->planes * columns->planes * j->plane;
         block = rows->block / 2;
     } while (block && j->from_channels * j->channel > MOST_SOURCE);
-    j->together = 1;
+    j->together = j->lanes = 1;
     if (together && rows->blocks == 1 && columns->blocks == 1 &&
         j->from_channels * j->channel <= MOST_SOURCE / 2)
         j->together = conv_least(conv_parts(POSITIONS, j->plane), j->c->images);
@@ -159,8 +169,9 @@ static void conv_offsets(conv_job *j)
                 int64_t y = rows->distance[s], x = columns->distance[t];
                 int64_t plane = y % rows->from_step * columns->planes + x % columns->from_step;
 
-                *offset++ = c * j->channel + plane * j->together * j->plane +
-                            y / rows->from_step * columns->length + x / columns->from_step;
+                *offset++ = (c * j->channel + plane * j->together * j->plane +
+                             y / rows->from_step * columns->length + x / columns->from_step) *
+                            j->lanes;
             }
 }
 
@@ -246,23 +257,31 @@ static void conv_load_plane(const conv_job *j, const char *from, const int64_t *
     }
 }
 
-/* All channels of a group of an image; slot: its number among those that are together. */
+/* All planes of channel c of a group of an image. */
+static void conv_load_channel(const conv_job *j, int64_t image, int64_t group, int64_t c,
+                              const int64_t *at, char *to)
+{
+    const conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    int64_t area = rows->from_size * columns->from_size, remainder[2];
+    const char *from =
+        j->from + ((image * j->c->groups + group) * j->from_channels + c) * area * j->size;
+
+    for (remainder[0] = 0; remainder[0] < rows->planes; remainder[0]++)
+        for (remainder[1] = 0; remainder[1] < columns->planes; remainder[1]++) {
+            conv_load_plane(j, from, at, remainder, to);
+            to += j->together * j->plane * j->size;
+        }
+}
+
+/* All channels; slot: the image's number among those that are together. */
 static void conv_load_source(const conv_job *j, int64_t image, int64_t group, const int64_t *at,
                              int64_t slot, char *room)
 {
-    const conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
-    int64_t area = rows->from_size * columns->from_size, c, remainder[2];
-    const char *from = j->from + (image * j->c->groups + group) * j->from_channels * area * j->size;
+    int64_t c;
 
-    for (c = 0; c < j->from_channels; c++) {
-        char *to = room + (c * j->channel + slot * j->plane) * j->size;
-
-        for (remainder[0] = 0; remainder[0] < rows->planes; remainder[0]++)
-            for (remainder[1] = 0; remainder[1] < columns->planes; remainder[1]++) {
-                conv_load_plane(j, from + c * area * j->size, at, remainder, to);
-                to += j->together * j->plane * j->size;
-            }
-    }
+    for (c = 0; c < j->from_channels; c++)
+        conv_load_channel(j, image, group, c, at,
+                          room + (c * j->channel + slot * j->plane) * j->size);
 }
 
 /* ---- OUTPUT and INPUT: a piece of the result ---- */
@@ -290,8 +309,9 @@ static conv_piece conv_piece_at(const conv_job *j, int64_t number)
     return p;
 }
 
-/* n positions from j0 on, all channels, into tile (channels, wide). */
-static void conv_tile(const conv_job *j, int64_t group, const char *source, int64_t n, char *tile)
+/* n elements of all channels, from source on, into tile (channels, ldo). */
+static void conv_tile(const conv_job *j, int64_t group, const char *source, int64_t n, char *tile,
+                      int64_t ldo)
 {
     const char *weights = j->weights + group * j->to_channels * j->depth * j->size;
     int64_t k = 0, o, v;
@@ -302,14 +322,14 @@ static void conv_tile(const conv_job *j, int64_t group, const char *source, int6
         for (o = 0; o < j->to_channels; o += CTI_CONV_ROWS) {
             int rows = (int)conv_least(CTI_CONV_ROWS, j->to_channels - o);
             const char *w = weights + (o * j->depth + k * rows) * j->size;
-            char *out = tile + o * j->wide * j->size;
+            char *out = tile + o * ldo * j->size;
 
             if (n > j->wide - j->narrow)
-                j->loops->conv(rows, true, depth, w, j->offset + k, source, out, j->wide, k > 0);
+                j->loops->conv(rows, true, depth, w, j->offset + k, source, out, ldo, k > 0);
             else
                 for (v = 0; v < n; v += j->narrow)
                     j->loops->conv(rows, false, depth, w, j->offset + k, source + v * j->size,
-                                   out + v * j->size, j->wide, k > 0);
+                                   out + v * j->size, ldo, k > 0);
         }
         k += CONV_DEPTH;
     } while (k < j->depth);
@@ -334,7 +354,7 @@ static void conv_store_tile(const conv_job *j, const conv_piece *p, int64_t j0, 
                 (p->at[1] + x) * columns->to_step;
         for (o = 0; o < j->to_channels; o++)
             j->loops->conv_store(conv_least(length, p->have[1] - x),
-                                 tile + (o * j->wide + at) * j->size,
+                                 tile + (o * j->wide + at) * j->size, 1,
                                  j->bias ? j->bias + (first + o) * j->size : NULL,
                                  to + (o * area + place) * j->size, columns->to_step);
     }
@@ -352,8 +372,66 @@ static void conv_run_piece(const conv_job *j, int64_t number, char *room)
     for (at = 0; at < n; at += j->wide) {
         int64_t some = conv_least(j->wide, n - at);
 
-        conv_tile(j, p.group, room + at * j->size, some, tile);
+        conv_tile(j, p.group, room + at * j->size, some, tile, j->wide);
         conv_store_tile(j, &p, at, some, tile);
+    }
+}
+
+/* ---- small images side by side ----
+ *
+ * Where rows are short, much of what is computed lies between their ends. With an image in each lane
+ * of a vector nothing does. Every sum has the same order as without. */
+
+/* Channels of all images in lanes: (channel, lanes). aside: room for (lanes, channel). */
+static void conv_load_lanes(const conv_job *j, const conv_piece *p, int64_t images, char *room,
+                            char *aside)
+{
+    int64_t c, i, e;
+
+    memset(aside, 0, (size_t)(j->lanes * j->channel * j->size));
+    for (c = 0; c < j->from_channels; c++) {
+        for (i = 0; i < images; i++)
+            conv_load_channel(j, p->image + i, p->group, c, p->at,
+                              aside + i * j->channel * j->size);
+        for (e = 0; e < j->channel; e++, room += j->lanes * j->size)
+            j->loops->conv_load(j->lanes, aside + e * j->size, j->channel, room);
+    }
+}
+
+/* One row of the results: row (channels, count, lanes). */
+static void conv_store_lanes(const conv_job *j, const conv_piece *p, int64_t images, int64_t y,
+                             const char *row)
+{
+    const conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    int64_t area = rows->to_size * columns->to_size, i, o, first = p->group * j->to_channels;
+    int64_t place = (rows->first + y * rows->to_step) * columns->to_size + columns->first;
+
+    for (o = 0; o < j->to_channels; o++, row += columns->count * j->lanes * j->size)
+        for (i = 0; i < images; i++) {
+            int64_t plane = ((p->image + i) * j->c->groups) * j->to_channels + first + o;
+
+            j->loops->conv_store(columns->count, row + i * j->size, j->lanes,
+                                 j->bias ? j->bias + (first + o) * j->size : NULL,
+                                 j->to + (plane * area + place) * j->size, columns->to_step);
+        }
+}
+
+static void conv_run_lanes(const conv_job *j, int64_t number, char *room)
+{
+    int64_t count = j->axis[1].count * j->lanes, source = j->from_channels * j->channel * j->lanes;
+    conv_piece p = { .image = number / j->c->groups * j->lanes, .group = number % j->c->groups };
+    int64_t images = conv_least(j->lanes, j->c->images - p.image), y, at;
+    char *row = room + (source + SLACK) * j->size;
+
+    conv_load_lanes(j, &p, images, room, row);
+    memset(room + source * j->size, 0, (size_t)(SLACK * j->size));
+    for (y = 0; y < j->axis[0].count; y++) {
+        const char *from = room + y * j->axis[1].length * j->lanes * j->size;
+
+        for (at = 0; at < count; at += j->wide)
+            conv_tile(j, p.group, from + at * j->size, conv_least(j->wide, count - at),
+                      row + at * j->size, count);
+        conv_store_lanes(j, &p, images, y, row);
     }
 }
 
@@ -363,7 +441,8 @@ static void conv_worker(void *context, int64_t worker)
     int64_t number;
 
     for (number = worker; number < j->pieces; number += j->workers)
-        conv_run_piece(j, number, j->room + worker * j->room_elements * j->size);
+        (j->lanes > 1 ? conv_run_lanes
+                      : conv_run_piece)(j, number, j->room + worker * j->room_elements * j->size);
 }
 
 /* ---- memory ---- */
@@ -420,14 +499,24 @@ static ct_storage *conv_room(conv_job *j, int64_t extra, int64_t room)
 /* One correlation, its axes known. */
 static ct_status conv_correlate(conv_job *j)
 {
-    int64_t all;
+    int64_t all, source;
     ct_storage *s;
 
     j->depth = j->from_channels * j->axis[0].taps * j->axis[1].taps;
     conv_layout(j, false);
-    j->pieces = j->c->images * j->c->groups * j->axis[0].blocks * j->axis[1].blocks;
+    source = j->from_channels * j->channel;
     all = j->c->groups * j->to_channels * j->depth;
-    s = conv_room(j, all, j->from_channels * j->channel + SLACK + (j->to_channels + 1) * j->wide);
+    if (conv_has_short_rows(j)) {
+        int64_t row = j->to_channels * j->axis[1].count;
+        int64_t aside = j->channel > row ? j->channel : row;
+
+        j->lanes = j->narrow;
+        j->pieces = conv_parts(j->c->images, j->lanes) * j->c->groups;
+        s = conv_room(j, all, (source + aside) * j->lanes + 2 * SLACK);
+    } else {
+        j->pieces = j->c->images * j->c->groups * j->axis[0].blocks * j->axis[1].blocks;
+        s = conv_room(j, all, source + SLACK + (j->to_channels + 1) * j->wide);
+    }
     if (!s)
         return CT_ERR_MEMORY;
     conv_offsets(j);

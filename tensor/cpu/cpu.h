@@ -101,8 +101,9 @@ typedef struct cti_row_loops {
     /* w[i ldw + k] += sum over j < n of y[i ldy + j] x[offset[k] + j]; n is whole vectors */
     void (*conv_weight)(int rows, int64_t count, int64_t n, const void *y, int64_t ldy,
                         const void *x, const int64_t *offset, void *w, int64_t ldw);
-    /* n elements, step apart in out: out = x + bias; and in x: out = x */
-    void (*conv_store)(int64_t n, const void *x, const void *bias, void *out, int64_t step);
+    /* n elements, step apart in out and from_step in x: out = x + bias; and step apart in x: out = x */
+    void (*conv_store)(int64_t n, const void *x, int64_t from_step, const void *bias, void *out,
+                       int64_t step);
     void (*conv_load)(int64_t n, const void *x, int64_t step, void *out);
 
     /* elements at .. at + n - 1 of a segment, by rule */

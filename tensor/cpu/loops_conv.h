@@ -166,18 +166,19 @@ static void FN(conv_weight)(int rows, int64_t count, int64_t n, const void *y_, 
      count - k < 4 ? (int)(count - k) : 4, w + i * ldw + k, ldw);
 }
 
-static void FN(conv_store)(int64_t n, const void *x_, const void *bias, void *out_, int64_t step)
+static void FN(conv_store)(int64_t n, const void *x_, int64_t from_step, const void *bias,
+                           void *out_, int64_t step)
 {
     const T *x = x_, add = bias ? *(const T *)bias : 0;
     T *out = out_;
     int64_t j;
 
-    if (step == 1)
+    if (step == 1 && from_step == 1)
         for (j = 0; j < n; j++)
             out[j] = x[j] + add;
     else
         for (j = 0; j < n; j++)
-            out[j * step] = x[j] + add;
+            out[j * step] = x[j * from_step] + add;
 }
 
 static void FN(conv_load)(int64_t n, const void *x_, int64_t step, void *out_)

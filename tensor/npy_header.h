@@ -1,0 +1,21 @@
+/* npy_header.h - where the elements of an NPY file are, for those who map it. (internal) */
+#ifndef COTANGENT_TENSOR_NPY_HEADER_H
+#define COTANGENT_TENSOR_NPY_HEADER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <cotangent/tensor/tensor.h>
+
+typedef struct cti_npy_header {
+    ct_shape shape;
+    ct_dtype dtype;
+    bool fortran; /* column-major */
+    uint64_t begin, bytes;
+} cti_npy_header;
+
+/* Reads and checks the header of the file at path, and that the file has the elements that it says.
+ * False with the errors of ct_npy_read. */
+bool cti_npy_inspect(const char *path, cti_npy_header *h);
+
+#endif

@@ -77,7 +77,8 @@ typedef struct ct_stream_table {
     ct_status (*begin)(void *self, int64_t epoch);
     /* Writes a batch. False at the end of the epoch, and after an error that it has raised. */
     bool (*next)(void *self, ct_batch_writer *w);
-    /* How many batches an epoch has, at least 1. Of a stream that goes on, the epoch ends there. */
+    /* The number of batches of an epoch, at least 1. An epoch ends after this many batches, even if
+     * the source has more. */
     int64_t (*batches)(void *self);
     ct_status (*digest)(void *self, char hex[65]); /* optional, as of a dataset */
     void (*free)(void *self);                      /* optional */
@@ -143,8 +144,8 @@ bool ct_loader_next(ct_loader *l, ct_batch *batch);
  * it was. Loops may nest. A loop that is left early calls ct_loader_stop. */
 bool ct_loader_step(ct_loader *l, ct_batch *batch);
 
-/* Ends the scope of the last ct_loader_step, if it is still open, and returns as ct_scope_end does. The
- * next ct_loader_step goes on with the next batch. */
+/* Ends the scope of the last ct_loader_step, if it is still open, and returns as ct_scope_end does.
+ * The next ct_loader_step continues with the next batch. */
 ct_status ct_loader_stop(ct_loader *l);
 
 /* The number of batches and of tokens (see batch.tokens) in an epoch. If epochs differ, in the current one; before the

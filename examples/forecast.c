@@ -1,6 +1,6 @@
 /* forecast.c - a time series in a CSV file: from a day of temperatures and loads, hour by hour, the load
  * of the next hour. A GRU reads the day; training stops when the mean absolute error of the hours kept
- * for validation has not improved for some epochs. An interrupted run goes on where it was.
+ * for validation has not improved for some epochs. An interrupted run resumes where it stopped.
  *
  *     forecast [FILE.csv [CHECKPOINT]]
  *

@@ -103,7 +103,7 @@ static ct_optimizer *configure_optimizers(void *self)
     return ct_adam_new(m->params, (ct_adam_options){ .lr = m->lr });
 }
 
-/* Accuracy is the share of the images not trained on whose digit the net finds likeliest. */
+/* Accuracy is the share of the test images whose digit the net finds most likely. */
 static bool print(void *context, const ct_fit_result *r)
 {
     const classifier *m = context;

@@ -20,39 +20,42 @@
 extern "C" {
 #endif
 
-/* Both functions may run on any thread, and on several at once; neither may call the library. */
+/* Both functions may be called on any thread, and on several at once. They must not call the
+ * library. */
 typedef struct ct_allocator {
-    /* bytes bytes, 1 or more, aligned to alignment, a power of two; NULL when there are none. What is
-     * not aligned is released and counts as NULL. */
+    /* Returns `bytes` bytes, 1 or more, aligned to alignment, a power of two; NULL if memory runs
+     * out. A result that is not aligned is released and counts as NULL. */
     void *(*allocate)(size_t alignment, size_t bytes, void *context);
-    /* Ends what allocate returned; p is not NULL. */
+    /* Frees memory that allocate returned; p is not NULL. */
     void (*release)(void *p, void *context);
     void *context;
 } ct_allocator;
 
-/* Has the library take from a all host memory that it asks for itself: tensors on the CPU, handles,
- * history, parameter sets, modules, buffers of files. Not from a: the message of the recorded error,
- * memory of a GPU, and what other libraries (BLAS) and the C library ask for. Where a header says that
- * the caller frees a result with free(), the result comes from a and must be given to a.release.
+/* Sets the allocator of all host memory that the library itself allocates: tensors on the CPU,
+ * handles, history, parameter sets, modules, buffers of files. It is not used for the message of
+ * the recorded error, for memory of a GPU, and for allocations of other libraries (BLAS) and of the
+ * C library. Where a header says that the caller frees a result with free(), the result must then
+ * be given to a.release instead.
  *
- * Call it before the library has asked for memory, which the first scope, set or file does; afterwards
- * it raises CT_ERR_ARGUMENT. It raises CT_ERR_ARGUMENT, too, if one of the two functions is NULL. When
- * allocate returns NULL, the call that needed the memory fails with CT_ERR_MEMORY. release runs until
- * the library has ended, which is after main has returned: context must live as long. */
+ * Call it before the library allocates memory, which the first scope, set or file does; afterwards
+ * it raises CT_ERR_ARGUMENT. It also raises CT_ERR_ARGUMENT if one of the two functions is NULL. If
+ * allocate returns NULL, the call that needed the memory fails with CT_ERR_MEMORY. release is
+ * called until the library has ended, which is after main has returned, so context must live as
+ * long. */
 ct_status ct_set_allocator(ct_allocator a);
 
-/* Called for each line, without its end, that the library says by itself: about an environment
- * variable that is ignored, about a GPU that is missing (ct_try_gpu), and for COTANGENT_DEBUG and
- * COTANGENT_PROFILE. Errors go to the handler of ct_error_set_handler instead, and progress to the
- * file of the trainer. The default prints to stderr; NULL is silence. The handler runs on the thread
- * that has something to say, also at the end of the process, and must not run ops. Set it before
- * threads start. What the library finds
- * in the environment when it is loaded is printed before any handler can be set. */
+/* Called for each line, without its newline, that the library prints on its own: about an
+ * environment variable that is ignored, about a missing GPU (ct_try_gpu), and for COTANGENT_DEBUG
+ * and COTANGENT_PROFILE. Errors go to the handler of ct_error_set_handler instead, and progress to
+ * the trainer's file. The default prints to stderr. handler may be NULL: then nothing is printed.
+ * The handler runs on the thread that reports the line, also at the end of the process, and must
+ * not run ops. Set it before threads start. Lines about the environment that are printed when the
+ * library is loaded come before any handler can be set. */
 typedef void (*ct_log_handler)(const char *line, void *context);
 void ct_log_set_handler(ct_log_handler handler, void *context);
 
-/* The default handler: prints line to stderr. context is not used and may be NULL; so may line, for
- * which an empty line is printed. */
+/* The default handler: prints line to stderr. context is not used and may be NULL. A NULL line
+ * prints an empty line. */
 void ct_log_print(const char *line, void *context);
 
 #ifdef __cplusplus

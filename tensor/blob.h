@@ -22,10 +22,10 @@ extern "C" {
 #endif
 
 typedef struct ct_blob_options {
-    const int64_t *strides; /* in elements, one for each axis, from 0 up; NULL: row-major */
-    bool writable;          /* false: each write through the tensor is CT_ERR_ARGUMENT */
-    /* Optional. Ends the memory; context may be NULL. It may run on any thread, and it must not open
-     * a scope that it does not end. */
+    const int64_t *strides; /* in elements, one for each axis, at least 0; NULL: row-major */
+    bool writable;          /* false: a write through the tensor raises CT_ERR_ARGUMENT */
+    /* Optional. Frees the memory. context may be NULL. It may be called on any thread, and must not
+     * leave a scope open. */
     void (*deleter)(void *data, void *context);
     void *context;
 } ct_blob_options;

@@ -9,9 +9,10 @@ typedef struct cti_blob {
     ct_shape shape;
     int64_t stride[CT_MAX_RANK];
     ct_dtype dtype;
-    bool limited; /* data has limit bytes; otherwise as many as shape and strides reach */
+    bool limited; /* data has `limit` bytes; otherwise shape and strides decide */
     size_t limit;
-    bool writable;                              /* unless elements share memory by the strides */
+    bool
+        writable; /* ignored if the strides make elements share memory: such a tensor is read-only */
     void (*deleter)(void *data, void *context); /* NULL: borrowed until the innermost scope ends */
     void *context;
 } cti_blob;

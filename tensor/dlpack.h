@@ -22,7 +22,7 @@ struct DLManagedTensor;          /* before DLPack 1.0 */
 struct DLManagedTensorVersioned; /* of DLPack 1 */
 
 typedef struct ct_dlpack_options {
-    bool writable; /* the consumer may write; false: the export is marked as read-only */
+    bool writable; /* true: the consumer may write; false: the export is marked as read-only */
 } ct_dlpack_options;
 
 /* Exports t to *out, which shares t's memory. The consumer ends it by the struct's deleter, on any
@@ -38,8 +38,8 @@ typedef struct ct_dlpack_options {
 ct_status ct_to_dlpack(ct_tensor *t, ct_dlpack_options options,
                        struct DLManagedTensorVersioned **out);
 
-/* The same for consumers that know only the struct before DLPack 1.0. It cannot say that memory is
- * read-only, so it is an export with .writable. */
+/* Like ct_to_dlpack, for consumers that know only the struct of DLPack before 1.0. That struct
+ * cannot mark memory as read-only, so this is an export with .writable. */
 ct_status ct_to_dlpack_unversioned(ct_tensor *t, struct DLManagedTensor **out);
 
 /* A tensor of the innermost scope that shares m's memory, with m's shape and strides. On success the

@@ -30,24 +30,26 @@ typedef struct ct_writer {
 } ct_writer;
 
 typedef struct ct_reader {
-    /* Fills buffer with the size bytes, 1 or more, from offset on; they are within the size below. */
+    /* Fills buffer with the size bytes, 1 or more, that begin at offset. The library never asks
+     * beyond the size below. */
     ct_status (*read)(void *self, uint64_t offset, void *buffer, size_t size);
     void *self;
-    uint64_t size;    /* of the whole */
-    const char *name; /* for messages, in place of a path; NULL: "reader" */
+    uint64_t size;    /* the size of the whole file */
+    const char *name; /* shown in messages in place of a path; NULL: "reader" */
 } ct_reader;
 
-/* Bytes that grow. Zero-initialise it before the first use, and end it by ct_memory_buffer_clear. */
+/* A growing array of bytes. Zero-initialise it before the first use, and free it with
+ * ct_memory_buffer_clear. */
 typedef struct ct_memory_buffer {
     unsigned char *bytes;
-    size_t size, room; /* room: of bytes; the library's */
+    size_t size, room; /* size bytes are used; room are allocated */
 } ct_memory_buffer;
 
 /* A writer that appends to *buffer, which must outlive it. It raises CT_ERR_MEMORY; CT_ERR_ARGUMENT
  * for NULL. */
 ct_writer ct_memory_writer(ct_memory_buffer *buffer);
 
-/* Frees the bytes; the buffer is empty then and may be used again. NULL is allowed. */
+/* Frees the bytes. The buffer is then empty and may be used again. NULL is allowed. */
 void ct_memory_buffer_clear(ct_memory_buffer *buffer);
 
 /* A reader of the size bytes at bytes, which must stay unchanged while it is used. It raises

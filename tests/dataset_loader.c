@@ -144,7 +144,7 @@ START_TEST(bad_options)
 }
 END_TEST
 
-/* ---- a loop of one's own ---- */
+/* ---- a user's loop ---- */
 
 START_TEST(own_loop)
 {
@@ -181,7 +181,7 @@ START_TEST(own_loop)
     ck_assert_int_eq(cti_thread()->depth, 1);
     ck_assert(ct_loader_stop(l) == CT_OK && ct_loader_stop(l) == CT_OK);
     ck_assert_int_eq(cti_thread()->depth, 0);
-    ck_assert(ct_loader_step(l, &b) && b.rows == 4); /* goes on */
+    ck_assert(ct_loader_step(l, &b) && b.rows == 4); /* continues */
     expect_values("y", b.y, (double[]){ 40, 50, 60, 70 }, 4, 0);
     ck_assert(ct_loader_begin(l) == CT_OK); /* ends it, too */
     ck_assert_int_eq(cti_thread()->depth, 0);
@@ -312,8 +312,8 @@ static void count_errors(ct_status status, const char *message, void *context)
     handled++;
 }
 
-/* The error of a worker reaches the thread that waits, once, with its text; afterwards the loader goes on
- * at the batch that failed. */
+/* The error of a worker reaches the waiting thread, once, with its text. Afterwards the loader
+ * continues with the batch that failed. */
 START_TEST(errors_of_get)
 {
     numbers n;

@@ -1,5 +1,5 @@
-/* dataset_resume.c - runs over a dataset of the user's that stop within an epoch and go on: with the bits
- * of a run that was not stopped, and only over the same data. */
+/* dataset_resume.c - runs over a user's dataset that stop within an epoch and resume: the bits are
+ * those of a run that was not stopped, and only the same data are accepted. */
 #include "tensor/internal.h"
 
 #include <stdlib.h>

@@ -87,13 +87,11 @@ static ct_module *lenet(ct_params *p)
             ct_nn_linear(p, "fc3", (ct_nn_linear_options){ .out_features = DIGITS }) });
 }
 
-static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
-                                ct_state **next)
+static ct_tensor *training_step(void *self, ct_step *s)
 {
     const classifier *m = self;
 
-    (void)state, (void)next;
-    return ct_cross_entropy(ct_forward(m->net, batch->x), batch->y);
+    return ct_cross_entropy(ct_forward(m->net, s->batch->x), s->batch->y);
 }
 
 static ct_optimizer *configure_optimizers(void *self)

@@ -26,6 +26,7 @@
 #include "tensor/hooks.h"
 #include "tensor/internal.h"
 #include "tests/harness.h"
+#include "tests/test_arguments_data.h"
 
 /* ---- the NULLs that are legal, each as its header says ---- */
 
@@ -322,36 +323,6 @@ static ct_tensor *cell_step(void *self, ct_tensor *x, ct_tensor *const *state, c
     (void)self, (void)state, (void)at;
     return next[0] = x;
 }
-
-static ct_status get_sample(void *self, int64_t i, void *const *field)
-{
-    (void)self, (void)i, (void)field;
-    return CT_OK;
-}
-
-static const ct_csv_field csv_fields[] = { { .name = "x" }, { 0 } };
-static ct_status stream_begin(void *self, int64_t epoch)
-{
-    (void)self, (void)epoch;
-    return CT_OK;
-}
-
-static bool stream_next(void *self, ct_batch_writer *w)
-{
-    (void)self;
-    return ct_batch_field(w, "x", CT_BOOL, CT_SHAPE(2)) != NULL;
-}
-
-static int64_t stream_batches(void *self)
-{
-    (void)self;
-    return 2;
-}
-
-static const ct_stream_table stream_table = {
-    .name = "stream", .begin = stream_begin, .next = stream_next, .batches = stream_batches
-};
-static const ct_dataset_table table = { .name = "table", .get = get_sample };
 
 static const ct_cell cell = { .name = "cell", .states = 1, .step = cell_step };
 static const ct_nn_recurrent_options cell_options = { .hidden_size = 3, .input_size = 3 };

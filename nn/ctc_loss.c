@@ -234,6 +234,9 @@ ct_tensor *ct_ctc_loss(ct_tensor *log_probs, ct_tensor *targets, ct_tensor *inpu
 
     if (!cti_usable_as(me, "log_probs", log_probs) || !cti_usable(me, targets) ||
         !cti_usable(me, input_lengths) || !cti_usable(me, target_lengths) ||
+        !cti_same_device(me, "log_probs", log_probs, "targets", targets) ||
+        !cti_same_device(me, "log_probs", log_probs, "input_lengths", input_lengths) ||
+        !cti_same_device(me, "log_probs", log_probs, "target_lengths", target_lengths) ||
         !ctc_check(&c, targets))
         return NULL;
     batch = log_probs->shape.dim[1];

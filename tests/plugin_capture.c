@@ -263,7 +263,7 @@ START_TEST(captured_draws_refused)
         ck_assert(ct_capture_run(c) == CT_OK);
     s.draws_less = false;
     ck_assert(ct_capture_run(c) == CT_ERR_DEVICE);
-    expect_error(CT_ERR_DEVICE, "ct_rand", "before");
+    expect_error(CT_ERR_DEVICE, "ct_rand", "repeat");
     ck_assert_uint_eq(g.position, 4 * 4); /* where it was before */
     ct_capture_free(c);
 }
@@ -441,7 +441,7 @@ static const struct misdeed_case {
     { RAISE, 0, CT_ERR_ARGUMENT, "step", "enough" },
     { RAISE, 1, CT_ERR_ARGUMENT, "step", "enough" },
     { RAISE, 2, CT_ERR_ARGUMENT, "step", "enough" },
-    { ASK_MORE, 2, CT_ERR_DEVICE, "ct_capture_run", "before" },
+    { ASK_MORE, 2, CT_ERR_DEVICE, "ct_capture_run", "repeat" },
     { RENEWS_NOT, 2, CT_ERR_ARGUMENT, "renew", "not again" },
     { RENEWS_NOT, 3, CT_ERR_ARGUMENT, "renew", "not again" },
     { NO_CAPTURE, 2, CT_ERR_DEVICE, "ct_capture_run", "no capture today" },

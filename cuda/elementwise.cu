@@ -47,10 +47,12 @@ template <typename T> __device__ inline T cu_times_pow(T q, T x, T e)
 
 template <typename T> __device__ inline T cu_pow_slope(T x, T y)
 {
+    const T whole = sizeof(T) == 4 ? T(16777216) : T(9007199254740992); /* from here on y is even */
+
     if (y == 0)
         return 0;
-    if (y - 1 == y && y - y == 0 && x < 0)
-        return -cu_times_pow(y, x, y);
+    if (x < 0 && y - y == 0 && (y >= whole || y <= -whole)) /* y - 1 is odd, but may be rounded */
+        return -cu_times_pow(y, -x, y - 1);
     return cu_times_pow(y, x, y - 1);
 }
 

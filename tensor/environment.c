@@ -43,7 +43,8 @@ static const environment_variable environment_table[] = {
 
 /* Prefixes of variables that the tests, the benchmarks and the build use. */
 static const char *const environment_foreign[] = { "COTANGENT_TEST_", "COTANGENT_BENCH_",
-                                                   "COTANGENT_PEERS=", "COTANGENT_CUDA_ARCH=" };
+                                                   "COTANGENT_PEERS=", "COTANGENT_CUDA_ARCH=",
+                                                   "COTANGENT_CONFIGURE_FLAGS=" };
 
 static atomic_bool environment_told[VARIABLES];
 

@@ -6,6 +6,8 @@ import ctypes
 import gc
 import sys
 
+sys.path.pop(0)  # this folder holds one named torch
+
 P = ctypes.c_void_p
 F32, F64, I32, I64, BOOL, BF16 = range(6)
 NAMES = {b"dltensor": "used_dltensor", b"dltensor_versioned": "used_dltensor_versioned"}

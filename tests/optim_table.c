@@ -86,22 +86,39 @@ static ct_tensor *sign_update(ct_optimizer_update *u)
 
 static const ct_optimizer_table sign_table = { SIGN, .update = sign_update, .captures = true };
 
-/* The same by hand, in place, for all parameters at once. On the CPU, f32. */
+/* One parameter by hand, f32: value and state are on the CPU. */
+static void sign_by_hand(const ct_optimizer_update *u, ct_tensor *value, ct_tensor *state)
+{
+    const sign_options *o = u->options;
+    const float *g = ct_data(ct_to(u->grad, CT_CPU));
+    float *w = ct_mutable_data(value), *m = ct_mutable_data(state);
+    const float sign = o->maximize ? -1 : 1, lr = (float)u->rate[0];
+    const float momentum = (float)o->momentum, rest = (float)(1 - o->momentum);
+    const float decay = (float)u->weight_decay;
+
+    for (int64_t k = 0; g && w && m && k < ct_numel(value); k++) {
+        m[k] = m[k] * momentum + sign * g[k] * rest;
+        w[k] = w[k] - ((float)((m[k] > 0) - (m[k] < 0)) + w[k] * decay) * lr;
+    }
+}
+
+/* The same by hand for all parameters at once; in place on the CPU. */
 static ct_status sign_update_all(const ct_optimizer_update *u, int count)
 {
     for (int i = 0; i < count; i++) {
-        const sign_options *o = u[i].options;
-        const float *g = ct_data(u[i].grad);
-        float *w = ct_mutable_data(u[i].value), *m = ct_mutable_data(u[i].state[0]);
-        const float sign = o->maximize ? -1 : 1, lr = (float)u[i].rate[0];
-        const float momentum = (float)o->momentum, rest = (float)(1 - o->momentum);
-        const float decay = (float)u[i].weight_decay;
+        ct_tensor *value = u[i].value, *state = u[i].state[0];
+        ct_device device = ct_tensor_device(value);
 
-        for (int64_t k = 0; g && w && m && k < ct_numel(u[i].value); k++) {
-            m[k] = m[k] * momentum + sign * g[k] * rest;
-            w[k] = w[k] - ((float)((m[k] > 0) - (m[k] < 0)) + w[k] * decay) * lr;
+        if (device == CT_CPU) {
+            sign_by_hand(&u[i], value, state);
+        } else {
+            value = ct_to(value, CT_CPU);
+            state = ct_to(state, CT_CPU);
+            sign_by_hand(&u[i], value, state);
+            ct_copy_into(u[i].value, ct_to(value, device));
+            ct_copy_into(u[i].state[0], ct_to(state, device));
         }
-        if (o->counts)
+        if (((const sign_options *)u[i].options)->counts)
             ct_copy_into(u[i].state[1], ct_add_scalar(u[i].state[1], 1));
     }
     return ct_error();

@@ -140,13 +140,15 @@ static inline double cti_times_pow(double q, double x, double y)
     return size >= DBL_MIN && size <= DBL_MAX ? q * t : times_extreme_pow(q, x, y, t);
 }
 
-/* A y that y - 1 is rounded to is even, so y - 1 is odd. */
+/* From 2^53 on y is even and y - 1 odd, which rounding may hide. */
 static inline double cti_pow_slope(double x, double y)
 {
+    const double whole = 9007199254740992;
+
     if (y == 0)
         return 0;
-    if (y - 1 == y && y - y == 0 && x < 0)
-        return -cti_times_pow(y, x, y);
+    if (x < 0 && y - y == 0 && (y >= whole || y <= -whole))
+        return -cti_times_pow(y, -x, y - 1);
     return cti_times_pow(y, x, y - 1);
 }
 

@@ -51,7 +51,7 @@ template <typename T> __device__ inline T cu_pow_slope(T x, T y)
 
     if (y == 0)
         return 0;
-    if (x < 0 && y - y == 0 && (y >= whole || y <= -whole)) /* y - 1 is odd, but may be rounded */
+    if (signbit(x) && y - y == 0 && (y >= whole || y <= -whole)) /* y - 1 is odd, but rounded */
         return -cu_times_pow(y, -x, y - 1);
     return cu_times_pow(y, x, y - 1);
 }

@@ -102,7 +102,7 @@ CTI_IN_LOOP float cti_pow_slopef(float x, float y)
     double p = cti_pow_wide(x, (double)y - 1.0);
     bool far = (double)y > CTI_POW_WHOLE || (double)y < -CTI_POW_WHOLE;
 
-    p = far && y - y == 0.0f && x < 0.0f ? -(p < 0.0 ? -p : p) : p;
+    p = far && y - y == 0.0f && __builtin_copysignf(1.0f, x) < 0.0f ? -(p < 0.0 ? -p : p) : p;
     return y == 0.0f ? 0.0f : cti_times_power((double)y, p);
 }
 
@@ -147,7 +147,7 @@ static inline double cti_pow_slope(double x, double y)
 
     if (y == 0)
         return 0;
-    if (x < 0 && y - y == 0 && (y >= whole || y <= -whole))
+    if (__builtin_copysign(1.0, x) < 0 && y - y == 0 && (y >= whole || y <= -whole))
         return -cti_times_pow(y, -x, y - 1);
     return cti_times_pow(y, x, y - 1);
 }

@@ -222,7 +222,7 @@ static bool recompute_first_run(recompute_call *c, ct_tensor *const *given)
     int i;
 
     ct_set_grad_enabled(was);
-    if (was) /* without history there is no second run */
+    if (was) /* only a recorded run is repeated */
         th->draws = &draws;
     if (!r->function(r->context, r->inputs_given, given, r->outputs_count, c->outputs))
         ct_raise(CT_ERR_ARGUMENT, recompute_name, "the function failed but raised no error");

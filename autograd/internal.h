@@ -121,7 +121,7 @@ ct_tensor *cti_leaf_grad(const ct_tensor *leaf);
  * counts or changes parameters. */
 ct_tensor *cti_param_own(ct_param *p);
 
-/* A few parameters and what they read as; NULL for none. */
+/* Some parameters and the values that stand for them. NULL: none. */
 #define CTI_PARAM_SWAPS 2
 typedef struct cti_param_swap {
     ct_param *param[CTI_PARAM_SWAPS];

@@ -51,7 +51,7 @@ static ct_tensor *norm_affine(ct_tensor *z, ct_tensor *weight, ct_tensor *bias)
 
 /* ---- the op ---- */
 
-/* The weight; NULL for none, or with an error. */
+/* Returns the weight. NULL if there is none, or with an error. */
 static ct_tensor *norm_weight(ct_node *n)
 {
     return ((const norm_rule *)ct_node_attributes(n))->weight ? ct_node_input(n, IN_WEIGHT) : NULL;

@@ -36,7 +36,7 @@ ct_tensor *ct_group_norm(ct_tensor *x, int64_t groups, ct_tensor *weight, ct_ten
                          double eps);
 
 typedef struct ct_batch_norm_options {
-    ct_tensor *weight; /* (C); NULL for none */
+    ct_tensor *weight; /* (C), or NULL if there is none */
     ct_tensor *bias;   /* likewise */
     /* (C), both or neither. With training they are updated in place, without history, else read. */
     ct_tensor *running_mean;

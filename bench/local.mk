@@ -1,0 +1,47 @@
+EXTRA_PROGRAMS = bench/bench bench/handles
+bench_handles_SOURCES = bench/handles.c
+bench_handles_LDFLAGS = $(AM_LDFLAGS) -no-install
+bench_handles_LDADD = libcotangent.la
+bench_bench_SOURCES = \
+	bench/bench.c \
+	bench/bench.h \
+	bench/gpu.c \
+	bench/kernels.c \
+	bench/ops.c \
+	bench/profile.c \
+	bench/scaling.c
+bench_bench_LDFLAGS = $(AM_LDFLAGS) -no-install
+bench_bench_LDADD = libcotangent.la $(BLAS_LIBS)
+CLEANFILES += $(EXTRA_PROGRAMS) bench/result.json
+
+# So that these can be made before `make all`.
+$(examples_rnn_concise_OBJECTS) $(examples_custom_op_OBJECTS) $(tool_cotangent_OBJECTS) \
+$(bench_bench_OBJECTS) $(bench_handles_OBJECTS): \
+	include/cotangent_sites.h
+
+# One table: ours beside each peer whose environment is there, and bench/result.json.
+# COTANGENT_PEERS: a folder of environments made before.
+bench: bench/bench
+	$(SHELL) $(srcdir)/bench/run.sh bench/bench "$${COTANGENT_PEERS-bench/peers}" bench/result.json
+
+# Python environments of the peers (some GB), in the build folder.
+bench-peers:
+	for peer in "torch torch numpy" "jax jax flax optax" "tf tensorflow-cpu" \
+	    "mxnet mxnet==1.9.1 numpy==1.23.5"; do \
+	    set -- $$peer; name=$$1; shift; \
+	    $${PYTHON-python3} -m venv bench/peers/$$name && \
+	    bench/peers/$$name/bin/pip install -q "$$@" || exit 1; \
+	done
+
+.PHONY: bench bench-peers
+
+EXTRA_DIST += \
+	bench/README.md \
+	bench/peers/jax_peer.py \
+	bench/peers/mxnet_peer.py \
+	bench/peers/serve.py \
+	bench/peers/tf_peer.py \
+	bench/peers/torch_ops.py \
+	bench/peers/torch_peer.py \
+	bench/run.sh \
+	bench/table.awk

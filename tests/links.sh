@@ -7,7 +7,7 @@ make_tmp
 root=${1-$srcdir}
 cd "$root" || exit 99
 
-find README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs bench examples tests -name '*.md' \
+find README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs bench examples packaging tests -name '*.md' \
     >"$tmp/pages" 2>/dev/null
 [ "$(wc -l <"$tmp/pages")" -ge 10 ] || fail "only $(wc -l <"$tmp/pages") pages in $root"
 

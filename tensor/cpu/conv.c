@@ -27,11 +27,13 @@
 #include <string.h>
 
 #define POSITIONS 1024 /* about the number of results in a piece */
-#define CONV_DEPTH 192 /* elements of the filter at a time, so that the source elements for them
+#define CONV_DEPTH                                                                                 \
+    192 /* elements of the filter at a time, so that the source elements for them
                         * stay in the cache */
-#define MOST_SOURCE (256 * 1024) /* about the largest number of elements in a piece's copy of the
+#define MOST_SOURCE                                                                                \
+    (256 * 1024) /* about the largest number of elements in a piece's copy of the
                                   * source */
-#define SLACK 64                 /* elements that vectors may read beyond an array */
+#define SLACK 64 /* elements that vectors may read beyond an array */
 
 /* One of the two axes of a correlation. */
 typedef struct conv_axis {
@@ -575,7 +577,8 @@ static ct_status conv_phases(conv_job *j)
 
 #define MOST_SUMS 16                   /* the most partial sums */
 #define SUM_ELEMENTS (2 * 1024 * 1024) /* about the most elements of all partial sums */
-#define SLICE (8 * CTI_CONV_ROWS)      /* channels of a slice, if the partial sums alone make too
+#define SLICE                                                                                      \
+    (8 * CTI_CONV_ROWS) /* channels of a slice, if the partial sums alone make too
                                         * few pieces */
 
 typedef struct conv_sums {

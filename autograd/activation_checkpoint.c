@@ -18,7 +18,7 @@ typedef struct recompute {
     ct_recomputed_function function;
     void *context;
     ct_generator *g, start;      /* the generator, or NULL, and its value before the first run */
-    const cti_binding *bindings; /* of the first run */
+    const cti_binding *bindings; /* the bindings during the first run */
     int inputs_given;  /* the inputs of the function, which are the first inputs of the node */
     int outputs_count; /* the outputs of the function; the node has only those with history */
 } recompute;
@@ -97,7 +97,7 @@ static bool recompute_run_again(ct_node *n, const recompute *r, ct_tensor **outp
         now = *r->g;
         *r->g = r->start;
     }
-    /* the first run has checked the draws; g returns to its present value below */
+    /* the first run has checked the draws; g is set back to its current value below */
     th->draws = NULL;
     ct_set_grad_enabled(true); /* the engine restores the mode after each node */
     th->bindings = r->bindings;
@@ -148,7 +148,8 @@ static bool recompute_pair(const ct_node *n, const recompute *r, ct_tensor *cons
     return k == n->outputs;
 }
 
-/* Runs the function again and differentiates it. work is room for 2 outputs_count + 2 inputs. */
+/* Runs the function again and differentiates it. work has room for 2 outputs_count + 2 inputs
+ * tensors. */
 static void recompute_differentiate(ct_node *n, const recompute *r, ct_tensor *const *dout,
                                     ct_tensor **work)
 {
@@ -222,7 +223,7 @@ static bool recompute_first_run(recompute_call *c, ct_tensor *const *given)
     int i;
 
     ct_set_grad_enabled(was);
-    if (was) /* only a recorded run is repeated */
+    if (was) /* backward repeats only recorded runs */
         th->draws = &draws;
     if (!r->function(r->context, r->inputs_given, given, r->outputs_count, c->outputs))
         ct_raise(CT_ERR_ARGUMENT, recompute_name, "the function failed but raised no error");

@@ -1,9 +1,9 @@
 /* autograd.c - the tape: recording ops, and the functions of a node that backward functions call.
  *
  * The tape of a thread is an array of nodes in the order of execution. A scope stores the length of
- * the tape at its begin; its end frees the nodes above that mark. A result stores the address of
- * its node and the node's place on the tape. If the node at that place has another address, the
- * history has ended or belongs to another thread (cti_on_this_tape).
+ * the tape when it begins; when it ends, it frees the nodes above that mark. A result stores the
+ * address of its node and the node's place on the tape. If the node at that place has another
+ * address, the history has ended or belongs to another thread (cti_on_this_tape).
  *
  * A node holds references: to inputs that require a gradient, since they say where the gradient
  * goes, and to the inputs and outputs that its op saves. The handles of the program may be dead
@@ -27,7 +27,7 @@ typedef struct tape_pool {
     ct_node *idle[NODE_CLASSES];
 } tape_pool;
 
-/* Its slots are empty, because a pass empties every slot that it filled. */
+/* The slots of a node that is freed are empty, because a pass empties every slot that it filled. */
 static void tape_free_node(ct_thread *th, ct_node *n)
 {
     tape_pool *pool = th->node_pool;

@@ -5,8 +5,8 @@
  * slot for the gradient of each output; a slot holds a reference. The gradient of a leaf is
  * gathered in a pending slot, which is added to the leaf only when the whole pass has succeeded.
  *
- * Each node's backward function runs in a scope of its own, so that its temporaries end at once.
- * After that scope, the gradients that it computed are dead handles, which only the slots hold;
+ * Each node's backward function runs in its own scope, so that its temporaries are freed at once.
+ * After that scope, the gradients that it computed are dead handles, to which only the slots refer;
  * grad_revive makes a handle usable again before the next function or hook gets it. */
 #include "autograd/engine.h"
 #include "autograd/trace.h"
@@ -20,18 +20,19 @@ typedef struct cti_pass {
     bool create_graph;
     bool to_leaves;    /* true for ct_backward, false for ct_grad */
     ct_tensor *leaves; /* the leaves that the pass has touched */
-    int wanted;        /* ct_grad: the inputs, and the array for their gradients */
+    int wanted;        /* of ct_grad: the number of inputs, the inputs, and the array for their
+                        * gradients */
     ct_tensor *const *want;
     ct_tensor **found;
     size_t bottom;
-    int open; /* nodes with pending slots */
+    int open; /* the number of nodes with pending slots */
     struct cti_pass *outer;
 } pass;
 
 static _Thread_local pass *pass_running;
 
-/* The first index from k on at which t is among the inputs of ct_grad; their count if it is not
- * among them. */
+/* Returns the first index, from k on, of t among the inputs of ct_grad; their count if t is not an
+ * input. */
 static int pass_wanted_from(const pass *p, const ct_tensor *t, int k)
 {
     for (; k < p->wanted; k++) {
@@ -76,7 +77,7 @@ static void grad_replace(ct_tensor **slot, ct_tensor *g)
     *slot = g;
 }
 
-/* *slot += g; takes the reference to g */
+/* Adds g to *slot and takes over the reference to g. */
 static void grad_accumulate(ct_tensor **slot, ct_tensor *g)
 {
     const ct_tensor *in[2] = { *slot, g };
@@ -99,7 +100,8 @@ static void grad_accumulate(ct_tensor **slot, ct_tensor *g)
     }
 }
 
-/* One pass at a time may fill the slots of a node or a leaf. */
+/* Raises an error, because a pass within a pass reached a node or leaf whose slots the outer pass
+ * fills. */
 static ct_tensor **pass_refuse_nested(const char *function)
 {
     cti_raise_within(
@@ -108,7 +110,7 @@ static ct_tensor **pass_refuse_nested(const char *function)
     return NULL;
 }
 
-/* The slot of a tensor with history. */
+/* Returns the slot for the gradient of a tensor with history. */
 static ct_tensor **pass_node_slot(pass *p, const ct_tensor *t)
 {
     ct_node *n = t->node;
@@ -317,9 +319,9 @@ static void pass_call_backward(const pass *p, ct_node *n)
                          n->op->fused_backward ? "second " : "");
 }
 
-/* The slot now owns the gradient, whose scope has ended with the node that computed it, so its
- * handle is made usable again. A tensor that a hook returned and the program has freed since stays
- * dead. */
+/* Makes the handle of a gradient in a slot usable again. It died with the scope of the node that
+ * computed it, but the slot still refers to it. A tensor that a hook returned and the program then
+ * freed stays dead. */
 static void grad_revive(ct_tensor *g)
 {
     if (g && !g->owner)
@@ -350,7 +352,7 @@ static void pass_run_node(pass *p, ct_node *n)
     pass_call_backward(p, n);
     if (cti_tracing && !p->outer)
         cti_trace_backward(n, began);
-    cti_scope_pop(s); /* does nothing if none was begun */
+    cti_scope_pop(s); /* does nothing if no scope was opened */
     th->site = site;
 }
 
@@ -417,7 +419,7 @@ static void leaf_prepare(cti_leaf_state *l)
     if (!ct_ok() || (l->grad && grad_is_exclusive(l->grad)))
         return;
     if (!l->grad && grad_is_exclusive(final)) {
-        l->sum = l->pending; /* the reference moves */
+        l->sum = l->pending; /* takes over the reference */
         l->pending = NULL;
         return;
     }
@@ -431,7 +433,7 @@ static void leaf_prepare(cti_leaf_state *l)
     grad_replace(&l->sum, sum);
 }
 
-/* Cannot fail: prepare has made all memory. */
+/* Adds the pending gradient. Cannot fail, because leaf_prepare has allocated all memory. */
 static void leaf_commit(cti_leaf_state *l)
 {
     if (l->sum)
@@ -440,7 +442,8 @@ static void leaf_commit(cti_leaf_state *l)
         cti_elementwise(CTI_EW_add, l->grad, 2, (const ct_tensor *[]){ l->grad, l->pending }, NULL);
 }
 
-/* Adds the pending gradients to those of the leaves: all of them, or none after an error. */
+/* Adds the pending gradients to the gradients of the leaves. After an error, no gradient
+ * changes. */
 static void pass_settle_leaves(pass *p)
 {
     ct_scope s = cti_scope_push();
@@ -597,7 +600,7 @@ static bool grad_check_arguments(int outputs_count, ct_tensor *const *outputs, i
     return true;
 }
 
-/* The place on the tape just above the newest output. */
+/* Returns the position on the tape after the node of the newest output. */
 static size_t pass_top_of(int count, ct_tensor *const *outputs)
 {
     size_t top = 0;
@@ -609,8 +612,7 @@ static size_t pass_top_of(int count, ct_tensor *const *outputs)
     return top;
 }
 
-/* Returns a handle of the innermost scope for a gradient that was found, and takes the reference to
- * it. */
+/* Returns a handle of the innermost scope for gradient g, and takes over the reference to g. */
 static ct_tensor *grad_hand_out(ct_tensor *g)
 {
     ct_tensor *out;
@@ -618,7 +620,7 @@ static ct_tensor *grad_hand_out(ct_tensor *g)
     if (g->node)
         out = cti_alias(g);
     else if (g->requires_grad)
-        out = g; /* it is a leaf that was given as the gradient of an output */
+        out = g; /* g is a leaf that the caller gave as the gradient of an output */
     else
         out = cti_view("ct_grad", g, g->shape, g->stride, g->offset);
     cti_unref(g);
@@ -671,8 +673,8 @@ static ct_tensor *grad_own(ct_tensor *g, bool create_graph)
     return own;
 }
 
-/* Makes every result a tensor of the caller. An input that no gradient reached gets zeros. An input
- * that is listed twice gets the same gradient twice. */
+/* Makes every result a tensor of the caller's scope. An input that no gradient reached gets zeros.
+ * An input that is listed twice gets the same gradient twice. */
 static void grad_finish(int count, ct_tensor *const *inputs, ct_tensor **found, bool create_graph)
 {
     int i, k;
@@ -696,7 +698,7 @@ ct_status ct_grad(int outputs_count, ct_tensor *const *outputs, int inputs_count
                   ct_tensor *const *inputs, ct_tensor *const *grad_outputs, bool create_graph,
                   ct_tensor **grads)
 {
-    ct_tensor **found = NULL; /* in an array of its own: grads may be the same array as outputs */
+    ct_tensor **found = NULL; /* a separate array, because grads may be the same array as outputs */
     int i;
 
     if (!cti_given_array("ct_grad", "grads", inputs_count, grads))

@@ -21,7 +21,7 @@ static inline cti_leaf_state *cti_leaf_of(const ct_tensor *t)
     return (cti_leaf_state *)t->leaf;
 }
 
-/* The first frees all hooks of a list, the second one hook that is in it. */
+/* cti_hooks_free frees all hooks of a list; cti_hook_drop frees one hook of the list. */
 void cti_hooks_free(cti_hook *h);
 void cti_hook_drop(cti_hook **list, cti_hook *h);
 

@@ -18,7 +18,7 @@ static cti_origin origin_node(const ct_node *n, const char *how)
     return o;
 }
 
-/* The marks of the innermost scope on both stacks. */
+/* Returns the frame of the innermost scope, which has its marks on both stacks. */
 static const cti_frame *origin_frame(void)
 {
     const ct_thread *th = cti_thread();
@@ -98,8 +98,8 @@ static bool origin_is_edge(const cti_edge *e, const ct_tensor *t)
             (t->leaf && e->tensor->leaf == t->leaf));
 }
 
-/* The node that computed t's gradient. Of the nodes that read t, the last one on the tape runs
- * backward first. */
+/* Returns the node whose backward function computed t's gradient first: of the nodes that read t,
+ * the last one on the tape. */
 static const ct_node *origin_reader(const ct_tensor *t)
 {
     const ct_thread *th = cti_thread();

@@ -1,10 +1,9 @@
 /* functional.c - derivatives of functions, from backward passes.
  *
- *     vjp       one pass from v
- *     jacobian  a pass from each element of the output: its rows
- *     hvp       the gradient of <gradient, v>, with a gradient that has history
- *     hessian   the Jacobian of the gradient
- * All runs in an inner scope. References carry the results out of it. */
+ *     vjp one pass from v jacobian a pass from each element of the output, which gives one row hvp
+ *     the gradient of <gradient, v>, with a gradient that has history hessian the Jacobian of the
+ *     gradient
+ * Everything runs in an inner scope. References keep the results when it ends. */
 #include "autograd/internal.h"
 
 #include <cotangent/autograd/functional.h>
@@ -50,8 +49,8 @@ static bool functional_check(const char *me, const ct_function *f, int count,
     return ct_ok();
 }
 
-/* Opens the scope, makes the leaves and calls the function. False with an error; the scope is open in
- * any case. */
+/* Opens the scope, makes the leaves and calls the function. False with an error; the scope is open
+ * also after an error. */
 static bool functional_begin(functional_run *r, const ct_function *f, ct_tensor *const *inputs)
 {
     int i;
@@ -81,8 +80,8 @@ static bool functional_is_scalar(const functional_run *r)
     return false;
 }
 
-/* Ends the scope. The count results that have been computed become handles of the caller's scope,
- * without history; NULL after an error. */
+/* Ends the scope. The count results become handles of the caller's scope, without history; NULL
+ * after an error. */
 static ct_status functional_end(const functional_run *r, int count, ct_tensor **results)
 {
     bool good = ct_ok();
@@ -107,7 +106,7 @@ static ct_status functional_end(const functional_run *r, int count, ct_tensor **
     return ct_error();
 }
 
-/* The gradients of <y, v>: zeros where y does not depend on an input. */
+/* Computes the gradients of <y, v>; zeros for an input on which y does not depend. */
 static bool functional_gradients(functional_run *r, ct_tensor *y, ct_tensor *v, bool create_graph,
                                  ct_tensor **grads)
 {
@@ -123,7 +122,8 @@ static bool functional_gradients(functional_run *r, ct_tensor *y, ct_tensor *v, 
 
 /* ---- products ---- */
 
-/* True if v has the shape, dtype and device of a tensor that the message calls name. */
+/* True if v has the shape, dtype and device of t; otherwise an error, in which t is called
+ * `name`. */
 static bool functional_fits(const functional_run *r, const char *name, const ct_tensor *t,
                             const ct_tensor *v)
 {
@@ -171,7 +171,7 @@ ct_status ct_vjp(const ct_function *f, int count, ct_tensor *const *inputs, ct_t
     return functional_end_with(&r, output, grads);
 }
 
-/* The gradients of sum over i of <g[i], v[i]>. */
+/* Computes the gradients of the sum over i of <g[i], v[i]>. */
 static bool functional_second(functional_run *r, ct_tensor *const *g, ct_tensor *const *v,
                               ct_tensor **products)
 {
@@ -214,7 +214,8 @@ ct_status ct_hvp(const ct_function *f, int count, ct_tensor *const *inputs, ct_t
 
 /* ---- matrices ---- */
 
-/* Zeros with the axes of y and then those of x; NULL with an error if these are too many. */
+/* Returns zeros with the axes of y and then those of x; NULL with an error if these are too many
+ * axes. */
 static ct_tensor *functional_room(const functional_run *r, const ct_tensor *y, const ct_tensor *x)
 {
     ct_shape shape = y->shape;
@@ -230,7 +231,8 @@ static ct_tensor *functional_room(const functional_run *r, const ct_tensor *y, c
     return ct_zeros(shape, x->dtype, x->device);
 }
 
-/* Row k of the derivatives of y, into rows (y's elements, x's elements) of each. */
+/* Computes the derivatives of element k of y by all inputs, and writes them to row k of each matrix
+ * of rows, (y's elements, x's elements). */
 static bool functional_row(functional_run *r, ct_tensor *y, int64_t k, ct_tensor *const *rows)
 {
     ct_tensor *v = ct_zeros_like(y), *flat = v ? ct_reshape(v, CT_SHAPE(y->numel)) : NULL;
@@ -247,7 +249,7 @@ static bool functional_row(functional_run *r, ct_tensor *y, int64_t k, ct_tensor
     return true;
 }
 
-/* The derivatives of all elements of y by all inputs. */
+/* Computes the derivatives of all elements of y by all inputs. */
 static bool functional_rows(functional_run *r, ct_tensor *y, ct_tensor **jacobians)
 {
     ct_tensor *rows[FUNCTIONAL_MOST];

@@ -126,7 +126,7 @@ static bool gradcheck_compare(const gradcheck *c, int input, const ct_tensor *gr
     return true;
 }
 
-/* The gradients of s with respect to the inputs that require one; NULL for the others. */
+/* Computes the gradients of s with respect to the inputs that require one; NULL for the others. */
 static bool gradcheck_gradients(const gradcheck_sum *sum, int count, ct_tensor *const *inputs,
                                 bool create_graph, ct_tensor **grads)
 {

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* The first n bytes of a string as a part of a DOT label. */
+/* Writes the first n bytes of a string, escaped for a DOT label. */
 static void graph_put_quoted(FILE *out, const char *s, int n)
 {
     for (; n > 0; n--, s++) {

@@ -18,14 +18,15 @@ typedef struct cti_hook {
     void (*free_context)(void *context); /* or NULL */
     int output;
     int running;  /* running calls of the hook; while it is not 0, the hook stays in its list */
-    bool removed; /* removed: it leaves the list when its last call has returned */
+    bool removed; /* the hook was removed; it leaves the list when its last call has returned */
     struct cti_hook *next;
 } cti_hook;
 
 typedef struct cti_edge {
-    ct_tensor *tensor; /* a reference, if the tensor is saved or needs a gradient; otherwise NULL */
+    ct_tensor *tensor; /* a reference, if the tensor is saved or the input needs a gradient;
+                        * otherwise NULL */
     unsigned version;
-    bool wants; /* needs a gradient */
+    bool wants; /* the input needs a gradient */
 } cti_edge;
 
 struct ct_node {
@@ -43,8 +44,8 @@ struct ct_node {
     ct_node *next_free;
 };
 
-/* ct_grad without its checks, over the tape from place `bottom` on: older tensors count as leaves.
- * grads are all NULL before; those that no gradient reaches stay NULL. */
+/* ct_grad without its checks, over the tape from position `bottom` on: older tensors count as
+ * leaves. The caller sets all grads to NULL; an input that no gradient reaches keeps NULL. */
 void cti_grad(size_t bottom, int outputs_count, ct_tensor *const *outputs, int inputs_count,
               ct_tensor *const *inputs, ct_tensor *const *grad_outputs, bool create_graph,
               ct_tensor **grads);
@@ -53,7 +54,8 @@ void cti_grad(size_t bottom, int outputs_count, ct_tensor *const *outputs, int i
  * Otherwise raises an error and returns false. */
 bool cti_check_history(const char *function, const char *name, const ct_tensor *t);
 
-/* The first is true while a pass runs; the second while a pass runs whose results have history. */
+/* cti_in_pass: a backward pass is running. cti_creates_graph: a pass is running whose results have
+ * history. */
 bool cti_in_pass(void);
 bool cti_creates_graph(void);
 
@@ -95,10 +97,10 @@ void cti_no_broadcast(const char *function, const char *an, const ct_tensor *a, 
  * error. */
 bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b, ct_shape *out);
 
-/* Merges the axes before and after an axis: the shape becomes (outer, n, inner). */
+/* Views a shape as (outer, n, inner), where n is the size of an axis. */
 void cti_split_axis(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner);
 
-/* Returns the indices from which ct_one_hot made x; NULL if x was not made so or was written
+/* Returns the indices from which ct_one_hot made x; NULL if another op made x or x was written
  * since. */
 ct_tensor *cti_one_hot_of(const ct_tensor *x);
 
@@ -117,19 +119,20 @@ ct_tensor *cti_leaf_grad(const ct_tensor *leaf);
 
 /* ---- values of parameters (bind.c) ---- */
 
-/* ct_param_value, but the set's own value, whatever is bound (ct_params_bind): for whatever saves,
- * counts or changes parameters. */
+/* Like ct_param_value, but always the set's own value, never one that ct_params_bind has bound. For
+ * code that saves, counts or changes parameters. */
 ct_tensor *cti_param_own(ct_param *p);
 
-/* Some parameters and the values that stand for them. NULL: none. */
+/* Parameters, and the values that replace them; unused entries are NULL. */
 #define CTI_PARAM_SWAPS 2
 typedef struct cti_param_swap {
     ct_param *param[CTI_PARAM_SWAPS];
     ct_tensor *value[CTI_PARAM_SWAPS];
 } cti_param_swap;
 
-/* Returns run(context), during which ct_param_value of these parameters gives these values on this
- * thread: for a backward function that runs code of a module again, with the values of its node. */
+/* Returns run(context). While it runs, ct_param_value returns the given values for these parameters
+ * on this thread. A backward function uses this to run a module again with the values that its node
+ * saved. */
 void *cti_params_with(const cti_param_swap *swap, void *(*run)(void *context), void *context);
 
 /* ---- parameter sets, for loading (params.c, state_dict.c) ---- */
@@ -138,7 +141,7 @@ void *cti_params_with(const cti_param_swap *swap, void *(*run)(void *context), v
  * releases it. NULL with CT_ERR_MEMORY. map is that of ct_load_options.rename, or NULL. */
 char *cti_rename_prefix(const char *function, const ct_prefix *map, const char *name);
 
-/* ct_params_load from an open file: all or nothing. path is for messages. */
+/* ct_params_load from an open file. path is for messages. */
 ct_status cti_params_load_file(ct_params *set, ct_safetensors *file, const char *path,
                                ct_load_options options);
 
@@ -149,31 +152,32 @@ bool cti_param_is_buffer(const ct_param *p);
 
 ct_dtype cti_param_dtype(const ct_param *p);
 
-/* Returns the entry that holds the value of p: p itself, or the entry to which p is tied. */
+/* Returns the entry that stores the value of p: p itself, or the entry to which p is tied. */
 const ct_param *cti_param_real(const ct_param *p);
 
 /* If a value has several names in set, one of them represents it, so that the value is counted and
- * updated once: the first name if it is in set, else the name that was registered first. The first
- * function is true if entry i represents its value; the second if the value is trained, too. */
+ * updated once: the first name if it is in set, else the name that was registered first.
+ * cti_params_stands is true if entry i represents its value; cti_params_trains if, in addition, the
+ * value is trained. */
 bool cti_params_stands(const ct_params *set, int i);
 bool cti_params_trains(const ct_params *set, int i);
 
-/* Freezes the parameter of p's value or trains it again, as ct_params_freeze does. Its gradient is
- * dropped. */
+/* Freezes or unfreezes the value of p, as ct_params_freeze does, and drops its gradient. */
 void cti_param_freeze(ct_param *p, bool frozen);
 
-/* The number of ties made in the whole set. Results about names stay valid while it does not
- * change. */
+/* The number of ties made in the whole set. A cached result about tied names is valid while this
+ * number does not change. */
 int cti_params_ties(const ct_params *set);
 
-/* True if p has the shape, or is lazy and can take it. */
+/* True if p has the shape, or is lazy and can get it. */
 bool cti_param_fits(const ct_param *p, const ct_shape *shape);
 
 /* Returns an owned handle on the storage of t, for the value of the lazy p; NULL with
  * CT_ERR_MEMORY. */
 ct_tensor *cti_param_leaf(const ct_param *p, ct_tensor *t);
 
-/* Guards the shapes and values of the set while entries are materialized. */
+/* Locks the mutex that guards the shapes and values of the set while entries are materialized, and
+ * unlocks it. */
 void cti_params_lock(ct_params *set);
 void cti_params_unlock(ct_params *set);
 

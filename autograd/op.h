@@ -56,8 +56,9 @@ typedef struct ct_op {
      * gradient of output i, or NULL if output i does not influence the result; at least one is not
      * NULL. The member is NULL for an op without a derivative. */
     void (*backward)(ct_node *n, ct_tensor *const *dout);
-    /* Optional: a faster function that computes the same without recording. It is called instead of
-     * backward unless the backward pass itself is recorded, as by ct_grad with create_graph. */
+    /* Optional: a faster function that computes the same gradients without recording. It is called
+     * instead of backward unless the backward pass itself is recorded, as by ct_grad with
+     * create_graph. */
     void (*fused_backward)(ct_node *n, ct_tensor *const *dout);
 } ct_op;
 
@@ -70,8 +71,9 @@ typedef struct ct_op {
  * are NULL and 0.
  *
  * Returns true, and does nothing, if recording is off or no input requires a gradient. Returns
- * false with an error for a NULL op, for a NULL array that should have entries, for a NULL output, for counts that do not match op, for an input whose
- * history belongs to another thread or an ended scope (CT_ERR_SCOPE), and if memory runs out. */
+ * false with an error for a NULL op, for a NULL array that must have entries, for a NULL output,
+ * for counts that do not match op, for an input whose history belongs to another thread or an ended
+ * scope (CT_ERR_SCOPE), and if memory runs out. */
 bool ct_record(const ct_op *op, int inputs_count, ct_tensor *const *inputs, int outputs_count,
                ct_tensor *const *outputs, const void *attributes, size_t bytes);
 

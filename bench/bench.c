@@ -1,4 +1,4 @@
-/* bench.c - measures one case for some seconds and prints one line: its figure, and the greatest
+/* bench.c - measures one case for some seconds and prints one line: the result, and the greatest
  * resident memory of this process in MiB.
  *
  *     bench CASE [threads] [seconds]
@@ -9,9 +9,9 @@
  * (milliseconds of a whole process that makes a layer and runs it), bandwidth (ct_add of 32 MiB
  * over memcpy), linear (the speed of Linear, 1,120 rows, 256 to 256, over that of cblas_sgemm, one
  * thread each), peak (GFLOP/s of fused multiply-adds in registers, one thread). `profile` and
- * `scaling` print tables; `gpu [device] [seconds]` a line, of training on a GPU;
- * `ops [NAME|all] [elements] [seconds]` the time of single ops (ops.c). An unknown one is exit
- * status 2. */
+ * `scaling` print tables; `gpu [device] [seconds]` a line, of training on a GPU; `ops [NAME|all]
+ * [elements] [seconds]` the time of single ops (ops.c). For an unknown case the exit status is
+ * 2. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,7 +72,7 @@ static void training_step(const model *m, const sizes *s, const int32_t *ids, ct
     ct_clip_grad_norm(m->params, 1.0, NULL);
     ct_optimizer_step(m->sgd);
     ct_state_carry(state, next);
-    (void)!ct_scope_end(step); /* an error exits */
+    (void)!ct_scope_end(step); /* an error ends the program */
 }
 
 int32_t *ids_of(const sizes *s)
@@ -111,7 +111,7 @@ double train(const sizes *s, maker make, double seconds)
     return (double)(steps * s->batch * s->steps) / start;
 }
 
-/* Tokens a second of greedy generation, one row. */
+/* Returns tokens/s of greedy generation, with one row. */
 static double generate(double seconds)
 {
     const sizes *s = &classic;
@@ -136,7 +136,7 @@ static double generate(double seconds)
     return (double)tokens / start;
 }
 
-/* Microseconds for each addition of a chain of a hundred, forward and backward. */
+/* Returns the microseconds for each addition in a chain of a hundred, forward and backward. */
 static double scalar_add(double seconds)
 {
     ct_scope outer = ct_scope_begin();
@@ -158,7 +158,7 @@ static double scalar_add(double seconds)
     return start * 1e6 / (double)(chains * 100);
 }
 
-/* The process of case start. */
+/* The work of the process that case start measures. */
 static void nothing(void)
 {
     model m = model_new(&classic, ct_nn_rnn);
@@ -169,7 +169,7 @@ static void nothing(void)
     model_free(&m);
 }
 
-/* A figure of a case other than training; -1 for an unknown one. */
+/* Returns the result of a case other than training; -1 for an unknown case. */
 static double figure_of(const char *name, const char *program, double seconds)
 {
     const char *vectors;

@@ -1,4 +1,4 @@
-/* bench.h - what the benchmark's files share; see bench.c. */
+/* bench.h - declarations that the benchmark's files share; see bench.c. */
 #ifndef COTANGENT_BENCH_H
 #define COTANGENT_BENCH_H
 
@@ -27,33 +27,35 @@ void model_free(model *m);
 ct_tensor *forward(const model *m, const sizes *s, ct_tensor *ids, const ct_state *state,
                    ct_state **next);
 
-/* batch * steps + 1 ids, to be freed. */
+/* Returns batch * steps + 1 ids, which the caller frees. */
 int32_t *ids_of(const sizes *s);
 
 double now(void); /* seconds */
 
-/* Tokens a second of training. */
+/* Returns tokens/s of training. */
 double train(const sizes *s, maker make, double seconds);
 
-/* Floating-point operations of a training step for each token: those of the products of the
- * recurrence and the output layer, three times over (forward, two gradients). That of a one-hot
- * input is a choice of rows, not a product. gates: 1 for RNN, 4 for LSTM, 3 for GRU. */
+/* Returns the floating-point operations of a training step per token: those of the products of the
+ * recurrence and of the output layer, times three (forward and two gradients). The product with a
+ * one-hot input does not count, because it only selects rows. gates: 1 for RNN, 4 for LSTM, 3 for
+ * GRU. */
 double flops_of(const sizes *s, int gates);
 
-/* kernels.c: GFLOP/s of a loop of fused multiply-adds of f32 in registers, on one thread, by the
- * widest vectors that this processor has; name is of these. */
+/* Returns the GFLOP/s of a loop of f32 fused multiply-adds in registers, on one thread, with the
+ * widest vectors of this processor; *name receives their name. (kernels.c) */
 double peak(double seconds, const char **name);
 double start_up(const char *program); /* milliseconds */
-double bandwidth(double seconds);     /* of ct_add, over that of memcpy, bytes moved alike */
-double linear_share(double seconds);  /* speed of Linear over that of cblas_sgemm; 0: no BLAS */
+double bandwidth(double seconds);     /* the bandwidth of ct_add divided by that of memcpy */
+double linear_share(double seconds);  /* the speed of Linear divided by that of cblas_sgemm; 0
+                                       * without BLAS */
 
-/* profile.c, scaling.c: print their tables; gpu.c its line. */
+/* Print the tables of profile.c and scaling.c and the line of gpu.c. */
 void profile(double seconds);
 void scaling(double seconds);
 void gpu_line(const char *device, double seconds);
 
-/* ops.c: prints the time of the op called name (NULL: of all), on about n elements, in turns of
- * `seconds`. */
+/* Prints the time of the op with a name (NULL: of all ops), on about n elements, measured in turns
+ * of `seconds`. (ops.c) */
 void ops(const char *name, int64_t n, double seconds);
 
 #endif

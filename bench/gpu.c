@@ -1,5 +1,5 @@
-/* gpu.c - tokens/s of whole training steps of the classic protocol on a GPU, each step by itself and
- * as one captured launch, beside what the chapter prints for its GPU. */
+/* gpu.c - tokens/s of whole training steps of the classic protocol on a GPU, each step launched
+ * kernel by kernel and as one captured launch, beside the chapter's number for its GPU. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -30,7 +30,7 @@ static void one(job *j, ct_capture *captured)
     ct_scope s;
 
     if (captured) {
-        (void)!ct_capture_run(captured); /* an error exits */
+        (void)!ct_capture_run(captured); /* an error ends the program */
         return;
     }
     s = ct_scope_begin();

@@ -1,16 +1,17 @@
-/* handles.c - what a handle costs: a recorded ct_add of scalars, in scopes of few and of many ops.
+/* handles.c - measures the cost of a handle: a recorded ct_add of scalars, in scopes of few and of
+ * many ops.
  *
  *     bench/handles [ROUNDS]
  *
- * Prints nanoseconds for each op: the least of ROUNDS measurements, since noise only adds. Compare two builds
- * by running theirs in turn. */
+ * Prints the nanoseconds for each op: the least of ROUNDS measurements, because noise only adds
+ * time. To compare two builds, run their programs in turns. */
 #include <cotangent.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-/* Time of this thread alone: what others do on a loaded machine counts less. */
+/* The processor time of this thread, which other programs on a loaded machine influence less. */
 static double now(void)
 {
     struct timespec t;
@@ -19,7 +20,8 @@ static double now(void)
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-/* scopes scopes with ops additions each; nanoseconds for each addition, or -1 after an error. */
+/* Runs `scopes` scopes with `ops` additions each. Returns the nanoseconds for each addition, or -1
+ * after an error. */
 static double measure(ct_tensor *w, int scopes, int ops)
 {
     double began = now();

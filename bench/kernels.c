@@ -19,7 +19,7 @@ extern char **environ;
 
 /* ---- the peak of fused multiply-adds ---- */
 
-#define CHAINS 12 /* as many as two units of latency 5 need, and two to spare */
+#define CHAINS 12 /* independent chains; two units with a latency of 5 need 10 */
 #define TURNS 100000
 
 #if defined(__x86_64__)
@@ -113,7 +113,8 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* From starting a process to the end of one that makes a model and runs a layer; the median. */
+/* Returns the median time of a process, from its start to its end, that makes a model and runs a
+ * layer. */
 double start_up(const char *program)
 {
     char *argv[] = { (char *)program, (char *)"nothing", NULL };
@@ -133,11 +134,12 @@ double start_up(const char *program)
     return spent[7];
 }
 
-/* ---- single ops: both ways in turn, the best of each ---- */
+/* ---- single ops: measured in turn with the other implementation; the best result of each counts
+ * ---- */
 
 double bandwidth(double seconds)
 {
-    const int64_t n = 8 << 20; /* 32 MiB: in no cache of a core */
+    const int64_t n = 8 << 20; /* 32 MiB: larger than the caches of a core */
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x = ct_ones(CT_SHAPE(n), CT_F32, CT_CPU), *y = ct_ones(CT_SHAPE(n), CT_F32, CT_CPU);
     float *from = malloc((size_t)n * 4), *to = malloc((size_t)n * 4);
@@ -150,7 +152,7 @@ double bandwidth(double seconds)
 
         start = now();
         memcpy(to, from, (size_t)n * 4);
-        from[0] = to[n - 1]; /* it is needed */
+        from[0] = to[n - 1]; /* uses the result, so that the copy is not removed */
         rate = 8.0 * (double)n / (now() - start);
         copy = rate > copy ? rate : copy;
         start = now();

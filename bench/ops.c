@@ -1,14 +1,15 @@
 /* ops.c - the time of single ops on one thread, forward and backward: bench ops [NAME] [ELEMENTS].
  *
  * A line for each op: its name, then nanoseconds for each element of its input: of the op without
- * recording, and of the gradients alone (ct_grad of a recorded call). Each is the least of many short
- * runs. bench/peers/torch_ops.py runs this program and PyTorch in turns and prints both. */
+ * recording, and of computing the gradients (ct_grad of a recorded call). Each number is the least
+ * of many short runs. bench/peers/torch_ops.py runs this program and PyTorch in turns and prints
+ * both. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench/bench.h"
 
-/* What an op is called with, all of one shape: (n / 100, 100), or (n / 2048, 8, 8, 2, 8, 2). */
+/* The operands of an op, all of one shape: (n / 100, 100), or (n / 2048, 8, 8, 2, 8, 2). */
 typedef struct op_operands {
     ct_tensor *x, *y; /* in 0.2..1.8 */
     ct_tensor *mask;  /* bool */
@@ -19,7 +20,7 @@ typedef struct op_operands {
 typedef struct op_case {
     const char *name;
     ct_tensor *(*call)(const op_operands *o);
-    bool axes; /* the second shape */
+    bool axes; /* true: the second shape */
     bool forward_only;
 } op_case;
 
@@ -158,7 +159,7 @@ static const op_case op_cases[] = {
     { "logsumexp_3_5", bench_logsumexp_3_5, true, false },
 };
 
-/* The least seconds of one forward, or of one backward, in turns of `seconds`. */
+/* Returns the least time of one forward or backward, in seconds, over turns of `seconds`. */
 static double op_seconds(const op_case *c, const op_operands *o, bool backward, double seconds)
 {
     double best = 1e9, start, spent, end = now() + seconds;

@@ -1,5 +1,5 @@
-/* profile.c - where the time of a training step goes: each part is taken by itself, the next one
- * beginning from its values without their history. */
+/* profile.c - the time of each part of a training step. Each part is measured separately, on the
+ * values of the part before, without their history. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +62,7 @@ static void step(const model *m, const sizes *s, const int32_t *ids, ct_state *s
     (void)!ct_scope_end(scope);
 }
 
-/* GFLOP of each part's products, for each step. */
+/* Computes the GFLOP of the products of each part in one step. */
 static void work_of(const sizes *s, int gates, double *gflop)
 {
     double tokens = (double)(s->batch * s->steps) * 1e-9, h = (double)s->hidden;

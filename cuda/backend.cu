@@ -2,8 +2,8 @@
  *
  * A device has two streams for the whole process. One runs all kernels, so that a buffer may pass
  * from thread to thread and be reused without waiting. The other runs copies ahead. Bytes from the
- * host go through a ring of pinned memory, so that the host need not wait for them. A quarter of
- * the ring is reused when an event reports that its copies are done.
+ * host are first copied to a ring of pinned memory, so that the host need not wait for the upload.
+ * A quarter of the ring is reused when an event reports that its copies are done.
  *
  * A thread that captures a step records it on a separate stream, so that the graph never contains
  * the work of another thread. The graph is replayed on the stream of all kernels.
@@ -142,8 +142,8 @@ static bool faults_grow(device *d)
     return true;
 }
 
-/* Gives this thread its fault word on d, and clears it, because a thread that has ended may have
- * left a fault in it. The stream runs the kernels of that thread before the clearing. */
+/* Gives this thread a fault word on d and clears it, because a thread that has ended may have left
+ * a fault in it. The clearing is queued on the stream, after the kernels of that thread. */
 static bool faults_meet(device *d, fault_words *words)
 {
     static thread_local thread_slot slot;
@@ -317,7 +317,7 @@ static void upload_by(cti_queue queue, void *to, const void *from, size_t bytes)
     d->upload_bytes += bytes;
     std::lock_guard<std::mutex> guard(d->lock);
 
-    if (d == captured) { /* a replay would copy whatever the ring holds then */
+    if (d == captured) { /* a replay would copy the contents that the ring has at that time */
         cu_raise(CT_ERR_DEVICE, "upload", "a captured step may not take data from the host");
         return;
     }
@@ -345,7 +345,7 @@ static void upload_ahead(void *to, const void *from, size_t bytes)
 }
 
 /* Waits for the stream of kernels. The copy of this thread's fault word is queued in the same
- * stream, so it has arrived, too. */
+ * stream, so it has arrived by then. */
 static ct_status wait_and_see(cti_fault *fault, const char *slot)
 {
     unsigned long long *word = mine.seen, found;
@@ -544,7 +544,7 @@ static cti_backend make_backend()
 
 static const cti_backend backend = make_backend();
 
-/* Returns the number of GPUs. If it is 0, reason says why. */
+/* Returns the number of GPUs. If it is 0, writes the reason to reason. */
 static int count_devices(char *reason, size_t size)
 {
     int count = 0, driver = 0;

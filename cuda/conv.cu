@@ -10,7 +10,8 @@ ct_status cu_conv(const cti_conv *c)
 
 /* ---- max_pool: a thread for each result; tensor/cpu/conv.c explains ties and NaNs ---- */
 
-/* The elements of a window along an axis that are in the plane: begin, begin + step, ... < end. */
+/* Returns the first element of a window along an axis that is in the plane; *end becomes the
+ * element after the last one. */
 __device__ inline int64_t pool_begin(const cti_max_pool_args &a, int i, int64_t result,
                                      int64_t *end)
 {

@@ -12,8 +12,8 @@ struct boolean {
     uint8_t is;
 };
 
-/* The C++ type of a dtype's elements. bf16 and bool get types of their own, so that converted<> can
- * tell them from integers. */
+/* The C++ type of a dtype's elements. bf16 and bool have separate types, so that converted<> can
+ * distinguish them from integers. */
 template <ct_dtype dtype> struct element {
 };
 template <> struct element<CT_F32> {
@@ -234,7 +234,7 @@ struct copy_call {
     const void *in;
 };
 
-/* True if w transposes one matrix or several: neighbouring elements of out are along the last axis,
+/* True if w transposes one matrix or several: the elements of out are adjacent along the last axis,
  * those of in along the last but one. */
 static bool is_transposition(const cu_walk<2> *w, transposition *t)
 {

@@ -1,12 +1,12 @@
 /* ctc.cu - connectionist temporal classification. tensor/backend.h has the formulas.
  *
- * A block for each sequence computes alpha and beta, its threads side by side along the labels, step
- * after step. Then a thread for each step of each sequence adds up the gradient of the step, in the
- * order of the labels: there are no atomics. */
+ * One block for each sequence computes alpha and beta, step by step; its threads share the labels
+ * of a step. Then a thread for each step of each sequence adds up the gradient of the step, in the
+ * order of the labels, without atomics. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
-/* What a block knows of its sequence. */
+/* The data of a block about its sequence. */
 struct ctc_block {
     int64_t b, steps, labels;
     const int64_t *target;
@@ -26,7 +26,7 @@ __device__ inline ctc_block ctc_of(const cti_ctc_args &a, int64_t b)
     return q;
 }
 
-/* Extended label s. */
+/* Returns label s of the extended sequence. */
 __device__ inline int64_t ctc_label(const cti_ctc_args &a, const ctc_block &q, int64_t s)
 {
     return s % 2 ? q.target[s / 2] : a.blank;
@@ -40,7 +40,7 @@ __device__ inline double ctc_log_prob(const cti_ctc_args &a, const ctc_block &q,
         static_cast<const T *>(a.log_probs)[(t * a.batch + q.b) * a.classes + label]);
 }
 
-/* log(exp(x) + exp(y)); -inf is nothing */
+/* log(exp(x) + exp(y)), also if one or both are -inf */
 __device__ inline double ctc_add(double x, double y)
 {
     double most = x > y ? x : y, least = x > y ? y : x;
@@ -48,7 +48,8 @@ __device__ inline double ctc_add(double x, double y)
     return least == -INFINITY ? most : most + log1p(exp(least - most));
 }
 
-/* The sum over what leads to s from row, in the direction step (1: from below, -1: from above). */
+/* Returns the log of the sum over the states of row from which a path may go to state s. step is 1
+ * for alpha (lower states) and -1 for beta (higher states). */
 __device__ inline double ctc_reach(const cti_ctc_args &a, const ctc_block &q, const double *row,
                                    int64_t s, int step)
 {

@@ -1,4 +1,4 @@
-/* cuda.h - the plug-in's slots, its streams and memory, and starting of kernels. (internal)
+/* cuda.h - the plug-in's slots, streams and memory, and how kernels are launched. (internal)
  *
  * tensor/backend.h lists and describes the slots. The function of slot NAME is cu_NAME, in the file
  * of its family. All kernels of a device go through one stream, in the order of the calls, except
@@ -46,8 +46,8 @@ void cu_scratch_free(void *p);
 unsigned long long *cu_fault_word();
 
 /* The number of blocks for n threads in blocks of `block` threads. Kernels use grid strides, so any
- * number is correct. On the emulated GPU it is small, because more would only cost time, and so
- * that tests with a thousand elements use the grid strides. */
+ * number is correct. On the emulated GPU it is small: more blocks would only take time, and with
+ * few blocks tests of a thousand elements cover the grid strides. */
 #ifdef __CUDACC__
 #define CU_MOST_BLOCKS (1 << 20)
 #else
@@ -61,7 +61,7 @@ inline int64_t cu_blocks(int64_t n, int block)
     return blocks < CU_MOST_BLOCKS ? blocks : CU_MOST_BLOCKS;
 }
 
-/* Starts a kernel on the stream; does nothing for 0 blocks. */
+/* Launches a kernel on the stream; does nothing for 0 blocks. */
 template <typename... P, typename... A>
 void cu_run(const char *slot, void (*kernel)(P...), int64_t blocks, int threads, A... args)
 {

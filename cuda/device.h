@@ -54,7 +54,7 @@ template <typename T> __device__ inline bool cu_after(T a, T b)
     return a > b || (a != a && !(b != b));
 }
 
-/* N elements that are moved in one access. */
+/* N elements that are loaded or stored in one access. */
 template <typename T, int N> struct alignas(sizeof(T) * N) cu_pack {
     T v[N];
 };
@@ -62,8 +62,8 @@ template <typename T, int N> struct alignas(sizeof(T) * N) cu_pack {
 /* ---- faults ----
  *
  * A fault word holds the least key of all faults since it was cleared. A key is the ticket of the
- * operation, which increases with each launch, and the position in it. The order in which threads
- * write does not matter. */
+ * operation, which increases with each launch, and the position in it. So the result does not
+ * depend on the order in which threads write. */
 #define CU_NO_FAULT (~0ull)
 
 __device__ inline void cu_fault(unsigned long long *word, uint32_t ticket, int64_t position)
@@ -76,9 +76,9 @@ __device__ inline void cu_fault(unsigned long long *word, uint32_t ticket, int64
 /* ---- sums and other reductions within groups of lanes of a block ----
  *
  * A block of CU_BLOCK threads has groups of `lanes` threads; lanes is a power of 2. The thread of
- * group k and lane l has value[k * lanes + l]. All threads of the block must call it with the same
- * lanes. Afterwards value[k * lanes] is R::combine of the values of group k. Eight values at a time
- * are combined, in order, so 256 lanes need three rounds. */
+ * group k and lane l has value[k * lanes + l]. All threads of the block must call the function with
+ * the same lanes. Afterwards value[k * lanes] is R::combine of the values of group k. Each round
+ * combines eight values at a time, in order, so 256 lanes need three rounds. */
 template <typename R, typename A> __device__ inline void cu_combine_lanes(A *value, int lanes)
 {
     int at = threadIdx.x, lane = at % lanes, step = 1;

@@ -30,7 +30,7 @@ CU_DIVISION(f64, double)
 CU_DIVISION(i32, int32_t)
 CU_DIVISION(i64, int64_t)
 
-/* As in tensor/cpu/power.h and loops_float.h. */
+/* Powers and their derivatives, as in tensor/cpu/power.h and loops_float.h. */
 template <typename T> __device__ inline T cu_times_pow(T q, T x, T e)
 {
     const T smallest = sizeof(T) == 4 ? T(FLT_MIN) : T(DBL_MIN);
@@ -47,11 +47,13 @@ template <typename T> __device__ inline T cu_times_pow(T q, T x, T e)
 
 template <typename T> __device__ inline T cu_pow_slope(T x, T y)
 {
-    const T whole = sizeof(T) == 4 ? T(16777216) : T(9007199254740992); /* from here on y is even */
+    const T whole = sizeof(T) == 4 ? T(16777216) : T(9007199254740992); /* all y of at least this
+                                                                         * magnitude are even */
 
     if (y == 0)
         return 0;
-    if (signbit(x) && y - y == 0 && (y >= whole || y <= -whole)) /* y - 1 is odd, but rounded */
+    if (signbit(x) && y - y == 0 && (y >= whole || y <= -whole)) /* y - 1 is odd, but is rounded to
+                                                                  * an even number */
         return -cu_times_pow(y, -x, y - 1);
     return cu_times_pow(y, x, y - 1);
 }

@@ -1,8 +1,8 @@
 /* gemm.cu - matrix products by cuBLAS. cuBLAS is column-major, so it computes C^T = B^T A^T, with
  * the operands swapped.
  *
- * Each device has one handle with a workspace of its own; TF32 is off. The handle moves between the
- * stream of all kernels and those of captures. Its products do not run at the same time, because all
+ * Each device has one handle with its own workspace; TF32 is off. The handle is set to the stream
+ * of all kernels or to the stream of a capture. Its products never run at the same time, because
  * graphs are replayed on the stream of all kernels. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"

@@ -275,10 +275,10 @@ ct_status cu_gather(const cti_gather_args *call, cti_fault *fault)
     return CT_OK;
 }
 
-/* ---- its reverse: dst (outer, n, inner) += src (outer, m, inner) ----
+/* ---- the reverse: dst (outer, n, inner) += src (outer, m, inner) ----
  *
- * If there are enough columns, or m is short, a thread walks down each column. Otherwise it is a
- * sum of segments, in which the key is the position in dst. */
+ * If there are enough columns, or m is small, one thread computes each column. Otherwise it is
+ * computed as sums of segments, in which the key is the position in dst. */
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
@@ -366,7 +366,8 @@ ct_status cu_scatter_add(const cti_scatter_add_args *call, cti_fault *fault)
     return CT_OK;
 }
 
-/* ---- scatter: a thread goes down a column, so the last of several values stays ---- */
+/* ---- scatter: one thread computes each column in order, so the last of several values is kept
+ * ---- */
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)

@@ -24,7 +24,7 @@
 
 #include <cuda_runtime.h>
 
-/* True if an argument of type A may be given for a parameter of type P. */
+/* True if an argument of type A is allowed for a parameter of type P. */
 template <typename P, typename A> constexpr bool cu_fits()
 {
     if (std::is_same<P, A>::value)

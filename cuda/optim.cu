@@ -38,7 +38,7 @@ __device__ inline void elements_of(const table &t, int segment, int64_t chunk, i
     *end = start + CHUNK < n ? start + CHUNK : n;
 }
 
-/* Makes a table of up to MOST segments of dtype, from number *at on, without empty ones. Sets *at
+/* Makes a table of up to MOST segments of dtype, from number *at on, and skips empty ones. Sets *at
  * to the number of the next segment. */
 static table next_table(ct_dtype dtype, const cti_segment *segments, int count, int *at)
 {

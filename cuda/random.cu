@@ -1,6 +1,6 @@
 /* random.cu - uniforms, normals, integers, dropout and multinomial draws from Philox
- * (tensor/philox.h); each thread uses one block of four words. Also checks of the elements that ops
- * refuse. */
+ * (tensor/philox.h); each thread uses one block of four words. Also checks for elements that an op
+ * does not allow. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
@@ -8,7 +8,7 @@
 #define CTI_INLINE static __device__ inline
 #include "tensor/philox.h"
 
-/* Stores N numbers as elements N * block and the following, but not beyond n. Uses one access if
+/* Stores N numbers as elements N * block, N * block + 1, ..., but not beyond n. Uses one access if
  * all N fit and out is aligned. */
 template <typename T, int N>
 __device__ inline void store_block(T *out, int64_t n, int64_t block, const T *v)
@@ -195,8 +195,8 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-/* Adds to the other sums of each chain the last sum of the chain before, which is not written
- * here. */
+/* Adds the last sum of the previous chain to all sums of a chain but its last one, so no thread
+ * reads a sum that this kernel writes. */
 __global__ void __launch_bounds__(CU_BLOCK) sum_within(cti_multinomial_args a)
 {
     int64_t at;

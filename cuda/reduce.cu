@@ -1,8 +1,8 @@
 /* reduce.cu - in (outer, n, inner) -> out (outer, inner), in one pass or two.
  *
  * A block has `lanes` lanes for each of CU_BLOCK / lanes outputs; each lane takes every lanes-th
- * element, and the lanes' results are combined in order. If that is too little work for a device, n
- * is cut into parts, and a second pass combines the results of the parts. Everything depends on
+ * element, and the lanes' results are combined in order. If there are too few blocks for a device,
+ * n is cut into parts, and a second pass combines the results of the parts. Everything depends on
  * shapes alone, so results do not depend on the schedule. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"

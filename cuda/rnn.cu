@@ -48,7 +48,7 @@ __device__ inline T from_input(const moment<T> &m, int64_t g, int64_t gates, int
     return m.x[(row * gates + g) * m.hidden + i];
 }
 
-/* The gradient of the state after the step. */
+/* Returns the gradient of the state after the step. */
 template <typename T> __device__ inline T incoming(const moment<T> &m, int64_t at)
 {
     return m.dy ? m.dy[at] + m.dh[at] : m.dh[at];
@@ -322,7 +322,7 @@ template <typename T> static void rnn_forward(const cti_sequence *s)
 
 void cu_sequence(const cti_sequence *s)
 {
-    /* there may be many steps, which need no work */
+    /* an empty batch returns before the loop over the steps */
     if (cu_refuses_bf16(s->bf16, "sequence") || s->batch == 0)
         return;
     if (s->dtype == CT_F64)

@@ -18,7 +18,7 @@ template <> struct scan_wide<int64_t> {
 
 struct columns {
     int64_t outer, n, inner, chunks, length;
-    bool reverse; /* element j of a column is then the one at n - 1 - j in memory */
+    bool reverse; /* if true, element j of a column is at n - 1 - j in memory */
 };
 
 /* The index of element j of column i of outer index o. */
@@ -88,8 +88,8 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-#define SHORT 64         /* elements of a chunk, at least */
-#define MANY_SCANS 16384 /* with this many columns there is enough work, and n is not cut */
+#define SHORT 64         /* the least number of elements of a chunk */
+#define MANY_SCANS 16384 /* from this number of columns on there is enough work, so n is not cut */
 
 template <typename T> static void cumsum_start(columns c, const void *data, void *result)
 {

@@ -86,7 +86,8 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-/* 8 for a row of 17 to 128, so that a warp reads a sector of each of four rows at a time. */
+/* Returns the number of lanes for a row: 8 for rows of 17 to 128, so that a warp reads one sector
+ * of each of four rows at a time. */
 static int lanes_of(int64_t n)
 {
     int lanes = 1;
@@ -115,8 +116,8 @@ void cu_softmax(const cti_softmax_args *a)
 }
 
 /* ---- cross-entropy: loss = lse + (1 - s) (most - x[target]) + s mean(most - x), for the smoothing
- * s and the greatest score most. Scores are subtracted from each other before anything is added: a
- * common offset changes nothing. ---- */
+ * s and the greatest score most. Scores are subtracted from each other before anything is added, so
+ * a constant added to all scores does not change the result. ---- */
 
 struct targets {
     const void *index;
@@ -149,7 +150,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
         }
         if (lane != 0 || row >= rows)
             continue;
-        l = isinf(most) ? 0 : log(total); /* infinite scores have no finite sum */
+        l = isinf(most) ? 0 : log(total); /* with infinite scores the sum is not finite */
         greatest[row] = most;
         lse[row] = static_cast<T>(l);
         j = cu_index_at(t.index, t.dtype, row);

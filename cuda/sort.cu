@@ -1,8 +1,8 @@
 /* sort.cu - the positions of the first k elements of each row of n in sorted order; stable.
  *
  * Tiles are sorted first. Then pairs of runs are merged, and at most k elements of each run are
- * kept. The thread of each element finds its place in the merged run by a binary search in the
- * other run, so that no thread waits for another. */
+ * kept. One thread for each element finds its position in the merged run by a binary search in the
+ * other run, so no thread waits for another. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 

@@ -13,7 +13,7 @@ template <int N> struct cu_walk {
     int64_t step[N][CT_MAX_RANK]; /* in elements */
 };
 
-/* Merges axes where it can, and counts the elements. A single element gets step 1 in every
+/* Merges axes where possible, and counts the elements. A single element gets step 1 in every
  * array. */
 template <int N> void cu_walk_simplify(cu_walk<N> *w)
 {

@@ -32,7 +32,7 @@ ct_tensor *ct_batch_get(const ct_batch *b, const char *name)
 
 /* ---- padding ---- */
 
-/* Checks that row k goes with row 0, and sets *longest. */
+/* Checks that row k agrees with row 0, and updates *longest. */
 static bool pad_check(const char *function, ct_tensor *const *rows, int k, int64_t *longest)
 {
     const ct_tensor *a = rows[0], *b = rows[k];
@@ -54,7 +54,7 @@ static bool pad_check(const char *function, ct_tensor *const *rows, int k, int64
     return true;
 }
 
-/* rows[0] to rows[count - 1], each padded at the end of its first axis, stacked. */
+/* Pads each row at the end of its first axis, and stacks the rows. */
 static ct_tensor *pad_stack(int count, ct_tensor *const *rows, double pad, int64_t longest)
 {
     ct_tensor **padded = cti_scope_alloc("ct_pad_sequence", (size_t)count * sizeof(ct_tensor *));

@@ -12,27 +12,30 @@ extern "C" {
 #endif
 
 typedef struct ct_batch {
-    /* the fields "x" and "y", NULL where there is none. All tensors of a batch belong to the scope
-     * that was innermost when the loader gave it */
+    /* the fields "x" and "y", NULL if the batch lacks them. All tensors of a batch belong to the
+     * scope that was innermost when the loader returned it */
     ct_tensor *x, *y;
     int64_t rows; /* samples: the first size of each field */
     int64_t
-        tokens; /* what a mean loss is the mean over: tokens of a text, else rows; see loader.h */
+        tokens; /* the number of values over which a mean loss is the mean: tokens of a text, else
+                 * rows; see loader.h */
     bool continues; /* row i follows row i of the batch before: carry the state */
     int field_count;
-    const char *const *names; /* of the fields; they live as long as these */
+    const char *const *names; /* the names of the fields; valid as long as the fields */
     ct_tensor *const *fields;
 } ct_batch;
 
-/* The field of a name. The lengths of the rows of a sequence "NAME" are the field "NAME_lengths",
- * (rows) i32. CT_ERR_ARGUMENT for a name that is not there; the message lists those that are. */
+/* Returns the field with a name; it belongs to the batch. For a sequence "NAME", the field
+ * "NAME_lengths", (rows) i32, has the lengths of the rows. CT_ERR_ARGUMENT if the batch does not
+ * have the name; the message lists the names that it has. */
 ct_tensor *ct_batch_get(const ct_batch *b, const char *name);
 
-/* Pads count sequences (L, ...), of one dtype, one device and the same sizes after the first, to the
- * longest: (count, longest, ...), with pad after the end of each (PyTorch's pad_sequence with
- * batch_first=True). Writes the lengths, (count) i32 on the CPU, to *lengths unless that is NULL. Has
- * a gradient. CT_ERR_ARGUMENT for a count below 1, CT_ERR_SHAPE and CT_ERR_DTYPE for rows that do not
- * agree. */
+/* Joins count sequences (L, ...) to one tensor (count, longest, ...) of the innermost scope and
+ * fills it with pad after the end of each (PyTorch's pad_sequence with batch_first=True). The
+ * sequences must have the same dtype, device and sizes after the first. Writes the lengths, (count)
+ * i32 on the CPU, to *lengths unless that is NULL. drow = the part of the gradient of the result
+ * that the row fills. CT_ERR_ARGUMENT for a count below 1, CT_ERR_SHAPE, CT_ERR_DTYPE and
+ * CT_ERR_DEVICE for rows that do not agree. */
 ct_tensor *ct_pad_sequence(int count, ct_tensor *const *rows, double pad, ct_tensor **lengths);
 
 #ifdef __cplusplus

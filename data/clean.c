@@ -52,11 +52,12 @@ static size_t clean_text(const char *s, size_t size, char *out)
     return n;
 }
 
-/* join.join(re.sub('[^A-Za-z]+', ' ', line).strip().lower() for line in text), lines as Python's
- * universal newlines cut them; join is a space (less those at the ends) or nothing. */
+/* join.join(re.sub('[^A-Za-z]+', ' ', line).strip().lower() for line in text), where lines end as
+ * in Python's universal newlines. join is a space if `spaced` is true, else nothing; spaces at both
+ * ends are dropped. */
 static size_t clean_lines(const char *s, size_t size, bool spaced, char *out)
 {
-    /* the line has had a letter; other characters have followed its last letter */
+    /* begun: the line has had a letter; gap: other characters came after its last letter */
     bool begun = false, gap = false;
     size_t i, n = 0;
 

@@ -8,8 +8,8 @@
 bool cti_clean_check(const char *function, ct_clean how);
 
 /* Cleans size bytes and returns them with a NUL after *cleaned_size bytes. The caller has checked
- * `how`, and frees the result with cti_release. words: the text will be split at white space. NULL
- * with CT_ERR_MEMORY. */
+ * `how`, and frees the result with cti_release. words is true if the text will be split at white
+ * space. NULL with CT_ERR_MEMORY. */
 char *cti_clean(const char *function, ct_clean how, bool words, const char *s, size_t size,
                 size_t *cleaned_size);
 

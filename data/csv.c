@@ -1,8 +1,9 @@
 /* csv.c - rows of a CSV file as a dataset.
  *
- * One pass checks every row, numbers the categories and keeps the values in memory, an array for each
- * field. If they take more than options.memory, the arrays are dropped; then the place of every 64th
- * row is kept, and get reads from there to the row that it is asked for. */
+ * One pass checks every row, numbers the categories and keeps the values in memory, in an array for
+ * each field. If they need more than options.memory, the arrays are freed, and the pass keeps the
+ * offset of every 64th row instead. Then get reads the file from the nearest such offset to the
+ * row. */
 #include "tensor/internal.h"
 
 #include <cotangent/data/dataset_files.h>
@@ -26,7 +27,7 @@ static const char *const csv_making = "ct_dataset_csv_new";
 typedef struct csv_categories {
     char **text;
     size_t count, room;
-    int32_t *slot; /* slots of them, a power of two; -1: free */
+    int32_t *slot; /* an array of `slots` entries, a power of two; -1: free */
     size_t slots;
 } csv_categories;
 
@@ -37,25 +38,26 @@ typedef struct csv_place {
 
 typedef struct csv {
     cti_read_file file;
-    pthread_mutex_t lock; /* of the file's position */
+    pthread_mutex_t lock; /* guards the file's position */
     char separator, decimal;
     ct_csv_missing missing;
-    int64_t columns; /* of a row */
-    char **header;   /* their names, or NULL */
+    int64_t columns; /* the number of columns of a row */
+    char **header;   /* the names of the columns, or NULL */
 
     int field_count;
     ct_field field[CT_MAX_FIELDS];
     size_t bytes[CT_MAX_FIELDS];
-    int64_t *column[CT_MAX_FIELDS]; /* of each value of a field */
+    int64_t *column[CT_MAX_FIELDS]; /* for each value of a field, the number of its column */
     int64_t width[CT_MAX_FIELDS];
-    csv_categories *categories[CT_MAX_FIELDS]; /* NULL: numbers */
-    bool known[CT_MAX_FIELDS];                 /* the categories are complete */
+    csv_categories *categories[CT_MAX_FIELDS]; /* NULL for a field of numbers */
+    bool known[CT_MAX_FIELDS];                 /* the categories are complete: other texts are
+                                                * errors */
 
     int64_t rows;
-    cti_spans memory;           /* the values, */
-    size_t room[CT_MAX_FIELDS]; /* of the arrays */
-    bool in_memory;             /* or */
-    csv_place *place;           /* of every 64th row */
+    cti_spans memory;           /* the values, if in_memory is true */
+    size_t room[CT_MAX_FIELDS]; /* the bytes that are allocated for each array */
+    bool in_memory;             /* false: rows are read from the file */
+    csv_place *place;           /* the offset of every 64th row, if in_memory is false */
     size_t place_count, place_room;
     char digest[65];
 } csv;
@@ -71,7 +73,7 @@ static size_t csv_hash(const char *text)
     return (size_t)(h ^ h >> 32);
 }
 
-/* The slot that a text is in, or would be. */
+/* Returns the slot of a text, or the free slot for it. */
 static size_t csv_slot(const csv_categories *k, const char *text)
 {
     size_t at = csv_hash(text) & (k->slots - 1);
@@ -81,7 +83,8 @@ static size_t csv_slot(const csv_categories *k, const char *text)
     return at;
 }
 
-/* At most half of the slots are in use. False with an error. */
+/* Makes room for one more category, so that at most half of the slots are used. False with an
+ * error. */
 static bool csv_categories_grow(csv_categories *k)
 {
     size_t slots = k->slots ? 2 * k->slots : 64;
@@ -104,7 +107,7 @@ static bool csv_categories_grow(csv_categories *k)
     return true;
 }
 
-/* The number of a text that is not there yet; -1 with an error. */
+/* Adds a text that is not in the table yet. Returns its number, or -1 with an error. */
 static int64_t csv_categories_add(csv_categories *k, const char *text)
 {
     char *copy;
@@ -175,7 +178,7 @@ static int64_t csv_find_column(const csv *c, const char *name, size_t length)
     return found;
 }
 
-/* Without a header: the number of a column, from 0. */
+/* Reads the number of a column, from 0, for a file without a header. */
 static int64_t csv_column_number(const csv *c, const char *name, size_t length)
 {
     int64_t n = 0;
@@ -210,7 +213,7 @@ static bool csv_take_columns(csv *c, int k, const char *list)
     }
 }
 
-/* A copy of the categories of the field of this name of another dataset; NULL with an error. */
+/* Copies the categories of the field with this name from another dataset; NULL with an error. */
 static csv_categories *csv_copy_categories(const csv *from, const ct_dataset *d, const char *name)
 {
     int k = ct_dataset_field(d, name);
@@ -283,7 +286,7 @@ static bool csv_take_fields(csv *c, const ct_dataset_csv_options *o)
 
 /* ---- a row ---- */
 
-/* The name of a column for messages. */
+/* Returns the name of a column for messages. */
 static const char *csv_column_name(const csv *c, int64_t column, char number[24])
 {
     if (c->header)
@@ -335,8 +338,8 @@ typedef struct csv_value {
     const char *text;
 } csv_value;
 
-/* Writes a value to the field at `to`; false with an error. c changes only where categories are added,
- * during the first pass. */
+/* Writes a value to the field at `to`; false with an error. Only the first pass adds categories to
+ * c. */
 static bool csv_put(csv *c, const cti_csv_reader *r, const csv_value *v, void *to)
 {
     const int k = v->field;
@@ -369,7 +372,7 @@ static bool csv_put(csv *c, const cti_csv_reader *r, const csv_value *v, void *t
     return true;
 }
 
-/* True if the row is left out. */
+/* True if the row must be skipped. */
 static bool csv_skips(const csv *c, const cti_csv_cell *cells)
 {
     if (c->missing != CT_CSV_MISSING_SKIP_ROW)
@@ -381,7 +384,7 @@ static bool csv_skips(const csv *c, const cti_csv_cell *cells)
     return false;
 }
 
-/* Reads the next row that is not left out into cells. 1, 0 at the end, -1 with an error. */
+/* Reads the next row that is not skipped into cells. Returns 1; 0 at the end; -1 with an error. */
 static int csv_next_row(const csv *c, cti_csv_reader *r, cti_csv_record *record,
                         cti_csv_cell *cells)
 {
@@ -477,7 +480,7 @@ const char *ct_dataset_csv_category(const ct_dataset *d, const char *field, int6
 
 /* ---- the first pass ---- */
 
-/* The first row: the names of the columns, or only their number. */
+/* Reads the first row, for the names of the columns or, without a header, only their number. */
 static bool csv_take_header(csv *c, cti_csv_reader *r, bool no_header)
 {
     cti_csv_cell *cells;
@@ -506,8 +509,8 @@ static bool csv_take_header(csv *c, cti_csv_reader *r, bool no_header)
     return ct_ok();
 }
 
-/* Room for row number c->rows in memory; if it is too much, the arrays are given up. False with an
- * error. */
+/* Makes room for row number c->rows in the arrays; frees the arrays if they would need too much
+ * memory. False with an error. */
 static bool csv_make_room(csv *c, int64_t most)
 {
     size_t total = 0;
@@ -528,7 +531,7 @@ static bool csv_make_room(csv *c, int64_t most)
     return true;
 }
 
-/* A row whose values are in cells. scratch has room for one. */
+/* Stores or checks a row whose values are in cells. scratch has room for one row. */
 static bool csv_take_row(csv *c, const cti_csv_reader *r, const cti_csv_record *record,
                          const cti_csv_cell *cells, char *scratch, int64_t most)
 {
@@ -576,7 +579,8 @@ static bool csv_take_rows(csv *c, cti_csv_reader *r, int64_t most)
     return found == 0;
 }
 
-/* The SHA-256 of the file, of its columns and categories: what the samples are made of. */
+/* Computes the SHA-256 of everything that determines the samples: the file, its columns and
+ * categories. */
 static bool csv_take_digest(csv *c)
 {
     struct sha256_ctx state;
@@ -604,7 +608,7 @@ static bool csv_take_digest(csv *c)
     return true;
 }
 
-/* The pass: the file is open. */
+/* Runs the pass over the open file. */
 static bool csv_read(csv *c, const ct_dataset_csv_options *o)
 {
     cti_csv_reader r = { csv_making, &c->file, &c->lock, c->separator, 0, 0, NULL, 0, 0, 0, 0 };
@@ -618,7 +622,7 @@ static bool csv_read(csv *c, const ct_dataset_csv_options *o)
         begin = 3;
     cti_csv_begin(&r, begin, c->file.size, 1);
     good = csv_take_header(c, &r, o->no_header) && csv_take_fields(c, o);
-    if (good && o->no_header) /* its first row is a row of values */
+    if (good && o->no_header) /* the first row has values */
         cti_csv_begin(&r, begin, c->file.size, 1);
     good = good && csv_take_rows(c, &r, o->memory ? o->memory : (int64_t)1 << 28);
     cti_csv_end(&r);
@@ -673,7 +677,7 @@ ct_dataset *ct_dataset_csv_new(const char *path, ct_dataset_csv_options o)
         return NULL;
     }
     for (int k = 0; k < c->field_count; k++) {
-        c->known[k] = true; /* get adds no categories */
+        c->known[k] = true; /* from now on no categories are added */
         c->memory.span[k] = (cti_span){ c->memory.owned[k], c->bytes[k], c->bytes[k] };
     }
     d = cti_dataset_new(csv_making, &csv_table, c, c->rows, c->field_count, c->field);

@@ -1,7 +1,7 @@
 /* csv_read.c - the syntax of CSV files (RFC 4180), as a state machine over a buffer.
  *
- * A quote opens a quoted value only as its first character. Inside, a doubled quote stands for one, and
- * separators and ends of lines are text. */
+ * A quote begins a quoted value only if it is the first character of the value. In a quoted value,
+ * two quotes mean one quote, and separators and line ends are text. */
 #include "tensor/internal.h"
 
 #include "data/csv_read.h"
@@ -64,7 +64,8 @@ static bool csv_read_grow(cti_csv_reader *r)
     return true;
 }
 
-/* Reads on, with what is left in the buffer moved to its beginning. False with an error. */
+/* Moves the unread bytes to the beginning of the buffer and reads more bytes after them. False with
+ * an error. */
 static bool csv_read_more(cti_csv_reader *r)
 {
     size_t n;
@@ -75,7 +76,7 @@ static bool csv_read_more(cti_csv_reader *r)
         r->filled -= r->from;
         r->from = 0;
     }
-    if (r->filled + 1 >= r->room && !csv_read_grow(r)) /* a byte stays free for a NUL */
+    if (r->filled + 1 >= r->room && !csv_read_grow(r)) /* keep one byte free for a NUL */
         return false;
     n = r->room - r->filled - 1;
     if (n > r->end - r->next)
@@ -88,21 +89,23 @@ static bool csv_read_more(cti_csv_reader *r)
     return good;
 }
 
-/* Where a scan for the end of a record is. */
+/* The state of a scan for the end of a record. */
 typedef struct csv_scan {
     size_t at;
     int64_t lines;
-    bool begin, quoted; /* of a value */
+    bool begin, quoted; /* the scan is at the beginning of a value; inside quotes */
 } csv_scan;
 
-/* True if the record ends at s->at, at a LF. Otherwise the buffer has no more. */
+/* Continues the scan. Returns true if the record ends at s->at, with an LF; false at the end of the
+ * buffer. */
 static bool csv_read_scan(const cti_csv_reader *r, csv_scan *s)
 {
     for (; s->at < r->filled; s->at++) {
         char c = r->buffer[s->at];
 
         if (c == '"' && (s->begin || s->quoted))
-            s->quoted = !s->quoted; /* a doubled quote closes and opens */
+            s->quoted = !s->quoted; /* two quotes end and begin the quoted part, so they change
+                                     * nothing */
         else if (c == '\n' && !s->quoted)
             return true;
         s->lines += c == '\n';
@@ -112,7 +115,7 @@ static bool csv_read_scan(const cti_csv_reader *r, csv_scan *s)
     return false;
 }
 
-/* The next record, blank or not. */
+/* Reads the next record, also if it is blank. */
 static int csv_read_record(cti_csv_reader *r, cti_csv_record *record)
 {
     csv_scan s = { .at = r->from, .begin = true };
@@ -153,7 +156,8 @@ int cti_csv_next(cti_csv_reader *r, cti_csv_record *record)
 
 /* ---- cells ---- */
 
-/* Takes the quotes off the value that begins at from; false if it is broken. *end is what follows. */
+/* Removes the quotes of the value that begins at `from`; false if they are not closed correctly.
+ * *end points after the value. */
 static bool csv_read_unquote(char *from, char *stop, char **end)
 {
     char *to = from, *at = from + 1;
@@ -170,7 +174,8 @@ static bool csv_read_unquote(char *from, char *stop, char **end)
     return false;
 }
 
-/* The value that begins at `at`; NULL if its quotes are broken. *end is the separator after it. */
+/* Returns the value that begins at `at`; NULL if its quotes are wrong. *end points to the separator
+ * after it. */
 static char *csv_read_value(char *at, char *stop, char separator, char **end)
 {
     char *text, *last;
@@ -224,14 +229,16 @@ int64_t cti_csv_cut(const cti_csv_reader *r, const cti_csv_record *record, cti_c
             break;
         *at = '\0';
     }
-    *stop = '\0'; /* the end of the line, or the byte after the buffer's last */
+    *stop = '\0'; /* stop points to the end of the line, or to the free byte after the buffer's
+                   * contents */
     return n;
 }
 
 /* ---- numbers ---- */
 
-/* Correct to the last bit: a product or quotient of two exact numbers is rounded once (Clinger, "How
- * to read floating point numbers accurately", PLDI 1990). */
+/* Converts a number if digits and the power of ten are exact doubles. The result is correct to the
+ * last bit, because their product or quotient is rounded only once (Clinger, "How to read floating
+ * point numbers accurately", PLDI 1990). */
 static bool csv_read_exact(uint64_t digits, int exponent, double *x)
 {
     static const double powers[] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
@@ -244,8 +251,8 @@ static bool csv_read_exact(uint64_t digits, int exponent, double *x)
     return true;
 }
 
-/* With strtod: the text has a form that strtod accepts in the C locale, and is copied with the decimal
- * point of the program's. */
+/* Converts a number with strtod. The text is valid for strtod in the C locale; it is copied with
+ * the decimal point of the program's locale. */
 static bool csv_read_long(const char *text, char decimal, double *x)
 {
     const char *point = localeconv()->decimal_point;

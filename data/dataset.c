@@ -1,5 +1,4 @@
-/* dataset.c - datasets: the table of a user or of the library, with what is checked once; parts of
- * other datasets. */
+/* dataset.c - datasets: a table of functions with its checks; and parts of other datasets. */
 #include "tensor/internal.h"
 
 #include <cotangent/data/dataset.h>
@@ -33,7 +32,7 @@ static bool dataset_check_name(const char *function, const ct_field *fields, int
     return true;
 }
 
-/* True if field k's name, or that of its lengths, is one of those before it. */
+/* True if the name of field k, or of its lengths, is already used by an earlier field. */
 static bool dataset_is_taken(const ct_field *fields, int k)
 {
     char own[CTI_LENGTHS_NAME], other[CTI_LENGTHS_NAME];
@@ -49,7 +48,7 @@ static bool dataset_is_taken(const ct_field *fields, int k)
     return false;
 }
 
-/* Whether a value of dtype can be x. */
+/* True if x is a value of dtype. */
 static bool dataset_holds(ct_dtype dtype, double x)
 {
     switch (dtype) {
@@ -213,7 +212,7 @@ const char *cti_dataset_function(void)
     return cti_thread()->quiet ? NULL : "ct_loader_next";
 }
 
-/* After a call that failed. */
+/* Raises an error after a function of the table failed, unless the function raised one. */
 static void dataset_raise(const ct_dataset *d, const char *what)
 {
     if (ct_ok())
@@ -257,12 +256,12 @@ bool cti_dataset_digest(const ct_dataset *d, char hex[65])
 
 /* ---- parts of a dataset ---- */
 
-/* Samples first to first + count - 1 of base; or those of index. */
+/* Samples first to first + count - 1 of base, or the samples of index. */
 typedef struct dataset_part {
     ct_dataset *base;
     int64_t first, count;
     int64_t *index;
-    cti_spans spans; /* of a range of samples in memory */
+    cti_spans spans; /* the memory of the range, if the samples are in memory */
 } dataset_part;
 
 static int64_t part_sample(const dataset_part *p, int64_t i)
@@ -284,7 +283,7 @@ static int64_t part_length(void *self, int64_t i, int field)
     return cti_dataset_length(p->base, part_sample(p, i), field);
 }
 
-/* The digest of the base's, the range and the index; none if the base has none. */
+/* Computes a digest of the base's digest, the range and the index; "" if the base has no digest. */
 static ct_status part_digest(void *self, char hex[65])
 {
     const dataset_part *p = self;
@@ -318,7 +317,7 @@ static const ct_dataset_table range_table = { "range", part_get, part_length, pa
 static const ct_dataset_table subset_table = { "subset", part_get, part_length, part_digest,
                                                part_free };
 
-/* Takes index also if it fails. */
+/* Makes a part. Takes over index, also if it fails. */
 static ct_dataset *part_new(const char *function, ct_dataset *base, int64_t first, int64_t count,
                             int64_t *index)
 {
@@ -362,7 +361,7 @@ ct_dataset *ct_dataset_range_new(ct_dataset *d, int64_t first, int64_t count)
     return part_new(me, d, first, count ? count : d->count - first, NULL);
 }
 
-/* A copy of count numbers, of which there may be none; NULL with an error. */
+/* Copies count numbers, 0 or more; NULL with an error. */
 static int64_t *part_copy(const char *function, const int64_t *index, int64_t count)
 {
     size_t bytes = sizeof *index;
@@ -399,7 +398,7 @@ ct_dataset *ct_dataset_subset_new(ct_dataset *d, const int64_t *index, int64_t c
 
 /* ---- random parts ---- */
 
-/* The numbers of samples that sizes mean, into n; false with an error. */
+/* Converts sizes to numbers of samples, n; false with an error. */
 static bool split_sizes(const char *function, int count, const double *sizes, int64_t total,
                         int64_t *n)
 {
@@ -437,7 +436,7 @@ static bool split_sizes(const char *function, int count, const double *sizes, in
     return true;
 }
 
-/* Makes the parts of a drawn order; false with an error. */
+/* Makes the parts from a random order of the samples; false with an error. */
 static bool split_deal(const char *function, ct_dataset *d, int count, const int64_t *n,
                        const int64_t *order, ct_dataset **part)
 {
@@ -493,7 +492,7 @@ ct_status ct_dataset_split(ct_dataset *d, int count, const double *sizes, uint64
     return ct_error();
 }
 
-/* ---- all of it ---- */
+/* ---- reading many samples ---- */
 
 ct_status ct_dataset_read(ct_dataset *d, int64_t first, int64_t count, ct_batch *all)
 {

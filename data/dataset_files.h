@@ -1,4 +1,4 @@
-/* dataset_files.h - datasets of files: CSV, NPY, IDX; pairs of texts. */
+/* dataset_files.h - datasets from files: CSV, NPY, IDX, and pairs of texts. */
 #ifndef COTANGENT_DATA_DATASET_FILES_H
 #define COTANGENT_DATA_DATASET_FILES_H
 
@@ -20,7 +20,8 @@ extern "C" {
 typedef struct ct_csv_field {
     const char *name; /* the field; NULL ends the list */
     const char
-        *columns;   /* "area,rooms" by the header, or "0,3" without one; NULL: the field's name */
+        *columns;   /* names of the header, "area,rooms", or without a header numbers, "0,3"; NULL:
+                     * the field's name */
     ct_dtype dtype; /* CT_F32 (0), CT_F64, CT_I32 or CT_I64 */
     /* CT_I32: texts become 0, 1, ... in the order in which they first appear. All columns of the field
      * share these numbers */
@@ -29,8 +30,8 @@ typedef struct ct_csv_field {
 
 typedef enum ct_csv_missing {
     CT_CSV_MISSING_ERROR,   /* an empty value is an error */
-    CT_CSV_MISSING_NAN,     /* it is NaN; in a field of integers, an error */
-    CT_CSV_MISSING_SKIP_ROW /* rows with one in a column that is used are left out */
+    CT_CSV_MISSING_NAN,     /* an empty value is NaN; in a field of integers, an error */
+    CT_CSV_MISSING_SKIP_ROW /* rows with an empty value in a used column are left out */
 } ct_csv_missing;
 
 typedef struct ct_dataset_csv_options {
@@ -39,60 +40,61 @@ typedef struct ct_dataset_csv_options {
     char separator; /* 0: ',' */
     char decimal;   /* 0: '.' */
     ct_csv_missing missing;
-    /* a CSV dataset with fields of the same names: their categories are used, and a text that is not
-     * among them is an error; for data to validate on. Needed only during the call */
+    /* a CSV dataset with fields of the same names: its categories are used, and any other text is
+     * an error. For validation data. It may be freed after the call */
     const ct_dataset *known;
-    /* The values are kept in memory if they take at most so many bytes; otherwise rows are read from
-     * the file as they are asked for, in any order. 0: 268,435,456 */
+    /* The values are kept in memory if they need at most this many bytes; otherwise each row is
+     * read from the file when it is needed. 0: 268,435,456 */
     int64_t memory;
 } ct_dataset_csv_options;
 
-/* The rows of a CSV file (RFC 4180: quotes, doubled quotes, LF or CRLF), UTF-8 with or without a byte
- * order mark. Blank lines are no rows. Field k is (columns), or one number if it has one column. The
- * file is read and checked once, in pieces; from a file that does not fit `memory`, the place of every
- * 64th row stays in memory. The locale has no influence. The caller frees the dataset.
- * CT_ERR_FORMAT, with file, line, column and value, for a row with more or fewer values than the first,
- * for text in a column of numbers, a number that the dtype does not hold, and broken quotes;
- * CT_ERR_ARGUMENT for columns that are not there or appear twice, and for bad options; CT_ERR_IO;
+/* The rows of a CSV file (RFC 4180: quotes, doubled quotes, LF or CRLF), UTF-8 with or without a
+ * byte order mark. Blank lines are skipped. Field k is (columns), or one number if it has one
+ * column. The call reads and checks the whole file. Of a file that is larger than `memory`, it
+ * keeps the offset of every 64th row. The locale has no influence. The caller frees the dataset.
+ * CT_ERR_FORMAT, with file, line, column and value, for a row with more or fewer values than the
+ * first, for text in a column of numbers, a number that the dtype does not hold, and broken quotes;
+ * CT_ERR_ARGUMENT for columns that do not exist or are named twice, and for bad options; CT_ERR_IO;
  * CT_ERR_MEMORY. */
 ct_dataset *ct_dataset_csv_new(const char *path, ct_dataset_csv_options options);
 
-/* The text of category number id of a field of a CSV dataset. NULL, without an error, if there is
- * none. Lives as long as d. */
+/* Returns the text of category number id of a field of a CSV dataset; NULL, without an error, if it
+ * does not exist. The text is valid as long as d. */
 const char *ct_dataset_csv_category(const ct_dataset *d, const char *field, int64_t id);
 
 /* ---- NPY ---- */
 
-/* Files of NumPy (tensor/npy.h), one a field: paths[k] holds (N, ...), and sample i is row i of each.
- * mapped: the files are not read but mapped into memory, so that they may be larger than it; they must
- * be in C order and not of bools. A mapped file must not become shorter while the dataset lives: the
- * system then ends the program. The caller frees the dataset. Errors of ct_npy_read and
- * ct_dataset_tensors_new; CT_ERR_FORMAT for Fortran order and bools if mapped. */
+/* NumPy files (tensor/npy.h), one for each field: paths[k] holds (N, ...), and sample i is row i of
+ * each. If mapped is true, the files are mapped into memory instead of read, so they may be larger
+ * than the memory; they must be in C order and must not hold bools. A mapped file must not become
+ * shorter while the dataset lives; otherwise the system kills the program. The caller frees the
+ * dataset. Errors of ct_npy_read and ct_dataset_tensors_new; CT_ERR_FORMAT for Fortran order and
+ * bools if mapped. */
 ct_dataset *ct_dataset_npy_new(int count, const char *const *names, const char *const *paths,
                                bool mapped);
 
 /* ---- IDX ---- */
 
-/* The format of MNIST: images (N, ...) of bytes as the field "x", f32 (...) in [0, 1]; labels (N) of bytes
- * as the field "y", i32. labels may be NULL. A file that gzip has compressed is read in a build with
- * zlib. The caller frees the dataset. CT_ERR_FORMAT, with the path, for another format or a length other
- * than the header says; CT_ERR_SHAPE for different N; CT_ERR_ARGUMENT for a compressed file without
- * zlib; CT_ERR_IO; CT_ERR_MEMORY. */
+/* The format of MNIST: images (N, ...) of bytes as the field "x", f32 (...) in [0, 1]; labels (N)
+ * of bytes as the field "y", i32. labels may be NULL. A build with zlib also reads files that are
+ * compressed with gzip. The caller frees the dataset. CT_ERR_FORMAT, with the path, for another
+ * format and for a length that differs from the header; CT_ERR_SHAPE for different N;
+ * CT_ERR_ARGUMENT for a compressed file without zlib; CT_ERR_IO; CT_ERR_MEMORY. */
 ct_dataset *ct_dataset_idx_new(const char *images, const char *labels);
 
 /* ---- pairs of texts ---- */
 
 typedef struct ct_dataset_parallel_options {
-    const ct_vocab *src, *tgt; /* of each side; must live as long as the dataset */
-    int64_t max_tokens;        /* longer lines are cut to so many tokens; 0: not */
+    const ct_vocab *src, *tgt; /* the vocabularies; must live as long as the dataset */
+    int64_t max_tokens;        /* longer lines are cut to this many tokens; 0: no limit */
 } ct_dataset_parallel_options;
 
-/* Lines of two texts that belong together: line i of src and line i of tgt. The fields "src" and "tgt"
- * are sequences of i32 with the id of "<pad>" after their end; tgt begins with "<bos>" and both end
- * with "<eos>". The vocabularies must have these tokens: give them as .reserved. A last line may lack its
- * end. The texts are encoded as they are and may be freed. The caller frees the dataset.
- * CT_ERR_ARGUMENT for a NULL and for a vocabulary without one of the tokens; CT_ERR_SHAPE for different
- * numbers of lines; CT_ERR_MEMORY. */
+/* Pairs of lines, such as a sentence and its translation: sample i is line i of src and line i of
+ * tgt. The fields "src" and "tgt" are sequences of i32 with the id of "<pad>" after their end; tgt
+ * begins with "<bos>" and both end with "<eos>". The vocabularies must have these tokens: give them
+ * as .reserved. The last line may lack a newline. The texts are not cleaned, and may be freed after
+ * the call. The caller frees the dataset. CT_ERR_ARGUMENT for a NULL and for a vocabulary without
+ * one of the tokens; CT_ERR_SHAPE for different numbers of lines; CT_ERR_MEMORY. */
 ct_dataset *ct_dataset_parallel_new(const ct_text *src, const ct_text *tgt,
                                     ct_dataset_parallel_options options);
 

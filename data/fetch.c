@@ -60,8 +60,8 @@ char *cti_cache_path(const char *file, cti_reasons *why)
     return path;
 }
 
-/* Makes the folders above an absolute path. Errors are ignored here: they show when the file is
- * opened. */
+/* Makes the folders above an absolute path. Ignores errors, because opening the file will then
+ * fail. */
 static void fetch_make_parents(char *path)
 {
     char *slash = path;
@@ -101,7 +101,7 @@ typedef struct fetch_buffer {
     bool full;
 } fetch_buffer;
 
-/* The limit is checked while bytes arrive, because a server need not announce the size. */
+/* Checks the limit while bytes arrive, because a server need not announce the size. */
 static size_t fetch_receive(char *bytes, size_t size, size_t count, void *context)
 {
     fetch_buffer *b = context;
@@ -116,8 +116,8 @@ static size_t fetch_receive(char *bytes, size_t size, size_t count, void *contex
     return n;
 }
 
-/* libcurl. The first download opens it, because it depends on about thirty libraries, which every
- * program would otherwise load at its start. It is never closed. */
+/* libcurl. The first download opens it with dlopen; linking to it would make every program load
+ * about thirty libraries at its start. It is never closed. */
 static struct curl {
     CURLcode (*global_init)(long);
     CURL *(*easy_init)(void);

@@ -31,7 +31,7 @@ char *cti_cache_path(const char *file, cti_reasons *why);
 bool cti_cache_write(char *path, const void *bytes, size_t size, cti_reasons *why);
 
 /* Downloads at most limit bytes from url. The caller frees them with cti_release. NULL with a
- * reason. Only https, or also http if plain is true. */
+ * reason. Allows only https, or also http if plain is true. */
 char *cti_download(const char *url, bool plain, size_t limit, size_t *size, cti_reasons *why);
 
 #endif

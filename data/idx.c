@@ -22,13 +22,13 @@ static const char *const idx_making = "ct_dataset_idx_new";
 /* A file in memory. */
 typedef struct idx_file {
     ct_shape shape;
-    uint8_t *bytes; /* all of it; the elements begin at begin */
+    uint8_t *bytes; /* the whole file; the elements start at offset begin */
     size_t size, begin;
 } idx_file;
 
 typedef struct idx {
     idx_file images, labels;
-    size_t row; /* elements of an image */
+    size_t row; /* the number of elements of an image */
 } idx;
 
 /* Reads the file into f. */
@@ -49,8 +49,8 @@ static bool idx_read_bytes(idx_file *f, const char *path)
     return good;
 }
 
-/* How long a file that begins so says that it is; UINT64_MAX if that is too much, or cannot be said
- * from so few bytes. */
+/* Returns the length of the file according to its header; UINT64_MAX if it overflows or if the
+ * bytes do not contain the whole header. */
 static uint64_t idx_claims(const uint8_t *b, size_t size)
 {
     uint64_t n = 1;
@@ -67,7 +67,7 @@ static uint64_t idx_claims(const uint8_t *b, size_t size)
     return n + 4 + 4 * (uint64_t)b[3];
 }
 
-/* Reads the header: the shape, and whether the file has just its elements. */
+/* Reads the shape from the header, and checks that the file has exactly its elements. */
 static bool idx_parse(idx_file *f, const char *path)
 {
     const uint8_t *b = f->bytes;
@@ -94,7 +94,7 @@ static bool idx_parse(idx_file *f, const char *path)
 }
 
 #ifdef CT_HAVE_ZLIB
-/* Makes room for what comes out of a stream; a new buffer when it is full. */
+/* Doubles the output buffer if it is full. */
 static bool idx_grow(uint8_t **out, size_t *room, size_t used)
 {
     uint8_t *more;
@@ -111,7 +111,7 @@ static bool idx_grow(uint8_t **out, size_t *room, size_t used)
     return true;
 }
 
-/* Replaces compressed bytes by what they stand for. */
+/* Replaces compressed bytes by the decompressed ones. */
 static bool idx_inflate(idx_file *f, const char *path)
 {
     z_stream z = { .next_in = f->bytes, .avail_in = (uInt)f->size };
@@ -128,7 +128,8 @@ static bool idx_inflate(idx_file *f, const char *path)
         z.avail_out = room - used > INT32_MAX ? INT32_MAX : (uInt)(room - used);
         state = inflate(&z, Z_NO_FLUSH);
         used = (size_t)(z.next_out - out);
-        if (state == Z_OK && used > idx_claims(out, used)) /* however much would follow */
+        if (state == Z_OK && used > idx_claims(out, used)) /* stop before a small file fills the
+                                                            * memory */
             state = Z_DATA_ERROR;
     }
     inflateEnd(&z);
@@ -201,7 +202,7 @@ static const ct_dataset_table idx_table = {
     .name = "idx", .get = idx_get, .digest = idx_digest, .free = idx_free
 };
 
-/* Reads both files and checks that they go together. */
+/* Reads both files and checks that they have the same number of samples. */
 static bool idx_open(idx *d, const char *images, const char *labels)
 {
     const ct_shape *x = &d->images.shape, *y = &d->labels.shape;

@@ -1,4 +1,4 @@
-/* load.c - a batch in host memory: gets its samples from the dataset, and pads sequences. */
+/* load.c - fills a batch in host memory: gets its samples from the dataset, and pads sequences. */
 #include "tensor/internal.h"
 
 #include "data/internal.h"
@@ -7,12 +7,12 @@
 
 #include <string.h>
 
-/* Makes room for bytes bytes of field k. False if memory is out. */
+/* Makes room for `bytes` bytes of field k. False if memory runs out. */
 static bool load_room(cti_load *c, int k, size_t bytes)
 {
     char *more;
 
-    bytes += !bytes; /* never NULL */
+    bytes += !bytes; /* at least 1, so that the buffer is not NULL */
     if (c->room[k] >= bytes)
         return true;
     more = cti_calloc(1, bytes);
@@ -30,7 +30,8 @@ bool cti_load_init(cti_load *c, const ct_dataset *d, int64_t rows)
     for (int k = 0; k < d->field_count; k++) {
         size_t bytes;
 
-        if (cti_field_is_sequence(&d->field[k])) { /* room as the batch needs it */
+        if (cti_field_is_sequence(&d->field[k])) { /* the rows get memory when their lengths are
+                                                    * known */
             c->lengths[k] = cti_calloc((size_t)rows, sizeof *c->lengths[k]);
             if (!c->lengths[k])
                 return false;
@@ -53,7 +54,7 @@ void cti_load_free(cti_load *c)
 
 /* ---- sequences ---- */
 
-/* Asks for the lengths of sequence k of all rows, and makes room for them. */
+/* Gets the lengths of sequence k for all rows, and makes room for the sequences. */
 static bool load_lengths(cti_load *c, const ct_loader *l, int k)
 {
     const ct_dataset *d = l->data;
@@ -82,7 +83,7 @@ static bool load_lengths(cti_load *c, const ct_loader *l, int k)
     return false;
 }
 
-/* The bytes of one element with the value x, which dtype holds. */
+/* Writes x, which is a value of dtype, as the bytes of one element. */
 static void load_element(ct_dtype dtype, double x, char bytes[8])
 {
     const float f = (float)x;
@@ -114,7 +115,7 @@ static void load_element(ct_dtype dtype, double x, char bytes[8])
     }
 }
 
-/* Fills each row of sequence k from its end on. */
+/* Fills each row of sequence k with the padding value after its end. */
 static void load_pad(cti_load *c, const ct_dataset *d, int k)
 {
     size_t size = ct_dtype_size(d->field[k].dtype), row = (size_t)c->longest[k] * d->bytes[k];

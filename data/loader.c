@@ -1,6 +1,6 @@
-/* loader.c - what all loaders do: epochs, batches, positions; the loader of any dataset. A loader is a
- * dataset and an order of its samples. text_loader.c and tensor_loader.c make datasets of texts and
- * tensors and their loaders. */
+/* loader.c - the common part of all loaders (epochs, batches, positions), and the loader of any
+ * dataset. A loader is a dataset and an order of its samples. text_loader.c and tensor_loader.c
+ * make datasets of texts and of tensors, and loaders for these. */
 #include "tensor/internal.h"
 
 #include "data/internal.h"
@@ -13,14 +13,15 @@
 
 /* ---- an epoch ---- */
 
-/* Rows and batches at the loader's offset. */
+/* Computes the numbers of rows and batches for the loader's offset. */
 static void loader_measure(ct_loader *l)
 {
     int64_t tokens;
 
     if (l->cut == CTI_STREAM)
         return;
-    tokens = l->data->count + l->steps - l->offset - 1; /* after the offset, but the last */
+    tokens = l->data->count + l->steps - l->offset - 1; /* the tokens after the offset, without the
+                                                         * last one */
 
     if (l->cut == CTI_ROWS) {
         l->batches = l->drop_last ? l->rows / l->batch : (l->rows - 1) / l->batch + 1;
@@ -33,14 +34,15 @@ static void loader_measure(ct_loader *l)
     }
 }
 
-/* The number of offsets that an epoch draws from: 0 to this - 1. */
+/* Returns the number n of possible offsets; an epoch draws one from 0 to n - 1. */
 static int64_t loader_offsets(const ct_loader *l)
 {
     return l->cut == CTI_SEQUENTIAL ? l->steps + 1 : l->cut == CTI_RANDOM ? l->steps : 1;
 }
 
-/* Each epoch has a random stream of its own, so that it does not depend on the draws of earlier
- * epochs. offset: the offset, or -1 to draw it. False with an error: the epoch then has no batches. */
+/* Draws the offset and order of an epoch. Each epoch has its own random stream, so that it does not
+ * depend on the draws of earlier epochs. offset is -1 if it must be drawn. False with an error; the
+ * epoch then has no batches. */
 static bool loader_draw(ct_loader *l, int64_t offset)
 {
     ct_generator g;
@@ -115,7 +117,7 @@ void cti_loader_give_back(ct_loader *l, const cti_load *c)
         cti_workers_give_back(l->workers);
 }
 
-/* What the fields and names of a batch point to; memory of its scope. */
+/* The arrays to which the fields and names of a batch point. The batch's scope frees them. */
 typedef struct loader_fields {
     ct_tensor *tensor[CTI_MAX_BATCH_FIELDS];
     const char *name[CTI_MAX_BATCH_FIELDS];
@@ -142,7 +144,7 @@ bool cti_loader_give(const ct_loader *l, ct_batch *batch, ct_tensor *const *tens
     return true;
 }
 
-/* On the CPU, and on a device that does everything at once. */
+/* Returns the next batch on the CPU or on a synchronous device. */
 static bool loader_next_here(ct_loader *l, ct_batch *batch)
 {
     const cti_load *c = cti_loader_take(l, l->next);
@@ -166,7 +168,7 @@ static bool loader_next_here(ct_loader *l, ct_batch *batch)
     return good && cti_loader_give(l, batch, tensors);
 }
 
-/* Gives the next batch in the innermost scope. */
+/* Returns the next batch in the innermost scope. */
 static bool loader_next(ct_loader *l, ct_batch *batch)
 {
     const cti_backend *be;
@@ -189,7 +191,7 @@ static bool loader_next(ct_loader *l, ct_batch *batch)
     return true;
 }
 
-/* Clears *batch; false with an error if the next one must not be given. */
+/* Clears *batch. False with an error if no further batch may be returned. */
 static bool loader_may_go_on(const char *function, ct_loader *l, ct_batch *batch)
 {
     if (batch)
@@ -253,7 +255,7 @@ void ct_loader_free(ct_loader *l)
     cti_release(l);
 }
 
-/* The tensors of a batch: the fields, and then the lengths of the sequences. */
+/* Lists the tensors of a batch: the fields, and then the lengths of the sequences. */
 static void loader_entries(ct_loader *l)
 {
     const ct_dataset *d = l->data;
@@ -273,7 +275,7 @@ static void loader_entries(ct_loader *l)
         }
 }
 
-/* The memory of a loader; false if there is none. */
+/* Allocates the memory of a loader; false if memory runs out. */
 static bool loader_make_room(ct_loader *l, int64_t order_rows)
 {
     int64_t sorted = l->rows;
@@ -346,7 +348,7 @@ static bool loader_check_options(const char *function, const ct_dataset *d,
     return true;
 }
 
-/* Finds the sequence that o->count names, and whether there is one to sort by. */
+/* Finds the sequence that o->count names, and checks that a bucket has a sequence to sort by. */
 static bool loader_check_sequences(ct_loader *draft, const ct_loader_options *o)
 {
     const ct_dataset *d = draft->data;
@@ -454,7 +456,7 @@ int64_t ct_loader_batches(const ct_loader *l)
     return l ? l->batches : 0;
 }
 
-/* The lengths of a sequence in all batches of the epoch; 0 after an error of length. */
+/* Returns the sum of the lengths of a sequence in all batches of the epoch; 0 if length fails. */
 static int64_t loader_counted(const ct_loader *l)
 {
     int64_t sum = 0;
@@ -541,7 +543,7 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
     return CT_OK;
 }
 
-/* "i32 [*,35]": a field of a batch, which has any number of rows. */
+/* Describes a field of a batch: "i32 [*,35]", where * is the number of rows. */
 static void loader_describe_field(const ct_field *f, cti_buffer *b)
 {
     cti_buffer_print(b, "%s [*", ct_dtype_name(f->dtype));
@@ -557,7 +559,7 @@ static void loader_describe_field(const ct_field *f, cti_buffer *b)
     }
 }
 
-/* The order that a loader of any dataset can have. */
+/* Describes the options of the order, for the comparison on resume. */
 static void loader_describe_order(const ct_loader *l, cti_entries *e)
 {
     char hex[65] = "";

@@ -1,4 +1,4 @@
-/* loader.h - batches, epoch by epoch: of any dataset, and of windows of a text.
+/* loader.h - batches, epoch by epoch, from a dataset, a stream, or windows of a text.
  *
  *     ct_loader *l = ct_loader_new(d, (ct_loader_options){ .batch_size = 32, .shuffle = true });
  *
@@ -31,31 +31,36 @@ typedef struct ct_loader ct_loader;
 /* ---- of a dataset ---- */
 
 typedef struct ct_loader_options {
-    int64_t batch_size; /* the last batch of an epoch may be smaller, */
-    bool drop_last;     /* or is left out */
+    int64_t batch_size; /* the last batch of an epoch may be smaller; */
+    bool drop_last;     /* true: a smaller last batch is left out */
     bool shuffle;       /* a new order in each epoch; false: in order */
     uint64_t seed;
-    /* one for each sample: draws samples with replacement, each as often as its weight says
-     * (PyTorch's WeightedRandomSampler), in random order; copied. NULL: each sample once */
+    /* one for each sample: samples are drawn at random with replacement, with probabilities
+     * proportional to the weights (PyTorch's WeightedRandomSampler). Copied. NULL: each sample
+     * once */
     const double *weights;
-    int64_t samples; /* with weights: how many an epoch draws; 0: as many as there are */
-    /* sequences: the samples of so many batches in a row are sorted by their length (the sum over
-     * all sequences) and cut into batches; shuffled batches are then shuffled as a whole. 0: not */
+    int64_t samples; /* with weights: the number of draws in an epoch; 0: the number of samples */
+    /* for sequences: the samples of this many batches in a row are sorted by length (the sum over
+     * all sequences) before they are cut into batches; with shuffle, the order of the batches is
+     * then shuffled. 0: no sorting */
     int64_t bucket;
-    const char *count; /* a sequence: batch.tokens is the sum of its lengths. NULL: the rows */
-    /* threads that get samples ahead of time, at most 64; 0: the thread that asks for a batch does.
-     * The batches are the same for any number */
+    const char *count; /* the name of a sequence: batch.tokens is the sum of its lengths. NULL: the
+                        * number of rows */
+    /* the number of threads that read samples ahead, at most 64; 0: the calling thread reads them.
+     * The batches do not depend on this number */
     int workers;
-    int prefetch; /* batches that workers are ahead, at most 1024; 0: 2 for each worker */
+    int prefetch; /* the number of batches that workers read ahead, at most 1024; 0: 2 for each
+                   * worker */
     ct_device device;
 } ct_loader_options;
 
-/* Makes a loader of all samples of a dataset (PyTorch's DataLoader), which it keeps alive. A field of
- * shape (...) is (rows, ...) in a batch; a sequence is (rows, longest, ...), filled up with its pad,
- * and has its lengths in the field "NAME_lengths". An error of get or length, on a worker too, stops
- * ct_loader_next with the text of that error; the loader stays at that batch. The caller frees the
- * loader. CT_ERR_ARGUMENT for a NULL, sizes out of range, weights that are negative, not finite or all
- * 0, a count that is no sequence; CT_ERR_SHAPE if there is no batch; CT_ERR_MEMORY. */
+/* Makes a loader of all samples of a dataset (PyTorch's DataLoader), which it keeps alive. A field
+ * of shape (...) is (rows, ...) in a batch; a sequence is (rows, longest, ...), filled up with its
+ * pad, and has its lengths in the field "NAME_lengths". If get or length fails, also on a worker,
+ * ct_loader_next raises that error, and the loader stays at that batch. The caller frees the
+ * loader. CT_ERR_ARGUMENT for a NULL, sizes out of range, weights that are negative, not finite or
+ * all 0, a count that does not name a sequence; CT_ERR_SHAPE if an epoch would have no batch;
+ * CT_ERR_MEMORY. */
 ct_loader *ct_loader_new(ct_dataset *d, ct_loader_options options);
 
 /* ---- a stream: batches of your own, where samples have no number ---- */
@@ -63,36 +68,39 @@ ct_loader *ct_loader_new(ct_dataset *d, ct_loader_options options);
 /* The batch that next writes. */
 typedef struct ct_batch_writer ct_batch_writer;
 
-/* Returns room for a field of the batch, (rows, ...), row-major, which next must fill before it returns.
- * All fields have the same rows. NULL with CT_ERR_ARGUMENT for a NULL, a bad or repeated name and more
- * than CT_MAX_FIELDS fields, CT_ERR_SHAPE, CT_ERR_DTYPE, CT_ERR_MEMORY. */
+/* Returns memory for a field of the batch, (rows, ...), row-major, which next must fill before it
+ * returns. The batch owns the memory. All fields must have the same number of rows. NULL with
+ * CT_ERR_ARGUMENT for a NULL, a bad or repeated name and more than CT_MAX_FIELDS fields,
+ * CT_ERR_SHAPE, CT_ERR_DTYPE, CT_ERR_MEMORY. */
 void *ct_batch_field(ct_batch_writer *w, const char *name, ct_dtype dtype, ct_shape shape);
 
-/* Sets batch.tokens; without it they are the rows. CT_ERR_ARGUMENT for a NULL and below 0. */
+/* Sets batch.tokens, which is the number of rows by default. CT_ERR_ARGUMENT for a NULL w and for
+ * negative tokens. */
 ct_status ct_batch_set_tokens(ct_batch_writer *w, int64_t tokens);
 
 typedef struct ct_stream_table {
     const char *name; /* for messages */
-    /* Begins an epoch, 0, 1, ...: what it gives may depend on a seed and on the epoch alone. */
+    /* Begins epoch 0, 1, ... The batches of an epoch must depend only on a seed and on its
+     * number. */
     ct_status (*begin)(void *self, int64_t epoch);
     /* Writes a batch. False at the end of the epoch, and after an error that it has raised. */
     bool (*next)(void *self, ct_batch_writer *w);
     /* The number of batches of an epoch, at least 1. An epoch ends after this many batches, even if
      * the source has more. */
     int64_t (*batches)(void *self);
-    ct_status (*digest)(void *self, char hex[65]); /* optional, as of a dataset */
+    ct_status (*digest)(void *self, char hex[65]); /* optional, as in ct_dataset_table */
     void (*free)(void *self);                      /* optional */
     bool continues; /* row i of a batch continues row i of the one before: carry the state */
 } ct_stream_table;
 
-/* Makes a loader of a stream (PyTorch's IterableDataset), which the caller frees. The loader owns self as
- * a dataset does. All functions of the table are called on the thread that uses the loader.
- * ct_loader_seek begins the epoch and draws again the batches that came before. ct_loader_tokens is 0.
- * CT_ERR_ARGUMENT for a NULL, also in the table; CT_ERR_MEMORY. */
+/* Makes a loader of a stream (like PyTorch's IterableDataset). The caller frees the loader. The
+ * loader owns self and frees it with the table's free. All functions of the table are called on the
+ * thread that uses the loader. ct_loader_seek begins the epoch and repeats the batches before the
+ * position. ct_loader_tokens is 0. CT_ERR_ARGUMENT for a NULL, also in the table; CT_ERR_MEMORY. */
 ct_loader *ct_loader_stream_new(const ct_stream_table *table, void *self, ct_device device);
 
-/* ---- of a text: x is (B, T) tokens, i32, and y the same tokens moved on by one. The corpus must stay
- * alive as long as the loader ---- */
+/* ---- of a text: x (B, T) i32 holds tokens, and y (B, T) the token after each of them. The corpus
+ * must stay alive as long as the loader ---- */
 
 /* Makes a loader over overlapping windows of steps + 1 tokens (d2l 1.x); window i begins at token
  * i. It uses windows first to first + count - 1, or fewer if the corpus ends, but at least one
@@ -107,12 +115,12 @@ typedef struct ct_loader_windows_options {
 } ct_loader_windows_options;
 ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_options options);
 
-/* Makes a loader of the sequential or the random iterator (d2l 0.x). Sequential: each epoch draws
- * an offset uniformly from 0 to steps, inclusive. From there, n = (size - offset - 1) / B * B
- * tokens (integer division) are arranged in B rows of n / B. Each batch is the next steps columns,
- * so that a row continues from batch to batch. Random: each epoch draws an offset uniformly from 0
- * to steps - 1. From there, the (size - offset - 1) / steps windows that do not overlap are
- * shuffled. An incomplete last batch is dropped. */
+/* Makes a loader that works as the sequential or the random iterator of d2l 0.x. Sequential: each
+ * epoch draws an offset uniformly from 0 to steps, inclusive. From there, n = (size - offset - 1) /
+ * B * B tokens (integer division) are arranged in B rows of n / B. Each batch is the next steps
+ * columns, so that a row continues from batch to batch. Random: each epoch draws an offset
+ * uniformly from 0 to steps - 1. From there, the (size - offset - 1) / steps windows that do not
+ * overlap are shuffled. An incomplete last batch is dropped. */
 typedef struct ct_loader_sequences_options {
     int64_t batch_size, steps;
     bool random; /* the random iterator */
@@ -138,18 +146,20 @@ ct_status ct_loader_begin(ct_loader *l);
  * scope is open. */
 bool ct_loader_next(ct_loader *l, ct_batch *batch);
 
-/* For a loop of your own. Ends the scope that the call before opened, with that batch and all that was
- * made since, opens a scope and fills in *batch in it. Returns false at the end of the epoch and after
- * an error, also one of the loop's body: then no scope of the loader is open, and ct_error() says which
- * it was. Loops may nest. A loop that is left early calls ct_loader_stop. */
+/* For a training loop of your own. Ends the scope that the previous call opened, which frees that
+ * batch and everything made since; then opens a new scope and fills in *batch. Returns false at the
+ * end of the epoch and after any error, also an error of the loop's body. Then no scope of the
+ * loader is open, and ct_error() returns CT_OK or the error. Loops may nest. If you leave the loop
+ * early, call ct_loader_stop. */
 bool ct_loader_step(ct_loader *l, ct_batch *batch);
 
-/* Ends the scope of the last ct_loader_step, if it is still open, and returns as ct_scope_end does.
- * The next ct_loader_step continues with the next batch. */
+/* Ends the scope of the last ct_loader_step, if it is still open, and returns the result of
+ * ct_scope_end. The next ct_loader_step continues with the next batch. */
 ct_status ct_loader_stop(ct_loader *l);
 
-/* The number of batches and of tokens (see batch.tokens) in an epoch. If epochs differ, in the current one; before the
- * first epoch, in one with offset 0. 0 for NULL. */
+/* The number of batches and of tokens (see batch.tokens) in an epoch. If epochs differ, the numbers
+ * are those of the current epoch; before the first epoch, those of an epoch with offset 0. 0 for
+ * NULL. */
 int64_t ct_loader_batches(const ct_loader *l);
 int64_t ct_loader_tokens(const ct_loader *l);
 
@@ -162,7 +172,7 @@ bool ct_loader_continues(const ct_loader *l);
 /* The position of a loader; zeros for NULL. */
 typedef struct ct_loader_cursor {
     int64_t epoch;  /* number of epochs begun */
-    int64_t batch;  /* batches of the current epoch that were given */
+    int64_t batch;  /* number of batches of the current epoch that were returned */
     int64_t offset; /* of the current epoch */
 } ct_loader_cursor;
 
@@ -174,9 +184,9 @@ ct_loader_cursor ct_loader_tell(const ct_loader *l);
  * position that this loader cannot have; the loader then does not move. */
 ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at);
 
-/* Fixes the offset of the sequential or random iterator from the next epoch on; -1: draws it again.
- * For tests and for repeating a published run. CT_ERR_ARGUMENT for windows and for an offset out of
- * range. */
+/* Fixes the offset of the sequential or random iterator from the next epoch on. With -1, each epoch
+ * draws its offset again. For tests and for repeating a published run. CT_ERR_ARGUMENT for windows
+ * and for an offset out of range. */
 ct_status ct_loader_set_offset(ct_loader *l, int64_t offset);
 
 #ifdef __cplusplus

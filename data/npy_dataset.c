@@ -1,4 +1,4 @@
-/* npy_dataset.c - rows of NumPy's files, read or mapped into memory. */
+/* npy_dataset.c - datasets of NumPy files, which are read or mapped into memory. */
 #include "tensor/internal.h"
 
 #include <cotangent/data/dataset_files.h>

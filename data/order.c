@@ -1,4 +1,4 @@
-/* order.c - the order of an epoch's rows: as they are, shuffled, drawn by weights, and sorted by
+/* order.c - the order of an epoch's rows: unchanged, shuffled, or drawn by weights; then sorted by
  * length within buckets. */
 #include "tensor/internal.h"
 
@@ -6,15 +6,16 @@
 
 #include <stdlib.h>
 
-/* Draws each row with replacement: sample i where a uniform number times the sum of all weights falls
- * between the sums up to i and up to i + 1. */
+/* Draws each row with replacement. Multiplies a uniform number by the sum of all weights, and takes
+ * the first sample whose running sum is above the product. */
 static void order_draw(ct_loader *l, ct_generator *g)
 {
     int64_t count = l->data->count;
 
     for (int64_t r = 0; r < l->rows; r++) {
         double x = ct_random_uniform(g) * l->sums[count - 1];
-        int64_t low = 0, high = count - 1; /* the first whose sum is above x */
+        int64_t low = 0, high = count - 1; /* search for the first sample whose running sum is above
+                                            * x */
 
         while (low < high) {
             int64_t middle = low + (high - low) / 2;
@@ -37,7 +38,7 @@ static int order_compare(const void *a, const void *b)
     return x->place < y->place ? -1 : x->place > y->place;
 }
 
-/* The lengths of all sequences of a sample; -1 with an error. */
+/* Returns the sum of the lengths of all sequences of a sample; -1 with an error. */
 static int64_t order_length(const ct_dataset *d, int64_t sample)
 {
     int64_t sum = 0;
@@ -52,7 +53,7 @@ static int64_t order_length(const ct_dataset *d, int64_t sample)
     return sum;
 }
 
-/* Sorts rows first to first + count - 1 by length; equal ones keep their order. */
+/* Sorts rows first to first + count - 1 by length; rows of equal length keep their order. */
 static bool order_sort(ct_loader *l, int64_t first, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {
@@ -68,7 +69,8 @@ static bool order_sort(ct_loader *l, int64_t first, int64_t count)
     return true;
 }
 
-/* The rows of a bucket are in l->bucket batches. An incomplete batch stays the last one. */
+/* Sorts each bucket of l->bucket batches and, with shuffle, shuffles the batches. An incomplete
+ * batch stays the last one. */
 static bool order_buckets(ct_loader *l, ct_generator *g)
 {
     int64_t whole = l->rows / l->batch, size = l->rows;

@@ -1,4 +1,4 @@
-/* parallel_text.c - lines of two texts that belong together, as sequences of ids. */
+/* parallel_text.c - a dataset of pairs of lines of two texts, as sequences of ids. */
 #include "tensor/internal.h"
 
 #include <cotangent/data/dataset_files.h>
@@ -17,7 +17,7 @@ typedef struct parallel_side {
     size_t count, room;
     int64_t *from;
     int64_t lines;
-    int32_t bos, eos; /* bos -1: none */
+    int32_t bos, eos; /* bos is -1 if lines do not begin with it */
 } parallel_side;
 
 typedef struct parallel {
@@ -77,7 +77,7 @@ static const ct_dataset_table parallel_table = { .name = "parallel text",
 
 /* ---- encoding ---- */
 
-/* The id of a token that v must have; -1 with an error. */
+/* Returns the id of a token that v must have; -1 with an error. */
 static int parallel_token(const ct_vocab *v, const char *side, const char *token)
 {
     int id = ct_vocab_id(v, token);
@@ -119,7 +119,7 @@ static bool parallel_add_line(parallel_side *s, const ct_vocab *v, const char *l
     return good && parallel_add(s, s->eos);
 }
 
-/* All lines of a text. */
+/* Adds all lines of a text. */
 static bool parallel_encode(parallel_side *s, const ct_text *t, const ct_vocab *v, int64_t most)
 {
     const char *text = ct_text_bytes(t), *end = text + ct_text_size(t);

@@ -1,6 +1,6 @@
-/* spans.c - datasets whose samples lie in memory: rows of tensors, windows over rows. The field of
- * sample i is one piece of memory, a fixed distance after that of sample i - 1: windows may overlap
- * without a copy. */
+/* spans.c - datasets whose samples are in memory: rows of tensors, and windows over rows. A field
+ * of sample i is one piece of memory at a fixed distance from that of sample i - 1. So overlapping
+ * windows need no copy. */
 #include "tensor/internal.h"
 
 #include <cotangent/data/text.h>
@@ -23,7 +23,7 @@ static ct_status spans_get(void *self, int64_t i, void *const *field)
     return CT_OK;
 }
 
-/* The SHA-256 of those of the fields. */
+/* Computes the SHA-256 of the digests of the fields. */
 static ct_status spans_digest(void *self, char hex[65])
 {
     const cti_spans *s = self;
@@ -175,15 +175,16 @@ bool cti_windows_check(const char *function, ct_dataset_windows_options *o, int6
     return true;
 }
 
-/* Windows over a dataset that is not in memory: each sample gets the samples of its window. */
+/* Windows over a dataset that is not in memory: get reads all samples of a window. */
 typedef struct windows {
     ct_dataset *base;
-    ct_dataset_windows_options o; /* its names are not used */
-    int field[2];                 /* of base: x and y */
-    size_t bytes;                 /* of a sample of base, each field at a multiple of 16 */
+    ct_dataset_windows_options o; /* the names in it are not used */
+    int field[2];                 /* the fields of base for x and y */
+    size_t bytes;                 /* the size of a sample of base, with each field at a multiple of
+                                   * 16 */
 } windows;
 
-/* Gets sample i of base; the entries wanted of it, at most two, are written to `to` (NULL: not). */
+/* Gets sample i of base and copies its x and y to to[0] and to[1], unless these are NULL. */
 static bool windows_copy(const windows *w, int64_t i, char *sample, char *const to[2])
 {
     void *room[CT_MAX_FIELDS];
@@ -252,7 +253,7 @@ static const ct_dataset_table windows_table = {
     .name = "windows", .get = windows_get, .digest = windows_digest, .free = windows_free
 };
 
-/* The numbers of the fields that x and y name; false with an error. */
+/* Finds the fields that x and y name; false with an error. */
 static bool windows_fields(const char *function, const ct_dataset *d,
                            const ct_dataset_windows_options *o, int field[2])
 {
@@ -275,7 +276,7 @@ static bool windows_fields(const char *function, const ct_dataset *d,
     return true;
 }
 
-/* Field side of the windows: (length, ...) of a field of d; false with an error. */
+/* Makes one field of the windows, (length, ...), from a field of d; false with an error. */
 static bool windows_field(const char *function, const ct_dataset *d, int from, int64_t length,
                           ct_field *f)
 {
@@ -293,7 +294,7 @@ static bool windows_field(const char *function, const ct_dataset *d, int from, i
     return cti_shape_check(function, &f->shape, f->dtype) >= 0;
 }
 
-/* Windows over rows in memory, whose pieces follow each other, are spans again. */
+/* If the rows are in memory without gaps between them, windows over them are spans too. */
 static bool windows_span(const cti_spans *in, const windows *w, int side, cti_span *out)
 {
     const cti_span *p = &in->span[w->field[side]];

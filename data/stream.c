@@ -1,4 +1,5 @@
-/* stream.c - batches of a user's own, where samples have no number. */
+/* stream.c - loaders of streams: the user's functions write whole batches, and samples have no
+ * numbers. */
 #include "tensor/internal.h"
 
 #include "data/internal.h"
@@ -18,12 +19,12 @@ typedef struct stream_field {
 } stream_field;
 
 struct ct_batch_writer {
-    ct_loader *l; /* its entries are the fields */
+    ct_loader *l; /* the loader, whose entries are the fields */
     const ct_stream_table *table;
     void *self;
     stream_field field[CT_MAX_FIELDS];
-    int64_t tokens;  /* -1: the rows */
-    int64_t batches; /* of an epoch, as the table says */
+    int64_t tokens;  /* -1: the number of rows */
+    int64_t batches; /* the number of batches of an epoch that the table returned */
 };
 
 static const char *const stream_making = "ct_loader_stream_new";
@@ -74,7 +75,7 @@ void *ct_batch_field(ct_batch_writer *w, const char *name, ct_dtype dtype, ct_sh
     if (n < 0 || !stream_check_field(me, w, name, &shape))
         return NULL;
     f = &w->field[w->l->entry_count];
-    bytes = (size_t)n * ct_dtype_size(dtype) + 1; /* never NULL */
+    bytes = (size_t)n * ct_dtype_size(dtype) + 1; /* at least 1, so that the buffer is not NULL */
     if (f->room < bytes) {
         cti_release(f->bytes);
         f->bytes = cti_calloc(1, bytes);
@@ -101,7 +102,7 @@ ct_status ct_batch_set_tokens(ct_batch_writer *w, int64_t tokens)
     return CT_OK;
 }
 
-/* Has the user write the next batch. 1; 0 at the end of the epoch; -1 with an error. */
+/* Calls the user's next. Returns 1; 0 at the end of the epoch; -1 with an error. */
 static int stream_write(ct_batch_writer *w)
 {
     bool more;
@@ -125,7 +126,7 @@ bool cti_stream_next(ct_loader *l, ct_batch *batch)
     int found = stream_write(w);
 
     if (found != 1) {
-        if (found == 0) /* sooner than batches() said */
+        if (found == 0) /* the epoch is shorter than batches() returned */
             l->batches = l->next;
         return false;
     }
@@ -147,7 +148,7 @@ int64_t cti_stream_batches(const ct_loader *l)
     return l->stream_writer->batches;
 }
 
-/* Asks how many batches an epoch has; false with an error. */
+/* Gets the number of batches of an epoch; false with an error. */
 static bool stream_measure(ct_loader *l)
 {
     ct_batch_writer *w = l->stream_writer;

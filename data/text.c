@@ -110,7 +110,7 @@ static void text_raise_errno(const char *function, const char *path)
         ct_raise(CT_ERR_IO, function, "%s: %s", path, strerror(errno));
 }
 
-/* True for a letter of any script. Every character beyond ASCII counts as one. */
+/* True for a letter of any script. Every character beyond ASCII counts as a letter. */
 static bool text_holds_letter(const char *s, size_t size)
 {
     size_t i, n;
@@ -271,8 +271,8 @@ static bool text_looks_like_html(const char *s)
     return strncasecmp(s, "<!doctype", 9) == 0 || strncasecmp(s, "<html", 5) == 0;
 }
 
-/* Compares bytes, which end in a NUL, with the book. Returns the difference as text; "" if there is
- * none. */
+/* Compares bytes, which end with a NUL, with the book. Returns a description of the difference; ""
+ * if they are equal. */
 typedef struct text_mismatch {
     char s[200];
 } text_mismatch;
@@ -289,8 +289,8 @@ static text_mismatch text_compare(const char *bytes, size_t size)
     return m;
 }
 
-/* Each of these functions looks in one place. FOUND: it has filled t. REFUSED: it has raised an
- * error. */
+/* The result of a function that looks for the text in one place. FOUND: it has filled t. REFUSED:
+ * it has raised an error. */
 typedef enum text_lookup { FOUND, ABSENT, REFUSED } text_lookup;
 
 static text_lookup text_in_data_dir(ct_text *t, cti_reasons *why)

@@ -11,18 +11,18 @@
 extern "C" {
 #endif
 
-/* A text: its bytes, and a line that says where they come from. The caller frees what the functions
- * below return with ct_text_free. */
+/* A text: its bytes, and a line that names their source. The caller frees the results of the
+ * functions below with ct_text_free. */
 typedef struct ct_text ct_text;
 
 /* Reads a text file. CT_ERR_IO if the file is missing, is a directory or cannot be read.
- * CT_ERR_FORMAT if it is empty, has a NUL byte (is binary) or has no letter; every character beyond
- * ASCII counts as a letter; and if it begins with the byte order mark of UTF-16 or UTF-32. The mark
- * of UTF-8 is dropped. CT_ERR_MEMORY. */
+ * CT_ERR_FORMAT if it is empty, has a NUL byte (is binary), has no letter (every character beyond
+ * ASCII counts as a letter), or begins with the byte order mark of UTF-16 or UTF-32. The byte order
+ * mark of UTF-8 is dropped. CT_ERR_MEMORY. */
 ct_text *ct_text_read(const char *path);
 
-/* Like ct_text_read, but accepts binary files and files without letters, and drops nothing. For byte
- * tokens. */
+/* Like ct_text_read, but accepts binary files and files without letters, and keeps all bytes. For
+ * byte tokens. */
 ct_text *ct_text_read_binary(const char *path);
 
 /* Makes a text from a copy of size bytes, with the checks of ct_text_read. Messages call it

@@ -1,5 +1,6 @@
-/* text_loader.c - loaders of a text: windows, the sequential and the random iterator. All are windows
- * of T tokens and the T tokens that begin one later; they differ in the order (loader.c). */
+/* text_loader.c - loaders of a text: windows, the sequential and the random iterator. In all of
+ * them x is T consecutive tokens and y the T tokens that begin one later; they differ in the order
+ * (loader.c). */
 #include "tensor/internal.h"
 
 #include <cotangent/data/loader.h>
@@ -18,7 +19,8 @@ static bool text_loader_check(const char *function, const ct_corpus *corpus, int
            cti_at_least(function, "steps", steps, 1);
 }
 
-/* The dataset of all windows of the tokens from first on: x and y are (T), y moved on by one. */
+/* Makes the dataset of all windows of the tokens from `first` on. x and y are (T); y begins one
+ * token later. */
 static ct_dataset *text_loader_data(const ct_loader *draft, const ct_corpus *corpus,
                                     int64_t windows)
 {
@@ -34,7 +36,7 @@ static ct_dataset *text_loader_data(const ct_loader *draft, const ct_corpus *cor
     return cti_spans_new(draft->function, &spans, fields);
 }
 
-/* A loader over windows of a text. */
+/* Makes a loader over windows of a text. */
 static ct_loader *text_loader_make(ct_loader *draft, const ct_corpus *corpus, int64_t windows,
                                    uint64_t seed, const char *stream)
 {
@@ -68,8 +70,8 @@ ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_opti
     if (!cti_at_least(draft.function, "first", o.first, 0) ||
         !cti_at_least(draft.function, "count", o.count, 0))
         return NULL;
-    windows =
-        ct_corpus_size(corpus) - o.steps; /* one begins at each token that enough tokens follow */
+    windows = ct_corpus_size(corpus) - o.steps; /* a window begins at each token that is followed by
+                                           * enough tokens */
     if (o.first >= windows) {
         ct_raise(CT_ERR_SHAPE, draft.function,
                  "%lld tokens are too few for a window of %lld + 1 from token %lld",

@@ -57,7 +57,8 @@ static uint64_t tokens_hash(const char *s, size_t n)
     return h ^ h >> 32;
 }
 
-/* Finds the slot of a token of several bytes; if it is not in the table, the free slot for it. */
+/* Returns the slot of a token of several bytes, or the free slot for it if it is not in the
+ * table. */
 static size_t tokens_slot(const cti_token_table *t, const char *token, size_t size)
 {
     size_t i = tokens_hash(token, size) & (t->slot_count - 1);

@@ -1,4 +1,4 @@
-/* utf8.c - UTF-8 characters; other functions of Unicode by libutf8proc. */
+/* utf8.c - UTF-8 characters, and functions of Unicode that use libutf8proc. */
 #include "tensor/internal.h"
 
 #include "data/utf8.h"
@@ -35,7 +35,7 @@ int64_t cti_utf8_invalid(const char *s, size_t size)
     return invalid;
 }
 
-/* The code point of a character of n bytes; -1 for an invalid byte. */
+/* Returns the code point of a character of n bytes; -1 for an invalid byte. */
 static int32_t utf8_code_point(const char *text, size_t n)
 {
     static const unsigned char bits[] = { 0, 0x7F, 0x1F, 0x0F, 0x07 };
@@ -113,7 +113,8 @@ static bool utf8_is_letter(const char *s, size_t n, bool inside)
            (inside && kind >= UTF8PROC_CATEGORY_MN && kind <= UTF8PROC_CATEGORY_ME);
 }
 
-/* In place. */
+/* Drops all characters but letters in place; each run of others becomes one space. Returns the new
+ * size. */
 static size_t utf8_keep_letters(char *s, size_t size)
 {
     size_t n = 0, i, step;
@@ -139,7 +140,8 @@ char *cti_utf8_fold(const char *s, size_t size, bool letters_only, size_t *folde
     size_t i = 0, end, n;
 
     cti_buffer_add(&b, "", 0);      /* so that an empty result is not NULL */
-    while (!b.failed && i < size) { /* first valid bytes, then invalid ones */
+    while (!b.failed && i < size) { /* each turn takes a run of valid bytes, then a run of invalid
+                                     * ones */
         for (end = i; end < size && (n = cti_utf8_length(s + end, size - end)); end += n)
             ;
         if (end > i)

@@ -137,7 +137,7 @@ static int vocab_by_frequency(const void *a, const void *b)
 
     if (x->count != y->count)
         return x->count > y->count ? -1 : 1;
-    return x < y ? -1 : x > y; /* in order of appearance */
+    return x < y ? -1 : x > y; /* equal counts: the order of first appearance */
 }
 
 static int vocab_by_bytes(const void *a, const void *b)
@@ -157,7 +157,7 @@ static bool vocab_add_seen(ct_vocab *v, const cti_token_table *census, int64_t m
     if (ok)
         qsort(ranked, (size_t)census->size, sizeof *ranked, vocab_by_frequency);
     for (i = 0; ok && i < census->size && ranked[i]->count >= min_freq; i++)
-        /* otherwise no string could name it */
+        /* a token with a NUL cannot be passed as a string */
         if (!memchr(ranked[i]->token, '\0', ranked[i]->size))
             ok = vocab_add(v, ranked[i]->token, ranked[i]->size, ranked[i]->count);
     cti_release(ranked);
@@ -171,7 +171,7 @@ static int64_t vocab_count(const cti_token_table *census, const char *token)
     return i < 0 ? 0 : census->entries[i].count;
 }
 
-/* The number of tokens of the text that are not in v. */
+/* Counts the tokens of the text that are not in v. */
 static int64_t vocab_count_unknown(const ct_vocab *v, const cti_token_table *census)
 {
     int64_t unknown = 0;

@@ -26,8 +26,8 @@ typedef enum ct_clean {
     CT_CLEAN_LINES,
     /* changes nothing */
     CT_CLEAN_NONE,
-    /* like CT_CLEAN_TEXT for any script: letters and the marks on them are kept, composed (NFC) and
-     * case folded; each run of other characters becomes one space */
+    /* like CT_CLEAN_TEXT for any script: keeps letters and their marks, composes them (NFC) and
+     * folds case; each run of other characters becomes one space */
     CT_CLEAN_LETTERS,
     /* composes (NFC) and folds case; keeps all characters and invalid bytes */
     CT_CLEAN_FOLD
@@ -130,8 +130,8 @@ typedef struct ct_corpus_options {
     ct_vocab_options vocab;
     /* keep only this many ids; the vocabulary is that of the whole text; 0: all */
     int64_t max_tokens;
-    const ct_vocab *known; /* use this vocabulary and ignore .vocab, as for a text to validate on;
-                            * it must stay alive as long as the corpus */
+    const ct_vocab *known; /* use this vocabulary and ignore .vocab, for example for a validation
+                            * text; it must stay alive as long as the corpus */
 } ct_corpus_options;
 
 /* Cleans and tokenises a text. The caller frees the corpus; text and options may be freed before
@@ -159,8 +159,8 @@ int64_t ct_corpus_unknown(const ct_corpus *c);
 /* The SHA-256 of the text before cleaning, as 64 hexadecimal digits. */
 const char *ct_corpus_sha256(const ct_corpus *c);
 
-/* The number of bytes of the text that are not valid UTF-8. Worth a note to the user if it is not 0
- * and the tokens are not bytes. */
+/* The number of bytes of the text that are not valid UTF-8. If it is not 0 and the tokens are not
+ * bytes, a program should warn its user. */
 int64_t ct_corpus_invalid_bytes(const ct_corpus *c);
 
 #ifdef __cplusplus

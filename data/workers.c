@@ -1,11 +1,11 @@
 /* workers.c - threads that fill batches ahead of time.
  *
- * A batch depends on its number alone, so any thread may fill any batch. The slots are a ring: batch b
- * is filled in slot b % slots, once the batch that was there before was given back. Threads take the
- * numbers in order; the loader's own thread takes the filled batches in order.
+ * A batch depends on its number alone, so any thread may fill any batch. The slots are a ring:
+ * batch b is filled in slot b % slots, after the previous batch of this slot has been returned.
+ * Threads take the numbers in order; the loader's own thread takes the filled batches in order.
  *
- * An error of a batch stays in its slot until that batch is asked for. Then it is raised again, on the
- * thread that asks. */
+ * An error is stored in the slot of its batch. When the loader's thread takes this batch, the error
+ * is raised on that thread. */
 #include "tensor/internal.h"
 
 #include "data/internal.h"
@@ -18,27 +18,27 @@
 
 typedef struct workers_slot {
     cti_load load;
-    int64_t batch; /* filled; -1: not yet */
+    int64_t batch; /* the batch in this slot; -1: not filled yet */
     ct_status status;
-    char message[1024]; /* of status */
+    char message[1024]; /* the message of the error */
 } workers_slot;
 
 struct cti_workers {
     const ct_loader *l;
     pthread_mutex_t lock;
-    pthread_cond_t work, done; /* there is something to fill; something was filled */
+    pthread_cond_t work, done; /* work: a slot can be filled; done: a slot has been filled */
     int threads, slots;
     pthread_t *thread;
     workers_slot *slot;
 
-    /* under the lock */
+    /* guarded by the lock */
     bool end, rest;
-    int busy;         /* threads that fill a batch */
+    int busy;         /* the number of threads that are filling a batch */
     int64_t fill;     /* the next batch to fill */
-    int64_t returned; /* batches below this one were given back; -1: begin again */
+    int64_t returned; /* all batches below this number have been returned; -1: start again */
 };
 
-/* Fills a batch, without the lock. */
+/* Fills a batch; called without the lock. */
 static void workers_fill(const cti_workers *w, workers_slot *s, int64_t batch)
 {
     s->status = cti_load_fill(&s->load, w->l, batch) ? CT_OK : ct_error();
@@ -80,7 +80,7 @@ static void *workers_run(void *self)
 
 /* ---- making and freeing ---- */
 
-/* Signals go to the threads of the program. */
+/* Starts threads that block all signals, so that signals go to the program's own threads. */
 static void workers_start(cti_workers *w, int threads)
 {
     sigset_t all, before;
@@ -109,7 +109,7 @@ cti_workers *cti_workers_new(const ct_loader *l, int threads, int prefetch)
     while (w->slot && w->slots < prefetch &&
            cti_load_init(&w->slot[w->slots].load, l->data, l->most_rows))
         w->slot[w->slots++].batch = -1;
-    if (w->slot && w->slots < prefetch) /* of which a part may be made */
+    if (w->slot && w->slots < prefetch) /* the slot that failed may be partly allocated */
         cti_load_free(&w->slot[w->slots].load);
     if (w->thread && w->slots)
         workers_start(w, threads);
@@ -165,7 +165,8 @@ const cti_load *cti_workers_take(cti_workers *w, int64_t batch)
 {
     workers_slot *s = &w->slot[batch % w->slots];
 
-    if (w->returned != batch) { /* written by this thread alone: after an error, it begins again */
+    if (w->returned != batch) { /* only this thread writes `returned`; after an error it starts
+                                 * again */
         cti_workers_pause(w);
         cti_workers_resume(w, batch);
     }

@@ -43,8 +43,8 @@ static ct_module *linear(ct_params *params, const char *name, int64_t out)
     return ct_nn_linear(params, name, (ct_nn_linear_options){ .out_features = out });
 }
 
-/* Makes the model of number `kind`, with o.hidden units. *rnn receives the parts of the recurrent
- * one. */
+/* Makes model number `kind` with o.hidden units. For the recurrent model, *rnn receives its
+ * parts. */
 static ct_module *model_of(int kind, ct_params *params, const options *o, over_time *rnn)
 {
     if (kind == 0)
@@ -83,8 +83,8 @@ static ct_optimizer *configure_optimizers(void *self)
 
 /* ---- prediction ---- */
 
-/* Predicts, k steps ahead, each point of series (N) that has a window of tau points so far before
- * it, into y. Earlier points have no prediction: NaN. */
+/* Predicts, k steps ahead, each point of series (N) that has a window of tau points that far before
+ * it, and writes the predictions to y. Points without such a window get NaN. */
 static void predict(const regression *m, ct_tensor *series, int k, double *y)
 {
     ct_scope s = ct_scope_begin_no_grad();

@@ -3,8 +3,8 @@
 #include "byte_model.h"
 
 #define SCALE 65536 /* the approximate sum of the frequencies */
-#define ROWS 8      /* the number of windows in a training step, */
-#define STEPS 32    /* and their length in symbols */
+#define ROWS 8      /* the number of windows in a training step */
+#define STEPS 32    /* the length of a window in symbols */
 
 void byte_model_new(byte_model *m, const uint8_t occurs[256], int hidden, double dropout)
 {
@@ -63,7 +63,7 @@ uint32_t byte_model_next(byte_model *m, int previous, uint32_t *frequency)
     return total;
 }
 
-/* Windows of STEPS + 1 symbols: x the first STEPS, y the last. */
+/* Windows of STEPS + 1 symbols: x is the first STEPS of them, y the last STEPS. */
 static void draw_windows(byte_model *m, const uint8_t *seen, size_t size, size_t recent, int steps,
                          int32_t *x, int32_t *y)
 {

@@ -10,13 +10,13 @@
 typedef struct byte_model {
     int symbols; /* the bytes that occur, in order; symbol k is byte[k] */
     uint8_t byte[256];
-    int symbol[256]; /* the symbol of a byte; -1: does not occur */
+    int symbol[256]; /* the symbol of a byte; -1 if the byte does not occur */
     ct_params *params;
     ct_recurrent *gru;
     ct_module *linear;
     ct_optimizer *adam;
     ct_generator draws; /* chooses the training windows */
-    ct_state *state;    /* the state after the bytes seen so far */
+    ct_state *state;    /* the state after the bytes that have been coded */
 } byte_model;
 
 /* Makes a model of the bytes for which `occurs` is true, at least one. Its parameters depend only
@@ -28,8 +28,8 @@ void byte_model_free(byte_model *m);
  * at the beginning). Returns their sum, or 0 with an error. */
 uint32_t byte_model_next(byte_model *m, int previous, uint32_t *frequency);
 
-/* Trains on the `size` bytes seen so far, for as many steps as use `count` symbols. Half of the
- * symbols are among the most recent bytes. */
+/* Trains on the `size` bytes that have been coded, with about `count` symbols in total. Half of the
+ * windows are among the `recent` latest bytes. */
 ct_status byte_model_learn(byte_model *m, const uint8_t *seen, size_t size, size_t recent,
                            size_t count, double lr);
 

@@ -37,8 +37,8 @@ static bool note(void *context, const ct_fit_result *so_far)
     return true;
 }
 
-/* Trains with one bound and prints a line. A run that diverges leaves an error, which is printed
- * and cleared, because the next run has another model. */
+/* Trains with one bound and prints a line. If the run diverges, prints its error and clears it,
+ * because the next run has another model. */
 static void run(const options *o, const ct_corpus *corpus, int i, curve *c)
 {
     lm m = lm_new(o, corpus, (ct_nn_recurrent_options){ .nonlinearity = CT_NONLINEARITY_RELU });

@@ -183,8 +183,8 @@ ct_loader *options_val_loader(const options *o, const ct_corpus *corpus)
     return o->classic ? NULL : windows(o, corpus, first, o->num_val, false);
 }
 
-/* The chapter's save_hyperparameters. A resumed run must share these with this run, besides
- * everything that ct_fit compares itself: data, parameters and trainer. */
+/* The hyperparameters that must be the same when a run is resumed, as in the chapter's
+ * save_hyperparameters. ct_fit itself compares data, parameters and trainer. */
 static const ct_metadata *hyperparameters(const options *o, const ct_corpus *corpus)
 {
     static ct_metadata pairs[4];

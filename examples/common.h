@@ -14,7 +14,7 @@ typedef struct options {
     double lr, clip;
     ct_token_kind tokens;
     const char *data;                    /* the file with the text; NULL: the book */
-    const char *prefix;                  /* a prefix to continue, */
+    const char *prefix;                  /* the prefix that predictions continue */
     const char *second_prefix;           /* another prefix, or NULL */
     const char *csv, *svg, *tensorboard; /* output files that show the run, or NULL */
     const char *checkpoint;              /* the checkpoint file, or NULL */
@@ -32,11 +32,11 @@ typedef struct options {
  * exits with status 2. Afterwards, an error of the library ends the program. */
 options options_parse(int argc, char **argv);
 
-/* Like read_options, for other programs that train on the chapter's text by its protocols. doc
+/* Like options_parse, for other programs that train on the chapter's text by its protocols. doc
  * describes the program; takes lists its options ("hidden epochs lr"). */
 options options_parse_chapter(int argc, char **argv, const char *doc, const char *takes);
 
-/* Like read_options, for any other program. usual has the values of options that are not given. */
+/* Like options_parse, for any other program. usual has the default values. */
 options options_parse_for(int argc, char **argv, const char *doc, const char *takes, options usual);
 
 /* Makes the corpus that the options name. Prints which text it is, and a note if bytes are not

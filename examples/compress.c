@@ -1,11 +1,10 @@
-/* compress.c - a text compressor. A GRU predicts the probability of each byte; a range coder needs
- * the fewer bits, the more probable the byte is.
+/* compress.c - a text compressor. A GRU predicts the probability of each byte, and a range coder
+ * uses fewer bits for more probable bytes.
  *
- *     compress IN OUT                 adaptive: both sides learn while coding; no model is stored
- *     compress --embed IN OUT         the model is trained on IN first, and stored in OUT
- *     compress --train -m MODEL IN    trains a model into a file of its own, and
- *     compress -m MODEL IN OUT        codes with it: the decoder needs the same file
- *     compress -d [-m MODEL] IN OUT   gives back the bytes
+ *     compress IN OUT adaptive: both sides learn while coding; no model is stored compress --embed
+ *     IN OUT the model is trained on IN first, and stored in OUT compress --train -m MODEL IN
+ *     trains a model into a file of its own, and compress -m MODEL IN OUT codes with it: the
+ *     decoder needs the same file compress -d [-m MODEL] IN OUT decompresses
  *
  * Everything is computed in portable mode, and the coder uses integer frequencies, so that a file
  * can be decoded on any processor. Exit status: 0; 1 for files, 2 for arguments. A file that is
@@ -240,7 +239,7 @@ static void code_content(byte_model *m, const header *h, range_coder *c, bytes *
         if (content->failed)
             fail("content", "out of memory");
         if (decode && c->stream->read > c->stream->size + 8)
-            return; /* read beyond the coded bytes: the size is wrong */
+            return; /* the decoder read beyond the coded bytes, so the size is wrong */
         code_byte(m, c, content, at, decode);
         if (h->mode == ADAPTIVE && (at + 1) % CHUNK == 0)
             byte_model_learn(m, content->at, at + 1, 4 * CHUNK, (size_t)h->passes * CHUNK,
@@ -382,7 +381,7 @@ int main(int argc, char **argv)
 
     ct_error_set_handler(end_on_error, NULL);
     ct_set_portable(true);
-    if (ct_file_try(o.train ? o.model : o.out) != CT_OK) /* tested before hours of work */
+    if (ct_file_try(o.train ? o.model : o.out) != CT_OK) /* test the file before hours of work */
         return 1;
     if (o.train)
         train_model(&o);

@@ -1,4 +1,4 @@
-/* custom_op.c - two ops of a user, which need only the installed header.
+/* custom_op.c - two user-defined ops, which need only the installed header.
  *
  * log_cosh(x) = log(cosh(x)) = |x| + log(1 + exp(-2 |x|)) - log 2,   dx = d tanh(x)
  *     one output. Its backward is written in ops, so it has derivatives of any order. Its fused

@@ -1,7 +1,7 @@
 /* deep.c - an exercise of d2l.ai's chapter "Concise Implementation of Recurrent Neural Networks":
  * what happens with more hidden layers, and can you make it work? With the chapter's initial
- * weights and optimiser, a stack of eight layers hardly learns. Orthogonal weights carry the signal
- * through all layers, and Adam's learning rate need not depend on the depth.
+ * weights and optimiser, a stack of eight layers hardly learns. Orthogonal weights keep the size of
+ * the signal through all layers, and with Adam one learning rate works for every depth.
  *
  *     perplexity of training and validation after 3 epochs
  *     layers  as the chapter      orthogonal        and Adam

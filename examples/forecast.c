@@ -1,11 +1,11 @@
-/* forecast.c - a time series in a CSV file: from a day of temperatures and loads, hour by hour, the load
- * of the next hour. A GRU reads the day; training stops when the mean absolute error of the hours kept
- * for validation has not improved for some epochs. An interrupted run resumes where it stopped.
+/* forecast.c - a forecast from a CSV file: a GRU reads a day of hourly temperatures and loads, and
+ * predicts the load of the next hour. Training stops when the mean absolute error of the validation
+ * hours has not improved for some epochs. An interrupted run resumes where it stopped.
  *
  *     forecast [FILE.csv [CHECKPOINT]]
  *
- * The file has columns temperature and load. Without one, the example writes forecast.csv: half a year
- * with days, weeks and noise. */
+ * The file has columns temperature and load. Without FILE.csv, the example writes forecast.csv:
+ * half a year of values with daily and weekly patterns and noise. */
 #include <math.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -92,7 +92,7 @@ static void forecast_init(forecast *m, ct_dataset *train)
         m->mean[i] = ct_item(ct_select(m->shift, 0, i));
         m->deviation[i] = ct_item(ct_select(m->scale, 0, i));
     }
-    (void)!ct_scope_end(s); /* an error has ended the program */
+    (void)!ct_scope_end(s); /* an error ends the program */
 }
 
 int main(int argc, char **argv)
@@ -108,7 +108,7 @@ int main(int argc, char **argv)
     if (argc < 2)
         write_series(path);
     ct_dataset *rows = ct_dataset_csv_new(path, (ct_dataset_csv_options){ .fields = fields });
-    int64_t cut = ct_dataset_count(rows) * 8 / 10; /* no hour is in both parts */
+    int64_t cut = ct_dataset_count(rows) * 8 / 10; /* the parts have no hour in common */
     ct_dataset *part[2] = { ct_dataset_range_new(rows, 0, cut), NULL };
     ct_loader *loader[2];
 

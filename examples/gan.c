@@ -1,6 +1,6 @@
 /* gan.c - a generative adversarial network, with two optimisers in ct_fit: a generator learns to draw
  * from a mixture of eight Gaussians on a circle of radius 2. The first loss is the discriminator's:
- * 2 log 2 = 1.386 if it can tell nothing. */
+ * 2 log 2 = 1.386 if it cannot distinguish real from generated points. */
 #include <math.h>
 #include <stdio.h>
 
@@ -24,7 +24,7 @@ static double centre(int k, int axis)
     return 2 * (axis ? sin(angle) : cos(angle));
 }
 
-/* n points of the mixture, (n, 2) */
+/* Returns n points of the mixture, (n, 2). */
 static ct_tensor *points(int64_t n, ct_generator *g)
 {
     ct_tensor *around[CENTRES];
@@ -51,7 +51,7 @@ static ct_module *net(ct_params *p, int64_t in, int64_t out)
             ct_nn_linear(p, "4", (ct_nn_linear_options){ .out_features = out }) });
 }
 
-/* n points of the generator */
+/* Returns n points of the generator. */
 static ct_tensor *generate(const gan *m, int64_t n)
 {
     ct_generator *g = ct_params_generator(m->params);
@@ -60,7 +60,8 @@ static ct_tensor *generate(const gan *m, int64_t n)
                       ct_randn(CT_SHAPE(n, NOISE), CT_F32, ct_params_device(m->params), g));
 }
 
-/* How far the discriminator's opinion of x is from truth: 1 for real points, 0 for generated ones. */
+/* Returns the cross-entropy between the discriminator's scores for x and truth: 1 for real points,
+ * 0 for generated ones. */
 static ct_tensor *opinion(const gan *m, ct_tensor *x, double truth)
 {
     ct_tensor *logits = ct_forward(m->discriminator, x);
@@ -70,7 +71,8 @@ static ct_tensor *opinion(const gan *m, ct_tensor *x, double truth)
                               (ct_bce_options){ 0 });
 }
 
-/* ct_fit freezes the parameters that the other optimiser updates. */
+/* One call for each optimiser: 0 is the discriminator's, 1 the generator's. ct_fit freezes the
+ * parameters of the other one. */
 static ct_tensor *training_step(void *self, ct_step *s)
 {
     const gan *m = self;
@@ -92,8 +94,8 @@ static int configure(void *self, ct_optimizer **o, int64_t *every)
     return 2;
 }
 
-/* Of 1,000 generated points: the share within 0.3 (three deviations) of a centre, and how many centres
- * have more than 20. */
+/* Prints, for 1,000 generated points, the share within 0.3 (three deviations) of a centre, and the
+ * number of centres with more than 20 points. */
 static bool print(void *context, const ct_fit_result *r)
 {
     const gan *m = context;

@@ -18,7 +18,7 @@ typedef struct classifier {
     ct_params *params;
     ct_module *net;
     double lr;
-    ct_tensor *val_x, *val_y; /* not trained on */
+    ct_tensor *val_x, *val_y; /* validation images */
 } classifier;
 
 static const char *const glyphs[DIGITS] = {
@@ -101,7 +101,8 @@ static ct_optimizer *configure_optimizers(void *self)
     return ct_adam_new(m->params, (ct_adam_options){ .lr = m->lr });
 }
 
-/* Accuracy is the share of the test images whose digit the net finds most likely. */
+/* Prints the loss and the accuracy: the share of validation images whose digit gets the highest
+ * score. */
 static bool print(void *context, const ct_fit_result *r)
 {
     const classifier *m = context;

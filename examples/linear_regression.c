@@ -20,7 +20,7 @@ typedef struct regression {
 static const float true_w[2] = { 2, -3.4F };
 static const float true_b = 4.2F, sigma = 0.01F;
 
-/* A loader of n new points: x (n, 2), y (n, 1). */
+/* Makes a loader of n new points: x (n, 2), y (n, 1). */
 static ct_loader *points(int64_t n, ct_generator *g, ct_loader_tensors_options rows)
 {
     ct_scope s = ct_scope_begin();

@@ -10,8 +10,8 @@ typedef struct lm {
      * last step. */
     ct_tensor *(*forward)(struct lm *m, ct_tensor *ids, const ct_state *state, ct_state **next);
     ct_params *params;
-    ct_loader *train, *val; /* val: for the book protocol; otherwise NULL */
-    ct_trainer trainer;     /* made from the options, but silent */
+    ct_loader *train, *val; /* val is NULL except in the book protocol */
+    ct_trainer trainer;     /* made from the options, but prints nothing */
     double lr;
     bool adam; /* true: Adam; false: SGD */
     int vocab;

@@ -23,7 +23,8 @@ typedef struct learner {
     double inner_lr;
 } learner;
 
-/* Two waves (STEPS + 1, batch, 1) of one task: the same amplitudes and frequencies, other phases. */
+/* Makes two waves (STEPS + 1, batch, 1) of one task, with the same amplitudes and frequencies but
+ * different phases. */
 static void draw_task(int64_t batch, ct_generator *g, ct_tensor *wave[2])
 {
     ct_shape row = CT_SHAPE(1, batch, 1);
@@ -37,7 +38,7 @@ static void draw_task(int64_t batch, ct_generator *g, ct_tensor *wave[2])
     }
 }
 
-/* The mean squared error of each next value. */
+/* Returns the mean squared error of predicting each next value. */
 static ct_tensor *loss_of(const learner *m, ct_tensor *wave)
 {
     ct_tensor *x = ct_narrow(wave, 0, 0, STEPS), *y = ct_narrow(wave, 0, 1, STEPS);
@@ -46,7 +47,8 @@ static ct_tensor *loss_of(const learner *m, ct_tensor *wave)
     return ct_mse_loss(ct_forward(m->out, h), y, CT_REDUCTION_MEAN);
 }
 
-/* The loss on wave[1] after INNER steps on wave[0]; *before: the loss without them. */
+/* Returns the loss on wave[1] after INNER steps on wave[0]. *before receives the loss before these
+ * steps. */
 static ct_tensor *adapt(const learner *m, ct_tensor *wave[2], double *before)
 {
     ct_tensor *weight[MOST], *g[MOST], *loss;
@@ -66,7 +68,7 @@ static ct_tensor *adapt(const learner *m, ct_tensor *wave[2], double *before)
     return loss;
 }
 
-/* The mean losses over tasks; trains if o is not NULL. */
+/* Computes the mean losses over tasks. Trains if o is not NULL. */
 static ct_status run(const learner *m, int64_t tasks, int64_t batch, ct_generator *g,
                      ct_optimizer *o, double mean[2])
 {

@@ -7,7 +7,7 @@
 #include <math.h>
 
 typedef struct cell {
-    ct_param *w, *u_f, *u_n, *b; /* w: W_f above W_n (2 hidden, in); b (2 hidden) */
+    ct_param *w, *u_f, *u_n, *b; /* w (2 hidden, in) holds W_f, then W_n; b (2 hidden) */
     int64_t hidden;
 } cell;
 

@@ -57,7 +57,7 @@ static ct_optimizer *configure_optimizers(void *self)
     return ct_adam_new(m->params, (ct_adam_options){ .lr = m->lr });
 }
 
-/* The share of the test points whose arm the net finds most likely. */
+/* Returns the share of test points whose arm gets the highest score. */
 static double accuracy(const classifier *m)
 {
     ct_scope s = ct_scope_begin_no_grad();

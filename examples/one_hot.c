@@ -1,7 +1,7 @@
 /* one_hot.c - a table of vectors, one for each token, read in three ways that give the same results
- * from the same weights: the product of a one-hot vector and the table; the same product through
- * Linear, which knows the indices of the vector and takes the row instead of multiplying; and an
- * embedding, which takes the row by its number.
+ * from the same weights: the product of a one-hot vector and the table; the same product by Linear,
+ * which gathers the row because it knows the index of the 1; and an embedding, which gathers the
+ * row by its number.
  *
  *     a vocabulary of 4580
  *                             perplexity  validation  tokens/s
@@ -75,7 +75,7 @@ int main(int argc, char **argv)
         m.lm.rnn = o.model(params, "rnn", (ct_nn_recurrent_options){ .hidden_size = o.hidden });
         m.lm.linear =
             ct_nn_linear(params, "linear", (ct_nn_linear_options){ .out_features = m.lm.vocab });
-        /* the same numbers each time, from the stream of its name */
+        /* each model gets the same numbers, because they are drawn from the stream of the name */
         m.table =
             ct_params_add(params, "table", CT_SHAPE(m.lm.vocab, o.hidden), ct_init_normal(0, 1));
         lm_fit(&m.lm, &fit);

@@ -1,6 +1,7 @@
 /* overfit.c - an exercise of d2l.ai's chapter "Concise Implementation of Recurrent Neural
- * Networks": can you make the model overfit? Less text, more units, more epochs: the perplexity of
- * the training text falls, and that of the text after it in the book rises.
+ * Networks": can you make the model overfit? With less text, more units or more epochs, the
+ * perplexity of the training text falls, and that of the validation text, which follows it in the
+ * book, rises.
  *
  *                    units  windows  epochs     train  validation        best
  *                       32    10000      25      5.09        7.63        7.35 in epoch 13

@@ -24,8 +24,8 @@ typedef struct range_coder {
     bytes *stream;
     uint64_t low; /* encoder: 32 bits and a carry */
     uint32_t range, code;
-    uint8_t held;     /* encoder: a byte that a carry may still change, */
-    uint64_t pending; /* and the number of 0xff bytes after it */
+    uint8_t held;     /* encoder: a byte that a carry may still change */
+    uint64_t pending; /* encoder: the number of 0xff bytes after the held byte */
     bool begun;
 } range_coder;
 
@@ -33,8 +33,8 @@ void range_encoder_begin(range_coder *c, bytes *out);
 void range_encode(range_coder *c, uint32_t below, uint32_t frequency, uint32_t total);
 void range_encoder_end(range_coder *c);
 
-/* The next symbol is the one whose range of cumulative frequencies contains the number that
- * range_peek returns. Pass that range to range_skip. */
+/* To decode a symbol, call range_peek and find the symbol whose range of cumulative frequencies
+ * contains the result. Pass that range to range_skip. */
 void range_decoder_begin(range_coder *c, bytes *in);
 uint32_t range_peek(range_coder *c, uint32_t total);
 void range_skip(range_coder *c, uint32_t below, uint32_t frequency, uint32_t total);

@@ -16,7 +16,7 @@ typedef struct scratch {
     lm lm; /* the first member, because forward gets a pointer to it */
     ct_param *w_xh, *w_hh, *b_h, *w_hq, *b_q;
     int64_t hidden;
-    ct_tensor **outputs; /* for each step */
+    ct_tensor **outputs; /* the outputs of each step */
 } scratch;
 
 /* ids (B, T) -> logits (B, T, vocab):  h = tanh(x W_xh + h W_hh + b_h),  o = h W_hq + b_q */
@@ -65,7 +65,8 @@ static scratch scratch_new(const options *o, const ct_corpus *corpus)
     return s;
 }
 
-/* Copies the weights of the concise model to s. Its two biases are added. */
+/* Copies the weights of the concise model to s, which has one bias: the sum of the concise model's
+ * two. */
 static ct_status begin_alike(scratch *s, const lm *concise)
 {
     ct_scope scope = ct_scope_begin_no_grad();

@@ -1,5 +1,5 @@
-/* transformer.c - a character language model of The Time Machine: a Transformer with rotary positions
- * that sees what came before, and generation with a cache of keys and values. */
+/* transformer.c - a character language model of The Time Machine: a causal Transformer with rotary
+ * positions, and generation with a cache of keys and values. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +37,8 @@ static charlm charlm_new(const options *o, int vocab)
     return m;
 }
 
-/* ids (B, T) -> (B, T, hidden). With next, T new ids come after those of past. */
+/* ids (B, T) -> (B, T, hidden). If next is not NULL, the T ids follow the ids that are cached in
+ * past. */
 static ct_tensor *charlm_hidden(const charlm *m, ct_tensor *ids, const ct_state *past,
                                 ct_state **next)
 {

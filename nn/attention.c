@@ -46,7 +46,7 @@ ct_tensor *ct_length_mask(ct_tensor *lengths, int64_t size)
 
 /* ---- checks ---- */
 
-/* The shape of a without its last axes. */
+/* Returns the shape of a without its last axes. */
 static ct_shape attention_leading(const ct_tensor *a, int axes)
 {
     return ct_shape_from_sizes(a->shape.rank - axes, a->shape.dim);
@@ -58,7 +58,8 @@ static bool attention_like(const char *me, const char *name, const ct_tensor *q,
            cti_same_device(me, "q", q, name, t);
 }
 
-/* q, k and v with equal heads; *scores becomes the shape of the scores. */
+/* Checks the shapes of q, k and v, whose numbers of heads are equal by now. *scores becomes the
+ * shape of the scores. */
 static bool attention_shapes(const char *me, const ct_tensor *q, const ct_tensor *k,
                              const ct_tensor *v, ct_shape *scores)
 {
@@ -145,7 +146,7 @@ static bool attention_check_options(const char *me, const ct_attention_options *
 
 /* ---- attention ---- */
 
-/* k or v with each head as often as q has heads for it. */
+/* Returns k or v with each head repeated, once for each head of q that uses it. */
 static ct_tensor *attention_repeat_heads(ct_tensor *t, int64_t heads)
 {
     ct_shape shape = t->shape, wide = ct_shape_from_sizes(t->shape.rank - 2, t->shape.dim);
@@ -161,7 +162,7 @@ static ct_tensor *attention_repeat_heads(ct_tensor *t, int64_t heads)
     return ct_reshape(ct_expand(ct_unsqueeze(t, -3), wide), shape);
 }
 
-/* Gives *t the heads of q. */
+/* Repeats the heads of *t so that it has as many as q. */
 static bool attention_group(const char *me, const ct_tensor *q, ct_tensor **t)
 {
     int64_t heads = q->shape.rank >= 3 ? ct_size(q, -3) : 0;
@@ -176,14 +177,14 @@ static bool attention_group(const char *me, const ct_tensor *q, ct_tensor **t)
     return false;
 }
 
-/* Both, where a may be NULL. */
+/* Returns a and b, or b if a is NULL. */
 static ct_tensor *attention_and(ct_tensor *a, ct_tensor *b)
 {
     return a ? ct_logical_and(a, b) : b;
 }
 
-/* A bool tensor that broadcasts to the scores, true where a query may see a key; NULL if each sees all,
- * or with an error. */
+/* Returns a bool tensor that broadcasts to the scores, true where a query may attend to a key; NULL
+ * if no key is hidden, and NULL with an error. */
 static ct_tensor *attention_seen(const ct_attention_options *o, const ct_shape *scores,
                                  ct_device device)
 {
@@ -207,8 +208,9 @@ static ct_tensor *attention_seen(const ct_attention_options *o, const ct_shape *
     return seen;
 }
 
-/* softmax of the scores. What is hidden gets a score so low that its weight is 0, unless the whole row
- * is hidden; then the weights are set to 0 once more. No NaN is made, so derivatives are 0 there. */
+/* Returns the softmax of the scores. Hidden keys get a very low finite score, so that their weight
+ * is 0. If all keys of a row are hidden, the weights are set to 0 afterwards. No NaN occurs, so the
+ * derivatives of hidden keys are 0. */
 static ct_tensor *attention_weights(const ct_attention_options *o, ct_tensor *scores)
 {
     const double lowest = (scores->dtype == CT_F64 ? -DBL_MAX : -FLT_MAX) / 2;

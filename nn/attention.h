@@ -1,6 +1,6 @@
 /* attention.h - scaled dot-product attention (Vaswani et al. 2017), masks, and MultiheadAttention.
  *
- * Each query gets weights for all keys, the softmax of its scores, and its result is the sum of the
+ * The weights of a query are the softmax of its scores with all keys. Its result is the sum of the
  * values with these weights:
  *     scores = q k^T scale        y = softmax(scores) v
  *
@@ -28,7 +28,8 @@ typedef struct ct_attention_options {
     /* Broadcasts to the scores (..., Lq, Lk). A bool mask is true where a query may attend to a
      * key. A mask of q's dtype is added to the scores; -INFINITY hides a key. */
     ct_tensor *mask;
-    /* (B) i32 or i64, for q (B, ..., Lq, D): keys from number key_lengths[b] on are hidden. */
+    /* (B) i32 or i64, for q (B, ..., Lq, D): the keys key_lengths[b], key_lengths[b] + 1, ... are
+     * hidden. */
     ct_tensor *key_lengths;
     bool causal;             /* query i attends only to the keys 0 .. first_query + i */
     int64_t first_query;     /* with causal: the position of query 0 among the keys; at least 0 */
@@ -38,11 +39,12 @@ typedef struct ct_attention_options {
     bool enable_gqa; /* k and v have fewer heads (axis -3); each serves several heads of q */
 } ct_attention_options;
 
-/* q (..., Lq, D), k (..., Lk, D) and v (..., Lk, Dv) -> (..., Lq, Dv), which belongs to the innermost
- * scope. f32 or f64, of one dtype, device and rank, at least 2; the leading axes broadcast. With y the
- * weights and d their gradient, dscores = y (d - sum(d y)). CT_ERR_SHAPE if sizes do not fit or, with
- * enable_gqa, the heads of k do not divide those of q; CT_ERR_DTYPE, CT_ERR_DEVICE; CT_ERR_ARGUMENT if
- * dropout is not in [0, 1) or has no generator, or first_query is negative. */
+/* q (..., Lq, D), k (..., Lk, D) and v (..., Lk, Dv) -> (..., Lq, Dv), which belongs to the
+ * innermost scope. f32 or f64, of one dtype, device and rank, at least 2; the leading axes
+ * broadcast. With y the weights and d their gradient, dscores = y (d - sum(d y)). CT_ERR_SHAPE if
+ * sizes differ or, with enable_gqa, the number of heads of k does not divide that of q;
+ * CT_ERR_DTYPE, CT_ERR_DEVICE; CT_ERR_ARGUMENT if dropout is not in [0, 1) or has no generator, or
+ * first_query is negative. */
 ct_tensor *ct_scaled_dot_product_attention(ct_tensor *q, ct_tensor *k, ct_tensor *v,
                                            ct_attention_options options);
 
@@ -51,13 +53,13 @@ ct_tensor *ct_scaled_dot_product_attention(ct_tensor *q, ct_tensor *k, ct_tensor
 ct_tensor *ct_causal_mask(int64_t queries, int64_t keys, int64_t first_query, ct_device device);
 
 /* A bool tensor (B, size), true where j < lengths[b]; lengths (B) is i32 or i64 (CT_ERR_DTYPE,
- * CT_ERR_SHAPE). For scores of rank 4 as a mask: ct_reshape to (B, 1, 1, size). CT_ERR_ARGUMENT if
- * size is negative. */
+ * CT_ERR_SHAPE). To use it as a mask for scores of rank 4, ct_reshape it to (B, 1, 1, size).
+ * CT_ERR_ARGUMENT if size is negative. */
 ct_tensor *ct_length_mask(ct_tensor *lengths, int64_t size);
 
 /* ---- MultiheadAttention ---- */
 
-/* A module. It belongs to a parameter set and is freed with it. */
+/* A MultiheadAttention module. It belongs to a parameter set and is freed with it. */
 typedef struct ct_attention ct_attention;
 
 typedef struct ct_nn_multihead_attention_options {
@@ -69,24 +71,25 @@ typedef struct ct_nn_multihead_attention_options {
     double rotary_base;
 } ct_nn_multihead_attention_options;
 
-/* Makes PyTorch's nn.MultiheadAttention. Registers NAME.in_proj_weight (3 embed_dim, embed_dim), or if
- * kdim or vdim is another size NAME.q_proj_weight (embed_dim, embed_dim), NAME.k_proj_weight
- * (embed_dim, kdim) and NAME.v_proj_weight (embed_dim, vdim); NAME.in_proj_bias (3 embed_dim);
- * NAME.out_proj.weight (embed_dim, embed_dim) and NAME.out_proj.bias (embed_dim). Initially the input
- * weights are Xavier-uniform, out_proj.weight is uniform within 1 / sqrt(embed_dim), and biases are
+/* Makes PyTorch's nn.MultiheadAttention. Registers NAME.in_proj_weight (3 embed_dim, embed_dim), or
+ * if kdim or vdim differs from embed_dim, NAME.q_proj_weight (embed_dim, embed_dim),
+ * NAME.k_proj_weight (embed_dim, kdim) and NAME.v_proj_weight (embed_dim, vdim); NAME.in_proj_bias
+ * (3 embed_dim); NAME.out_proj.weight (embed_dim, embed_dim) and NAME.out_proj.bias (embed_dim).
+ * Initially the input weights are Xavier-uniform, out_proj.weight is uniform within 1 /
+ * sqrt(embed_dim), and biases are
  * 0. CT_ERR_ARGUMENT if a size is out of range, num_heads does not divide embed_dim, dropout is not
- * in [0, 1), or rotary_base is negative or goes with heads of odd size. */
+ * in [0, 1), or rotary_base is negative or is set with heads of odd size. */
 ct_attention *ct_nn_multihead_attention(ct_params *params, const char *name,
                                         ct_nn_multihead_attention_options options);
 
 /* Optional arguments of one call. Zero-initialise it to use none. */
 typedef struct ct_attention_call {
     ct_tensor *mask; /* as in ct_attention_options, for scores (..., num_heads, Lq, Lk) */
-    /* (B), as in ct_attention_options; with past, it counts the keys of past, too */
+    /* (B), as in ct_attention_options; with past, the keys of past count too */
     ct_tensor *key_lengths;
     bool causal; /* query i attends only to keys up to its own position, those of past included */
-    /* A cache of keys and values for generation, for x (B, L, embed_dim). past, or NULL for an empty
-     * one: *next of the call before. Its keys and values come before those of this call. */
+    /* A cache of keys and values for generation, for x (B, L, embed_dim): *next of the call before,
+     * or NULL for an empty cache. Its keys and values come before those of this call. */
     const ct_state *past;
     /* receives the state with the keys and values of this call appended: two tensors (1, B,
      * num_heads, Lk, size of a head), of the innermost scope; NULL after an error */

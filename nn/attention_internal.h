@@ -12,14 +12,14 @@
 ct_tensor *cti_attention(const char *function, ct_tensor *const *qkv, const ct_attention_options *o,
                          ct_tensor **weights);
 
-/* The keys and values of one module, (B, heads, L, size of a head): those of the earlier calls, or
- * NULL, and those of all calls so far. */
+/* The keys and values of one module, (B, heads, L, size of a head). past: those of earlier calls,
+ * or NULL; next: those of all calls so far. */
 typedef struct cti_attention_cache {
     ct_tensor *past[2], *next[2];
 } cti_attention_cache;
 
-/* ct_attention_forward of query, key and value with checked pointers; call's past and next are not read.
- * cache is NULL for none. */
+/* ct_attention_forward for arguments that have been checked. call's past and next are not read;
+ * cache takes their place, and may be NULL. */
 ct_tensor *cti_attention_run(ct_attention *a, const char *function,
                              ct_tensor *const *query_key_value, const ct_attention_call *call,
                              cti_attention_cache *cache);

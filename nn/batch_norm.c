@@ -12,8 +12,8 @@ enum { WEIGHT, BIAS, MEAN, VARIANCE, BATCHES, BATCH_NORM_ENTRIES };
 
 typedef struct batch_norm {
     ct_params *params;
-    ct_param *entry[BATCH_NORM_ENTRIES]; /* NULL for none */
-    double momentum, eps;                /* as given */
+    ct_param *entry[BATCH_NORM_ENTRIES]; /* NULL if the module does not have it */
+    double momentum, eps;                /* the values of the options */
 } batch_norm;
 
 static ct_tensor *batch_norm_value(const batch_norm *m, int i)
@@ -21,7 +21,7 @@ static ct_tensor *batch_norm_value(const batch_norm *m, int i)
     return cti_value(m->entry[i]);
 }
 
-/* Counts a batch. */
+/* Adds 1 to num_batches_tracked. */
 static void batch_norm_count(const batch_norm *m)
 {
     ct_tensor *count = batch_norm_value(m, BATCHES);

@@ -1,5 +1,5 @@
-/* batch_norm.h - the BatchNorm module (Ioffe and Szegedy 2015): ct_batch_norm, and PyTorch's
- * BatchNorm1d, BatchNorm2d and BatchNorm3d in one. */
+/* batch_norm.h - the BatchNorm module (Ioffe and Szegedy 2015): ct_batch_norm with parameters. One
+ * module for PyTorch's BatchNorm1d, BatchNorm2d and BatchNorm3d. */
 #ifndef COTANGENT_NN_BATCH_NORM_H
 #define COTANGENT_NN_BATCH_NORM_H
 
@@ -22,10 +22,11 @@ typedef struct ct_nn_batch_norm_options {
  * initially 0, NAME.running_var (channels), initially 1, and NAME.num_batches_tracked, an i64 of rank
  * 0.
  *
- * While the set trains, a forward normalises by the batch's statistics, updates the running ones and
- * counts the batch; one thread at a time may do so. While it does not train, or in a scope of
- * ct_scope_begin_inference, a forward uses the running statistics. The module belongs to params.
- * CT_ERR_ARGUMENT if channels is negative, momentum is not in [0, 1], or eps is negative or NaN. */
+ * While the set trains, a forward normalises by the batch's statistics, updates the running
+ * statistics and counts the batch. Only one thread at a time may run it then. While it does not
+ * train, or in a scope of ct_scope_begin_inference, a forward uses the running statistics. The
+ * module belongs to params. CT_ERR_ARGUMENT if channels is negative, momentum is not in [0, 1], or
+ * eps is negative or NaN. */
 ct_module *ct_nn_batch_norm(ct_params *params, const char *name, ct_nn_batch_norm_options options);
 
 #ifdef __cplusplus

@@ -21,7 +21,8 @@ static ct_status cell_fill_forget(const ct_init *init, ct_tensor *t, ct_generato
     return status == CT_OK ? ct_fill(ct_narrow(t, 0, part, part), init->d) : status;
 }
 
-/* The bound of PyTorch's uniform distribution; 0 in the other dialects, whose biases begin as 0. */
+/* Returns the bound of PyTorch's uniform distribution; 0 in the other dialects, whose biases are
+ * initially 0. */
 static double cell_bound(const ct_nn_recurrent_options *o)
 {
     return o->dialect == CT_DIALECT_TORCH ? 1 / sqrt((double)o->hidden_size) : 0;
@@ -44,7 +45,7 @@ static ct_init cell_input_init(const ct_nn_recurrent_options *o)
 static ct_init cell_recurrent_init(const ct_nn_recurrent_options *o, int gates)
 {
     switch (o->dialect) {
-    /* the framework's matrix (H, G H) is the transpose of ours (G H, H), and is orthogonal as a
+    /* Keras's matrix (H, G H) is the transpose of this one (G H, H), and is orthogonal as a
      * whole */
     case CT_DIALECT_KERAS:
         return ct_init_orthogonal(1);
@@ -55,7 +56,8 @@ static ct_init cell_recurrent_init(const ct_nn_recurrent_options *o, int gates)
     }
 }
 
-/* first: this bias holds the forget gate's initial value; with two biases the other has 0 there. */
+/* If `first` is true, this bias has the initial value of the forget gate; the second of two biases
+ * has 0 for this gate. */
 static ct_init cell_bias_init(const ct_nn_recurrent_options *o, cti_cell_kind kind, bool first)
 {
     const double bound = cell_bound(o), forget = o->has_forget_bias ? o->forget_bias : 1;
@@ -159,7 +161,8 @@ int64_t cti_cell_state_size(const void *self, int i)
 
 /* ---- products ---- */
 
-/* x W^T + b: (..., in) -> (..., G H). With a gain the product is normalised before b is added. */
+/* x W^T + b: (..., in) -> (..., G H). If gain is not NULL, the product is normalised before b is
+ * added. */
 static ct_tensor *cell_product(ct_tensor *x, ct_param *w, ct_param *gain, ct_param *b)
 {
     if (!gain)
@@ -188,7 +191,7 @@ ct_tensor *cti_cell_gate(const cti_cell *c, ct_tensor *t, int i)
 
 /* ---- modules ---- */
 
-/* Options that one kind has, and no other. */
+/* Refuses options that only another kind of cell has. */
 static bool cell_has_own_options_only(const char *me, const ct_nn_recurrent_options *o,
                                       cti_cell_kind kind)
 {

@@ -42,8 +42,8 @@ typedef struct cti_biases {
 } cti_biases;
 cti_biases cti_cell_biases(ct_dialect dialect, cti_cell_kind kind, bool reset_before);
 
-/* The functions of ct_cell. init registers the parameters with the initial values of the dialect;
- * project computes x W_ih^T + b_ih: (T, B, in) -> (T, B, G H). */
+/* Functions for tables of ct_cell. init registers the parameters with the initial values of the
+ * dialect; project computes x W_ih^T + b_ih: (T, B, in) -> (T, B, G H). */
 ct_status cti_cell_init(void *self, const ct_cell_place *at);
 int64_t cti_cell_state_size(const void *self, int i);
 ct_tensor *cti_cell_project(void *self, ct_tensor *x, const ct_cell_step *at);
@@ -54,13 +54,14 @@ ct_tensor *cti_cell_recur(const cti_cell *c, ct_tensor *h, const ct_cell_step *a
 /* A view of gate i of t (B, G H). */
 ct_tensor *cti_cell_gate(const cti_cell *c, ct_tensor *t, int i);
 
-/* A module of a kind or, if alone, one cell. function is the one that the user called, for
- * messages. CT_ERR_ARGUMENT as for ct_nn_recurrent, and for options that only another kind has. */
+/* Makes a module of a kind or, if `alone` is true, a single cell. Errors name `function`.
+ * CT_ERR_ARGUMENT as for ct_nn_recurrent, and for options that only another kind has. */
 ct_recurrent *cti_cell_module(const char *function, ct_params *params, const char *name,
                               const cti_cell_type *type, const ct_nn_recurrent_options *options,
                               bool alone);
 
-/* recurrent.c: ct_nn_recurrent and, if alone, ct_nn_recurrent_cell, for the user's function. */
+/* ct_nn_recurrent or, if `alone` is true, ct_nn_recurrent_cell. Errors name `function`.
+ * (recurrent.c) */
 ct_recurrent *cti_recurrent_new(const char *function, ct_params *params, const char *name,
                                 const ct_cell *cell, const ct_nn_recurrent_options *options,
                                 bool alone);

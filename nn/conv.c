@@ -13,14 +13,14 @@ typedef ct_tensor *conv_op(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, ct_
 typedef struct conv {
     conv_op *op;
     ct_conv_options options;
-    ct_shape shape; /* of the weight; -1 for in_channels that are not known yet */
+    ct_shape shape; /* the shape of the weight; -1 if in_channels is not known yet */
     int64_t groups, out;
     bool transposed;
     ct_dialect dialect;
-    ct_param *weight, *bias; /* bias NULL for none */
+    ct_param *weight, *bias; /* bias is NULL if no_bias is set */
 } conv;
 
-/* The elements of the weight that belong to one element of axis 0. */
+/* Returns the number of elements of the weight for one index of axis 0. */
 static int64_t conv_fan_in(const ct_shape *weight)
 {
     int64_t fan = 1;
@@ -31,7 +31,8 @@ static int64_t conv_fan_in(const ct_shape *weight)
     return fan;
 }
 
-/* PyTorch's kaiming_uniform with a = sqrt(5) is uniform within 1 / sqrt(fan in), as the bias. */
+/* PyTorch initialises the weight with kaiming_uniform for a = sqrt(5), which is uniform within 1 /
+ * sqrt(fan in), as the bias is. */
 static ct_status conv_fill(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     const conv *m = init->context;
@@ -52,8 +53,8 @@ static ct_status conv_fill(const ct_init *init, ct_tensor *t, ct_generator *g)
     return begin.fill(&begin, t, g);
 }
 
-/* Gives a lazy weight the channels of x. The weight comes first: the initial values of the bias depend
- * on its shape. */
+/* Gives a lazy weight the channels of x. The weight is materialized before the bias, because the
+ * initial values of the bias depend on its shape. */
 static bool conv_ready(conv *m, const ct_tensor *x)
 {
     ct_shape shape = m->shape;

@@ -28,10 +28,10 @@ typedef struct ct_nn_conv_options {
 } ct_nn_conv_options;
 
 /* Makes a Conv2d, a module of ct_conv2d (conv.h of the ops): x (N, in, H, W) -> (N, out, H', W').
- * Registers NAME.weight (out, in / groups, kh, kw) and NAME.bias (out). The initial values are those
- * of a Linear whose inputs are the in / groups kh kw elements that a result sees. The module belongs
- * to params. CT_ERR_ARGUMENT if out_channels or the kernel is below 1, if in_channels or another
- * option is negative, and if groups does not divide the channels. */
+ * Registers NAME.weight (out, in / groups, kh, kw) and NAME.bias (out). The initial values are
+ * those of a Linear with in / groups kh kw inputs, the number of elements that contribute to one
+ * result. The module belongs to params. CT_ERR_ARGUMENT if out_channels or the kernel is below 1,
+ * if in_channels or another option is negative, and if groups does not divide the channels. */
 ct_module *ct_nn_conv2d(ct_params *params, const char *name, ct_nn_conv_options options);
 
 /* Like ct_nn_conv2d, with ct_conv1d: x (N, in, L) -> (N, out, L'); NAME.weight is (out, in /

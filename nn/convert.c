@@ -1,5 +1,5 @@
 /* convert.c - converts state dicts from one framework's layout to another's. Each cell is read into
- * the parts of cell.h, which is the form of the modules here, and written from them. */
+ * the parts of cell.h, which are those of this library's modules, and then written from them. */
 #include "nn/cell.h"
 
 #include "autograd/internal.h"
@@ -20,8 +20,8 @@
 
 static const char *const me = "ct_convert";
 
-/* Functions that return nothing do nothing once an error is recorded. So their callers need not
- * check each call; they check ct_ok() at the end. */
+/* A void function does nothing while an error is recorded. So callers need not check each call;
+ * they check ct_ok() at the end. */
 
 /* ---- lists of named tensors ---- */
 
@@ -42,7 +42,7 @@ typedef struct job {
     list in, out; /* in is sorted by name */
 } job;
 
-/* Adds an entry. The list owns name from now on, even after an error. */
+/* Adds an entry. Takes over name, even after an error. */
 static void convert_append(list *l, char *name, ct_tensor *value)
 {
     if (name && value && cti_grow(me, (void **)&l->at, &l->room, (size_t)l->count, sizeof *l->at))
@@ -167,7 +167,7 @@ static int convert_layer_number(const char **s)
     return digits && n < CTI_MOST_LAYERS ? n : -1;
 }
 
-/* The offset of the last dotted part of a name. */
+/* Returns the offset of the part of a name after its last dot. */
 static int convert_last_part(const char *name, int length)
 {
     while (length && name[length - 1] != '.')
@@ -175,7 +175,7 @@ static int convert_last_part(const char *name, int length)
     return length;
 }
 
-/* PyTorch: WHAT, WHAT_lK or WHAT_lK_reverse after the last dot */
+/* Parses a PyTorch name: WHAT, WHAT_lK or WHAT_lK_reverse after the last dot. */
 static bool convert_parse_torch(const char *name, const char *what, place *p)
 {
     int start = convert_last_part(name, (int)strlen(name));
@@ -194,8 +194,8 @@ static bool convert_parse_torch(const char *name, const char *what, place *p)
     return p->layer >= 0 && (p->direction || !*rest);
 }
 
-/* The others: lK or rK, an underscore (Gluon) or a dot (Keras, Flax), WHAT; or WHAT for a single
- * cell */
+/* Parses a name of another framework: lK or rK, an underscore (Gluon) or a dot (Keras, Flax), WHAT;
+ * or only WHAT for a single cell. */
 static bool convert_parse_other(ct_dialect layout, const char *name, const char *what, place *p)
 {
     size_t all = strlen(name), n = strlen(what);
@@ -238,7 +238,7 @@ typedef struct cell {
 } cell;
 
 /* Returns the tensor of the file for the part `what` of the cell at a place, and marks it as taken.
- * NULL without an error if the file has none. */
+ * NULL, without an error, if the file does not have it. */
 static ct_tensor *convert_take(job *j, const place *p, const char *what)
 {
     char *name = convert_name_of(j->o.from, p, what);
@@ -310,7 +310,8 @@ static bool convert_measure(const job *j, cell *c)
 
 /* ---- Keras ---- */
 
-/* t (3 H, ...) with its first two gates exchanged: our r z n, Keras's z r n */
+/* Returns t (3 H, ...) with its first two gates exchanged, because Keras has the order z r n and
+ * this library r z n. */
 static ct_tensor *convert_exchanged(ct_tensor *t)
 {
     int64_t h = ct_size(t, 0) / 3;
@@ -361,7 +362,7 @@ static void convert_to_keras(cell *c)
 
 /* ---- Flax: a part for each gate ---- */
 
-/* The letters of the gates; a kind without any has one part. */
+/* The letters of the gates; an empty text for a kind with one gate. */
 static const char *const gate_letters[] = {
     [CTI_CELL_TANH] = "", [CTI_CELL_LSTM] = "ifgo", [CTI_CELL_GRU] = "rzn"
 };
@@ -379,7 +380,7 @@ static void convert_gate_name(char name[16], char half, cti_cell_kind kind, int6
 }
 
 /* Reads all gates of a part and joins them along axis 0; kernels are transposed. NULL if the file
- * has none of them; an error if it has only some. */
+ * has none of them; NULL with an error if some are missing. */
 static ct_tensor *convert_take_gates(job *j, const cell *c, char half, const char *what)
 {
     const int gates = (int)cti_gates_of(c->kind);
@@ -409,7 +410,7 @@ static char convert_flax_bias(cti_cell_kind kind, int *part)
 
 static bool convert_from_flax(job *j, cell *c)
 {
-    const cti_cell_kind kind = c->kind; /* known from the names */
+    const cti_cell_kind kind = c->kind; /* set by convert_begins_cell from the names */
     int part;
     const char half = convert_flax_bias(kind, &part);
 
@@ -485,7 +486,7 @@ static bool convert_check_reset(const job *j, const cell *c)
     return true;
 }
 
-/* a + b, where NULL stands for 0; NULL if both are NULL. */
+/* Returns a + b, where NULL counts as 0; NULL if both are NULL. */
 static ct_tensor *convert_sum(ct_tensor *a, ct_tensor *b)
 {
     if (!a || !b)
@@ -526,7 +527,7 @@ static void convert_collect_hn(cell *c, ct_tensor *zero)
     c->part[B_HH] = NULL;
 }
 
-/* Rewrites the biases of the cell as the target has them. */
+/* Changes the biases of the cell to those that the target dialect has. */
 static void convert_fit_biases(const job *j, cell *c)
 {
     const ct_dialect whose = j->o.to == CT_DIALECT_TORCH ? j->o.biases : j->o.to;

@@ -9,7 +9,7 @@
  * CT_DIALECT_KERAS, ... }) and ct_nn_linear(params, "linear", ...).
  *
  * The files are safetensors with the names below. P is any prefix, such as "rnn."; K is a layer,
- * from 0; G is the number of gates (RNN 1, GRU 3, LSTM 4), by which a kind of module is recognised.
+ * from 0; G is the number of gates (RNN 1, GRU 3, LSTM 4), which identifies the kind of a module.
  *
  *     |                     | torch                    | gluon            | keras                |
  *     |---------------------|--------------------------|------------------|----------------------|
@@ -32,14 +32,14 @@
  *     | biases           | PlK.hi.bias, .hf, .hg, .ho   | PlK.ir.bias, .iz, .in, | PlK.i.bias   |
  *     |                  |                              |   PlK.hn.bias          |              |
  *
- * Backward in time the names begin with PrK, and a Linear is Pkernel (in, out).
- * Keras and Flax have no module with several layers; .rename gives each of their cells a layer, as
- * in the example.
+ * For the backward direction the names begin with PrK. A Linear is Pkernel (in, out). Keras and
+ * Flax have no module with several layers; .rename gives each of their cells a layer, as in the
+ * example.
  *
  * The modules of this library use the layout CT_DIALECT_TORCH in every dialect; dialects differ in
- * which biases there are (nn/dialect.h). If the result has a second bias that the file does not
- * have, it is 0. If the result has one bias and the file two, it is their sum. A GRU that resets
- * after the matmul needs both biases of the gate n, so they are never summed. */
+ * their biases (nn/dialect.h). If the result has a second bias that the file does not have, it is
+ * 0. If the result has one bias and the file two, the result's bias is their sum. A GRU that resets
+ * after the matmul needs both biases of the gate n, so its biases are never summed. */
 #ifndef COTANGENT_NN_CONVERT_H
 #define COTANGENT_NN_CONVERT_H
 

@@ -1,8 +1,8 @@
 /* ctc_loss.c - connectionist temporal classification.
  *
- * The kernel computes the losses and, where it is wanted, their derivative in one pass; backward
- * multiplies it by the gradient of the losses. There is no second derivative with respect to the
- * scores, as in PyTorch. */
+ * The kernel computes the losses and, if a gradient is required, their derivative in one pass;
+ * backward multiplies the derivative by the gradient of the losses. There is no second derivative
+ * with respect to the scores, as in PyTorch. */
 #include "autograd/internal.h"
 
 #include "nn/internal.h"
@@ -17,7 +17,7 @@
 
 /* ---- the op: log_probs (T, B, C) -> loss (B), and grad (T, B, C), its derivative ---- */
 
-/* d (B) times grad, as an op of log_probs, grad and d: it is linear in d. */
+/* The op d (B) times grad, with the inputs log_probs, grad and d. It is linear in d. */
 static void ctc_slope_grad(ct_node *n, ct_tensor *const *dout)
 {
     ct_tensor *grad = ct_node_input(n, 1), *d;
@@ -55,7 +55,7 @@ static const ct_op ctc_op = { .name = "ct_ctc_loss",
                               .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
                               .backward = ctc_grad };
 
-/* What the kernel needs, on the device of the scores. */
+/* The operands of the kernel, on the device of the scores. */
 typedef struct ctc_call {
     const char *me;
     ct_tensor *log_probs;
@@ -69,7 +69,7 @@ static const int64_t *ctc_numbers(const ct_tensor *t)
     return (const int64_t *)(const void *)cti_data(t);
 }
 
-/* The loss of each sequence (B). */
+/* Returns the loss of each sequence, (B). */
 static ct_tensor *ctc_losses(const ctc_call *c)
 {
     ct_tensor *x = c->log_probs, *out[2] = { NULL, NULL }, *dense, *scratch;
@@ -101,7 +101,7 @@ static ct_tensor *ctc_losses(const ctc_call *c)
 
 /* ---- checks: lengths and targets are read on the host ---- */
 
-/* t as contiguous i64 on the CPU. */
+/* Returns t as a contiguous i64 tensor on the CPU. */
 static ct_tensor *ctc_on_host(const char *me, ct_tensor *t)
 {
     ct_tensor *wide = ct_cast(ct_detach(t), CT_I64), *host;
@@ -112,7 +112,7 @@ static ct_tensor *ctc_on_host(const char *me, ct_tensor *t)
     return host && cti_copy_across(me, host, wide) ? host : NULL;
 }
 
-/* The lengths (B), each in 0..most; on the host. */
+/* Checks that the lengths (B) are in 0..most, and returns them on the CPU. */
 static ct_tensor *ctc_lengths(const char *me, const char *name, ct_tensor *t, int64_t batch,
                               int64_t most)
 {
@@ -148,7 +148,8 @@ static bool ctc_check_label(const char *me, int64_t label, int64_t position, int
     return false;
 }
 
-/* Targets of rank 1 stand one behind the other, and the lengths must add up to their number. */
+/* Checks that the lengths add up to the number of targets. Targets of rank 1 hold the labels of all
+ * sequences one after another. */
 static bool ctc_check_sum(const char *me, const ct_tensor *targets, const int64_t *length,
                           int64_t batch)
 {
@@ -163,7 +164,8 @@ static bool ctc_check_sum(const char *me, const ct_tensor *targets, const int64_
     return false;
 }
 
-/* The targets as (B, width) on the host, width the largest length, at least 1; unused places are 0. */
+/* Returns the targets as (B, width) on the CPU, where width is the largest length, but at least 1.
+ * Unused elements are 0. */
 static ct_tensor *ctc_padded(const ctc_call *c, ct_tensor *targets, const ct_tensor *lengths)
 {
     int64_t batch = lengths->numel, from = 0, width = 1, b, k, label, *out;
@@ -191,7 +193,7 @@ static ct_tensor *ctc_padded(const ctc_call *c, ct_tensor *targets, const ct_ten
     return y;
 }
 
-/* True if the shapes and options fit; else false with an error. */
+/* True if the shapes and options agree; otherwise false with an error. */
 static bool ctc_check(const ctc_call *c, const ct_tensor *targets)
 {
     const ct_tensor *x = c->log_probs;
@@ -216,7 +218,8 @@ static bool ctc_check(const ctc_call *c, const ct_tensor *targets)
     return false;
 }
 
-/* The mean of the losses, each divided by its number of labels, if there are any. */
+/* Returns the mean of the losses, each divided by its number of labels, or by 1 if it has no
+ * labels. */
 static ct_tensor *ctc_mean(ct_tensor *loss, ct_tensor *target_length)
 {
     ct_tensor *labels = ct_clamp(ct_cast(target_length, loss->dtype), 1, INFINITY);

@@ -10,10 +10,10 @@
  *     | Linear bias            | U(1/sqrt(in))   | 0        | 0              | 0                  |
  *     | biases: RNN, LSTM, GRU | 2, 2, 2         | 2, 2, 2  | 1, 1, 2        | 1, 1, 1 + b_hn     |
  *
- * U(a) is the uniform distribution on [-a, a), and H the hidden size. The rows give initial values,
- * but for the first and the last. A Keras GRU with reset_before has one bias. Names, layouts and
- * the order of gates are PyTorch's in every dialect. A module with one bias has bias_ih and no
- * bias_hh; Flax's LSTM has bias_hh and no bias_ih. b_hn is the parameter bias_hn_l0 (hidden). */
+ * U(a) is the uniform distribution on [-a, a), and H the hidden size. All rows but the first and
+ * the last give initial values. A Keras GRU with reset_before has one bias. Names, layouts and the
+ * order of gates are PyTorch's in every dialect. A module with one bias has bias_ih and no bias_hh;
+ * Flax's LSTM has bias_hh and no bias_ih. b_hn is the parameter bias_hn_l0 (hidden). */
 #ifndef COTANGENT_NN_DIALECT_H
 #define COTANGENT_NN_DIALECT_H
 

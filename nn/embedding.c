@@ -11,7 +11,7 @@
 typedef struct embedding {
     ct_param *weight;
     bool has_padding;
-    int64_t padding; /* the row of padding */
+    int64_t padding; /* the row padding_idx */
 } embedding;
 
 static ct_tensor *embedding_forward(void *self, ct_tensor *ids)
@@ -23,8 +23,8 @@ static ct_tensor *embedding_forward(void *self, ct_tensor *ids)
                           : ct_embedding(weight, ids);
 }
 
-/* Initialises with normal values, and with 0 in the row of padding. The values of the other rows do
- * not depend on padding. */
+/* Initialises with normal values, and with 0 in the row padding_idx. The values of the other rows
+ * do not depend on padding_idx. */
 static ct_status embedding_fill(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     const embedding *e = init->context;

@@ -24,8 +24,8 @@ typedef struct ct_nn_embedding_options {
  * NAME.weight (rows, size), initially normal with mean 0 and standard deviation 1 as in PyTorch.
  * The module belongs to params. CT_ERR_ARGUMENT if rows or size is below 1, if padding_idx is not in
  * -rows..rows - 1, or if it is set without has_padding_idx. Its forward raises CT_ERR_INDEX if an id is
- * not in 0..rows - 1. As in PyTorch, a loaded file or ct_params_init may give the row of padding other
- * values; it is still not trained. */
+ * not in 0..rows - 1. As in PyTorch, a loaded file or ct_params_init may change the row
+ * padding_idx; it still gets no gradient. */
 ct_module *ct_nn_embedding(ct_params *params, const char *name, ct_nn_embedding_options options);
 
 #ifdef __cplusplus

@@ -18,8 +18,8 @@ enum { IN_X, IN_W, IN_BIAS, IN_H, IN_C, IN_LENGTHS, IN_COUNT };
 
 /* The outputs of the op. The first are y and the states after the last step. Backward reads the
  * others: the states after each step with the initial ones (T + 1, B, H), the gates (T, B, G H),
- * and a GRU's h W_n^T + b_n (T, B, H). An output that a kind does not have, or that nothing will
- * read, is an empty tensor. */
+ * and a GRU's h W_n^T + b_n (T, B, H). An output that a kind does not have, or that backward will
+ * not read, is an empty tensor. */
 enum { OUT_Y, OUT_LAST_H, OUT_LAST_C, OUT_H, OUT_C, OUT_GATES, OUT_HN, OUT_COUNT };
 
 typedef struct fused_attributes {
@@ -42,11 +42,11 @@ static const fused_kind fused_kinds[] = {
 
 /* ---- the kernels' arguments ---- */
 
-/* The tensors of one call of a kernel. All but x are contiguous. NULL if the call does not have the
- * tensor. */
+/* The tensors of one call of a kernel. All but x are contiguous. A tensor that the call does not
+ * use is NULL. */
 typedef struct fused_tensors {
     const ct_tensor *x; /* (T, B, G H); the call has its dtype and device */
-    /* forward: the values of x, or a table and, for each (t, b), the number of a row of it */
+    /* forward: the values of x; or a table, and for each (t, b) the number of its row */
     const ct_tensor *values, *index;
     const ct_tensor *w, *bias, *lengths;
     const ct_tensor *h, *c, *gates, *hn; /* outputs */
@@ -96,7 +96,7 @@ static ct_tensor *fused_new(const ct_tensor *like, ct_shape shape)
 
 /* ---- second derivatives ---- */
 
-/* A run of the steps; the cell reads its weight and bias as swap says. */
+/* A second run of the steps, in which the cell reads the values of swap as its weight and bias. */
 typedef struct fused_repeat {
     cti_steps steps;
     ct_tensor *x;
@@ -110,8 +110,8 @@ static void *fused_run_steps(void *context)
     return cti_run_steps(&r->steps, r->x);
 }
 
-/* The parameters that the step of a cell of this op reads, and their values at the forward: bound
- * ones, perhaps, which are not bound now. */
+/* Returns the parameters that the cell's step reads, and the values that they had in the forward
+ * pass. These may be bound values that are no longer bound now. */
 static cti_param_swap fused_values(ct_node *n, const fused_attributes *a)
 {
     cti_param_swap s = { .param = { a->cell->w_hh, a->cell->b_hh } };
@@ -121,8 +121,8 @@ static cti_param_swap fused_values(ct_node *n, const fused_attributes *a)
     return s;
 }
 
-/* The gradients with history. The steps are recomputed by ordinary ops, and these are
- * differentiated. */
+/* Computes gradients that have history: runs the steps again with ordinary ops and differentiates
+ * these. */
 static void fused_stepwise_backward(ct_node *n, ct_tensor *const *dout)
 {
     const fused_attributes *a = ct_node_attributes(n);
@@ -181,7 +181,7 @@ static ct_tensor *fused_contiguous_or_null(ct_tensor *t)
     return t ? cti_contiguous(t) : NULL;
 }
 
-/* What forward saved, and the gradients of the outputs. */
+/* Fills t with the tensors that forward saved and the gradients of the outputs. */
 static bool fused_take_saved(ct_node *n, ct_tensor *const *dout, fused_tensors *t)
 {
     const fused_attributes *a = ct_node_attributes(n);
@@ -279,7 +279,7 @@ static bool fused_take_inputs(ct_tensor *const *in, fused_tensors *t)
     return ct_ok();
 }
 
-/* A buffer (T + 1, B, H) with the initial state at the place where the first step reads it. */
+/* Makes a buffer (T + 1, B, H) with the initial state at the index that the first step reads. */
 static ct_tensor *fused_new_states(const ct_tensor *x, const ct_tensor *initial, bool reverse)
 {
     const int64_t steps = x->shape.dim[0];
@@ -292,7 +292,8 @@ static ct_tensor *fused_new_states(const ct_tensor *x, const ct_tensor *initial,
     return all;
 }
 
-/* Stores a new output in out and in *t if it is needed; otherwise an empty tensor in out. */
+/* If an output is wanted, makes it and stores it in *out and *t; otherwise stores an empty tensor
+ * in *out. */
 static void fused_add_output(const ct_tensor *x, bool wanted, ct_shape shape, ct_tensor **out,
                              const ct_tensor **t)
 {
@@ -300,7 +301,7 @@ static void fused_add_output(const ct_tensor *x, bool wanted, ct_shape shape, ct
     *t = wanted ? *out : NULL;
 }
 
-/* keep is true if backward will read the outputs. */
+/* Makes the outputs. keep is true if backward will read them. */
 static bool fused_new_outputs(const fused_attributes *a, bool keep, ct_tensor *const *in,
                               ct_tensor **out, fused_tensors *t)
 {

@@ -6,7 +6,7 @@
 #include <cotangent/nn/init.h>
 
 typedef struct group_norm {
-    ct_param *weight, *bias; /* NULL for none */
+    ct_param *weight, *bias; /* NULL if no_affine is set */
     int64_t groups;
     double eps;
 } group_norm;

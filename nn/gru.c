@@ -8,14 +8,14 @@
 #include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/gru.h>
 
-/* The rows of p for count gates, from gate number first on; NULL if p is NULL. */
+/* Returns the rows of p for `count` gates, from gate number `first` on; NULL if p is NULL. */
 static ct_tensor *gru_rows(const cti_cell *c, ct_param *p, int first, int count)
 {
     return p ? ct_narrow(ct_param_value(p), 0, first * c->hidden, count * c->hidden) : NULL;
 }
 
-/* Like cti_cell_recur, but for count gates from number first on: (B, hidden) -> (B, count
- * hidden) */
+/* Like cti_cell_recur, but for `count` gates from gate number `first` on: (B, hidden) -> (B, count
+ * hidden). */
 static ct_tensor *gru_recur(const cti_cell *c, ct_tensor *h, int first, int count,
                             const ct_cell_step *at)
 {

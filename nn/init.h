@@ -23,14 +23,14 @@ ct_init ct_init_normal(double mean, double std);  /* std at least 0 */
  * than 1% of the distribution is inside. */
 ct_init ct_init_truncated_normal(double mean, double std, double low, double high);
 
-/* Glorot and Bengio 2010. The variance is 2 gain^2 / (fan_in + fan_out). The uniform one is in
- * +-b with b = gain sqrt(6 / (fan_in + fan_out)). */
+/* Glorot and Bengio 2010. The variance is 2 gain^2 / (fan_in + fan_out). The uniform distribution
+ * is on [-b, b) with b = gain sqrt(6 / (fan_in + fan_out)). */
 ct_init ct_init_xavier_uniform(double gain);
 ct_init ct_init_xavier_normal(double gain);
 
-/* He et al. 2015. The variance is 2 / ((1 + slope^2) fan), where slope is that of a leaky ReLU
- * below 0: 0 for ReLU, sqrt(5) for PyTorch's Linear. The uniform one is in +-b with
- * b = sqrt(3 variance). */
+/* He et al. 2015. The variance is 2 / ((1 + slope^2) fan), where slope is the slope of the leaky
+ * ReLU for negative x: 0 for ReLU, sqrt(5) for PyTorch's Linear. The uniform distribution is on
+ * [-b, b) with b = sqrt(3 variance). */
 typedef enum ct_fan { CT_FAN_IN, CT_FAN_OUT } ct_fan;
 ct_init ct_init_kaiming_uniform(double slope, ct_fan fan);
 ct_init ct_init_kaiming_normal(double slope, ct_fan fan);

@@ -8,12 +8,12 @@
 #include <cotangent/nn/module.h>
 #include <cotangent/nn/state.h>
 
-/* True for a state that may be used, and its tensors; else false with an error, but none for a NULL after
- * an error. For an optional state, ask only if it is not NULL. */
+/* True if s and its tensors are alive. Otherwise raises an error (for a NULL only if none is
+ * recorded) and returns false. For an optional state, call it only if s is not NULL. */
 bool cti_state_usable(const char *function, const char *name, const ct_state *s);
 
-/* Materializes p with a shape that follows from x. The error about another shape of p shows x. True for
- * a NULL p; false with an error. */
+/* Materializes p with a shape that follows from x's shape. If p has another shape, the message
+ * shows x's shape too. True for a NULL p; false with an error. */
 bool cti_materialize_for(ct_param *p, ct_shape shape, const ct_tensor *x);
 
 /* The value of p, or NULL if p is NULL. */
@@ -22,8 +22,8 @@ ct_tensor *cti_value(ct_param *p);
 /* True if eps, as an option, is at least 0; else CT_ERR_ARGUMENT. */
 bool cti_is_eps(const char *function, double eps);
 
-/* Gives p (channels), or NULL, the size of axis 1 of x (N, channels, ...). False with an error; a rank
- * of x below 2 is left to the op. */
+/* Materializes p (channels), which may be NULL, with the size of axis 1 of x (N, channels, ...).
+ * False with an error. If the rank of x is below 2, returns true, and the op raises the error. */
 bool cti_materialize_channels(ct_tensor *x, ct_param *p);
 
 /* ct_cross_entropy_with; errors name function. */
@@ -38,18 +38,18 @@ ct_tensor *cti_linear_cross_entropy(const char *function, ct_tensor *x, ct_tenso
 /* True if reduction and label_smoothing are in range; else false with an error. */
 bool cti_cross_entropy_options(const char *function, const ct_cross_entropy_options *options);
 
-/* loss reduced over all its elements. */
+/* Returns loss reduced over all its elements. */
 ct_tensor *cti_loss_reduced(ct_tensor *loss, ct_reduction reduction);
 
 /* True if reduction is the mean, the sum or none; else CT_ERR_ARGUMENT. */
 bool cti_loss_check_reduction(const char *function, ct_reduction reduction);
 
-/* True if x, which the message calls name, and target are f32 or f64 of one shape, dtype and device,
- * and the reduction is one; else false with an error. */
+/* True if x and target are f32 or f64 with the same shape, dtype and device, and the reduction is
+ * valid; otherwise false with an error, which calls x `name`. */
 bool cti_loss_check_pair(const char *function, const char *name, const ct_tensor *x,
                          const ct_tensor *target, ct_reduction reduction);
 
-/* Raises CT_ERR_INDEX about the target (targets of rank 1) at a position. */
+/* Raises CT_ERR_INDEX for the target at a position; targets has rank 1. */
 void cti_raise_target(const char *function, ct_tensor *targets, int64_t position, int64_t classes);
 
 /* Checks that a module's set and name are not NULL. Otherwise returns false, and raises an error
@@ -63,7 +63,7 @@ bool cti_is_probability(const char *function, const char *name, double p);
  * another module. */
 void *cti_module_self(const ct_module *m, ct_tensor *(*forward)(void *self, ct_tensor *x));
 
-/* size bytes of zeros that the set frees; NULL with an error. */
+/* Returns size bytes of zeros, which the set frees; NULL with an error. */
 void *cti_module_data(ct_params *params, size_t size);
 
 #endif

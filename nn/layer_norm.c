@@ -6,7 +6,7 @@
 #include <cotangent/nn/layer_norm.h>
 
 typedef struct layer_norm {
-    ct_param *weight, *bias; /* NULL for none */
+    ct_param *weight, *bias; /* NULL if the module does not have it */
     double eps;
 } layer_norm;
 

@@ -12,7 +12,7 @@
 typedef struct linear {
     int64_t out;
     ct_dialect dialect;
-    ct_param *weight, *bias; /* bias NULL for none */
+    ct_param *weight, *bias; /* bias is NULL if no_bias is set */
 } linear;
 
 /* The initialiser of the weight or the bias. In PyTorch's dialect both are uniform within bound. */

@@ -1,10 +1,10 @@
 /* linear_cross_entropy.c - cross-entropy of a linear layer's scores, without the scores in memory.
  *
  * With N rows x (N, in), weight W (C, in), bias b (C) and the scores s = x W^T + b
- *     ds = d (softmax(s) - target) / count        rows that are ignored: 0
- *     dx = ds W      dW = ds^T x      db = sum of the rows of ds
- * The kernel makes the loss and, where they are needed, all three gradients for d = 1 in one pass over
- * x (Hsu et al., Liger Kernel, 2024, do the same on GPUs). Backward multiplies them by d. */
+ *     ds = d (softmax(s) - target) / count 0 for rows that are ignored dx = ds W dW = ds^T x db =
+ *     sum of the rows of ds
+ * The kernel computes the loss and, if required, all three gradients for d = 1 in one pass over x
+ * (as Liger Kernel does on GPUs: Hsu et al., 2024). Backward multiplies the gradients by d. */
 #include "autograd/internal.h"
 
 #include "nn/internal.h"
@@ -28,9 +28,9 @@ typedef struct fused_loss {
     double smoothing;
     int64_t ignore; /* INT64_MIN: no target is ignored */
     bool mean, has_bias;
-    /* for each input: the output that holds its gradient for d = 1; 0: none */
+    /* for each input, the number of the output that holds its gradient for d = 1; 0: no output */
     int gradient[IN_COUNT];
-    bool taken; /* those outputs were given to the engine, which may have written to them */
+    bool taken; /* the engine has received these outputs and may have written to them */
 } fused_loss;
 
 /* The tensors in `in` are contiguous; x is (N, in), targets (N). Writes the losses to rows (N), and
@@ -76,7 +76,7 @@ static ct_tensor *fused_loss_slope(const fused_loss *o, ct_tensor *x, ct_tensor 
     int64_t classes = w->shape.dim[0];
     ct_tensor *ignore = ct_full(CT_SCALAR, (double)o->ignore, targets->dtype, targets->device);
     ct_tensor *counted = ct_ne(targets, ignore);
-    /* an ignored target counts as class 0 here */
+    /* ignored targets become class 0, which is a valid index */
     ct_tensor *index = ct_mul(targets, ct_cast(counted, targets->dtype));
     ct_tensor *target = ct_mul_scalar(ct_one_hot_as(index, classes, x->dtype), 1 - o->smoothing);
     ct_tensor *slope;
@@ -130,7 +130,7 @@ static bool fused_loss_again(ct_node *n, const fused_loss *o, ct_tensor **gradie
 
 static void fused_loss_fused_backward(ct_node *n, ct_tensor *const *dout)
 {
-    fused_loss *o = (fused_loss *)ct_node_attributes(n); /* the node's own copy */
+    fused_loss *o = (fused_loss *)ct_node_attributes(n); /* the copy that the node owns */
     ct_tensor *gradient[IN_COUNT] = { NULL };
     bool one = dout[0]->device == CT_CPU && ct_item(dout[0]) == 1;
     int i;
@@ -156,7 +156,7 @@ static const ct_op fused_op = { .name = "ct_linear_cross_entropy",
 
 /* ---- forward ---- */
 
-/* The sum of the losses of the rows, or their mean. */
+/* Returns the sum or the mean of the losses of the rows. */
 static ct_tensor *fused_loss_reduce(const fused_loss *o, ct_tensor *rows, ct_tensor *targets)
 {
     ct_tensor *sum = ct_sum(rows), *ignore;
@@ -197,13 +197,14 @@ static ct_tensor *fused_loss_forward(fused_loss *o, ct_tensor *const *in)
                : NULL;
 }
 
-/* Class indices have the shape of x without its last axis. */
+/* Checks the targets: class indices must have the shape of x without its last axis. */
 static bool fused_loss_check_targets(const char *me, const ct_tensor *x, const ct_tensor *targets)
 {
     ct_shape shape = x->shape;
 
     if (cti_is_float(targets->dtype))
-        return true; /* probabilities, which are checked later, against the scores */
+        return true; /* class probabilities are checked later, when the shape of the scores is
+                      * known */
     shape.rank--;
     if (!cti_want_index(me, "targets", targets) || !cti_same_device(me, "x", x, "targets", targets))
         return false;

@@ -35,8 +35,8 @@ static ct_tensor *loss_counted(ct_tensor *targets, const ce *o, ct_dtype dtype)
     return ct_unsqueeze(ct_cast(ct_ne(targets, ignore), dtype), -1);
 }
 
-/* x (rows, 1), and 0 for rows that are ignored, whatever x is there: the mean of nothing has an
- * infinite gradient. */
+/* Returns x (rows, 1) with 0 for rows that are ignored, even where x is not finite. (If all rows
+ * are ignored, the gradient of the mean is infinite.) */
 static ct_tensor *loss_kept(ct_tensor *x, ct_tensor *targets, const ce *o)
 {
     return x ? ct_where(ct_cast(loss_counted(targets, o, x->dtype), CT_BOOL), x,
@@ -50,7 +50,7 @@ static void ce_backward_grad(ct_node *n, ct_tensor *const *dout)
     ct_tensor *logits = ct_node_input(n, 0), *targets = ct_node_input(n, 1),
               *lse = ct_node_input(n, 2);
     ct_tensor *dloss = ct_node_input(n, 3), *e = dout[0], *p, *inner;
-    const int classes = 1; /* their axis */
+    const int classes = 1; /* the axis of the classes */
 
     if (!logits || !targets || !dloss)
         return;
@@ -75,7 +75,7 @@ static const ct_op backward_op = { .name = "ct_cross_entropy_backward",
                                    .saves = CT_SAVE_INPUTS,
                                    .backward = ce_backward_grad };
 
-/* The second row of lse, on its device. */
+/* Returns the address of the second row of lse, on its device. */
 static void *ce_log_sums(const ct_tensor *lse)
 {
     return (char *)cti_data(lse) + (size_t)lse->shape.dim[1] * ct_dtype_size(lse->dtype);
@@ -139,8 +139,8 @@ void cti_raise_target(const char *function, ct_tensor *targets, int64_t position
              ct_item(ct_select(targets, 0, position)), (long long)position, (long long)classes - 1);
 }
 
-/* The loss of each row: logits (rows, C), targets (rows), contiguous. me: the function that errors
- * name. */
+/* Returns the loss of each row. logits (rows, C) and targets (rows) are contiguous. Errors name the
+ * function me. */
 static ct_tensor *ce_row_losses(const char *me, ct_tensor *logits, ct_tensor *targets, const ce *o)
 {
     ct_tensor *in[2] = { logits, targets }, *out[2], *x;
@@ -172,7 +172,7 @@ static ct_tensor *ce_row_losses(const char *me, ct_tensor *logits, ct_tensor *ta
     return ct_record(&rows_op, 2, in, 2, out, o, sizeof *o) ? out[0] : NULL;
 }
 
-/* Checks scores, which the message calls name, against targets that are class indices. */
+/* Checks scores and targets that are class indices. Messages call the scores `name`. */
 static bool loss_check_indices(const char *me, const char *name, const ct_tensor *logits,
                                const ct_tensor *targets)
 {
@@ -195,8 +195,8 @@ static bool loss_check_indices(const char *me, const char *name, const ct_tensor
     return false;
 }
 
-/* The order of the axes of logits, except the last, by falling strides. In this order a transposed
- * view is contiguous again and need not be copied. */
+/* Sorts the axes of logits, except the last, by falling strides. A transposed view becomes
+ * contiguous in this order and need not be copied. */
 static void loss_by_stride(const ct_tensor *logits, int *order)
 {
     int n = logits->shape.rank - 1, i, k;
@@ -209,7 +209,7 @@ static void loss_by_stride(const ct_tensor *logits, int *order)
     order[n] = n;
 }
 
-/* Puts the leading axes of both in that order, which changes neither sum nor mean. */
+/* Permutes the leading axes of both to that order, which changes neither sum nor mean. */
 static void loss_reorder(ct_tensor **logits, ct_tensor **targets)
 {
     int order[CT_MAX_RANK], rank = (*logits)->shape.rank;
@@ -266,7 +266,7 @@ static bool loss_check_class_weight(const char *me, const char *name, const ct_t
     return *weight != NULL;
 }
 
-/* The weight (...) of each target (...); 0 if it is ignored. */
+/* Returns the weight of each target, of the targets' shape; 0 for ignored targets. */
 static ct_tensor *loss_target_weights(ct_tensor *weight, ct_tensor *targets, const ce *o)
 {
     ct_tensor *counts = ct_squeeze(loss_counted(targets, o, weight->dtype), -1);
@@ -317,14 +317,15 @@ typedef struct ce_call {
     ct_tensor *logits;  /* (rows, C) */
     ct_tensor *targets; /* (rows) */
     ct_tensor *weight;  /* (C), or NULL */
-    ct_tensor *each;    /* with a weight: that of each target (rows), 0 if it is ignored */
+    ct_tensor *each;    /* if weight is not NULL: the weight of each target (rows), 0 for ignored
+                         * targets */
 } ce_call;
 
 /* Multiplies loss (rows), which has no smoothing, by the weight of each target. With smoothing, adds
  * the terms of all classes, -s / C sum w log_softmax. */
 static ct_tensor *ce_weighted(const ce_call *c, ct_tensor *loss)
 {
-    const int classes = 1; /* their axis */
+    const int classes = 1; /* the axis of the classes */
     double s = c->o.smoothing;
     ct_tensor *all;
 
@@ -337,7 +338,7 @@ static ct_tensor *ce_weighted(const ce_call *c, ct_tensor *loss)
                   ct_mul_scalar(all, s / (double)ct_size(c->logits, classes)));
 }
 
-/* The loss of each row, weighted. The kernel has smoothing but no weights. */
+/* Returns the weighted loss of each row. The kernel supports smoothing but not weights. */
 static ct_tensor *ce_index_losses(ce_call *c)
 {
     const ce sharp = { 0, c->o.ignore };
@@ -352,8 +353,8 @@ static ct_tensor *ce_index_losses(ce_call *c)
     return ce_weighted(c, loss);
 }
 
-/* The mean of a sum of losses: over the weights of the targets, or the number of those that
- * count. */
+/* Divides the sum of the losses by the sum of the weights of the targets, or by the number of
+ * targets that are not ignored. */
 static ct_tensor *ce_index_mean(const ce_call *c, ct_tensor *sum)
 {
     if (c->each)
@@ -421,8 +422,8 @@ ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *targets)
 
 /* ---- nll ---- */
 
-/* -log_probs[target] of each row times its weight, 0 if the row is ignored. *count becomes the
- * divisor of the mean; NULL: the number of rows. */
+/* Returns -log_probs[target] times the weight of each row, 0 if the row is ignored. *count becomes
+ * the divisor of the mean; NULL means the number of rows. */
 static ct_tensor *loss_nll_rows(ct_tensor *log_probs, ct_tensor *targets,
                                 const ct_cross_entropy_options *options, ct_tensor **count)
 {
@@ -498,7 +499,7 @@ ct_tensor *ct_l1_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction)
     return cti_loss_reduced(ct_abs(ct_sub(x, target)), reduction);
 }
 
-/* c (e - c / 2) with c = clamp(e, -delta, delta), which is both branches in one. */
+/* Computed as c (e - c / 2) with c = clamp(e, -delta, delta), which covers both branches. */
 ct_tensor *ct_huber_loss(ct_tensor *x, ct_tensor *target, double delta, ct_reduction reduction)
 {
     ct_tensor *e, *c;

@@ -6,8 +6,9 @@
  * gradient of the output. A loss is differentiable with respect to both arguments, class indices
  * excepted.
  *
- * All functions raise CT_ERR_SHAPE, CT_ERR_DTYPE or CT_ERR_DEVICE if their arguments do not fit
- * together, and CT_ERR_ARGUMENT if the reduction is not in the enumeration. */
+ * All functions raise CT_ERR_SHAPE, CT_ERR_DTYPE or CT_ERR_DEVICE if the shapes, dtypes or devices
+ * of their arguments do not agree, and CT_ERR_ARGUMENT if the reduction is not in the
+ * enumeration. */
 #ifndef COTANGENT_NN_LOSS_H
 #define COTANGENT_NN_LOSS_H
 
@@ -126,32 +127,34 @@ ct_tensor *ct_gaussian_nll_loss(ct_tensor *x, ct_tensor *target, ct_tensor *var,
 /* ---- sequences ---- */
 
 typedef struct ct_ctc_options {
-    ct_reduction reduction; /* the mean is over losses that are divided by their number of labels */
-    int64_t blank;          /* the class that stands for no label */
+    ct_reduction reduction; /* for the mean, each loss is divided by its number of labels first */
+    int64_t blank;          /* the class that means "no label" */
     bool zero_infinity;     /* losses of sequences without a path, and their gradients, are 0 */
 } ct_ctc_options;
 
-/* Connectionist temporal classification (Graves et al., 2006): minus the log of the probability that
- * scores without alignment give the labels, which is the sum over all paths. log_probs
- * (steps, batch, classes), f32 or f64, as ct_log_softmax returns them; targets (batch, labels), or the
- * labels of all sequences in a row (rank 1); input_lengths and target_lengths (batch) say how many
- * steps and labels count. Indices are i32 or i64.
+/* Connectionist temporal classification (Graves et al., 2006): minus the log of the probability of
+ * the labels, which is the sum of the probabilities of all paths (alignments) that give the labels.
+ * log_probs (steps, batch, classes), f32 or f64, as ct_log_softmax returns them; targets (batch,
+ * labels), or the labels of all sequences one after another (rank 1); input_lengths and
+ * target_lengths (batch) are the numbers of steps and labels of each sequence. Indices are i32 or
+ * i64.
  *
- * A sequence with too few steps for its labels has no path (a label that repeats needs a blank in
- * between): its loss is infinite and its gradient NaN, as in PyTorch, or both are 0 with
- * zero_infinity. The gradient is the derivative by log_probs; PyTorch's adds exp(log_probs), which
+ * A sequence with too few steps for its labels has no path (equal labels in a row need a blank
+ * between them). Its loss is infinite and its gradient NaN, as in PyTorch; with zero_infinity both
+ * are 0. The gradient is the derivative by log_probs; PyTorch's adds exp(log_probs), which
  * ct_log_softmax cancels. There is no second derivative by log_probs (CT_ERR_GRAD).
  *
- * Waits for an asynchronous device, because lengths and targets are checked on the host: CT_ERR_ARGUMENT
- * for a length that is negative, or larger than the steps or labels there are, and for a blank that is
- * no class; CT_ERR_INDEX for a label that is no class or is the blank. */
+ * Waits for an asynchronous device, because lengths and targets are checked on the host:
+ * CT_ERR_ARGUMENT for a length that is negative or larger than the number of steps or labels, and
+ * for a blank that is not in 0..classes - 1; CT_ERR_INDEX for a label that is not in 0..classes - 1
+ * or is the blank. */
 ct_tensor *ct_ctc_loss(ct_tensor *log_probs, ct_tensor *targets, ct_tensor *input_lengths,
                        ct_tensor *target_lengths, ct_ctc_options options);
 
 /* ---- losses of distances ---- */
 
 /* The cosine of the angle between a and b along axis: a b / (max(|a|, eps) max(|b|, eps)). a and b
- * broadcast; axis is one of the broadcast shape, and the result does not have it. PyTorch's defaults
+ * broadcast; axis is an axis of the broadcast shape, and the result lacks it. PyTorch's defaults
  * are axis 1 and eps 1e-8. The gradient of the maximum passes to the norm unchanged, as in PyTorch.
  * CT_ERR_SHAPE for a wrong axis, CT_ERR_ARGUMENT if eps is negative or NaN. */
 ct_tensor *ct_cosine_similarity(ct_tensor *a, ct_tensor *b, int axis, double eps);

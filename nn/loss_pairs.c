@@ -12,7 +12,7 @@
 
 #include <math.h>
 
-/* ---- what they share ---- */
+/* ---- common functions ---- */
 
 static void floor_passes(ct_node *n, ct_tensor *const *dout)
 {
@@ -23,8 +23,8 @@ static const ct_op floor_op = {
     .name = "ct_clamp", .inputs = 1, .outputs = 1, .backward = floor_passes
 };
 
-/* max(x, low), whose gradient passes to x unchanged: x is kept away from 0, where it would be divided
- * by, and still learns. */
+/* max(x, low), but the gradient passes to x unchanged. It keeps a divisor away from 0 and still
+ * gives x a gradient. */
 static ct_tensor *loss_floor(ct_tensor *x, double low)
 {
     ct_tensor *y = x ? ct_clamp(ct_detach(x), low, INFINITY) : NULL;
@@ -54,7 +54,7 @@ static bool loss_not_nan(const char *me, const char *name, double value)
     return false;
 }
 
-/* Checks that t is like x, of one shape, dtype and device. */
+/* Checks that t has the shape, dtype and device of x. */
 static bool loss_is_like(const char *me, const char *xn, const ct_tensor *x, const char *tn,
                          const ct_tensor *t)
 {
@@ -68,7 +68,7 @@ static bool loss_is_like(const char *me, const char *xn, const ct_tensor *x, con
     return false;
 }
 
-/* Rows (..., n) have an axis to sum over. */
+/* Checks that x has at least one axis, over which the loss of a row sums. */
 static bool loss_has_rows(const char *me, const char *name, const ct_tensor *x)
 {
     if (x->shape.rank > 0)
@@ -102,7 +102,8 @@ ct_tensor *ct_kl_div(ct_tensor *x, ct_tensor *target, ct_kl_div_options options)
     return over_batch && x->shape.rank ? ct_div_scalar(loss, (double)x->shape.dim[0]) : loss;
 }
 
-/* var with an axis of 1 in place of the last size that it leaves out; NULL with an error. */
+/* Returns var in a shape that broadcasts to x: if it lacks the last axis, with an axis of size 1 at
+ * the end. NULL with an error. */
 static ct_tensor *gaussian_variance(const char *me, const ct_tensor *x, ct_tensor *var)
 {
     int rank = x->shape.rank, last = rank - 1;
@@ -164,7 +165,7 @@ ct_tensor *ct_cosine_similarity(ct_tensor *a, ct_tensor *b, int axis, double eps
     if (!cti_usable(me, a) || !cti_usable(me, b) || !cti_want_float(me, "a", a) ||
         !cti_same_dtype(me, "a", a, "b", b) || !cti_same_device(me, "a", a, "b", b))
         return NULL;
-    both = *a; /* stands for the broadcast of a and b in the message */
+    both = *a; /* for the message: a tensor with the broadcast shape of a and b */
     if (!cti_broadcast(me, a, b, &both.shape) || (axis = cti_axis(me, &both, axis)) < 0 ||
         !loss_at_least_0(me, "eps", eps))
         return NULL;
@@ -173,7 +174,7 @@ ct_tensor *ct_cosine_similarity(ct_tensor *a, ct_tensor *b, int axis, double eps
     return ct_sum_axis(ct_mul(cosine_unit(a, axis, eps), cosine_unit(b, axis, eps)), axis, false);
 }
 
-/* True if target (...) fits the rows a (..., n) and has a dtype of numbers. */
+/* True if target (...) has one element for each row of a (..., n) and a dtype of numbers. */
 static bool cosine_check_target(const char *me, const ct_tensor *a, const ct_tensor *target)
 {
     ct_shape rows = a->shape;

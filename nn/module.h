@@ -18,14 +18,14 @@ typedef struct ct_module ct_module;
  * which shapes and dtypes x may have. */
 ct_tensor *ct_forward(ct_module *m, ct_tensor *x);
 
-/* Makes a module of your own. forward gets self on every call and returns NULL after an error. self
- * stays yours; ct_params_own frees it together with the set. It may be NULL. CT_ERR_ARGUMENT if params
- * or forward is NULL. */
+/* Makes a module of your own. forward gets self on every call and returns NULL after an error. The
+ * library does not free self; to free it together with the set, call ct_params_own. self may be
+ * NULL. The module belongs to params. CT_ERR_ARGUMENT if params or forward is NULL. */
 ct_module *ct_nn_module(ct_params *params, void *self,
                         ct_tensor *(*forward)(void *self, ct_tensor *x));
 
-/* Makes a module from an op of one tensor: ct_relu, ct_tanh. CT_ERR_ARGUMENT if params or
- * op is NULL. */
+/* Makes a module from an op of one tensor, such as ct_relu. The module belongs to params.
+ * CT_ERR_ARGUMENT if params or op is NULL. */
 ct_module *ct_nn_op(ct_params *params, ct_tensor *(*op)(ct_tensor *x));
 
 #ifdef __cplusplus

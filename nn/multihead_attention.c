@@ -18,7 +18,8 @@ struct ct_attention {
     ct_params *params;
     int64_t embed, heads;
     double dropout, rotary_base;
-    ct_param *in_weight;       /* of all three; or NULL, and one each: */
+    ct_param *in_weight;       /* the weight of query, key and value together; NULL if each has its
+                                * own: */
     ct_param *weights[INPUTS]; /* (embed, features) */
     ct_param *in_bias, *out_weight, *out_bias;
 };
@@ -96,7 +97,8 @@ ct_attention *ct_nn_multihead_attention(ct_params *params, const char *name,
 
 /* ---- the products around attention ---- */
 
-/* x (..., L, features) times rows of the input weights and bias, `count` parts from number first on. */
+/* Multiplies x (..., L, features) by `count` parts of the input weights, from part `first` on, and
+ * adds their bias. */
 static ct_tensor *attention_project(const ct_attention *a, ct_tensor *x, int first, int count)
 {
     ct_tensor *w = a->in_weight ? ct_param_value(a->in_weight) : ct_param_value(a->weights[first]);
@@ -109,7 +111,7 @@ static ct_tensor *attention_project(const ct_attention *a, ct_tensor *x, int fir
     return ct_linear(x, w, b);
 }
 
-/* (..., L, embed) -> (..., heads, L, size of a head), a view */
+/* Returns (..., L, embed) as a view (..., heads, L, size of a head). */
 static ct_tensor *attention_split(const ct_attention *a, ct_tensor *x)
 {
     ct_shape shape;
@@ -202,7 +204,7 @@ ct_state *cti_attention_write(int layers, const cti_attention_cache *cache)
     return ct_ok() ? ct_state_from_tensors(2 * layers, tensor) : NULL;
 }
 
-/* Puts the cached keys and values before those of the call. */
+/* Joins the cached keys and values and those of the call. */
 static bool attention_use_cache(const char *me, cti_attention_cache *cache, ct_tensor **kv)
 {
     int i;

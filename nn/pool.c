@@ -6,7 +6,7 @@
 
 typedef struct pool {
     ct_pool_options options;
-    int64_t height, width; /* adaptive */
+    int64_t height, width; /* only for adaptive pooling */
 } pool;
 
 static ct_tensor *pool_forward_max(void *self, ct_tensor *x)

@@ -9,9 +9,9 @@
 extern "C" {
 #endif
 
-/* Make modules of ct_max_pool2d and ct_avg_pool2d (pool.h of the ops): x (N, C, H, W) -> (N, C, H', W').
- * The module belongs to params. Options out of range are the forward's error, except a kernel below
- * 1: CT_ERR_ARGUMENT. */
+/* Make modules of ct_max_pool2d and ct_avg_pool2d (pool.h of the ops): x (N, C, H, W) -> (N, C, H',
+ * W'). The module belongs to params. CT_ERR_ARGUMENT for a kernel below 1; for other options out of
+ * range, the forward raises the error. */
 ct_module *ct_nn_max_pool2d(ct_params *params, ct_pool_options options);
 ct_module *ct_nn_avg_pool2d(ct_params *params, ct_pool_options options);
 

@@ -15,16 +15,18 @@ extern "C" {
 ct_tensor *ct_sinusoidal_encoding(int64_t first, int64_t length, int64_t size, ct_dtype dtype,
                                   ct_device device);
 
-/* Rotary embedding (Su et al. 2021) of x (..., L, D), whose rows are at positions first .. first + L -
- * 1: with angle a = p base^(-2 i / D), the pair of elements i and i + D / 2 turns by a,
+/* Rotary embedding (Su et al. 2021) of x (..., L, D), whose rows are at positions first .. first +
+ * L - 1: at position p, the pair of elements i and i + D / 2 is rotated by the angle a = p base^(-2
+ * i / D),
  *     y[i] = x[i] cos a - x[i + D/2] sin a        y[i + D/2] = x[i + D/2] cos a + x[i] sin a
- * for i < D / 2. The products of queries and keys that were turned depend on differences of positions
- * alone. base is 10000 as a rule. CT_ERR_DTYPE; CT_ERR_SHAPE if x has rank 1 or less or D is odd;
- * CT_ERR_ARGUMENT if first is negative or base is not above 0. */
+ * for i < D / 2. The products of rotated queries and keys depend only on differences of positions.
+ * base is usually 10000. The result belongs to the innermost scope. CT_ERR_DTYPE; CT_ERR_SHAPE if x
+ * has rank 1 or less or D is odd; CT_ERR_ARGUMENT if first is negative or base is not above 0. */
 ct_tensor *ct_rotary_embedding(ct_tensor *x, int64_t first, double base);
 
-/* Makes a module that adds the sinusoids of positions 0 .. L - 1 to x (..., L, size), size even, and
- * applies dropout in [0, 1) while the set trains. It belongs to params, and has no parameters. */
+/* Makes a module that adds the sinusoids of positions 0 .. L - 1 to x (..., L, size), size even,
+ * and applies dropout in [0, 1) while the set trains. The module has no parameters and belongs to
+ * params. CT_ERR_ARGUMENT if dropout is not in [0, 1). */
 ct_module *ct_nn_sinusoidal_encoding(ct_params *params, double dropout);
 
 typedef struct ct_nn_learned_encoding_options {
@@ -33,9 +35,10 @@ typedef struct ct_nn_learned_encoding_options {
     double dropout;     /* in [0, 1), while the set trains */
 } ct_nn_learned_encoding_options;
 
-/* Makes a module that adds rows 0 .. L - 1 of a parameter to x (..., L, size). Registers NAME.weight
- * (max_length, size), as an nn.Embedding of positions, initially standard normal. CT_ERR_ARGUMENT if
- * an option is out of range. A longer x is CT_ERR_SHAPE. */
+/* Makes a module that adds rows 0 .. L - 1 of a parameter to x (..., L, size). Registers
+ * NAME.weight (max_length, size), as PyTorch's nn.Embedding of positions, initially standard
+ * normal. The module belongs to params. CT_ERR_ARGUMENT if an option is out of range. A longer x is
+ * CT_ERR_SHAPE. */
 ct_module *ct_nn_learned_encoding(ct_params *params, const char *name,
                                   ct_nn_learned_encoding_options options);
 

@@ -18,9 +18,9 @@
 
 #define MOST_OPEN 16 /* the most parameters of a module whose shape depends on the input size */
 
-/* The value of at->input_size while the size is not known. It is far from all sizes, so a shape
- * shows how the cell computed it: the input size plus a constant is recognised; anything else is
- * refused. */
+/* The value of at->input_size while the size is not known. It is far from all valid sizes. So the
+ * library can tell from a size in a shape whether the cell computed it as the input size plus a
+ * constant; any other use of the input size is refused. */
 #define OPEN_SIZE (-(INT64_C(1) << 30))
 
 /* A parameter that is lazy until the input size is known. */
@@ -35,7 +35,7 @@ struct ct_recurrent {
     ct_nn_recurrent_options options;
     int layers, directions;
     bool alone;                            /* a single cell, whose parameters have no suffix */
-    ct_param *some;                        /* any of the parameters; NULL if the cells have none */
+    ct_param *some;                        /* one of the parameters; NULL if the cells have none */
     ct_param *initial[CT_MAX_CELL_STATES]; /* learn_state: (layers * directions, 1, size) */
     recurrent_open open[MOST_OPEN];
     int open_count;
@@ -64,8 +64,9 @@ static bool recurrent_is_open(int64_t size)
     return size >= OPEN_SIZE - CTI_MOST_SIZE && size <= OPEN_SIZE + CTI_MOST_SIZE;
 }
 
-/* Replaces each size of *shape that depends on the input size by -1; *open is set to true if there
- * is one. False with an error for a size that depends on it in another way or is out of range. */
+/* Replaces each size of *shape that depends on the input size by -1, and sets *open to true if it
+ * replaced one. False with an error for a size that depends on it in another way or is out of
+ * range. */
 static bool recurrent_open_axes(const ct_cell_place *at, const char *what, ct_shape *shape,
                                 bool *open)
 {
@@ -177,7 +178,7 @@ static bool recurrent_check_options(const char *me, const ct_nn_recurrent_option
     return ct_ok();
 }
 
-/* Refuses the options of layers and directions for a single cell. */
+/* Refuses options of layers and directions for a single cell. */
 static bool recurrent_check_alone(const char *me, const ct_nn_recurrent_options *o)
 {
     const struct {
@@ -308,7 +309,7 @@ static ct_shape recurrent_state_shape(const ct_recurrent *r, int i, int64_t batc
     return CT_SHAPE(recurrent_cells(r), batch, recurrent_state_size(r, i));
 }
 
-/* State i of all cells before the first step: (layers * directions, B, size) */
+/* Returns state i of all cells before the first step, (layers * directions, B, size). */
 static ct_tensor *recurrent_initial_state(const ct_recurrent *r, int i, int64_t batch,
                                           ct_dtype dtype, ct_device device)
 {
@@ -348,7 +349,7 @@ typedef struct recurrent_call {
     ct_tensor *x;    /* (T, B, in) */
     bool is_single;  /* x was given as (T, in) */
     bool flat_state; /* *next has no batch axis, because x has none */
-    /* x was given with T = 0; here it has one step, which lies after the end of all rows */
+    /* the caller's x has T = 0; this x has one step instead, after the end of all rows */
     bool has_no_steps;
     const ct_state *state; /* may be NULL */
     ct_recurrent_call options;
@@ -357,7 +358,7 @@ typedef struct recurrent_call {
     ct_tensor **last; /* after the last step: state i of cell k is last[i * cells + k] */
 } recurrent_call;
 
-/* The number of features that the module takes; -1 if the first forward decides. */
+/* Returns the input size of the module; -1 if it is not known yet. */
 static int64_t recurrent_input_size(const ct_recurrent *r)
 {
     const ct_shape *given = &r->open[0].given;
@@ -393,7 +394,7 @@ static bool recurrent_check_x(const recurrent_call *c)
     return ct_ok();
 }
 
-/* Materializes the parameters that wait for the input size. */
+/* Materializes the parameters whose shapes depend on the input size. */
 static bool recurrent_settle(const recurrent_call *c)
 {
     const ct_recurrent *r = c->r;
@@ -463,8 +464,7 @@ static bool recurrent_check_states(const recurrent_call *c)
     return true;
 }
 
-/* Sets first[i] to the given state or the initial one. With reset, each row has the one or the
- * other. */
+/* Sets first[i] to the given state or the initial one. With reset, each row gets one of the two. */
 static bool recurrent_first_states(recurrent_call *c)
 {
     const ct_tensor *x = c->x;
@@ -498,7 +498,7 @@ static bool recurrent_check_lengths(const char *me, const int64_t *length, int64
     const int64_t steps = e->longest;
     int64_t b;
 
-    /* at least 1, so that y has the history of the first step even if all rows are empty */
+    /* at least 1: even if all rows are empty, one step runs, so that y has history */
     e->longest = 1;
     for (b = 0; b < batch; b++) {
         if (length[b] < 0 || length[b] > steps) {
@@ -522,7 +522,7 @@ static bool recurrent_read_lengths(recurrent_call *c)
     cti_extent *e = &c->extent;
 
     *e = (cti_extent){ .shortest = steps, .longest = steps };
-    if (batch == 0 && steps > 1) /* no row has a step, whatever B is */
+    if (batch == 0 && steps > 1) /* with an empty batch, one step is enough */
         e->shortest = e->longest = 1;
     if (!lengths)
         return true;
@@ -546,9 +546,8 @@ static bool recurrent_read_lengths(recurrent_call *c)
     return ct_ok();
 }
 
-/* Replaces a sequence without steps by one with a single step that no row has. So the states keep
- * their values and their history, and y has history as for any sequence. That step is removed from
- * y at the end. */
+/* Replaces a sequence without steps by one step that lies after the end of every row. So the states
+ * keep their values and history, and y has history. The step is removed from y at the end. */
 static bool recurrent_add_step(recurrent_call *c)
 {
     cti_extent *e = &c->extent;

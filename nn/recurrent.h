@@ -29,12 +29,13 @@ typedef enum ct_nonlinearity {
 /* The options of all recurrent modules. hidden_size is required. A zero in any other field selects
  * the default. */
 typedef struct ct_nn_recurrent_options {
-    int64_t input_size; /* features of x; 0: taken from the first forward or from a loaded file */
+    int64_t input_size; /* the size of x's last axis; 0: taken from the first forward or from a
+                         * loaded file */
     int64_t hidden_size;
     int num_layers; /* 0: 1 */
     bool no_bias;
     bool bidirectional; /* y is (T, B, 2 output), the forward half first */
-    bool reverse;       /* runs from the last step to the first; y stays in the order of x */
+    bool reverse;       /* runs from the last step to the first; y keeps the order of x */
     bool batch_first;   /* x and y are (B, T, size); states are not affected */
 
     /* The initial states are the parameters NAME.h_0 and NAME.c_0 (layers * directions, 1, size),
@@ -50,8 +51,8 @@ typedef struct ct_nn_recurrent_options {
 
     ct_dialect dialect; /* the framework whose defaults are used; 0: CT_DIALECT_TORCH */
 
-    /* Options of single kinds. ct_nn_rnn, ct_nn_lstm and ct_nn_gru refuse those of another kind
-     * with CT_ERR_ARGUMENT. */
+    /* Options that only some kinds of modules have. ct_nn_rnn, ct_nn_lstm and ct_nn_gru raise
+     * CT_ERR_ARGUMENT for an option of another kind. */
     ct_nonlinearity nonlinearity; /* RNN */
     bool layer_norm;              /* RNN, LSTM, GRU: see rnn.h, lstm.h, gru.h */
     bool reset_before;            /* GRU: the reset gate acts before the matmul (Cho et al. 2014) */
@@ -59,7 +60,7 @@ typedef struct ct_nn_recurrent_options {
     int64_t proj_size;
 
     /* LSTM: the bias of the forget gate is initially forget_bias. If the cell has two biases, this
-     * is the first, and the second is 0. */
+     * is the value of the first, and the second is 0. */
     bool has_forget_bias;
     double forget_bias;
 } ct_nn_recurrent_options;
@@ -67,26 +68,26 @@ typedef struct ct_nn_recurrent_options {
 /* Optional arguments of one call. Zero-initialise it to use none. */
 typedef struct ct_recurrent_call {
     /* (B) i32 or i64, in 0..T and in any order: the number of steps of each row, as in PyTorch's
-     * packed sequences. Past its length, a row of y is 0, and x is ignored there, NaN included. The
-     * final state of a row is that after its last step. Backward in time a row begins at its last
-     * step. */
+     * packed sequences. After the last step of a row, y is 0 and x is ignored, even if it is NaN.
+     * The final state of a row is the state after its last step. The backward direction of a row
+     * begins at its last step. */
     ct_tensor *lengths;
-    /* (B) bool: true for rows that begin with the initial state instead of the given one. */
+    /* (B) bool: true for rows that begin with the initial state instead of the given state. */
     ct_tensor *reset;
     void *data; /* handed to the cells as ct_cell_step.data */
 } ct_recurrent_call;
 
-/* Runs r on x (T, B, in). Returns y (T, B, directions * output), forward half first, a tensor of the
- * innermost scope. With T = 0, y is empty and the state after the last step is the one before the first;
- * both have their history. If next is not NULL, *next becomes the state after the
- * last step, which the innermost scope owns, or NULL after an error. state is not changed; NULL
- * selects the initial state: zeros, or the parameters of learn_state.
+/* Runs r on x (T, B, in). Returns y (T, B, directions * output), forward half first, a tensor of
+ * the innermost scope. With T = 0, y is empty and the state after the last step equals the state
+ * before the first. If next is not NULL, *next becomes the state after the last step, which the
+ * innermost scope owns, or NULL after an error. state is not changed; NULL selects the initial
+ * state: zeros, or the parameters of learn_state.
  *
  * An x (T, in) is a batch of one row, and y is (T, directions * output). The tensors of state may
- * then leave out axis 1, and those of *next do unless state has it.
+ * then lack axis 1; those of *next have axis 1 only if state has it.
  *
- * CT_ERR_SHAPE if x or state have the wrong rank or size, CT_ERR_DTYPE if x does not have the dtype
- * of the parameters or state that of x, CT_ERR_DEVICE if they are on different devices,
+ * CT_ERR_SHAPE if x or state have the wrong rank or size, CT_ERR_DTYPE if x, the state and the
+ * parameters do not have the same dtype, CT_ERR_DEVICE if they are on different devices,
  * CT_ERR_INDEX if a length is not in 0..T. */
 ct_tensor *ct_recurrent_forward(ct_recurrent *r, ct_tensor *x, const ct_state *state,
                                 ct_state **next);
@@ -125,8 +126,8 @@ typedef struct ct_cell_place {
     const ct_nn_recurrent_options *options;
     int layer, direction; /* direction 1 runs backward in time */
 
-    /* The number of features of the cell's x. While it is not known, it is far below 0; then pass
-     * it only to ct_cell_param, as it is or plus a constant. */
+    /* The size of the last axis of the cell's x. While it is not known, the value is a large
+     * negative number; then pass it only to ct_cell_param, unchanged or plus a constant. */
     int64_t input_size;
 } ct_cell_place;
 
@@ -176,26 +177,26 @@ struct ct_cell {
     bool lengths; /* sequence supports at->lengths */
 };
 
-/* Registers the parameter NAME.WHAT_lLAYER, with the suffix _reverse for direction 1:
- * "rnn.weight_ih_l0". For a single cell it is NAME.WHAT. A size of shape may be at->input_size, or
- * at->input_size plus a constant, as in (hidden, at->input_size + hidden) for the weight of [x, h]. While
- * the input size is not known, the parameter is lazy: the first forward or a loaded file settles it.
+/* Registers the parameter NAME.WHAT_lLAYER, with the suffix _reverse for direction 1, such as
+ * "rnn.weight_ih_l0". For a single cell the name is NAME.WHAT. A size of shape may be
+ * at->input_size, or at->input_size plus a constant, as in (hidden, at->input_size + hidden) for
+ * the weight of [x, h]. While the input size is not known, the parameter is lazy: it gets its shape
+ * from the first forward or from a loaded file.
  *
- * Returns NULL with an error as for ct_params_add; CT_ERR_SHAPE if a size is computed in another way
- * from an input size that is not known, is negative or above 2^28; CT_ERR_ARGUMENT if more than 16
- * parameters of a module wait for the input size. */
+ * Returns NULL with an error as for ct_params_add; CT_ERR_SHAPE if a size is negative or above
+ * 2^28, or was computed in another way from an unknown input size; CT_ERR_ARGUMENT if more than 16
+ * parameters of a module depend on an unknown input size. */
 ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shape, ct_init init);
 
-/* Applies recurrent dropout: returns h * at->drop, or h if at->drop is NULL. at must not
- * be NULL. Use it on h before the
- * product with recurrent weights. */
+/* Applies recurrent dropout: returns h * at->drop, or h if at->drop is NULL. at must not be NULL.
+ * Call it for h before the product with the recurrent weights. */
 ct_tensor *ct_cell_drop(const ct_cell_step *at, ct_tensor *h);
 
 /* Makes a module of cells of one kind, with the parameters NAME.*. It belongs to params.
  * CT_ERR_ARGUMENT if the cell has no step or an invalid number of states, if hidden_size is not in
- * 1..2^28, input_size, or a size that a function of the cell returns, not in 0..2^28, num_layers not in
- * 0..4096, the dialect not in the enumeration, a dropout not in [0, 1), or if both reverse and
- * bidirectional are set. */
+ * 1..2^28, if input_size or a size that a function of the cell returns is not in 0..2^28, if
+ * num_layers is not in 0..4096, if the dialect is not in the enumeration, if a dropout is not in
+ * [0, 1), or if both reverse and bidirectional are set. */
 ct_recurrent *ct_nn_recurrent(ct_params *params, const char *name, const ct_cell *cell,
                               ct_nn_recurrent_options options);
 

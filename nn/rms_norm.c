@@ -8,8 +8,8 @@
 #include <float.h>
 
 typedef struct rms_norm {
-    ct_param *weight; /* NULL for none */
-    double eps;       /* as given: 0 for the dtype's */
+    ct_param *weight; /* NULL if no_affine is set */
+    double eps;       /* the option's value; 0 means the epsilon of the dtype */
 } rms_norm;
 
 static ct_tensor *rms_norm_forward(void *self, ct_tensor *x)

@@ -16,8 +16,8 @@ extern "C" {
 #endif
 
 /* Makes a chain: the output of each module is the input of the next. With count 0, y is x. The
- * modules must belong to params. CT_ERR_ARGUMENT if one of them is NULL or count is
- * negative. */
+ * modules must belong to params, and so does the chain. CT_ERR_ARGUMENT if a module is NULL or
+ * count is negative. */
 ct_module *ct_nn_sequential(ct_params *params, int count, ct_module *const *modules);
 
 #ifdef __cplusplus

@@ -13,7 +13,7 @@
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/index.h>
 
-#define FEW_TENSORS 4 /* tensors that the handle itself has room for; more are in a buffer */
+#define FEW_TENSORS 4 /* the number of tensors that fit into the handle; more are in a buffer */
 #define MOST_TENSORS 64
 
 struct ct_state {
@@ -85,7 +85,7 @@ ct_tensor *ct_state_get(const ct_state *s, int i)
     return s->tensor[i];
 }
 
-/* A state with room for count tensors, which is still empty; NULL with an error. */
+/* Makes an empty state with room for count tensors; NULL with an error. */
 static ct_state *state_alloc(const char *function, int count, bool owned)
 {
     ct_state *s = cti_handle_take(function, &cti_thread()->handles[CTI_HANDLE_STATE],
@@ -109,7 +109,7 @@ static ct_state *state_alloc(const char *function, int count, bool owned)
     return s;
 }
 
-/* Ends the state. The tensors of an owned state end with it. */
+/* Marks the state as dead. If the state is owned, frees its tensors. */
 static void state_end(ct_state *s, const char *function)
 {
     int i;
@@ -144,7 +144,7 @@ void ct_state_free(ct_state *s)
         state_end(s, me);
 }
 
-/* An owned copy of t. */
+/* Returns an owned copy of t. */
 static ct_tensor *copy_kept(const char *function, const ct_tensor *t)
 {
     ct_scope s = cti_scope_push();
@@ -158,7 +158,7 @@ static ct_tensor *copy_kept(const char *function, const ct_tensor *t)
     return kept;
 }
 
-/* An owned state of copies. The caller has checked the tensors. */
+/* Makes an owned state of copies. The caller has checked the tensors. */
 static ct_state *state_copy(const char *function, int count, ct_tensor *const *tensors)
 {
     ct_state *s = state_alloc(function, count, true);

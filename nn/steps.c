@@ -10,7 +10,7 @@
 #include <cotangent/autograd/ops/join.h>
 #include <cotangent/autograd/ops/views.h>
 
-#define MOST_STEPS 65536 /* the most parts that ct_stack joins */
+#define MOST_STEPS 65536 /* the most tensors that ct_stack accepts */
 
 ct_tensor **cti_tensor_array(int64_t count)
 {
@@ -36,8 +36,8 @@ static bool steps_check(const cti_steps *s, const char *what, const ct_tensor *t
     return false;
 }
 
-/* Runs step t: returns y (B, output), and the states after it in next. Rows that have ended keep
- * their state and give 0. */
+/* Runs step t: returns y (B, output), and the states after it in next. For rows that have ended,
+ * the states stay and y is 0. */
 static ct_tensor *steps_one(const cti_steps *s, ct_tensor *x, int64_t t, ct_tensor **next)
 {
     const int states = s->cell->states;
@@ -59,11 +59,12 @@ static ct_tensor *steps_one(const cti_steps *s, ct_tensor *x, int64_t t, ct_tens
     return ct_where(active, y, ct_full(CT_SCALAR, 0, y->dtype, y->device));
 }
 
-/* The destinations of the outputs. */
+/* Where the outputs are stored. */
 typedef struct steps_results {
-    ct_tensor **y;                        /* with history: the output of each step */
-    ct_tensor *all;                       /* without: (T, B, output) */
-    ct_tensor *spare[CT_MAX_CELL_STATES]; /* without: buffers for the next states */
+    ct_tensor **y;                        /* while gradients are recorded: the output of each
+                                           * step */
+    ct_tensor *all;                       /* otherwise: (T, B, output) */
+    ct_tensor *spare[CT_MAX_CELL_STATES]; /* otherwise: buffers for the next states */
 } steps_results;
 
 static bool steps_prepare(cti_steps *s, const ct_tensor *x, bool recorded, steps_results *r)
@@ -105,9 +106,9 @@ static void steps_record(cti_steps *s, ct_tensor *x, int64_t t, steps_results *r
         s->state[i] = next[i];
 }
 
-/* Runs step t without history, if some row has it. Its temporaries are freed at once; copies of the
- * results are kept. The states alternate between two sets of buffers, because a cell may return one
- * state as another. */
+/* Runs step t without history, unless all rows have ended. Frees its temporaries at once and keeps
+ * copies of the results. The states alternate between two sets of buffers, because a cell may
+ * return one state as another. */
 static void steps_overwrite(cti_steps *s, ct_tensor *x, int64_t t, steps_results *r)
 {
     ct_tensor *next[CT_MAX_CELL_STATES] = { NULL }, *y;

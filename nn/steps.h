@@ -4,7 +4,7 @@
 
 #include <cotangent/nn/recurrent.h>
 
-/* The steps that each row of a batch has. */
+/* The number of steps of each row of a batch. */
 typedef struct cti_extent {
     /* the least and the greatest number of steps of a row; T and T without lengths */
     int64_t shortest, longest;
@@ -15,7 +15,7 @@ typedef struct cti_extent {
 /* Makes the mask `active` from lengths (B) i64: true where t < lengths[b]. */
 ct_tensor *cti_active_steps(ct_tensor *lengths, int64_t steps);
 
-/* One cell, and the data for its run. */
+/* One cell, and the data for running it. */
 typedef struct cti_steps {
     const ct_cell *cell;
     void *self; /* the cell's data */
@@ -30,8 +30,8 @@ typedef struct cti_steps {
 
 /* Runs cell->step on each step of x (T, B, ...), the result of cell->project. Returns y (T, B,
  * output), which is 0 where a row has ended, and replaces s->state by the states after the last
- * step. A row that has ended keeps its state. With gradients enabled, all steps keep their history.
- * Without, the memory does not grow with T, except for y. NULL after an error. */
+ * step. A row that has ended keeps its state. While gradients are recorded, all steps keep their
+ * history. Otherwise, only y needs memory that grows with T. NULL after an error. */
 ct_tensor *cti_run_steps(cti_steps *s, ct_tensor *x);
 
 /* An array of count NULL pointers that belongs to the innermost scope; NULL with an error. */

@@ -10,10 +10,10 @@
 #include <string.h>
 
 typedef struct transformer_layer {
-    ct_attention *self, *cross; /* cross: NULL in an encoder */
+    ct_attention *self, *cross; /* cross is NULL in an encoder */
     ct_module *linear1, *linear2;
-    ct_module
-        *norm[3]; /* of self-attention, attention to the memory (if there is one), feed-forward */
+    ct_module *norm[3]; /* the norms of self-attention, attention to the memory (in a decoder),
+                   * feed-forward */
 } transformer_layer;
 
 struct ct_transformer {
@@ -24,7 +24,7 @@ struct ct_transformer {
     int64_t d_model;
     int count;
     transformer_layer *layer;
-    ct_module *norm; /* after the last; or NULL */
+    ct_module *norm; /* the norm after the last layer, or NULL */
 };
 
 /* ---- making ---- */
@@ -92,7 +92,8 @@ static bool transformer_check(const char *me, const ct_nn_transformer_options *o
     return false;
 }
 
-/* What all constructors do. A layer alone is a stack of one without the part "layers.0". */
+/* The common part of the constructors. A single layer is a stack of one layer whose names lack
+ * "layers.0". */
 static ct_transformer *transformer_new(const char *me, ct_params *params, const char *name,
                                        ct_nn_transformer_options o, bool decoder, bool stack)
 {
@@ -152,13 +153,13 @@ ct_transformer *ct_nn_transformer_decoder(ct_params *params, const char *name,
 
 /* ---- running ---- */
 
-/* A call on its way through the layers. */
+/* The data of a call, while it runs through the layers. */
 typedef struct transformer_pass {
     const char *me;
     const ct_transformer *t;
     ct_tensor *memory;
     ct_attention_call self, cross;
-    cti_attention_cache *cache; /* of the layer; or NULL */
+    cti_attention_cache *cache; /* the cache of the current layer, or NULL */
 } transformer_pass;
 
 static ct_tensor *transformer_drop(const ct_transformer *t, ct_tensor *x)

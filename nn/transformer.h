@@ -1,7 +1,7 @@
 /* transformer.h - Transformer encoders and decoders (Vaswani et al. 2017), single layers and stacks.
  *
- * With sub(x) a part of a layer (self-attention, attention to the memory, feed-forward) and drop a
- * dropout, a layer computes, part by part,
+ * A layer has the parts self-attention, attention to the memory (decoders only) and feed-forward.
+ * With sub the function of a part and drop a dropout, each part computes
  *     x = norm(x + drop(sub(x)))        or with norm_first        x = x + drop(sub(norm(x)))
  *     feed-forward(x) = linear2(drop(activation(linear1(x))))
  * Tensors are (..., L, d_model): the batch comes first, as with PyTorch's batch_first=True. */
@@ -49,8 +49,9 @@ ct_transformer *ct_nn_transformer_encoder_layer(ct_params *params, const char *n
 ct_transformer *ct_nn_transformer_decoder_layer(ct_params *params, const char *name,
                                                 ct_nn_transformer_options options);
 
-/* Make PyTorch's nn.TransformerEncoder and nn.TransformerDecoder: num_layers layers, registered under
- * NAME.layers.0, NAME.layers.1, ... Unlike there, each layer has initial values of its own. */
+/* Make PyTorch's nn.TransformerEncoder and nn.TransformerDecoder: num_layers layers, registered
+ * under NAME.layers.0, NAME.layers.1, ... In PyTorch all layers begin with the same initial values;
+ * here each layer draws its own. */
 ct_transformer *ct_nn_transformer_encoder(ct_params *params, const char *name,
                                           ct_nn_transformer_options options);
 ct_transformer *ct_nn_transformer_decoder(ct_params *params, const char *name,
@@ -64,10 +65,10 @@ typedef struct ct_transformer_call {
     /* the mask of attention to the memory, for scores (..., num_heads, L, length of memory) */
     ct_tensor *memory_mask;
     ct_tensor *memory_lengths; /* (B): the lengths of the memory's rows */
-    /* For generation: the keys and values of the steps so far. past, or NULL for none, is *next of the
-     * call before; x (B, L, d_model) has only the new steps. With causal the outputs are those of one
-     * call with all steps. The state has two tensors (1, B, num_heads, L, size of a head) for each layer
-     * and works with ct_state_copy_new and ct_state_select_new. */
+    /* For generation: the keys and values of the earlier steps, which are *next of the call before;
+     * NULL if there are none. x (B, L, d_model) then has only the new steps. With causal the
+     * outputs are those of one call with all steps. The state has two tensors (1, B, num_heads, L,
+     * size of a head) for each layer and works with ct_state_copy_new and ct_state_select_new. */
     const ct_state *past;
     ct_state **next; /* belongs to the innermost scope; NULL after an error */
 } ct_transformer_call;

@@ -1,8 +1,8 @@
-/* algorithms.c - SGD, Adam, AdamW, RMSprop and Adagrad, whose updates are kernels of the back ends, and
- * the list of all optimisers of the library. The formulas are in optimizer.h.
+/* algorithms.c - SGD, Adam, AdamW, RMSprop and Adagrad, whose updates are kernels, and the list of
+ * all optimisers of the library. The formulas are in optimizer.h.
  *
- * Each is a ct_optimizer_table. Defaults, checks, groups, checkpoints and the command-line tool follow
- * from the tables. */
+ * Each is a ct_optimizer_table. Defaults, checks, groups, checkpoints and the command-line tool use
+ * these tables. */
 #include "optim/internal.h"
 
 #include <float.h>
@@ -15,7 +15,7 @@
 #define FUSED_RATES ((int)(sizeof(cti_rates) / sizeof(double)))
 _Static_assert(sizeof(cti_rates) <= CT_OPTIMIZER_RATES * sizeof(double), "too many rates");
 
-/* Rates that no algorithm has changed. */
+/* Fills in the rates that most algorithms do not change. */
 static cti_rates *fused_rates(const ct_optimizer_update *u, double *rate)
 {
     cti_rates *r = (cti_rates *)(void *)rate;
@@ -264,7 +264,7 @@ ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options options)
     return cti_optimizer_new("ct_adagrad_new", set, &adagrad, &options);
 }
 
-/* ---- all of them ---- */
+/* ---- the list ---- */
 
 const cti_algorithm cti_algorithms[] = {
     { "sgd", &sgd },

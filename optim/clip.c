@@ -19,14 +19,14 @@ static void clip_clamp_all(const cti_param_table *t, double bound)
     }
 }
 
-/* Computes a number on the device and reads it: the reduction op over the elements of g. Without
- * op, the sum of their squares. */
+/* Computes and reads a number: the reduction op over the elements of g, or the sum of their squares
+ * if op is NULL. */
 static double clip_measure(const ct_tensor *g, const cti_segment *segment, const cti_reduce_op *op)
 {
     ct_scope s = cti_scope_push();
     ct_tensor *out = cti_new("ct_clip_grad", CT_SCALAR, op ? g->dtype : CT_F64, g->device);
     const cti_backend *be = cti_backend_of(g->device);
-    double v = 0; /* if memory runs out, which has been raised */
+    double v = 0; /* the result if memory runs out; the error has been raised */
 
     if (out && op)
         be->reduce(&(cti_reduce_args){ .op = *op,
@@ -84,9 +84,9 @@ static bool clip_may_clip(const char *function, const ct_params *set, const char
     return ct_ok();
 }
 
-/* Clips by norm on the device. If the norm is not finite, returns the parameter with such a
- * gradient; an asynchronous device reports it later by a fault of this kind. Writes the norm to
- * norm unless that is NULL. */
+/* Clips by norm on the device. If the norm is not finite, returns a parameter whose gradient is not
+ * finite; an asynchronous device reports a fault later. Writes the norm to *norm unless norm is
+ * NULL. */
 static const ct_param *clip_norm(const char *me, const cti_param_table *t, double max_norm,
                                  ct_tensor *norm, cti_fault_kind kind, int64_t step)
 {
@@ -129,8 +129,8 @@ ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
     return ct_error();
 }
 
-/* Makes an asynchronous device report a fault if an element is not finite. It computes the norm of
- * 0 times each gradient, which is 0 or NaN, because the norm of the gradients themselves might
+/* Makes an asynchronous device report a fault if an element is not finite. For this it computes the
+ * norm of 0 times each gradient, which is 0 or NaN. The norm of the gradients themselves could
  * overflow. */
 static void clip_fault_not_finite(const char *me, cti_param_table *t)
 {

@@ -1,7 +1,8 @@
 /* composed_algorithms.c - Adamax, Adadelta, NAdam, RAdam and Lion, whose updates are composed from ops.
  * The formulas are in optimizer.h. A user's optimiser is written in the same way: optimizer_table.h.
  *
- * What changes from update to update is a rate, so that a captured step follows it. */
+ * Every number that changes from update to update is a rate, so that a captured step gets its new
+ * value. */
 #include "optim/internal.h"
 
 #include <cotangent/autograd/ops/divide.h>
@@ -230,8 +231,8 @@ static void radam_rates(const ct_optimizer_update *u, double *rate)
     rate[RADAM_SHRINK] = 1 - u->lr * u->weight_decay;
 }
 
-/* One formula for both cases, since a captured step cannot branch: m (ADAPTIVE / (sqrt(v) + eps + PLAIN)
- * + PLAIN), where one of the two rates is 0. */
+/* One formula covers both cases, because a captured step cannot branch: m (ADAPTIVE / (sqrt(v) +
+ * eps + PLAIN) + PLAIN), where one of the two rates is 0. */
 static ct_tensor *radam_update(ct_optimizer_update *u)
 {
     const ct_radam_options *a = u->options;

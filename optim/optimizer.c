@@ -1,4 +1,4 @@
-/* optimizer.c - what all optimisers share: creation, slots, groups, rates. */
+/* optimizer.c - the common part of all optimisers: creation, slots, groups, rates. */
 #include "optim/internal.h"
 
 #include "tensor/hooks.h"
@@ -13,7 +13,8 @@
 
 /* ---- creation ---- */
 
-/* Makes the optimiser. Owns options, whose defaults are filled in, also after an error. */
+/* Makes the optimiser from options in which the defaults are filled in. Takes over options, also
+ * after an error. */
 static ct_optimizer *optimizer_from(const char *function, ct_params *set,
                                     const ct_optimizer_table *table, void *options)
 {
@@ -39,7 +40,7 @@ static ct_optimizer *optimizer_from(const char *function, ct_params *set,
     return o;
 }
 
-/* A copy of options (NULL: zeros) with the defaults; NULL with an error. */
+/* Copies options (NULL counts as zeros) and fills in the defaults; NULL with an error. */
 static void *options_copy(const char *function, const ct_optimizer_table *table,
                           const void *options)
 {
@@ -78,7 +79,7 @@ ct_optimizer *ct_optimizer_new(ct_params *set, const ct_optimizer_table *table, 
     return cti_optimizer_new(me, set, table, options);
 }
 
-/* Sets the options of these names; false with an error. */
+/* Sets the options that values names; false with an error. */
 static bool options_set(const char *function, const ct_optimizer_table *table,
                         const ct_optimizer_value *value, void *options)
 {
@@ -174,7 +175,7 @@ static bool slot_new(const char *function, const ct_optimizer *o, ct_param *p, c
     return good;
 }
 
-/* The last group whose pattern matches, or -1. */
+/* Returns the last group whose pattern matches name, or -1. */
 static int group_of(const ct_optimizer *o, const char *name)
 {
     int i = o->groups - 1;
@@ -184,7 +185,7 @@ static int group_of(const ct_optimizer *o, const char *name)
     return i;
 }
 
-/* The last group whose pattern matches a name of the value of p, or -1. */
+/* Returns the last group whose pattern matches any name of p's value, or -1. */
 static int group_of_value(const ct_optimizer *o, const ct_param *p)
 {
     const ct_param *real = cti_param_real(p);
@@ -199,7 +200,7 @@ static int group_of_value(const ct_optimizer *o, const ct_param *p)
     return last;
 }
 
-/* Finds the group of each slot, and whether it stands for its value. */
+/* Sets the group of each slot, and whether the slot represents its value. */
 static void optimizer_assign(ct_optimizer *o)
 {
     for (int i = 0; i < o->count; i++) {
@@ -246,7 +247,8 @@ bool cti_slot_state(const ct_optimizer *o, cti_slot *slot)
         if (!o->keeps[k] || (slot->state[k] && slot->state[k]->device == w->device))
             continue;
         s = cti_scope_push();
-        there = slot->state[k] ? ct_keep(ct_to(slot->state[k], w->device)) /* the set has moved */
+        there = slot->state[k] ? ct_keep(ct_to(slot->state[k], w->device)) /* the set may have moved
+                                                                            * to another device */
                                : ct_keep(ct_full(cti_slot_shape(o, k, w->shape), o->begins[k],
                                                  w->dtype, w->device));
         cti_scope_pop(s);
@@ -287,7 +289,7 @@ void ct_optimizer_free(ct_optimizer *o)
 
 /* ---- groups and rates ---- */
 
-/* The group of a pattern, which is added if necessary; NULL with an error. */
+/* Returns the group of a pattern, and adds it if necessary; NULL with an error. */
 static cti_group *group_for(const char *function, ct_optimizer *o, const char *pattern)
 {
     cti_group *g;
@@ -309,7 +311,7 @@ static cti_group *group_for(const char *function, ct_optimizer *o, const char *p
     return g;
 }
 
-/* Whether a group's value of an option is allowed; false with an error. */
+/* True if the value of a group's option is allowed; otherwise false with an error. */
 static bool group_check_value(const char *function, const ct_optimizer *o, const char *name,
                               double v)
 {

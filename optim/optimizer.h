@@ -155,7 +155,8 @@ ct_optimizer *ct_lion_new(ct_params *set, ct_lion_options options);
  * "nadam", "radam", "lion". NULL if there is no algorithm i. */
 const char *ct_optimizer_algorithm(int i);
 
-/* An option by its field's name. Of a flag, 0 is false and any other value is true. */
+/* An option, named by its field of the options struct. For a flag, 0 is false and any other value
+ * is true. */
 typedef struct ct_optimizer_value {
     const char *name;
     double value;
@@ -184,9 +185,10 @@ typedef struct ct_optimizer_group_options {
 } ct_optimizer_group_options;
 
 /* Gives own options to the parameters whose whole name matches a shell pattern ("*.bias*"). If a
- * name matches several patterns, the pattern that was added last applies; so do the patterns that
- * match any of the (tied) names of a value. Adding a pattern again replaces its options. CT_ERR_ARGUMENT for a pattern that no parameter of the set matches, and for
- * values outside their range. */
+ * name matches several patterns, the pattern that was added last applies; for a value with several
+ * (tied) names, a pattern that matches any of the names applies. Adding a pattern again replaces
+ * its options. CT_ERR_ARGUMENT for a pattern that no parameter of the set matches, and for values
+ * outside their range. */
 ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern,
                              ct_optimizer_group_options options);
 
@@ -200,7 +202,8 @@ double ct_optimizer_param_lr(const ct_optimizer *o, const char *name);
  * their own keep it. CT_ERR_ARGUMENT for a rate that is negative or not finite. */
 ct_status ct_optimizer_set_lr(ct_optimizer *o, double lr);
 
-/* ---- state, for checkpoints: everything an optimiser remembers, as tensors by name ---- */
+/* ---- state, for checkpoints: everything that an optimiser stores between steps, as named tensors
+ * ---- */
 
 /* The number of entries, and the name of entry i or NULL; 0 and NULL for a NULL optimiser. The
  * entries are "lr"; "schedule", if there is one; then, for each parameter that has been updated, its state under PyTorch's names:
@@ -216,10 +219,10 @@ ct_tensor *ct_optimizer_state_tensor(ct_optimizer *o, int i);
 
 /* Copies t into the entry of a name. The optimiser must have been made with the same options,
  * groups and schedule, and the parameters must have their shapes. Does nothing while an error is
- * recorded. An entry that is never loaded stays as it is: load as many as ct_optimizer_state_count
- * gave. CT_ERR_ARGUMENT for a name that this optimiser cannot have, CT_ERR_SHAPE and
- * CT_ERR_DTYPE for a tensor of another shape or dtype, CT_ERR_FORMAT for numbers that no state can
- * have. */
+ * recorded. An entry that is never loaded keeps its value, so load as many entries as
+ * ct_optimizer_state_count returned when they were saved. CT_ERR_ARGUMENT for a name that this
+ * optimiser cannot have, CT_ERR_SHAPE and CT_ERR_DTYPE for a tensor of another shape or dtype,
+ * CT_ERR_FORMAT for values that are impossible in a state. */
 ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name,
                                   const ct_tensor *t) CT_WARN_UNUSED;
 

@@ -1,4 +1,5 @@
-/* optimizer_table.h - optimisers that a user writes. Those of the library are such tables, too.
+/* optimizer_table.h - tables for optimisers of your own. The library's optimisers are such tables
+ * too.
  *
  *     // w -= lr (sign(m) + weight_decay w), m = momentum m + (1 - momentum) grad
  *     typedef struct sign_options {
@@ -30,8 +31,8 @@
  *
  *     ct_optimizer *o = ct_optimizer_new(params, &sign_table, &(sign_options){ .momentum = 0.8 });
  *
- * Defaults, checks of values, groups, schedules, the state by name, checkpoints and the comparison on
- * resume follow from the table. */
+ * The library derives from the table: defaults, checks of values, groups, schedules, the state by
+ * name, checkpoints, and the comparison of options on resume. */
 #ifndef COTANGENT_OPTIM_OPTIMIZER_TABLE_H
 #define COTANGENT_OPTIM_OPTIMIZER_TABLE_H
 
@@ -54,7 +55,7 @@ typedef struct ct_optimizer_option {
     const char *name;
     size_t offset;        /* of a double, or of a bool if is_flag */
     bool is_flag;         /* the four numbers below are not used */
-    double default_value; /* what 0 stands for; CT_ZERO stands for 0 */
+    double default_value; /* the value that 0 selects; CT_ZERO selects 0 */
     double low, high;     /* a value v is allowed if low <= v < high */
 } ct_optimizer_option;
 
@@ -69,9 +70,10 @@ typedef struct ct_optimizer_option {
 typedef struct ct_optimizer_state_kind {
     const char *name;           /* PyTorch's word, for checkpoints: "exp_avg" */
     const char *only;           /* kept only if this option is not 0; NULL: always */
-    const char *initial_option; /* all elements begin with the value of this option; NULL: with */
-    double initial;             /* this number */
-    bool scalar;                /* has the shape () instead of the parameter's */
+    const char *initial_option; /* initially all elements have the value of this option; NULL: the
+                                 * value */
+    double initial;             /* of this field */
+    bool scalar;                /* has rank 0 instead of the parameter's shape */
 } ct_optimizer_state_kind;
 
 /* One update of one parameter. Nothing is recorded while it is computed. The tensors belong to the
@@ -90,7 +92,8 @@ typedef struct ct_optimizer_update {
                              * ct_optimizer_rate. */
 } ct_optimizer_update;
 
-/* An optimiser. It must stay valid as long as the optimisers that are made of it; a static one does. */
+/* The functions and options of an optimiser. The table must stay valid as long as the optimisers
+ * made from it; make it static. */
 typedef struct ct_optimizer_table {
     const char *name;                   /* for messages and checkpoints: "Lion" */
     size_t options_size;                /* of the struct of options */
@@ -120,15 +123,16 @@ typedef struct ct_optimizer_table {
     ct_tensor *(*update)(ct_optimizer_update *u);
     ct_status (*update_all)(const ct_optimizer_update *u, int count);
 
-    /* A promise: the update does the same at each step, reads no values, and takes what changes from
-     * ct_optimizer_rate alone. Without it ct_capture_run raises CT_ERR_DEVICE. */
+    /* True promises that the update runs the same ops at each step, reads no values on the host,
+     * and takes every number that changes from ct_optimizer_rate. If false, ct_capture_run raises
+     * CT_ERR_DEVICE. */
     bool captures;
 } ct_optimizer_table;
 
-/* Makes an optimiser of the trained parameters of set; see ct_sgd_new for its life and its state.
- * options points to a struct of table->options_size bytes, which is copied; a 0 takes the default;
- * NULL: all defaults. The caller frees the optimiser with ct_optimizer_free. Returns NULL with
- * CT_ERR_ARGUMENT for a NULL set, for an incomplete or contradictory table, and for an option
+/* Makes an optimiser of the trained parameters of set; optimizer.h describes its lifetime and
+ * state. options points to a struct of table->options_size bytes, which is copied; a 0 takes the
+ * default; NULL: all defaults. The caller frees the optimiser with ct_optimizer_free. Returns NULL
+ * with CT_ERR_ARGUMENT for a NULL set, for an incomplete or contradictory table, and for an option
  * outside its range; the message names the table and the option. */
 ct_optimizer *ct_optimizer_new(ct_params *set, const ct_optimizer_table *table,
                                const void *options);
@@ -139,7 +143,7 @@ ct_optimizer *ct_optimizer_new(ct_params *set, const ct_optimizer_table *table,
 ct_tensor *ct_optimizer_rate(const ct_optimizer_update *u, int i);
 
 /* The table of an optimiser of the library, by the name that ct_optimizer_algorithm gives; for a
- * table of yours that differs in one entry. NULL if there is none. */
+ * table of yours that differs in one entry. NULL if the library has no such algorithm. */
 const ct_optimizer_table *ct_optimizer_table_from_name(const char *algorithm);
 
 #ifdef __cplusplus

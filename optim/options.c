@@ -1,6 +1,6 @@
-/* options.c - tables of optimisers: whether one is complete, and its options: defaults, ranges, values by
- * name. A struct of options is read and written through its table alone, so that nothing lists options a
- * second time. */
+/* options.c - checks tables of optimisers, and reads and writes their options: defaults, ranges,
+ * values by name. Structs of options are accessed only through their table, so that no other code
+ * lists the options. */
 #include "optim/internal.h"
 
 #include "tensor/hooks.h"
@@ -58,7 +58,7 @@ bool cti_option_check(const char *function, const ct_optimizer_option *option, d
     return false;
 }
 
-/* Gives one option its default if it was left 0. */
+/* Sets one option to its default if it is 0. */
 static bool option_settle(const char *function, const ct_optimizer_option *option, void *options)
 {
     double *v = (double *)(void *)((char *)options + option->offset);
@@ -85,7 +85,7 @@ bool cti_options_settle(const char *function, const ct_optimizer_table *table, v
     return false;
 }
 
-/* ---- is a table complete? ---- */
+/* ---- checks of a table ---- */
 
 static bool table_refuse(const char *function, const ct_optimizer_table *table, const char *what,
                          const char *why)
@@ -155,7 +155,7 @@ bool cti_optimizer_table_check(const char *function, const ct_optimizer_table *t
     return true;
 }
 
-/* ---- what two optimisers must have in common ---- */
+/* ---- the description that is compared on resume ---- */
 
 void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e)
 {

@@ -1,6 +1,6 @@
 /* schedule.c - learning rates over time. A schedule is a list of parts. Each is a function of a
- * rate and of the number of steps since its phase began. The state is the step count and what
- * plateau parts remember. */
+ * rate and of the number of steps since its phase began. The state is the number of steps and the
+ * numbers that plateau parts store. */
 #include "optim/internal.h"
 
 #include "tensor/hooks.h"
@@ -22,21 +22,22 @@ typedef enum schedule_kind {
 
 typedef struct schedule_part {
     schedule_kind kind;
-    int64_t begins; /* its phase's first step */
+    int64_t begins; /* the first step of its phase */
     int64_t every;  /* step_size, the number of milestones, total_iters, t_max */
-    double a, b;    /* gamma; factors; eta_min */
+    double a, b;    /* gamma, the factors, or eta_min */
     double (*factor)(int64_t t, void *context);
     void *context;
-    int64_t *milestones; /* owned; every of them */
+    int64_t *milestones; /* owned; `every` entries */
     ct_schedule_one_cycle_options cycle;
     ct_schedule_plateau_options plateau;
     double best;                /* the best metric so far */
-    int64_t bad, cooling, cuts; /* metrics not better since; metrics to skip; cuts so far */
+    int64_t bad, cooling, cuts; /* the number of metrics since the best one, of metrics to skip, and
+                                 * of cuts so far */
 } schedule_part;
 
 struct ct_schedule {
     int64_t t;
-    int64_t phase; /* the first step of parts that are added now */
+    int64_t phase; /* the first step of the newest phase */
     schedule_part *part;
     int count;
     size_t room;
@@ -89,7 +90,8 @@ static double schedule_after_milestones(const schedule_part *p, double lr, int64
     return lr;
 }
 
-/* The rate at part (0 to 1) of the way from one rate to another, as OneCycleLR computes it. */
+/* Returns the rate after a part (0 to 1) of the way between two rates, as OneCycleLR computes
+ * it. */
 static double schedule_anneal(bool linear, double from, double to, double part)
 {
     if (linear)
@@ -143,7 +145,7 @@ static double schedule_rate_after(const schedule_part *p, double lr, int64_t t)
     return lr;
 }
 
-/* The first step of the current phase; parts are in order. */
+/* Returns the first step of the current phase. The parts are sorted by phase. */
 static int64_t schedule_phase_now(const ct_schedule *s)
 {
     int64_t phase = 0;
@@ -176,7 +178,7 @@ static ct_status schedule_add(const char *function, ct_schedule *s, schedule_par
     return CT_OK;
 }
 
-/* low <= v < INFINITY, or low < v where open */
+/* Checks that low <= v < INFINITY, or low < v < INFINITY if `open` is true. */
 static bool schedule_bounded(const char *function, const char *name, double v, double low,
                              bool open)
 {
@@ -235,7 +237,7 @@ ct_status ct_schedule_exponential_lr(ct_schedule *s, double gamma)
     return schedule_add(me, s, (schedule_part){ .kind = EXPONENTIAL, .a = gamma });
 }
 
-/* Whether the parts of a cycle last longer than nothing; false with an error. */
+/* Checks that each part of a cycle has a positive length; false with an error. */
 static bool schedule_check_cycle(const char *function, const ct_schedule_one_cycle_options *o)
 {
     const double steps = (double)o->total_steps, top = o->pct_start * steps - 1;
@@ -340,7 +342,7 @@ ct_status ct_schedule_then(ct_schedule *s, int64_t at)
     return schedule_add(me, s, (schedule_part){ .kind = PHASE });
 }
 
-/* ---- time passes ---- */
+/* ---- steps and metrics ---- */
 
 static bool schedule_renew_time(void *context, double *numbers)
 {
@@ -353,7 +355,7 @@ ct_status ct_schedule_step(ct_schedule *s)
 {
     if (!cti_sink_allowed() || !cti_given("ct_schedule_step", "s", s))
         return ct_error();
-    if (cti_capture_noting()) /* each repetition of the captured step counts */
+    if (cti_capture_noting()) /* each replay of the captured step counts as a step */
         cti_capture_numbers(0, schedule_renew_time, &s, sizeof s);
     else
         s->t++;
@@ -369,7 +371,7 @@ static bool schedule_is_better(const schedule_part *p, double metric)
     return metric < (p->plateau.absolute ? p->best - by : p->best * (1 - by));
 }
 
-/* As ReduceLROnPlateau.step */
+/* The algorithm of PyTorch's ReduceLROnPlateau.step. */
 static void schedule_see(schedule_part *p, double metric)
 {
     if (schedule_is_better(p, metric)) {
@@ -411,7 +413,7 @@ bool cti_schedule_plateau_fits(const ct_schedule *s, bool maximize)
     return true;
 }
 
-/* ---- what is remembered, and what is described ---- */
+/* ---- state and description ---- */
 
 int cti_schedule_count(const ct_schedule *s)
 {

@@ -64,11 +64,11 @@ ct_status ct_schedule_linear_lr(ct_schedule *s, double start_factor, double end_
 ct_status ct_schedule_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min);
 
 /* OneCycleLR (Smith and Topin, 2019), one call of ct_schedule_step per update: the rate rises from
- * max_lr / div_factor to max_lr at t = pct_start total_steps - 1 and then falls to
- * max_lr / div_factor / final_div_factor at t = total_steps - 1, where it stays (PyTorch raises an
- * error). With three_phase it falls to max_lr / div_factor first, in as many steps as it rose. Between
- * two rates it follows half a cosine, or a line with linear. PyTorch's cycle_momentum is not
- * implemented: it is False. An option that is 0 has its default. */
+ * max_lr / div_factor to max_lr at t = pct_start total_steps - 1 and then falls to max_lr /
+ * div_factor / final_div_factor at t = total_steps - 1, where it stays (PyTorch raises an error).
+ * With three_phase it first falls to max_lr / div_factor, in as many steps as it rose. Between two
+ * rates it follows half a cosine, or a straight line if linear is set. PyTorch's cycle_momentum is
+ * not implemented: it is False. An option that is 0 has its default. */
 typedef struct ct_schedule_one_cycle_options {
     int64_t total_steps;     /* required; at least 2 */
     double max_lr;           /* 0: the base rate, so that a group keeps its own */

@@ -9,21 +9,23 @@
 #include <math.h>
 #include <string.h>
 
-/* One entry: numbers of the optimiser itself, or state k of a slot (CT_OPTIMIZER_STATES: its steps). */
+/* One entry: numbers of the optimiser itself, or state k of a slot; for k = CT_OPTIMIZER_STATES,
+ * the slot's number of steps. */
 typedef struct state_entry {
     enum { NONE, RATES, SCHEDULE, SLOT } kind;
     cti_slot *slot;
     int k;
 } state_entry;
 
-/* SGD has no "step", as in PyTorch; its steps only tell whether there was an update. */
+/* As in PyTorch, SGD has no entry "step"; its number of steps only says whether there was an
+ * update. */
 static bool state_slot_has(const cti_slot *slot, int k)
 {
     return slot->stands && slot->steps > 0 && slot->name[k] &&
            (k == CT_OPTIMIZER_STATES || slot->state[k]);
 }
 
-/* Entry i, or NONE. */
+/* Returns entry i, or NONE. */
 static state_entry state_entry_at(const ct_optimizer *o, int i)
 {
     int j, k;
@@ -68,7 +70,7 @@ const char *ct_optimizer_state_name(const ct_optimizer *o, int i)
     return NULL;
 }
 
-/* The rate of the optimiser, then of each group: NaN without one of its own. */
+/* Returns the rate of the optimiser and of each group; NaN for a group without its own rate. */
 static ct_tensor *state_save_rates(const ct_optimizer *o)
 {
     ct_tensor *t = cti_new("ct_optimizer_state_tensor", CT_SHAPE(1 + o->groups), CT_F64, CT_CPU);
@@ -140,7 +142,7 @@ static ct_status state_bad_numbers(const char *name)
                     name);
 }
 
-/* Whether these can be the rates of o: numbers has one of the optimiser and one of each group. */
+/* True if numbers are possible rates of o: one of the optimiser and one of each group. */
 static bool state_rates_fit(const ct_optimizer *o, const double *numbers)
 {
     int i;
@@ -164,7 +166,7 @@ static void state_set_rates(ct_optimizer *o, const double *numbers)
             o->group[i].lr = numbers[i + 1];
 }
 
-/* "lr" or "schedule" */
+/* Loads "lr" or "schedule". */
 static void state_load_numbers(ct_optimizer *o, const char *name, const ct_tensor *t)
 {
     bool rates = strcmp(name, "lr") == 0;
@@ -249,12 +251,13 @@ ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name, const ct_te
 
 /* ---- the section of a checkpoint ---- */
 
-/* A state that was read and judged. */
+/* A state that has been read and checked. */
 struct cti_optimizer_staged {
     double *rates, *schedule; /* NULL: no schedule */
-    int64_t *updates;         /* of each slot */
-    ct_tensor **state; /* owned: CT_OPTIMIZER_STATES of each slot, NULL where there is none */
-    int count;         /* of slots */
+    int64_t *updates;         /* the number of updates of each slot */
+    ct_tensor **state; /* owned; CT_OPTIMIZER_STATES for each slot, NULL if the slot does not have
+                        * the state */
+    int count;         /* the number of slots */
 };
 
 void cti_optimizer_state_write(ct_optimizer *o, const char *prefix, cti_named_tensors *l)
@@ -293,7 +296,7 @@ void cti_optimizer_staged_free(cti_optimizer_staged *s)
     cti_release(s);
 }
 
-/* The elements of a tensor of the file, of one axis and of 8 bytes each; NULL with an error. */
+/* Reads a tensor of rank 1, whose elements have 8 bytes, into new memory; NULL with an error. */
 static void *staged_numbers(cti_claims *c, const char *prefix, const char *name, int count,
                             ct_dtype dtype)
 {
@@ -308,7 +311,7 @@ static void *staged_numbers(cti_claims *c, const char *prefix, const char *name,
     return numbers;
 }
 
-/* The rates, the schedule and the numbers of updates; false with an error. */
+/* Reads the rates, the schedule and the numbers of updates; false with an error. */
 static bool staged_read_numbers(cti_optimizer_staged *s, const ct_optimizer *o, cti_claims *c,
                                 const char *prefix)
 {
@@ -330,7 +333,7 @@ static bool staged_read_numbers(cti_optimizer_staged *s, const ct_optimizer *o, 
     return true;
 }
 
-/* The shape of a parameter; that of its tensor in the file if it is lazy. */
+/* Returns the shape of a parameter or, if it is lazy, the shape of its tensor in the file. */
 static ct_shape staged_shape(cti_claims *c, const char *model, const ct_param *p)
 {
     size_t n = strlen(model);
@@ -341,7 +344,7 @@ static ct_shape staged_shape(cti_claims *c, const char *model, const ct_param *p
     return ct_safetensors_shape(c->file, ct_safetensors_find(c->file, name + n));
 }
 
-/* The state of slot i, which was updated; false with an error. */
+/* Reads the state of slot i, which has been updated; false with an error. */
 static bool staged_read_slot(cti_optimizer_staged *s, const ct_optimizer *o, cti_claims *c,
                              const cti_optimizer_names *names, int i)
 {

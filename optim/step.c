@@ -7,14 +7,14 @@
 
 static const char *const me = "ct_optimizer_step";
 
-/* ---- what an update is given ---- */
+/* ---- the arguments of an update ---- */
 
 static int step_rate_count(const ct_optimizer_table *table)
 {
     return table->rates ? table->rate_count : 1;
 }
 
-/* Fills in what depends on the slot, but no tensors. */
+/* Fills in the members of u that depend on the slot, except the tensors. */
 static void update_prepare(const ct_optimizer *o, const cti_slot *slot, ct_optimizer_update *u)
 {
     u->name = ct_param_name(slot->param);
@@ -38,7 +38,8 @@ static bool update_begin(const ct_optimizer *o, const cti_param_table *t, int i,
     update_prepare(o, slot, u);
     for (int k = 0; k < CT_OPTIMIZER_STATES; k++)
         u->state[k] = slot->state[k];
-    /* The leaf owns its gradient, whose handle died with the scope that made it: ops need a live one. */
+    /* The leaf's gradient is a dead handle, because the scope that made it has ended. Ops need a
+     * live handle. */
     u->grad = cti_alias(cti_param_table_grad(t, i));
     if (u->grad && o->table->update && cti_option_value(o->table, o->options, "maximize") != 0)
         u->grad = ct_neg(u->grad);
@@ -79,7 +80,7 @@ ct_tensor *ct_optimizer_rate(const ct_optimizer_update *u, int i)
 
 /* ---- in a captured step (tensor/capture.h) ---- */
 
-/* The step as it was noted. */
+/* A step as it was when it was captured. */
 typedef struct noted_step {
     ct_optimizer *o;
     int count;
@@ -94,7 +95,7 @@ static void *step_state_data(const cti_slot *slot, int k)
     return slot->state[k] ? cti_data(slot->state[k]) : NULL;
 }
 
-/* Whether the arrays of a slot have the addresses that were captured. */
+/* True if the arrays of a slot still have the addresses that were captured. */
 static bool step_is_as_noted(const noted_step *n, int i)
 {
     const cti_slot *slot = &n->o->slot[n->at[i].slot];
@@ -133,8 +134,8 @@ static bool step_renew_rates(void *context, double *numbers)
     return true;
 }
 
-/* The rates on the device, which are rewritten before each repetition of a captured step; NULL if
- * nothing is captured, or with an error. */
+/* Returns the rates on the device, which are rewritten before each replay of a captured step; NULL
+ * if no step is being captured, and NULL with an error. */
 static const double *step_renewed_rates(ct_optimizer *o, const cti_param_table *t)
 {
     size_t bytes = sizeof(noted_step) + (size_t)t->count * sizeof *((noted_step *)0)->at;
@@ -167,7 +168,7 @@ static const double *step_renewed_rates(ct_optimizer *o, const cti_param_table *
 ct_status cti_update_fused(cti_update *rule, const ct_optimizer_update *u, int count)
 {
     size_t bytes = (size_t)count * sizeof(cti_segment);
-    ct_storage *memory = cti_storage_new(CT_CPU, bytes); /* pooled */
+    ct_storage *memory = cti_storage_new(CT_CPU, bytes); /* from the pool */
     cti_segment *segment;
 
     if (!memory) {
@@ -199,7 +200,8 @@ ct_status cti_update_fused(cti_update *rule, const ct_optimizer_update *u, int c
 
 /* ---- update: one parameter after another ---- */
 
-/* Whether a tensor that update has computed can take the place of old; false with an error. */
+/* True if a tensor that update returned has the shape, dtype and device of old; otherwise false
+ * with an error. */
 static bool update_fits(const ct_optimizer *o, const ct_optimizer_update *u,
                         const ct_tensor *result, const ct_tensor *old)
 {
@@ -232,7 +234,7 @@ static bool update_compute(const ct_optimizer *o, const cti_slot *slot, ct_optim
     return true;
 }
 
-/* Stores what update_compute has computed. */
+/* Stores the results of update_compute. */
 static void update_store(const cti_slot *slot, const ct_optimizer_update *u)
 {
     for (int k = 0; k < CT_OPTIMIZER_STATES; k++)
@@ -277,7 +279,8 @@ static void segment_finish(ct_optimizer *o, const cti_param_table *t, int i, boo
 
 static void step_update(ct_optimizer *o, const cti_param_table *t, ct_optimizer_update *u)
 {
-    bool noted = cti_capture_noting(); /* captured, not run: each repetition counts its step */
+    bool noted = cti_capture_noting(); /* while the step is captured, nothing is updated; each
+                                        * replay counts its own step */
     const double *captured;
 
     for (int i = 0; i < t->count; i++)
@@ -306,7 +309,7 @@ static void step_run(ct_optimizer *o, const cti_param_table *t)
                       !cti_capture_allows(ct_params_device(o->set), me,
                                           "use an optimiser whose table does not set captures")))
         return;
-    memory = cti_storage_new(CT_CPU, bytes); /* pooled */
+    memory = cti_storage_new(CT_CPU, bytes); /* from the pool */
     if (!memory) {
         cti_out_of_memory(me, bytes);
         return;

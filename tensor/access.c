@@ -203,7 +203,7 @@ const void *ct_data(const ct_tensor *t)
 
 /* ---- in-place writes ---- */
 
-/* True if elements share memory, as those of an expanded view do. */
+/* True if two elements of t share memory, as in an expanded view. */
 static bool overlaps_itself(const ct_tensor *t)
 {
     int i;
@@ -280,7 +280,7 @@ static ct_status copy_into(const char *me, ct_tensor *t, const ct_tensor *src, b
         !cti_may_write(me, t))
         return ct_error();
     s = cti_scope_push();
-    /* src and t may overlap, so src is copied first */
+    /* src and t may overlap in memory, so src is copied first */
     if (t->storage == src->storage && t != src) {
         ct_tensor *c = cti_new(me, src->shape, src->dtype, src->device);
 

@@ -1,4 +1,4 @@
-/* allocator.h - where the library's memory comes from, and where its lines go.
+/* allocator.h - replaces the library's memory allocator and the function that prints its log lines.
  *
  *     static void *arena_allocate(size_t alignment, size_t bytes, void *context) ...
  *     static void arena_release(void *p, void *context) ...
@@ -33,15 +33,14 @@ typedef struct ct_allocator {
 
 /* Sets the allocator of all host memory that the library itself allocates: tensors on the CPU,
  * handles, history, parameter sets, modules, buffers of files. It is not used for the message of
- * the recorded error, for memory of a GPU, and for allocations of other libraries (BLAS) and of the
- * C library. Where a header says that the caller frees a result with free(), the result must then
- * be given to a.release instead.
+ * the recorded error, for GPU memory, or for allocations by other libraries (BLAS) and by the C
+ * library. Where a header says that the caller frees a result with free(), the result must then be
+ * given to a.release instead.
  *
- * Call it before the library allocates memory, which the first scope, set or file does; afterwards
- * it raises CT_ERR_ARGUMENT. It also raises CT_ERR_ARGUMENT if one of the two functions is NULL. If
- * allocate returns NULL, the call that needed the memory fails with CT_ERR_MEMORY. release is
- * called until the library has ended, which is after main has returned, so context must live as
- * long. */
+ * Call it before the first scope, set or file, because these allocate memory; afterwards it raises
+ * CT_ERR_ARGUMENT. It also raises CT_ERR_ARGUMENT if one of the two functions is NULL. If allocate
+ * returns NULL, the call that needed the memory fails with CT_ERR_MEMORY. The library calls release
+ * also after main has returned, so context must never be freed. */
 ct_status ct_set_allocator(ct_allocator a);
 
 /* Called for each line, without its newline, that the library prints on its own: about an

@@ -1,7 +1,8 @@
 /* atomic_file.c - writing a file completely or not at all.
  *
- * Write a temporary file, fsync it, rename it onto the path, fsync the folder. Without the first
- * fsync, a crash after the rename could leave an empty file; without the second, the old one.
+ * The steps: write a temporary file, fsync it, rename it onto the path, fsync the folder. Without
+ * the first fsync, a crash after the rename could leave an empty file; without the second, it could
+ * leave the old file.
  *
  * The writer holds a lock (flock) on its temporary file until the rename. A temporary file without
  * a lock belongs to a killed program; the next writer of the same path removes it. */
@@ -100,9 +101,9 @@ static int atomic_file_open_folder(const char *path)
 
 /* ---- the temporary file ---- */
 
-/* Creates a file and locks it. Returns -1 with errno set. EEXIST also means that another writer
- * took the file for a dead one and removed it before it was locked. A file system without locks is
- * not an error. */
+/* Creates a file and locks it. Returns -1 with errno set. EEXIST may also mean that another writer
+ * removed the file, as one of a killed program, before it was locked. A file system without locks
+ * is not an error. */
 static int atomic_file_create(const char *temp, int mode)
 {
     int fd = cti_file_calls.open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -172,8 +173,7 @@ static int atomic_file_open_temp(cti_atomic_file *f, int mode)
 }
 
 /* Gives a new file the owner, group and permissions of the old one, but not its setuid, setgid and
- * sticky bits. If the group cannot be kept, the permissions of the group are reduced to those of
- * others. */
+ * sticky bits. If the group cannot be set, the group gets only the permissions of others. */
 static bool atomic_file_copy_mode(int fd, const struct stat *old)
 {
     mode_t mode = old->st_mode & 0777;

@@ -2,8 +2,8 @@
  *
  * The bytes go to a temporary file beside the path, which is synced and then renamed onto the path;
  * the folder is synced last. Whatever fails, the path holds the complete old or the complete new
- * file, and no temporary file is left. A program that is killed leaves one, PATH.cotangent-N.tmp;
- * the next writer of the same path removes it.
+ * file, and no temporary file is left. If the program is killed, the temporary file
+ * PATH.cotangent-N.tmp stays; the next writer of the same path removes it.
  *
  * A symbolic link stays and its target is replaced or, if it does not exist, created. An existing
  * file keeps its permissions and, where the system allows it, its owner and group; not its setuid,

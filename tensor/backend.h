@@ -2,15 +2,14 @@
  *
  * Ops are written once, for every device, over this table. CTI_SLOTS below is the only list of the
  * kernels. To add one:
- *     here              a struct of its arguments, documented, and a line in CTI_SLOTS
- *     tensor/cpu/X.c    cti_cpu_NAME, for the CPU
- *     cuda/X.cu         cu_NAME, for GPUs (X: the file of the same family)
+ *     this file a documented struct of its arguments, and a line in CTI_SLOTS tensor/cpu/X.c
+ *     cti_cpu_NAME, for the CPU cuda/X.cu cu_NAME, for GPUs (X: the file of the same family)
  * The members of cti_backend, both tables and all prototypes are made from the list.
  *
  * Rules for all kernels:
  *  - Sizes, strides and leading dimensions count elements. A size may be 0; then nothing is done.
- *  - Arrays are row-major and contiguous, but elementwise and copy take strides (those of copies
- *    may be negative), and gemm takes transpositions and leading dimensions.
+ *  - Arrays are row-major and contiguous. Exceptions: elementwise and copy take strides (those of
+ *  copies may be negative); gemm takes transpositions and leading dimensions.
  *  - Outputs must not overlap inputs, unless the struct allows it.
  *  - Pointers are to memory of the device. "(optional)" means that a pointer may be NULL.
  *  - Arguments are read before the call returns.
@@ -19,9 +18,9 @@
  * kernels run later, in the order of the calls. A kernel that can find a fault in its data takes a
  * cti_fault. On a synchronous device it returns the status and the first position that is wrong. On
  * an asynchronous device it returns CT_OK. When it runs later and finds a fault, it writes its
- * ticket and the position to the thread's fault word, unless an earlier fault is there. The carry,
- * clip_norm and update kernels do nothing while the word is set. The host reads and clears the word
- * when it next waits for the device (download, synchronise).
+ * ticket and the position to the thread's fault word, unless the word holds an earlier fault. The
+ * carry, clip_norm and update kernels do nothing while the word is set. The host reads and clears
+ * the word when it next waits for the device (download, synchronise).
  *
  * A device other than the CPU is a plug-in: a module that exports cti_plugin_open and uses no
  * symbol of this library. If a kernel fails (a failed launch, no memory for scratch), it raises the
@@ -123,12 +122,12 @@ typedef struct cti_randint_args {
     cti_position from;
 } cti_randint_args;
 
-/* multinomial: k positions of each row, drawn with replacement by the row's weights, which need not
- * sum to 1. There are rows k draws. Draw d uses words 2 d and 2 d + 1, and returns the first
- * position whose running sum is above the uniform times the total. The running sums are added in
- * order within chains of CTI_CHAIN weights, then chain by chain, so that every device draws the
- * same positions. CT_ERR_NUMERIC, with the row as position, for a weight that is negative or not
- * finite, and for a total that is 0 or not finite.
+/* multinomial: draws k positions for each row, with replacement, with probabilities proportional to
+ * the row's weights. There are rows k draws. Draw d makes a uniform number from words 2 d and 2 d +
+ * 1, and returns the first position whose running sum is above the uniform times the total. The
+ * running sums are added in order within chains of CTI_CHAIN weights, then chain by chain, so that
+ * every device draws the same positions. CT_ERR_NUMERIC, with the row as position, for a weight
+ * that is negative or not finite, and for a total that is 0 or not finite.
  *
  * multinomial_keys, for draws without replacement: weight i of all rows n becomes log(weight) -
  * log(-log(u)), where u is the uniform of words 2 i and 2 i + 1, or -inf for a weight of 0. The
@@ -144,11 +143,10 @@ typedef struct cti_multinomial_args {
     int64_t *out; /* (rows, k) */
 } cti_multinomial_args;
 
-/* check_elements: returns CT_ERR_NUMERIC, with the first position, if an element is one that the op
- * refuses. */
+/* check_elements: returns CT_ERR_NUMERIC, with the first position, if an element is not allowed. */
 typedef enum cti_check_kind {
-    CTI_CHECK_DIVISOR,    /* refuses 0; i32 or i64 */
-    CTI_CHECK_PROBABILITY /* refuses all but 0 .. 1; f32 or f64 */
+    CTI_CHECK_DIVISOR,    /* 0 is not allowed; i32 or i64 */
+    CTI_CHECK_PROBABILITY /* only 0 .. 1 is allowed; f32 or f64 */
 } cti_check_kind;
 
 typedef struct cti_check_args {
@@ -178,14 +176,14 @@ typedef struct cti_gemm {
 
 /* ---- conv, max_pool ---- */
 
-/* conv: one of the three arrays of a convolution from the other two. For image i, group g, channel o
- * of out and c of in of the group:
+/* conv: computes one of the three arrays of a convolution from the other two. For image i, group g,
+ * and the group's channels o (output) and c (input):
  *     y[i,o,p,q] = sum over c, r, s of w[o,c,r,s] x[i,c,p stride - padding + r dilation,q ...]
- * with 0 for x outside of its size. OUTPUT computes y. INPUT computes the transpose, x from y and w:
- * the sum of w[o,c,r,s] y[i,o,p,q] over all o, p, q, r, s that reach the element. WEIGHT computes
- * the sum of x y that belongs to each element of w. Element 0 of size, kernel and so on is for rows,
- * element 1 for columns. CT_ERR_MEMORY, without an error raised, if the device has no such kernel or
- * no room; the caller composes it from other kernels then. */
+ * where x is 0 outside its size. OUTPUT computes y. INPUT computes the transpose: each element of x
+ * becomes the sum of w[o,c,r,s] y[i,o,p,q] over all terms above in which it occurs. WEIGHT computes
+ * each element of w as the sum of x y over the terms in which it occurs. Element 0 of size, kernel
+ * and so on is for rows, element 1 for columns. CT_ERR_MEMORY, without an error raised, if the
+ * device has no such kernel or no memory for it; the caller then composes it from other kernels. */
 typedef enum cti_conv_part { CTI_CONV_OUTPUT, CTI_CONV_INPUT, CTI_CONV_WEIGHT } cti_conv_part;
 
 typedef struct cti_conv {
@@ -201,9 +199,9 @@ typedef struct cti_conv {
     const void *bias; /* OUTPUT: (groups out), added to y; INPUT: (groups in), to x (optional) */
 } cti_conv;
 
-/* max_pool: for each window of each plane the position, in the plane, of its greatest element: the
- * first of equals; a NaN is greater than all before it. Places outside of the plane do not count; each
- * window has one inside. */
+/* max_pool: for each window of each plane, the position in the plane of the greatest element. Of
+ * equal elements the first counts; a NaN is the greatest. Positions outside the plane do not count;
+ * each window has at least one position inside. */
 typedef struct cti_max_pool_args {
     ct_dtype dtype; /* f32 or f64 */
     int64_t planes;
@@ -220,7 +218,7 @@ typedef enum cti_reduce_op {
     CTI_PROD,
     CTI_MAX,
     CTI_MIN,
-    CTI_ARGMAX, /* out i64: the first of the greatest; a NaN is the greatest */
+    CTI_ARGMAX, /* out i64: the position of the first greatest element; a NaN is the greatest */
     CTI_ARGMIN,
     CTI_ANY, /* only for bool */
     CTI_ALL
@@ -252,7 +250,7 @@ typedef struct cti_cumsum_args {
  * are (outer, n, inner). W_ji = exp(x_i - y_j) for i <= j, and 0 for x_i = -inf.
  *     out_i = sum over j >= i of d_j W_ji        transposed: out_j = sum over i <= j of d_i W_ji
  * By the recurrence r_i = d_i + exp(y_i - y_(i+1)) r_(i+1), out_i = exp(x_i - y_i) r_i (transposed:
- * likewise), in which no exponent is above 0. In double. out must not be one of the inputs. */
+ * likewise), in which no exponent is above 0. In double. out must not overlap an input. */
 typedef struct cti_logcumsumexp_backward_args {
     ct_dtype dtype; /* f32, f64 */
     bool transposed;
@@ -262,7 +260,7 @@ typedef struct cti_logcumsumexp_backward_args {
 } cti_logcumsumexp_backward_args;
 
 /* linear_scan: h_j = a_j h_(j-1) + b_j along n, with 0 before the first; all are (outer, n, inner).
- * f32 in double; integers wrap. out is none of the others. */
+ * f32 computes in double; integers wrap. out must not overlap an input. */
 typedef struct cti_linear_scan_args {
     ct_dtype dtype; /* f32, f64, i32, i64 */
     bool reverse;   /* from the end: h_j = a_j h_(j+1) + b_j */
@@ -323,9 +321,9 @@ typedef struct cti_gather_args {
     void *out;
 } cti_gather_args;
 
-/* scatter_add, its reverse: dst (outer, n, inner) += src (outer, m, inner), in order of m:
+/* scatter_add, the reverse of gather: dst (outer, n, inner) += src (outer, m, inner), in order of m:
  * dst[o,index[o,j,i],i] += src[o,j,i]
- * scatter: the same with = in place of +=; the last of several stays. */
+ * scatter: the same with = in place of +=; of several elements for one position the last is kept. */
 typedef struct cti_scatter_add_args {
     ct_dtype dtype; /* f32, f64, i32, i64; for scatter any */
     ct_dtype index_dtype;
@@ -349,8 +347,8 @@ typedef struct cti_sort_args {
 } cti_sort_args;
 
 /* searchsorted: out (rows, m) = the number of elements in each row of sorted (rows, n), which is in
- * ascending order, that are below each of values (rows, m), or at most it if right is set. n for a
- * NaN. */
+ * ascending order, that are below each of values (rows, m), or, if right is set, at most equal to
+ * it. n for a NaN. */
 typedef struct cti_searchsorted_args {
     ct_dtype dtype; /* f32, f64, i32, i64 */
     bool right;
@@ -425,15 +423,16 @@ typedef struct cti_linear_cross_entropy_args {
 /* ---- ctc ---- */
 
 /* ctc: for each of B sequences, minus the log of the probability of all paths that give its labels,
- * and the derivative of this. A path has a class for each of the first input_length[b] steps; equal
- * neighbours are one label, blanks are left out. With the extended labels e = (blank, l_0, blank, l_1,
- * ..., blank), of length S = 2 target_length[b] + 1 (Graves et al., 2006), in logarithms and in double:
+ * and the derivative of this loss. A path has a class for each of the first input_length[b] steps.
+ * It gives the labels if equal neighbours are merged and then blanks are removed. With the extended
+ * labels e = (blank, l_0, blank, l_1, ..., blank), of length S = 2 target_length[b] + 1 (Graves et
+ * al., 2006), in logarithms and in double:
  *     alpha_ts = log_probs[t,b,e_s] + log sum over r of exp(alpha_(t-1)r)
  *     beta_ts  = log_probs[t,b,e_s] + log sum over r of exp(beta_(t+1)r)
  *     grad[t,b,c] = -sum over s with e_s = c of exp(alpha_ts + beta_ts - log_probs[t,b,c] + loss)
- * r being s, s - 1 (s + 1), and s - 2 (s + 2) if that label is no blank and another one. A loss without
- * a path is infinite and its gradient NaN; with zero_infinity both are 0. The gradient is 0 after
- * input_length. Lengths and targets have been checked. */
+ * where r is s, s - 1 (for beta s + 1), and also s - 2 (s + 2) if e_s is neither blank nor equal to
+ * e_r. If no path gives the labels, the loss is infinite and the gradient NaN; with zero_infinity
+ * both are 0. The gradient is 0 after input_length. Lengths and targets have been checked. */
 typedef struct cti_ctc_args {
     ct_dtype dtype; /* f32 or f64 */
     bool zero_infinity;
@@ -449,9 +448,9 @@ typedef struct cti_ctc_args {
 /* ---- normalise, normalise_backward ---- */
 
 /* normalise: of each row of n, y = (x - mean) / sqrt(variance + eps) weight + bias, where variance
- * is the mean of (x - mean)^2; not centred, the mean is taken as 0. CT_ERR_MEMORY, without an error
- * raised, if the device has no such kernel or no room; the caller composes it from other kernels
- * then. */
+ * is the mean of (x - mean)^2. If centred is false, 0 takes the place of the mean. CT_ERR_MEMORY,
+ * without an error raised, if the device has no such kernel or no memory for it; the caller then
+ * composes it from other kernels. */
 typedef struct cti_normalise_args {
     ct_dtype dtype; /* f32 or f64 */
     bool centred;
@@ -463,7 +462,8 @@ typedef struct cti_normalise_args {
     void *mean, *variance;     /* (rows) (optional) */
 } cti_normalise_args;
 
-/* normalise_backward: its gradients, from what it left. CT_ERR_MEMORY likewise. */
+/* normalise_backward: the gradients of normalise, from the mean and variance that it wrote.
+ * CT_ERR_MEMORY as for normalise. */
 typedef struct cti_normalise_backward_args {
     ct_dtype dtype;
     bool centred;
@@ -494,7 +494,7 @@ typedef struct cti_sequence {
     bool reverse;
     int64_t steps, batch, hidden;
     /* (T, B, G H): the contribution of the input to the gates. With an index (only on the CPU): a
-     * table of rows of G H elements, of which the (T, B) indices choose */
+     * table of rows of G H elements, from which the (T, B) indices select rows */
     const void *x;
     const void *index;
     ct_dtype index_dtype; /* i32 or i64 */
@@ -538,7 +538,7 @@ static inline int64_t cti_sequence_scratch(const cti_sequence *s)
 typedef struct cti_segment {
     void *value;
     const void *grad;
-    void *state[3]; /* in the order of the rule below; NULL where there is none */
+    void *state[3]; /* in the order of the rule below; NULL if the rule does not use it */
     int64_t n;
     ct_dtype dtype;
     double lr;           /* Adam: divided by 1 - beta1^t; Adagrad: after lr_decay */
@@ -554,10 +554,9 @@ typedef struct cti_rates {
     double first; /* 0 or 1 */
 } cti_rates;
 
-/* The rules. Each first computes g = scale grad + weight_decay value. Their states are SGD state 0
- * momentum_buffer or NULL ADAM state 0 exp_avg, 1 exp_avg_sq, 2 max_exp_avg_sq or NULL RMSPROP
- * state 0 square_avg, 1 momentum_buffer or NULL, 2 grad_avg or NULL (centred) ADAGRAD state 0
- * sum */
+/* The rules. Each first computes g = scale grad + weight_decay value. The states of SGD: 0
+ * momentum_buffer or NULL. ADAM: 0 exp_avg, 1 exp_avg_sq, 2 max_exp_avg_sq or NULL. RMSPROP: 0
+ * square_avg, 1 momentum_buffer or NULL, 2 grad_avg or NULL (centred). ADAGRAD: 0 sum. */
 #define CTI_UPDATE_RULES(RULE)                                                                     \
     RULE(SGD, sgd)                                                                                 \
     RULE(ADAM, adam)                                                                               \

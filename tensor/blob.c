@@ -1,8 +1,9 @@
-/* blob.c - tensors over memory that is not the pool's.
+/* blob.c - tensors over memory that the pool does not own.
  *
  * The storage of such a tensor is foreign: it does not return to a pool. If the memory is borrowed,
- * the scope holds a reference to the storage. At its end, a storage that others refer to as well
- * receives memory of its own, so that no handle refers to memory that the caller may free. */
+ * the scope holds a reference to the storage. When the scope ends and other objects still refer to
+ * the storage, the storage gets a copy of the memory, so that no handle refers to memory that the
+ * caller may free. */
 #include "tensor/blob_internal.h"
 
 #include "tensor/hooks.h"
@@ -11,8 +12,8 @@
 
 /* ---- checks ---- */
 
-/* The number of elements from the first to the last that shape and strides reach, both included; -1
- * if that overflows. */
+/* Returns the number of elements from the first to the last that shape and strides address, both
+ * included; -1 if it overflows. */
 static int64_t blob_span(const ct_shape *shape, const int64_t *stride)
 {
     int64_t last = 0, reach;
@@ -28,8 +29,8 @@ static int64_t blob_span(const ct_shape *shape, const int64_t *stride)
     return last < INT64_MAX ? last + 1 : -1;
 }
 
-/* True if no two elements share memory: each stride is larger than what the axes of smaller strides
- * reach together. */
+/* True if no two elements share memory: each stride is larger than the span of all axes with
+ * smaller strides. */
 static bool blob_is_injective(const ct_shape *shape, const int64_t *stride)
 {
     int64_t reach = 0;
@@ -64,7 +65,7 @@ static bool blob_check_strides(const char *function, const cti_blob *b)
     return true;
 }
 
-/* The bytes that b reaches; -1 with an error. */
+/* Returns the number of bytes that b spans; -1 with an error. */
 static int64_t blob_bytes(const char *function, const cti_blob *b)
 {
     int64_t span = blob_span(&b->shape, b->stride), bytes;
@@ -122,7 +123,7 @@ static bool blob_check(const char *function, const cti_blob *b, int64_t *bytes)
 
 /* ---- borrowed memory ---- */
 
-/* What a scope holds of borrowed memory. */
+/* The reference of a scope to borrowed memory. */
 typedef struct blob_loan {
     cti_attached attached;
     ct_storage *storage;
@@ -137,7 +138,7 @@ static void blob_loan_end(cti_attached *a, const char *function)
     cti_storage_unref(s);
 }
 
-/* Has the innermost scope watch over s; false with an error. */
+/* Attaches s to the innermost scope; false with an error. */
 static bool blob_lend(const char *function, ct_storage *s)
 {
     blob_loan *loan = cti_scope_alloc(function, sizeof *loan);
@@ -155,7 +156,7 @@ static bool blob_lend(const char *function, ct_storage *s)
 
 ct_tensor *cti_blob_new(const char *function, const cti_blob *b)
 {
-    static max_align_t nothing; /* what a blob without elements refers to */
+    static max_align_t nothing; /* the memory of a blob without elements */
     const bool borrowed = !b->deleter;
     int foreign = CTI_FOREIGN | (borrowed ? CTI_FOREIGN_BORROWED : 0);
     ct_storage *s;
@@ -176,7 +177,7 @@ ct_tensor *cti_blob_new(const char *function, const cti_blob *b)
         return NULL;
     if (!blob_check_bools(function, t) || (borrowed && !blob_lend(function, s)))
         return NULL;
-    s->deleter = b->deleter; /* last: a call that fails leaves the memory to its caller */
+    s->deleter = b->deleter; /* set last, because a call that fails must not call the deleter */
     s->context = b->context;
     return t;
 }

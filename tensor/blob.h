@@ -1,4 +1,4 @@
-/* blob.h - tensors over memory that is the caller's.
+/* blob.h - tensors over memory that the caller owns.
  *
  * An audio callback that runs a model on the host's buffer, without a copy of it:
  *
@@ -30,31 +30,32 @@ typedef struct ct_blob_options {
     void *context;
 } ct_blob_options;
 
-/* A tensor of the innermost scope over the bytes bytes at data, which are on the CPU. Nothing is
- * copied. PyTorch's torch.from_blob, with the size that C needs.
+/* Makes a tensor of the innermost scope over the memory at data, which is on the CPU and has
+ * `bytes` bytes. Nothing is copied. Like PyTorch's torch.from_blob, with the size of the memory as
+ * a further argument.
  *
- * Without a deleter the memory is borrowed. It must stay valid, and unless ct_data_changed reports
- * it, unchanged, until the scope ends. No tensor refers to it afterwards: ct_keep and whatever else
- * keeps the values (a state, a gradient) makes a copy; what still refers to the memory when the scope
- * ends gets a copy then. If there is no memory for that copy, ct_scope_end returns CT_ERR_MEMORY, and
- * the caller's memory stays in use.
+ * Without a deleter the memory is borrowed until the scope ends. It must stay valid until then, and
+ * must not change unless ct_data_changed reports the change. No tensor refers to it after the
+ * scope: ct_keep, states and gradients copy the values, and a tensor that still refers to the
+ * memory when the scope ends gets a copy. If the memory for that copy is missing, ct_scope_end
+ * returns CT_ERR_MEMORY, and the tensor still refers to the caller's memory.
  *
- * With a deleter the tensors share the memory as they share any other. The deleter is called exactly
- * once: when the last tensor, view and history that uses the memory is gone, on the thread where that
- * happens; or at once, if this function fails.
+ * With a deleter, tensors may use the memory after the scope. The deleter is called exactly once,
+ * on the thread that frees the last tensor, view or history that uses the memory; or at once, if
+ * this function fails.
  *
- * A tensor over a blob may require a gradient. In-place writes need .writable, and strides by which
- * no two elements share memory; they reach the caller's memory.
+ * A tensor over a blob may require a gradient. In-place writes change the caller's memory. They
+ * require .writable, and strides that let no two elements share memory.
  *
- * Raises CT_ERR_SHAPE if shape and strides reach beyond bytes; CT_ERR_ARGUMENT if data is NULL though
- * the shape has elements, is not aligned to the dtype, or holds a bool that is neither 0 nor 1, and
- * for a negative stride; CT_ERR_DTYPE, CT_ERR_MEMORY, CT_ERR_SCOPE. */
+ * Raises CT_ERR_SHAPE if an element lies beyond `bytes`; CT_ERR_ARGUMENT if data is NULL and the
+ * shape has elements, if data is not aligned to the dtype, if a bool is neither 0 nor 1, and for a
+ * negative stride; CT_ERR_DTYPE for an unknown dtype; CT_ERR_MEMORY; CT_ERR_SCOPE. */
 ct_tensor *ct_from_blob(const void *data, size_t bytes, ct_shape shape, ct_dtype dtype,
                         ct_blob_options options);
 
-/* Reports that the caller changed the memory of t, of ct_from_blob or through the pointer of
- * ct_mutable_data. History that needs the old values is then refused by backward (CT_ERR_GRAD), as
- * after an in-place write. Raises CT_ERR_SCOPE if t is dead. */
+/* Reports that the caller changed the memory of t: memory given to ct_from_blob, or the memory that
+ * ct_mutable_data returned. Backward then raises CT_ERR_GRAD for history that needs the old values,
+ * as after an in-place write. Raises CT_ERR_SCOPE if t is dead. */
 void ct_data_changed(ct_tensor *t);
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* blob_internal.h - tensors over memory that is not the pool's. (internal) */
+/* blob_internal.h - tensors over memory that the pool does not own. (internal) */
 #ifndef COTANGENT_TENSOR_BLOB_INTERNAL_H
 #define COTANGENT_TENSOR_BLOB_INTERNAL_H
 
@@ -9,7 +9,7 @@ typedef struct cti_blob {
     ct_shape shape;
     int64_t stride[CT_MAX_RANK];
     ct_dtype dtype;
-    bool limited; /* data has `limit` bytes; otherwise shape and strides decide */
+    bool limited; /* data has `limit` bytes; if false, the size is not known and not checked */
     size_t limit;
     bool
         writable; /* ignored if the strides make elements share memory: such a tensor is read-only */
@@ -17,8 +17,8 @@ typedef struct cti_blob {
     void *context;
 } cti_blob;
 
-/* A tensor of the innermost scope over b, with the checks of ct_from_blob. NULL with an error: then
- * the memory is still the caller's, and the deleter was not called. */
+/* Makes a tensor of the innermost scope over b, with the checks of ct_from_blob. NULL with an
+ * error; the caller then still owns the memory, and the deleter has not been called. */
 ct_tensor *cti_blob_new(const char *function, const cti_blob *b);
 
 #endif

@@ -18,17 +18,17 @@ typedef struct cti_buffer {
 void cti_buffer_add(cti_buffer *b, const void *bytes, size_t size);
 void cti_buffer_print(cti_buffer *b, const char *format, ...) CT_PRINTF(2, 3);
 
-/* Each adds a number with a decimal point, whatever the locale. The first writes the fewest digits
- * that read back as x; the second, a number of significant digits; the third, a number of digits
- * after the point. A number that is not finite becomes "nan" or "inf". */
+/* Add a number with a decimal point, whatever the locale: cti_buffer_number with the fewest digits
+ * that read back as x, cti_buffer_digits with a number of significant digits, cti_buffer_fixed with
+ * a number of digits after the point. A number that is not finite becomes "nan" or "inf". */
 void cti_buffer_number(cti_buffer *b, double x);
 void cti_buffer_digits(cti_buffer *b, double x, int significant);
 void cti_buffer_fixed(cti_buffer *b, double x, int decimals);
 
 void cti_buffer_free(cti_buffer *b);
 
-/* Writes it to path, whole or not at all (tensor/atomic_file.h); raises in function's name, also
- * for a buffer that failed. */
+/* Writes the text to path, whole or not at all (tensor/atomic_file.h). Errors name `function`.
+ * Raises CT_ERR_MEMORY if the buffer has failed. */
 ct_status cti_buffer_save(const cti_buffer *b, const char *function, const char *path);
 
 #endif

@@ -1,4 +1,4 @@
-/* build_info.c - what this build contains and what it uses on this machine. */
+/* build_info.c - describes this build and what it uses on this machine. */
 #include "tensor/cpu/blas.h"
 #include "tensor/cpu/cpu.h"
 

@@ -7,11 +7,11 @@
  *     3     NOTING     calls it while the device records its kernels; then replays them once
  *     4..   NOTING     writes the changing numbers and replays; calls nothing
  *
- * The recorded kernels keep their addresses, so the buffers must belong to the step for as long as
- * it is replayed: hence its own pool. A device cannot allocate while it records, so the rehearsal
- * fills that pool. Numbers that change from run to run (rates, counts of steps, positions of
- * generators) are in one buffer on the device, the area. Each has a renewal, which computes it on
- * the host before each replay. An error in any run starts again at FIRST. */
+ * The recorded kernels always use the same addresses, so the buffers must belong to the step as
+ * long as it is replayed. Therefore the step has its own pool. A device cannot allocate while it
+ * records, so the rehearsal fills that pool. Numbers that change from run to run (rates, counts of
+ * steps, positions of generators) are in one buffer on the device, the area. Each has a renewal,
+ * which computes it on the host before each replay. An error in any run starts again at FIRST. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -46,7 +46,8 @@ struct ct_capture {
     renewal *renewals;
     size_t renewal_count, renewal_room;
 
-    uintptr_t stack;     /* an address in the caller's frame; variables of the step are below it */
+    uintptr_t stack;     /* an address in the frame of the step's caller; local variables of the
+                          * step are below it */
     cti_ticket *tickets; /* in order of their numbers, without gaps */
     size_t ticket_count, ticket_room;
     struct ct_capture *other; /* the next in the thread's list */
@@ -128,7 +129,7 @@ static bool renew_position(void *context, double *numbers)
     return true;
 }
 
-/* Returns the renewal of g, which its first draw creates. NULL with an error. */
+/* Returns the renewal of g; the first draw creates it. NULL with an error. */
 static const renewal *renewal_of(ct_capture *c, ct_generator *g)
 {
     const drawing new = { g, *g, 0 };
@@ -156,8 +157,9 @@ void cti_capture_draws(ct_generator *g, ct_device device, cti_position *from)
         c->reserved++; /* counts each draw as if it had its own generator: an upper bound */
         return;
     }
-    /* A generator between here and c->stack is a variable of the step: replays would write to a
-     * dead address. Stacks grow downwards on all processors that are supported. */
+    /* A generator between this frame and c->stack is a local variable of the step: a replay would
+     * write to an address that is no longer valid. Stacks grow downwards on all processors that are
+     * supported. */
     if ((uintptr_t)g > (uintptr_t)&here && (uintptr_t)g < c->stack) {
         ct_raise(CT_ERR_ARGUMENT, me, "a generator that the step draws from must outlive the step");
         return;
@@ -170,7 +172,7 @@ void cti_capture_draws(ct_generator *g, ct_device device, cti_position *from)
     from->block -= cti_next_block(&d->began);
 }
 
-/* No kernel ran while they were recorded. So the generators return to their states before the
+/* The kernels were recorded but not run. So the generators are set back to their states before the
  * recording, and each replay advances them. */
 static void settle_draws(ct_capture *c)
 {
@@ -332,7 +334,7 @@ bool ct_capture_is_ready(const ct_capture *c)
     return c && c->graph;
 }
 
-/* ---- its life ---- */
+/* ---- making and freeing ---- */
 
 ct_capture *ct_capture_new(ct_device device, ct_capture_function function, void *context)
 {

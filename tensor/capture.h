@@ -60,13 +60,13 @@ ct_capture *ct_capture_new(ct_device device, ct_capture_function function, void 
  * they were captured, and for a generator that is a variable of the step. After an error the next
  * run counts as the first.
  *
- * It must run on the thread that made it. Other threads may use the device at any time, also while
- * the step is captured, and capture steps of their own. An index out of range, or a norm that is
- * not finite, is reported as on any device: the next call that waits for the device raises the
- * error and names the place of the op. */
+ * Call it on the thread that made the captured step. Other threads may use the device at any time,
+ * also while the step is captured, and may capture their own steps. An index out of range, or a
+ * norm that is not finite, is reported as on any device: the next call that waits for the device
+ * raises the error and names the place of the op. */
 ct_status ct_capture_run(ct_capture *captured);
 
-/* True if the next run replays the recording and calls nothing. False for NULL. */
+/* True if the next run replays the recording without calling the function. False for NULL. */
 bool ct_capture_is_ready(const ct_capture *captured);
 
 /* Frees the captured step and its buffers. NULL is allowed. A captured step must not run after an

@@ -19,15 +19,15 @@ typedef struct cti_claims {
     const char *function; /* the public function that errors name */
     const char *path;
     ct_safetensors *file;
-    bool *claimed; /* whether each tensor of the file is claimed */
+    bool *claimed; /* one flag for each tensor of the file */
 } cti_claims;
 
 /* Prepares to claim the tensors of c->file. Raises CT_ERR_MEMORY and returns false on failure. */
 bool cti_claims_begin(cti_claims *c);
 void cti_claims_end(cti_claims *c);
 
-/* Claims the tensor PREFIX followed by NAME. Returns its number in the file, or -1 if there is
- * none. Raises no error. */
+/* Claims the tensor PREFIX followed by NAME. Returns its number in the file, or -1 if the file does
+ * not have it. Raises no error. */
 int cti_claims_find(cti_claims *c, const char *prefix, const char *name);
 
 /* Claims the tensor PREFIX followed by NAME and reads it into the innermost scope. NULL with

@@ -34,10 +34,10 @@ extern "C" {
 
 /* Sets the number of threads that work on one op: 1 to 256. The default is COTANGENT_NUM_THREADS.
  * If that is not set, it is the number of processors that this process may use (by its affinity and
- * the control group's quota), but at most 8. A thread whose processor other programs keep busy is
- * left out for a while, so that a loaded machine costs little. Results do not depend on the number
- * of threads. OpenBLAS is set to one thread, for the whole process, when it is first used.
- * CT_ERR_ARGUMENT for a number out of range. */
+ * the control group's quota), but at most 8. While other programs keep a processor busy, the
+ * library does not use that processor's thread. Results do not depend on the number of threads.
+ * OpenBLAS is set to one thread, for the whole process, when it is first used. CT_ERR_ARGUMENT for
+ * a number out of range. */
 ct_status ct_set_num_threads(int threads);
 int ct_num_threads(void);
 
@@ -83,8 +83,8 @@ void ct_set_bf16_emulation(bool on);
 
 /* ---- recurrent modules ---- */
 
-/* If on (the default), RNN, LSTM and GRU compute a whole sequence with one op where they can. If
- * off, they compute it step by step with ordinary ops; this is for comparison. */
+/* If on (the default), RNN, LSTM and GRU compute a whole sequence with one op if possible. If off,
+ * they compute it step by step with ordinary ops, for comparison. */
 void ct_set_fused_rnn(bool on);
 
 #ifdef __cplusplus

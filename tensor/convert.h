@@ -25,7 +25,7 @@ CTI_INLINE float cti_float_of_bf16(uint16_t half)
     return f;
 }
 
-/* to nearest even; a NaN stays one */
+/* Rounds to nearest even; a NaN stays a NaN. */
 CTI_INLINE uint16_t cti_bf16_of(float f)
 {
     uint32_t bits;
@@ -59,8 +59,8 @@ CTI_INLINE uint16_t cti_bf16_of_double(double v)
     return cti_bf16_of(cti_float_to_odd(v));
 }
 
-/* Only the upper half is rounded. The low half of a large integer only decides whether the rest is
- * 0. */
+/* A large integer has more bits than a float, so its low half is replaced by one bit that says
+ * whether the half is not 0. This does not change the rounding. */
 CTI_INLINE uint16_t cti_bf16_of_i64(int64_t v)
 {
     uint64_t magnitude = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;

@@ -27,7 +27,7 @@ typedef struct kind {
     const char *name, *title;
     bool tried;
     int first, count; /* its devices are first .. first + count - 1 */
-    char reason[256]; /* why the plug-in could not be opened */
+    char reason[256]; /* the reason why the plug-in could not be opened */
 } kind;
 
 static kind kinds[] = {
@@ -101,7 +101,7 @@ static const char *missing_kernel(const cti_backend *b)
     return NULL;
 }
 
-/* Adds the devices of a plug-in. If it has none, k->reason says why. */
+/* Adds the devices of a plug-in. If it has no devices, k->reason gives the reason. */
 static void plugin_enter(kind *k, const cti_plugin *p)
 {
     int first = atomic_load_explicit(&device_count, memory_order_relaxed), i;
@@ -140,8 +140,8 @@ static void plugin_enter(kind *k, const cti_plugin *p)
     atomic_store_explicit(&device_count, first + i, memory_order_release);
 }
 
-/* Opens DIR/KIND.so. On failure k->reason says why, and *missing is true if there is no such
- * file. */
+/* Opens DIR/KIND.so. On failure k->reason gives the reason, and *missing is true if the file does
+ * not exist. */
 static void plugin_open_at(kind *k, const char *dir, bool *missing)
 {
     cti_plugin plugin = { .devices = 0 };

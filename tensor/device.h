@@ -1,19 +1,18 @@
-/* device.h - which devices there are, by name.
+/* device.h - the devices and their names.
  *
- *     cpu                  always there
- *     cuda, cuda:1, ...    NVIDIA's GPUs
- *     cuda-emu             the same kernels on an emulated GPU, to test them where there is none
+ *     cpu always exists cuda, cuda:1, ... NVIDIA's GPUs cuda-emu the same kernels on an emulated
+ *     GPU, for tests on machines without a GPU
  *
  * All devices but the CPU come from plug-ins, cuda.so and cuda-emu.so, which are opened when a
  * program first names such a device. They are looked for in the folder COTANGENT_PLUGIN_DIR
  * (ignored in programs that run with another user's rights), then in the folder of the
  * installation. Only a program that names a GPU needs the driver and cuBLAS.
  *
- * Ops on a GPU return before they have run. A call that reads values (ct_item, ct_to_host,
- * printing, saving) waits for the GPU. An index out of range or a gradient that is not finite is
- * reported by the next call that waits; the error names the op that found it. From that op on, the
- * GPU changes no parameter and no carried state. So a training loop that reads its loss every 100
- * steps waits for the GPU every 100 steps. */
+ * Ops on a GPU return before the GPU has computed them. A call that reads values (ct_item,
+ * ct_to_host, printing, saving) waits for the GPU. An index out of range or a gradient that is not
+ * finite is reported by the next call that waits; the error names the op that found it. From that
+ * op on, the GPU changes no parameter and no carried state. So a training loop that reads its loss
+ * every 100 steps waits for the GPU every 100 steps. */
 #ifndef COTANGENT_TENSOR_DEVICE_H
 #define COTANGENT_TENSOR_DEVICE_H
 

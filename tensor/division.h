@@ -1,6 +1,6 @@
 /* division.h - quotients rounded down and their remainders, for every device. (internal)
  *
- * As Python's // and %: a = b floor_divide(a, b) + remainder(a, b), and a remainder that is not 0
+ * Like Python's // and %: a = b floor_divide(a, b) + remainder(a, b), and a remainder that is not 0
  * has the sign of b. Integers: b = 0 gives 0, but the ops refuse such a divisor before they use the
  * result. b = -1 negates, because dividing the least integer by -1 traps. Floats: the quotient is
  * computed from fmod, which is exact, because a / b may be rounded up to the next integer. b = 0

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* Our dtypes in the words of DLPack. */
+/* The library's dtypes as DLPack describes them. */
 static const cti_dlpack_dtype dlpack_dtypes[] = {
     [CT_F32] = { CTI_DLPACK_FLOAT, 32, 1 }, [CT_F64] = { CTI_DLPACK_FLOAT, 64, 1 },
     [CT_I32] = { CTI_DLPACK_INT, 32, 1 },   [CT_I64] = { CTI_DLPACK_INT, 64, 1 },
@@ -17,7 +17,7 @@ static const cti_dlpack_dtype dlpack_dtypes[] = {
 
 /* ---- export ---- */
 
-/* An exported tensor. The struct that the consumer gets is inside. */
+/* An exported tensor. It contains the struct that the consumer gets. */
 typedef struct dlpack_export {
     union {
         struct DLManagedTensorVersioned versioned;
@@ -63,7 +63,7 @@ static bool dlpack_may_export(const char *function, ct_tensor *t, bool writable)
     return cti_capture_allows(t->device, function, "share memory with the host");
 }
 
-/* Fills all but what differs between the two structs; NULL with an error. */
+/* Makes an export and fills the members that both structs have; NULL with an error. */
 static dlpack_export *dlpack_export_new(const char *function, ct_tensor *t, bool writable,
                                         cti_dlpack_tensor *d)
 {
@@ -139,7 +139,7 @@ ct_status ct_to_dlpack_unversioned(ct_tensor *t, struct DLManagedTensor **out)
 
 /* ---- import ---- */
 
-/* The dtype of d; -1 with CT_ERR_DTYPE. */
+/* Returns the dtype of d; -1 with CT_ERR_DTYPE. */
 static int dlpack_dtype(const char *function, cti_dlpack_dtype d)
 {
     int i;
@@ -153,7 +153,7 @@ static int dlpack_dtype(const char *function, cti_dlpack_dtype d)
     return -1;
 }
 
-/* Fills b from d; false with an error. The rest of the checks is that of cti_blob_new. */
+/* Fills b from d; false with an error. cti_blob_new makes the remaining checks. */
 static bool dlpack_read(const char *function, const cti_dlpack_tensor *d, cti_blob *b)
 {
     int dtype = dlpack_dtype(function, d->dtype);

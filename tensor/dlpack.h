@@ -1,8 +1,7 @@
 /* dlpack.h - tensors shared with other libraries (NumPy, PyTorch, JAX) by DLPack.
  *
- * Both directions share memory and copy nothing. The structs are only named here, so that a program
- * may include DLPack's own header as well, or none. tests/dlpack.py shows both directions from
- * Python.
+ * Both directions share memory and copy nothing. This header only declares DLPack's structs, so a
+ * program may include DLPack's own header too. tests/dlpack.py shows both directions from Python.
  *
  *     struct DLManagedTensorVersioned *m;
  *
@@ -18,19 +17,19 @@
 extern "C" {
 #endif
 
-struct DLManagedTensor;          /* before DLPack 1.0 */
-struct DLManagedTensorVersioned; /* of DLPack 1 */
+struct DLManagedTensor;          /* the struct of DLPack before 1.0 */
+struct DLManagedTensorVersioned; /* the struct of DLPack 1 */
 
 typedef struct ct_dlpack_options {
     bool writable; /* true: the consumer may write; false: the export is marked as read-only */
 } ct_dlpack_options;
 
-/* Exports t to *out, which shares t's memory. The consumer ends it by the struct's deleter, on any
- * thread, before or after t's scope ends. If t's memory is borrowed (ct_from_blob without a deleter),
- * the export is a copy.
+/* Exports t to *out, which shares t's memory. The consumer owns *out and frees it by the struct's
+ * deleter, on any thread, before or after t's scope ends. If t's memory is borrowed (ct_from_blob
+ * without a deleter), the export is a copy.
  *
- * .writable counts as an in-place write of t, and needs what such a write needs. What the consumer
- * writes later is not noticed; ct_data_changed reports it.
+ * .writable counts as an in-place write of t and has the same requirements. The library does not
+ * notice later writes by the consumer; report them with ct_data_changed.
  *
  * *out is NULL after an error. Raises CT_ERR_GRAD if t requires a gradient or has history (export
  * ct_detach(t)), CT_ERR_DEVICE if t is not on the CPU, CT_ERR_ARGUMENT for a NULL and for .writable
@@ -39,20 +38,20 @@ ct_status ct_to_dlpack(ct_tensor *t, ct_dlpack_options options,
                        struct DLManagedTensorVersioned **out);
 
 /* Like ct_to_dlpack, for consumers that know only the struct of DLPack before 1.0. That struct
- * cannot mark memory as read-only, so this is an export with .writable. */
+ * cannot mark memory as read-only, so this function exports as with .writable. */
 ct_status ct_to_dlpack_unversioned(ct_tensor *t, struct DLManagedTensor **out);
 
-/* A tensor of the innermost scope that shares m's memory, with m's shape and strides. On success the
- * library owns m: it calls m's deleter once, when the last tensor, view and history that uses the
- * memory is gone, on the thread where that happens. After an error m stays the caller's.
+/* Makes a tensor of the innermost scope that shares m's memory, with m's shape and strides. On
+ * success the library owns m and calls m's deleter once, on the thread that frees the last tensor,
+ * view or history that uses the memory. After an error the caller still owns m.
  *
- * If m is marked as read-only, each write through the tensor is CT_ERR_ARGUMENT. If others write the
- * memory, report it by ct_data_changed.
+ * If m is marked as read-only, a write through the tensor raises CT_ERR_ARGUMENT. If another
+ * library changes the memory, report it with ct_data_changed.
  *
- * Raises CT_ERR_ARGUMENT for NULL, another major version of DLPack, memory that is not aligned to the
- * dtype, a negative stride, and a bool that is neither 0 nor 1; CT_ERR_DEVICE unless the memory is the
- * CPU's; CT_ERR_DTYPE for a dtype that this library does not have; CT_ERR_SHAPE; CT_ERR_MEMORY;
- * CT_ERR_SCOPE. */
+ * Raises CT_ERR_ARGUMENT for NULL, another major version of DLPack, memory that is not aligned to
+ * the dtype, a negative stride, and a bool that is neither 0 nor 1; CT_ERR_DEVICE if the memory is
+ * not on the CPU; CT_ERR_DTYPE for a dtype that this library does not have; CT_ERR_SHAPE;
+ * CT_ERR_MEMORY; CT_ERR_SCOPE. */
 ct_tensor *ct_from_dlpack(struct DLManagedTensorVersioned *m);
 ct_tensor *ct_from_dlpack_unversioned(struct DLManagedTensor *m);
 

@@ -1,7 +1,7 @@
-/* dlpack_abi.h - the structs of DLPack 1, which other libraries exchange tensors by. (internal)
+/* dlpack_abi.h - the structs of DLPack 1, by which libraries exchange tensors. (internal)
  *
- * Laid down by https://dmlc.github.io/dlpack/latest/c_api.html. The tags of the two structs that
- * programs see are DLPack's own; the other names are ours. */
+ * The layout is that of https://dmlc.github.io/dlpack/latest/c_api.html. The tags of the two
+ * structs that programs see are DLPack's own; the other names are ours. */
 #ifndef COTANGENT_TENSOR_DLPACK_ABI_H
 #define COTANGENT_TENSOR_DLPACK_ABI_H
 
@@ -13,9 +13,9 @@
 #define CTI_DLPACK_MAJOR 1u
 #define CTI_DLPACK_MINOR 0u
 
-enum { CTI_DLPACK_CPU = 1 }; /* of the devices */
+enum { CTI_DLPACK_CPU = 1 }; /* kinds of devices */
 
-enum { /* of the dtypes */
+enum { /* kinds of dtypes */
        CTI_DLPACK_INT = 0,
        CTI_DLPACK_FLOAT = 2,
        CTI_DLPACK_BFLOAT = 4,
@@ -53,7 +53,7 @@ struct DLManagedTensor {
 };
 
 struct DLManagedTensorVersioned {
-    cti_dlpack_version version; /* all that follows may differ in another major version */
+    cti_dlpack_version version; /* the members after it may differ in another major version */
     void *context;
     void (*deleter)(struct DLManagedTensorVersioned *self); /* or NULL */
     uint64_t flags;

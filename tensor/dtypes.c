@@ -12,7 +12,7 @@ static const struct {
 #undef DTYPE_ENTRY
 };
 
-/* No default: the compiler warns of a dtype that dtypes.h does not list. */
+/* The switch has no default, so the compiler warns about a dtype that dtypes.h does not list. */
 static bool dtype_exists(ct_dtype dtype)
 {
     switch (dtype) {

@@ -1,9 +1,9 @@
 /* dtypes.h - the element types, one line each. (internal)
  *
  * To add one: a line in the enum of tensor/tensor.h, one here at the same place, and the
- * conversions (tensor/convert.h, tensor/cpu/copy.c, cuda/copy.cu). The compiler reports everything
- * that is missing, because switches over ct_dtype have no default, and tables are made from this
- * list. */
+ * conversions (tensor/convert.h, tensor/cpu/copy.c, cuda/copy.cu). The compiler reports every place
+ * that still lacks the new type, because switches over ct_dtype have no default, and tables are
+ * made from this list. */
 #ifndef COTANGENT_TENSOR_DTYPES_H
 #define COTANGENT_TENSOR_DTYPES_H
 

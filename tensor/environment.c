@@ -16,7 +16,7 @@
 typedef struct environment_variable {
     const char *name;
     const char *words; /* the values that are allowed, "base|avx2"; NULL: a number or any text */
-    long low, high;    /* the range of a number; any text if high is not above low */
+    long low, high;    /* the range of a number; if high is not above low, any text is allowed */
 } environment_variable;
 
 static const environment_variable environment_table[] = {
@@ -48,7 +48,7 @@ static const char *const environment_foreign[] = { "COTANGENT_TEST_", "COTANGENT
 
 static atomic_bool environment_told[VARIABLES];
 
-/* The index of the variable whose name is the first n bytes of name, or -1. */
+/* Returns the index of the variable whose name is the first n bytes of name, or -1. */
 static int environment_find(const char *name, size_t n)
 {
     int i = VARIABLES - 1;

@@ -1,5 +1,5 @@
-/* file.h - writing a file of your own as the library writes its files, and printing text that came
- * from a file. */
+/* file.h - writes your own files in the same safe way as the library's files, and prints text that
+ * came from a file. */
 #ifndef COTANGENT_TENSOR_FILE_H
 #define COTANGENT_TENSOR_FILE_H
 

@@ -1,7 +1,7 @@
 /* formulas.h - the elementwise ops and their formulas, one line each, for every device. (internal)
  *
- * A list to be included after a #define of X(name, formula), for all ops, or of those kinds that
- * are wanted; the others are left out:
+ * Before including this list, define X(name, formula) to get all ops, or define macros for the
+ * kinds that you want; other kinds are then left out:
  *     NUMBER   NUMBER1(name, f(x; p, q))  NUMBER2(name, f(x, y))       f32 f64 i32 i64
  *     FLOAT    FLOAT1(name, f(x; p, q))  FLOAT2(name, f(x, y; p, q))
  *              FLOAT3(name, f(x, y, z))                                f32 f64
@@ -12,7 +12,7 @@
  * The first column names a whole group. All of these macros are undefined at the end.
  *
  * T is the type, M(exp) the type's own function (expf or exp, or a device's), K(1.5) a constant of
- * type T. NaN goes through unless the line says otherwise. */
+ * type T. NaN in gives NaN out, unless the line says otherwise. */
 
 #ifdef X
 #define NUMBER X
@@ -103,7 +103,7 @@ FLOAT1(sigmoid, M(sigmoid)(x))
 FLOAT1(relu, x < 0 ? 0 : x)
 FLOAT1(leaky_relu, x < 0 ? p * x : x)
 FLOAT1(elu, x < 0 ? p * M(expm1)(x) : x)
-/* the factor x is limited, so that -inf gives the limit 0, not -inf times 0 */
+/* the factor x is limited from below, so that -inf gives 0 and not -inf times 0, which is NaN */
 FLOAT1(gelu, K(0.5) * (x < K(-1e4) ? K(-1e4) : x) * (1 + M(erf)(x * K(0.70710678118654752440))))
 FLOAT1(silu, (x < K(-1e4) ? K(-1e4) : x) * M(sigmoid)(x))
 /* sigmoid(y) is 0 or 1 far from 0, where y^2 might overflow */
@@ -134,7 +134,7 @@ FLOAT1(div_scalar, x / p)
 FLOAT2(div, x / y)
 FLOAT2(pow, M(pow)(x, y))
 FLOAT2(atan2, M(atan2)(x, y))
-/* equal infinities have no difference */
+/* the difference of equal infinities is NaN, so equal operands are a case of their own */
 FLOAT2(logaddexp, (x > y ? x : y) + (x == y ? K(0.69314718055994530942)
                                             : M(log1p)(M(exp)(x > y ? y - x : x - y))))
 
@@ -153,11 +153,12 @@ FLOAT2(hardtanh_backward, y <= p || y >= q ? 0 : x)
 FLOAT2(hardsigmoid_backward, y > -3 && y < 3 ? x / 6 : 0)
 FLOAT2(hardswish_backward, y <= -3 ? 0 : y < 3 ? x * (y / 3 + K(0.5)) : x)
 FLOAT2(clamp_backward, y >= p && y <= q ? x : 0)
-/* x y with x limited to -1e4..1e4: for a product whose y vanishes long before, also at infinity */
+/* x y with x limited to -1e4..1e4. For products in which y is 0 long before x reaches the limit, so
+ * an infinite x gives 0 and not NaN */
 FLOAT2(tail_mul, (x < K(-1e4) ? K(-1e4) : x > K(1e4) ? K(1e4) : x) * y)
 FLOAT2(gelu_backward, x *M(gelu_slope)(y))
 FLOAT1(scalar_div_slope, -p / x / x) /* x^2 may overflow or underflow where the quotient does not */
-FLOAT2(pow_base, M(pow_slope)(x, y)) /* of x^y by x and by y */
+FLOAT2(pow_base, M(pow_slope)(x, y)) /* the derivatives of x^y by x and by y */
 FLOAT2(pow_exponent, M(pow_log)(x, y))
 FLOAT3(fma, x *y + z)
 

@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define SLAB_HANDLES 64
-/* a cache line: the mark of a dead handle shares it with the members that each use reads */
+/* a cache line, so that the mark of a dead handle is in the same line as the members that every use
+ * reads */
 #define SLAB_ALIGN 64
 
 typedef struct handle_slab {
@@ -29,8 +30,9 @@ static pthread_mutex_t handle_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 size_t cti_handles_wait = CTI_HANDLES_WAIT;
 
-/* A fork while another thread holds the mutex must not leave it locked in the child, where that
- * thread does not exist. The child's mutex is a new one: its owner in the parent has another id. */
+/* If another thread holds the mutex during a fork, the mutex would stay locked in the child, which
+ * does not have that thread. The child cannot unlock it, because it is not the owner, so it makes a
+ * new mutex. */
 static void handle_lock(void)
 {
     pthread_mutex_lock(&handle_mutex);
@@ -100,7 +102,8 @@ static void handle_new_slab(const char *function, cti_handles *q, cti_handle_kin
         return;
     }
     memset(slab, 0, size);
-    for (i = SLAB_HANDLES - 1; i >= 0; i--) { /* so that the lowest address is taken first */
+    for (i = SLAB_HANDLES - 1; i >= 0; i--) { /* backwards, so that the lowest address is taken
+                                               * first */
         cti_handle *h = (cti_handle *)(void *)((char *)slab + SLAB_ALIGN + (size_t)i * step);
 
         h->next = q->unused;

@@ -1,4 +1,4 @@
-/* handle.h - memory of the handles that programs hold: tensors and states. (internal)
+/* handle.h - the memory of handles, which programs hold: tensors and states. (internal)
  *
  * A program may use a handle after its scope has ended or after it was freed. That must be an error
  * with a message, not a crash. Therefore
@@ -8,7 +8,7 @@
  *     memory becomes a new handle. After that a use of the old one cannot be recognised.
  *
  * Each thread has its own queues, so they need no lock. A thread that ends gives its handles to a
- * shared list, which a mutex guards, where other threads take them.
+ * shared list, which a mutex guards; other threads take handles from it.
  *
  * COTANGENT_HANDLES=unique never reuses a handle. */
 #ifndef COTANGENT_TENSOR_HANDLE_H
@@ -43,7 +43,7 @@ extern size_t cti_handles_wait;
 typedef struct cti_handles {
     cti_handle *first, *last; /* the queue of dead handles, oldest first; undefined if count is 0 */
     size_t dead;              /* the length of the queue */
-    cti_handle *unused;       /* handles that nobody has used yet: may be taken at once */
+    cti_handle *unused;       /* handles that were never used; they may be taken at once */
 } cti_handles;
 
 /* The slow path of cti_handle_take: takes handles from ended threads or allocates a slab. */
@@ -61,8 +61,8 @@ static inline void *cti_handle_take(const char *function, cti_handles *q, cti_ha
         return cti_handle_refill(function, q, kind, bytes);
     q->first = h->next;
     q->dead--;
-    /* The queue does not fit into the first levels of cache, so the handle after the next is
-     * fetched ahead. */
+    /* The queue is larger than the first levels of cache, so the handle after the next one is
+     * prefetched. */
     ahead = (char *)q->first->next;
     __builtin_prefetch(ahead, 1);
     __builtin_prefetch(ahead + 64, 1);

@@ -12,11 +12,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static atomic_bool hooks_asked; /* memory was asked for */
+static atomic_bool hooks_asked; /* true once the library has allocated memory */
 
 static void *libc_allocate(size_t alignment, size_t bytes)
 {
-    size_t some = bytes ? bytes : 1; /* malloc(0) may return NULL, which here means out of memory */
+    size_t some = bytes ? bytes : 1; /* malloc(0) may return NULL, but NULL from this function means
+                                      * out of memory */
     void *p = NULL;
 
     if (!atomic_load_explicit(&hooks_asked, memory_order_relaxed))

@@ -45,11 +45,12 @@ typedef struct cti_leaf {
 
 /* ---- storage: counted bytes on a device, pooled by size class (storage.c) ---- */
 
-/* Memory that is not the pool's (blob.c). */
+/* Flags of memory that the pool does not own (blob.c). */
 enum {
     CTI_FOREIGN = 1,
     CTI_FOREIGN_CONSTANT = 2, /* in-place writes are refused */
-    CTI_FOREIGN_BORROWED = 4  /* until a scope ends: what is to outlive it must be a copy */
+    CTI_FOREIGN_BORROWED = 4  /* borrowed until a scope ends; a tensor that outlives the scope needs
+                               * a copy */
 };
 
 typedef struct ct_storage {
@@ -75,13 +76,14 @@ typedef struct ct_storage {
     int64_t row_width;
 } ct_storage;
 
-/* A buffer of at least bytes bytes, one reference; NULL with CT_ERR_MEMORY. */
+/* Returns a buffer of at least `bytes` bytes with one reference; NULL with CT_ERR_MEMORY. */
 ct_storage *cti_storage_new(ct_device device, size_t bytes);
 /* like cti_storage_new, but raises no error */
 ct_storage *cti_storage_try(ct_device device, size_t bytes);
 void cti_storage_ref(ct_storage *s);
 
-/* A storage over foreign memory on the CPU, one reference, without a deleter; NULL without an error. */
+/* Returns a storage over foreign memory on the CPU, with one reference and without a deleter; NULL,
+ * without an error, if memory runs out. */
 ct_storage *cti_storage_foreign(void *data, size_t bytes, int foreign);
 
 /* Replaces borrowed memory by a copy that belongs to the storage; false with CT_ERR_MEMORY. */
@@ -136,11 +138,12 @@ ct_tensor *cti_new(const char *function, ct_shape shape, ct_dtype dtype, ct_devi
 ct_tensor *cti_view(const char *function, const ct_tensor *t, ct_shape shape, const int64_t *stride,
                     int64_t offset);
 
-/* A tensor of the innermost scope over s, whose reference it takes, also if it fails. */
+/* Makes a tensor of the innermost scope over s. Takes over the caller's reference to s, also if it
+ * fails. */
 ct_tensor *cti_new_over(const char *function, ct_storage *s, const ct_shape *shape,
                         const int64_t *stride, ct_dtype dtype);
 
-/* A tensor of the innermost scope that holds value everywhere. */
+/* Makes a tensor of the innermost scope whose elements are all value. */
 ct_tensor *cti_filled(const char *function, ct_shape shape, double value, ct_dtype dtype,
                       ct_device device);
 
@@ -198,8 +201,8 @@ static inline bool cti_present(const char *function, const ct_tensor *t)
     return t && (!cti_is_dead(t) || cti_refuse_tensor(function, "t", t));
 }
 
-/* The first fills a storage with its lazy rows. The second drops them without filling, when the
- * storage is freed. */
+/* cti_lazy_rows_fill fills a storage with its lazy rows. cti_lazy_rows_drop drops them without
+ * filling, when the storage is freed. */
 void cti_lazy_rows_fill(ct_storage *s);
 void cti_lazy_rows_drop(ct_storage *s);
 
@@ -264,7 +267,7 @@ cti_text cti_shape_text(const ct_shape *shape);
 /* The name of a dtype in a safetensors file: "F32". */
 const char *cti_dtype_file_name(ct_dtype dtype);
 
-/* The range checks that ops share; each raises and returns false. names: "a", "b". */
+/* Raise an error about two arguments, whose names are an and bn, and return false. */
 bool cti_refuse_dtypes(const char *function, const char *an, const ct_tensor *a, const char *bn,
                        const ct_tensor *b);
 bool cti_refuse_devices(const char *function, const char *an, const ct_tensor *a, const char *bn,
@@ -314,8 +317,8 @@ typedef struct cti_attached {
     struct cti_attached *next;
 } cti_attached;
 
-/* While a function runs that will run again (activation checkpointing): the only generator that it
- * may draw from. g == NULL forbids all draws. */
+/* The only generator from which a function may draw while it runs under activation checkpointing,
+ * which runs it again later. g == NULL forbids all draws. */
 typedef struct cti_draws {
     const ct_generator *g;
     const char *function; /* for the error */
@@ -356,7 +359,7 @@ typedef struct ct_thread {
     void *node_pool;
 
     cti_handles handles[CTI_HANDLE_KINDS];
-    struct cti_tickets *tickets;  /* the calls in which an asynchronous device may find a fault */
+    struct cti_tickets *tickets;  /* the calls in which an asynchronous device may report a fault */
     struct ct_capture *capturing; /* the captured step that is running; NULL if none is */
     struct ct_capture *captured;  /* the list of all captured steps of the thread */
     uint32_t captured_tickets;
@@ -396,9 +399,8 @@ bool cti_sink_allowed(void);
 /* Checks that v >= least; otherwise raises CT_ERR_ARGUMENT: "steps is 0; it must be at least 1". */
 bool cti_at_least(const char *function, const char *name, int64_t v, int64_t least);
 
-/* Like ct_raise, but the message always names `function`, after the site. For errors of an inner
- * function, such as an op that backward runs. A name that is already in the site is not
- * repeated. */
+/* Like ct_raise, but the message always names `function`, after the site, unless the site already
+ * has that name. For errors of an inner function, such as an op that backward runs. */
 ct_status cti_raise_within(ct_status status, const char *function, const char *format, ...)
     CT_PRINTF(3, 4);
 
@@ -430,8 +432,8 @@ bool cti_capture_noting(void);
 
 /* Reserves `count` doubles in device memory that renew(context, numbers) rewrites before every
  * replay. context is copied. renew returns false with an error. Returns NULL while nothing is
- * recorded: the caller then uses its own numbers. It must call this in every run all the same,
- * because the rehearsal uses the calls to size the memory. */
+ * recorded: the caller then uses its own numbers. The caller must call this in every run, because
+ * the rehearsal run counts the numbers to size the memory. */
 const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, double *numbers),
                                   const void *context, size_t bytes);
 
@@ -462,8 +464,8 @@ typedef struct cti_ticket {
 cti_fault cti_capture_fault(const cti_ticket *t);
 const cti_ticket *cti_captured_ticket(uint32_t number); /* NULL if there is none */
 
-/* Scopes inside the library. They do not check for leaving history and report no error.
- * cti_scope_pop ends the scope and leaves the error state as it is. */
+/* Scopes inside the library. They do not check whether history leaves the scope, and report no
+ * error. cti_scope_pop ends the scope and leaves the error state as it is. */
 ct_scope cti_scope_push(void);
 void cti_scope_pop(ct_scope s);
 

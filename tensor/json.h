@@ -1,4 +1,4 @@
-/* json.h - JSON (RFC 8259): a strict reader for text that nobody has checked, and a writer. (internal)
+/* json.h - JSON (RFC 8259): a strict reader for untrusted text, and a writer. (internal)
  *
  *     cti_json_error error;
  *     cti_json *root = cti_json_read(text, size, (cti_json_limits){ .depth = 8 }, &error);
@@ -7,11 +7,11 @@
  *     for (v = cti_json_first(root); v; v = v->next) ...
  *     cti_release(root);
  *
- * The reader accepts what RFC 8259 allows and nothing else. It also refuses a key that occurs twice in
- * an object, \u0000 in a string, an integer outside int64, and a number of more than 300 characters.
- * It uses no recursion. It reads the text twice: the first time to check it and to count, the second
- * time to fill one block of memory of the size that was counted. So memory can fail only once, before
- * anything is built, and the time is proportional to the size (n log n for the keys). */
+ * The reader accepts what RFC 8259 allows and nothing else. It also refuses a key that occurs twice
+ * in an object, \u0000 in a string, an integer outside int64, and a number of more than 300
+ * characters. It uses no recursion. It reads the text twice: first to check it and to count the
+ * values, then to fill one block of memory. So it allocates memory only once, before it builds
+ * anything, and the time is proportional to the size (n log n for the keys). */
 #ifndef COTANGENT_TENSOR_JSON_H
 #define COTANGENT_TENSOR_JSON_H
 
@@ -40,7 +40,8 @@ struct cti_json {
     const cti_json *next; /* the next element or member, or NULL */
     union {
         int64_t integer;
-        const char *text; /* of a string, which has no NUL inside; of a real, as written */
+        const char *text; /* a string, without a NUL inside it; or a real, as it is written in the
+                           * text */
         const cti_json *first;
     };
     uint32_t count;  /* the number of elements or members, or of the bytes of a string */

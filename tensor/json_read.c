@@ -1,4 +1,4 @@
-/* json_read.c - a strict reader of JSON (RFC 8259) for text that nobody has checked. */
+/* json_read.c - a strict reader of JSON (RFC 8259) for untrusted text. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -26,7 +26,7 @@ typedef struct json_reader {
     cti_json_error *error;
     cti_json *node; /* NULL in the first pass, which counts */
     char *text;
-    size_t nodes, bytes, keys; /* counted up to here */
+    size_t nodes, bytes, keys; /* the counts so far */
     int depth;
     json_frame frame[CTI_JSON_DEPTH];
     cti_json scratch; /* receives each value in the first pass */
@@ -46,7 +46,7 @@ static bool json_refuse(json_reader *r, size_t at, const char *format, ...)
     return false;
 }
 
-/* The next byte, or -1 at the end. */
+/* Returns the next byte, or -1 at the end. */
 static int json_peek(const json_reader *r)
 {
     return r->at < r->size ? r->s[r->at] : -1;
@@ -110,8 +110,8 @@ static bool json_read_hex(json_reader *r, unsigned *code)
     return true;
 }
 
-/* Reads the digits after a "\u" that begins at offset start. Two escapes of surrogates are one code
- * point. */
+/* Reads the digits after a "\u" that begins at offset start. Two escapes that are a surrogate pair
+ * give one code point. */
 static bool json_read_unicode(json_reader *r, size_t start)
 {
     unsigned code, low;
@@ -195,7 +195,7 @@ static bool json_read_string(json_reader *r, const char **text, uint32_t *count)
 
 /* ---- numbers and names ---- */
 
-/* Skips digits; false if there is none. */
+/* Skips digits; false if there is no digit. */
 static bool json_skip_digits(json_reader *r)
 {
     size_t start = r->at;
@@ -205,8 +205,8 @@ static bool json_skip_digits(json_reader *r)
     return r->at > start;
 }
 
-/* Skips a number: -? (0 | [1-9] digits) (. digits)? ([eE] [+-]? digits)?  *real: it has one of the
- * last two parts. */
+/* Skips a number: -? (0 | [1-9] digits) (. digits)? ([eE] [+-]? digits)? *real becomes true if the
+ * number has a fraction or an exponent. */
 static bool json_skip_number(json_reader *r, bool *real)
 {
     size_t first;
@@ -231,7 +231,8 @@ static bool json_skip_number(json_reader *r, bool *real)
     return true;
 }
 
-/* The value of the digits from s to end, with a sign. False if it is outside int64. */
+/* Computes the value of an optional sign and the digits from s to end. False if it is outside
+ * int64. */
 static bool json_to_integer(const unsigned char *s, const unsigned char *end, int64_t *value)
 {
     bool negative = *s == '-';
@@ -410,7 +411,7 @@ static bool json_pass(json_reader *r)
 
 /* ---- keys that occur twice ---- */
 
-/* Orders two members by their keys, and equal keys by their place. */
+/* Compares two members by their keys; equal keys by their position in the text. */
 static int json_compare_keys(const cti_json *a, const cti_json *b)
 {
     int order = strcmp(a->key, b->key);
@@ -433,7 +434,8 @@ static void json_sift_down(const cti_json **heap, size_t i, size_t n)
     }
 }
 
-/* Heapsort: needs no extra memory, and its worst case is n log n, so no file can make it slow. */
+/* Heapsort, because it needs no extra memory and takes n log n time even in the worst case, so no
+ * file can make it slow. */
 static void json_sort_keys(const cti_json **members, size_t n)
 {
     for (size_t i = n / 2; i-- > 0;)
@@ -464,7 +466,8 @@ static bool json_check_keys(json_reader *r, const cti_json *object, const cti_js
 
 /* ---- reading ---- */
 
-/* The size of the block: the values, room to sort the keys, the strings. 0 if it overflows. */
+/* Returns the size of the block: the values, room to sort the keys, and the strings. 0 if it
+ * overflows. */
 static size_t json_block_size(const json_reader *r)
 {
     size_t values, keys, size;

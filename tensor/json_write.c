@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* The letter after the backslash of a short escape; 0 if c has none. */
+/* Returns the letter of the short escape of c, such as 'n'; 0 if c has no short escape. */
 static char json_escape_letter(unsigned char c)
 {
     switch (c) {

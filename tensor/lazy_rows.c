@@ -2,14 +2,14 @@
  *
  * The rows of ct_one_hot are rows of the identity matrix. The rows of the product of a one-hot
  * input with a weight are rows of the table W^T + b. On the CPU, neither is written at once. The
- * storage keeps the table and the indices instead, and cti_data fills the memory when someone reads
- * it. A recurrent layer asks for the table and the indices (cti_lazy_rows_get) and never reads the
- * rows, so an input of shape (T, B, vocabulary) and its product are never written at all.
+ * storage keeps the table and the indices instead, and cti_data fills the memory at the first
+ * access. A recurrent layer asks for the table and the indices (cti_lazy_rows_get) and never reads
+ * the rows, so an input of shape (T, B, vocabulary) and its product are never written at all.
  *
  * ct_storage.indices and ct_tensor.indices differ. The storage has indices while its memory is not
  * filled; filling drops them. The tensor has indices as long as its values are ct_one_hot of them,
- * on any device; a write drops them. So ct_linear still gathers rows of a one-hot input that was
- * printed, or that lies on a GPU. */
+ * on any device; a write drops them. So ct_linear also gathers rows of a one-hot input whose memory
+ * has been filled (by ct_print, say) or that is on a GPU. */
 #include "tensor/internal.h"
 
 #include "tensor/cpu/cpu.h"

@@ -1,4 +1,4 @@
-/* log.c - the lines that the library says by itself. */
+/* log.c - the lines that the library prints on its own. */
 #include "tensor/internal.h"
 
 #include "tensor/log.h"

@@ -45,7 +45,7 @@ bool cti_named_tensors_add(cti_named_tensors *l, const char *prefix, const char 
     return true;
 }
 
-/* Writes the list to path or, if writer is not NULL, to that. */
+/* Writes the list to writer or, if writer is NULL, to path. */
 static ct_status named_tensors_write(const cti_named_tensors *l, const char *path,
                                      const ct_writer *writer, const ct_metadata *metadata)
 {

@@ -35,7 +35,7 @@ bool cti_named_tensors_add(cti_named_tensors *l, const char *prefix, const char 
 ct_status cti_named_tensors_write(const cti_named_tensors *l, const char *path,
                                   const ct_metadata *metadata);
 
-/* The same to a writer, with ct_safetensors_write_to. */
+/* Writes the list to a writer, with ct_safetensors_write_to. */
 ct_status cti_named_tensors_write_to(const cti_named_tensors *l, ct_writer writer,
                                      const ct_metadata *metadata);
 

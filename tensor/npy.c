@@ -5,7 +5,7 @@
  *     2 or 4 bytes  length of the header, little endian (4 from version 2.0 on)
  *     header        {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } and a newline
  *     elements      in row-major order, or column-major if fortran_order is True
- * The header is a literal of Python's. The parser below accepts just such dictionaries. */
+ * The header is a Python literal. The parser below accepts only dictionaries of this form. */
 #include "tensor/internal.h"
 
 #include "tensor/atomic_file.h"
@@ -25,7 +25,7 @@
 
 static const char *const npy_reading = "ct_npy_read";
 
-/* NumPy's name of each dtype; NULL where it has none. */
+/* NumPy's name of each dtype; NULL if NumPy does not have the dtype. */
 static const char *const npy_descrs[CTI_DTYPE_COUNT] = {
 #define NPY_DESCR(NAME, type, name, safetensors, npy, use) [CT_##NAME] = npy,
     CTI_DTYPES(NPY_DESCR)
@@ -57,7 +57,7 @@ static void npy_skip_space(npy_parser *p)
     p->at += strspn(p->text + p->at, " \t\r\n");
 }
 
-/* Skips c and white space before and after it; false if another character comes first. */
+/* Skips c and the white space before and after it; false if the next character is not c. */
 static bool npy_take(npy_parser *p, char c)
 {
     npy_skip_space(p);

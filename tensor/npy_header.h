@@ -1,4 +1,4 @@
-/* npy_header.h - where the elements of an NPY file are, for those who map it. (internal) */
+/* npy_header.h - reads the header of an NPY file, for code that maps the file. (internal) */
 #ifndef COTANGENT_TENSOR_NPY_HEADER_H
 #define COTANGENT_TENSOR_NPY_HEADER_H
 
@@ -14,7 +14,7 @@ typedef struct cti_npy_header {
     uint64_t begin, bytes;
 } cti_npy_header;
 
-/* Reads and checks the header of the file at path, and that the file has the elements that it says.
+/* Reads and checks the header of the file at path, and checks that the file has all the elements.
  * False with the errors of ct_npy_read. */
 bool cti_npy_inspect(const char *path, cti_npy_header *h);
 

@@ -6,7 +6,8 @@
  *
  * The owner waits only for workers that have begun the job, so a descheduled worker delays only the
  * piece that it holds. If the owner waits long for such a piece (because another process uses the
- * worker's processor), it runs its next jobs alone for a rest period. The period doubles each time.
+ * worker's processor), it runs all jobs alone for some time, the rest period. The period doubles
+ * each time.
  *
  * Workers are started when the first job needs them and joined at exit. If fewer start than wanted,
  * the owner runs more pieces itself. A forked child starts with no workers.
@@ -64,7 +65,7 @@ int (*cti_thread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
                          void *) = pthread_create;
 uint64_t (*cti_parallel_clock)(void) = cti_nanoseconds;
 
-/* ---- how many threads ---- */
+/* ---- the number of threads ---- */
 
 int cti_processors_granted(const char *path)
 {
@@ -81,7 +82,7 @@ int cti_processors_granted(const char *path)
     return n;
 }
 
-/* The number of processors that this process may use. */
+/* Returns the number of processors that this process may use. */
 static int usable(void)
 {
     int n = 1, granted = cti_processors_granted("/sys/fs/cgroup/cpu.max");
@@ -111,7 +112,7 @@ int ct_num_threads(void)
     if (n == 0) {
         n = threads_by_default();
         if (!atomic_compare_exchange_strong(&wanted, &none, n))
-            n = none; /* another thread has set it first */
+            n = none; /* another thread has already set it */
     }
     return n;
 }
@@ -136,7 +137,7 @@ static void relax(void)
 #endif
 }
 
-/* Runs pieces until none is left; returns how many it ran. */
+/* Runs pieces until none is left. Returns the number of pieces that it ran. */
 static int64_t draw_pieces(int64_t pieces, void (*run)(void *, int64_t), void *context)
 {
     int64_t i, count = 0;
@@ -263,8 +264,8 @@ static void begin_job(int64_t pieces, void (*run)(void *, int64_t), void *contex
     pthread_mutex_unlock(&pool.lock);
 }
 
-/* Called when all pieces have been taken. Setting run to NULL keeps workers that have not entered
- * the job out of it; then this waits for the workers that have. */
+/* Called when all pieces have been taken. Sets run to NULL, so that no further worker enters the
+ * job, and waits for the workers inside it. */
 static void end_job(void)
 {
     int i;

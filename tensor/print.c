@@ -58,8 +58,8 @@ static void print_element(const char *p, ct_dtype dtype, FILE *out)
     }
 }
 
-/* Prints the elements from `axis` on; p points to the first of them, in row-major memory. The
- * recursion is at most CT_MAX_RANK deep. */
+/* Prints the axes from `axis` on; p points to the first element, in row-major memory. The recursion
+ * is at most CT_MAX_RANK deep. */
 static void print_axis(const ct_tensor *t, const char *p, int axis, FILE *out)
 {
     int64_t n, i, step = (int64_t)ct_dtype_size(t->dtype);

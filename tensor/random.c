@@ -47,7 +47,7 @@ static void random_check_draw(const ct_generator *g)
         }
 }
 
-/* The next word of g, which is not NULL. */
+/* Returns the next word of g, which is not NULL. */
 static uint32_t random_u32(ct_generator *g)
 {
     uint32_t w[4];
@@ -75,7 +75,7 @@ uint64_t ct_random_below(ct_generator *g, uint64_t n)
 
     if (!cti_given("ct_random_below", "g", g) || n == 0)
         return 0;
-    /* the greatest multiple of n: a number from there on is drawn again */
+    /* the greatest multiple of n; a number at or above it is drawn again */
     limit = UINT64_MAX - UINT64_MAX % n;
     do
         r = random_u64(g);

@@ -3,11 +3,11 @@
  *
  * A generator is a value: a seed, a stream and a position. A random number is a function of these
  * three alone; it depends neither on threads nor on the device. A copy of a generator draws the
- * same numbers again. Positions count 32-bit words. A tensor of n f32 elements uses n words, of f64
- * elements 2 n; it begins at a position that is a multiple of 4 and leaves one behind. One thread
- * at a time may use a generator.
+ * same numbers again. Positions count 32-bit words. A tensor of n f32 elements uses n words, a
+ * tensor of n f64 elements 2 n. It begins at the next multiple of 4, and the position after it is
+ * again a multiple of 4. One thread at a time may use a generator.
  *
- * No argument of these functions may be NULL (CT_ERR_ARGUMENT); a number is then 0. */
+ * A NULL argument raises CT_ERR_ARGUMENT; the function then returns 0 or NULL. */
 #ifndef COTANGENT_TENSOR_RANDOM_H
 #define COTANGENT_TENSOR_RANDOM_H
 
@@ -61,16 +61,16 @@ ct_status ct_normal_into(ct_tensor *t, double mean, double std, ct_generator *g)
 ct_tensor *ct_rand(ct_shape shape, ct_dtype dtype, ct_device device, ct_generator *g);
 ct_tensor *ct_randn(ct_shape shape, ct_dtype dtype, ct_device device, ct_generator *g);
 
-/* A new tensor of the innermost scope, i32 or i64 (CT_ERR_DTYPE), of random integers in
- * low..high - 1, each equally likely: no bias for any range. Element i uses words 2 i and 2 i + 1. A
- * draw that would make some integers more likely is repeated from another Philox key, so that no
- * other element moves. Advances g by two words for each element. Raises CT_ERR_ARGUMENT if g is NULL,
- * if low >= high, or if the dtype does not hold low and high - 1. */
+/* A new tensor of the innermost scope, i32 or i64 (CT_ERR_DTYPE), of random integers in low..high -
+ * 1, each equally likely: no bias for any range. Element i uses words 2 i and 2 i + 1. A draw that
+ * would make some integers more likely is repeated from another Philox key, so the other elements
+ * do not change. Advances g by two words for each element. Raises CT_ERR_ARGUMENT if g is NULL, if
+ * low >= high, or if the dtype cannot hold low and high - 1. */
 ct_tensor *ct_randint(int64_t low, int64_t high, ct_shape shape, ct_dtype dtype, ct_device device,
                       ct_generator *g);
 
-/* Shuffles the n numbers in order: every permutation is equally likely (Fisher-Yates). Advances g
- * by n - 1 calls of ct_random_below. */
+/* Shuffles the n numbers of the array `order`: every permutation is equally likely (Fisher-Yates).
+ * Advances g by n - 1 calls of ct_random_below. */
 void ct_shuffle(int64_t *order, int64_t n, ct_generator *g);
 
 #ifdef __cplusplus

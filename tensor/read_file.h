@@ -20,7 +20,7 @@ typedef struct cti_read_file {
     char *path; /* for messages, if there is a reader */
     int fd;
     uint64_t size;
-    const char *map;  /* the whole file in memory, or NULL; its owner ends it */
+    const char *map;  /* the whole file in memory, or NULL; the owner of the mapping unmaps it */
     ct_reader reader; /* read is NULL for a file */
 } cti_read_file;
 

@@ -1,4 +1,4 @@
-/* safetensors.h - files of named tensors, in the safetensors format that PyTorch's users exchange.
+/* safetensors.h - files of named tensors, in the safetensors format, which PyTorch users exchange.
  *
  *     ct_safetensors *f = ct_safetensors_open("model.safetensors");
  *     ct_tensor *w = ct_safetensors_get(f, "linear.weight", CT_CPU);
@@ -28,11 +28,11 @@
  *   cotangent.header_sha256   of the 8 bytes of the length and the N bytes of the header, in which
  *                             the 64 digits of this digest itself are replaced by zeros. The header
  *                             begins with {"__metadata__":{"cotangent.header_sha256":" and the digits.
- * One flipped bit, anywhere in such a file, is always noticed: in the length and the header by
- * ct_safetensors_open, in the payload by the first load. So is any other damage that leaves one of
- * the two keys in the metadata. A file without both keys is a file of another program, and has no digest to check; a
- * file with one of the keys but without the start above is refused. A program that writes the tensors
- * of such a file again must drop both keys. */
+ * A single flipped bit anywhere in such a file is always detected: in the length and the header by
+ * ct_safetensors_open, in the payload by the first load. Any other damage is detected too, if it
+ * leaves one of the two keys in the metadata. A file with neither key comes from another program
+ * and has no digest to check. A file with one of the keys but without the start above is refused. A
+ * program that writes the tensors of such a file again must drop both keys. */
 #ifndef COTANGENT_TENSOR_SAFETENSORS_H
 #define COTANGENT_TENSOR_SAFETENSORS_H
 
@@ -43,35 +43,37 @@
 extern "C" {
 #endif
 
-typedef struct ct_safetensors ct_safetensors; /* an open file; one thread at a time may use it */
+typedef struct ct_safetensors ct_safetensors; /* an open file; only one thread at a time may use
+                                               * it */
 
 /* Opens the file at path and checks its header and the header's digest; reads no tensor. Free it by
  * ct_safetensors_close. NULL with CT_ERR_ARGUMENT if path is NULL, CT_ERR_IO, CT_ERR_FORMAT or
- * CT_ERR_MEMORY. A missing file is an error, too: CT_ERR_IO stays recorded. For an optional file, look
- * first whether it exists, or call ct_error_clear. */
+ * CT_ERR_MEMORY. A missing file is an error too: CT_ERR_IO stays recorded. For an optional file,
+ * check first that it exists, or call ct_error_clear afterwards. */
 ct_safetensors *ct_safetensors_open(const char *path);
 
-/* Like ct_safetensors_open, but maps the file into memory. Tensors that are loaded to the CPU, except
- * for bools and for tensors that the file does not align, are not read: they lie in the mapping, which
- * stays until the last of them is gone and f is closed. Writes to them stay in this process. The
- * first load still reads the whole file to check its digest, if it has one.
+/* Like ct_safetensors_open, but maps the file into memory. Tensors that are loaded to the CPU are
+ * then not copied; they lie in the mapping. Bools, and tensors that are not aligned in the file,
+ * are copied. The mapping stays until f is closed and the last tensor in it is freed. Writes to
+ * these tensors do not change the file. The first load still reads the whole file to check its
+ * digest, if it has one.
  *
- * While the mapping exists, nobody may change the file in place; a new file renamed onto the path is
- * no change. A file that becomes shorter kills the program with SIGBUS at the next access. For files
- * that others write, use ct_safetensors_open. */
+ * While the mapping exists, no program may change the file in place; renaming a new file onto the
+ * path is allowed. If the file becomes shorter, the next access kills the program with SIGBUS. For
+ * files that other programs write, use ct_safetensors_open. */
 ct_safetensors *ct_safetensors_open_mapped(const char *path);
 
-/* Like ct_safetensors_open, from a reader, which is copied, and from size bytes in memory. What they
- * read from must stay until the file is closed. CT_ERR_ARGUMENT if the reader has no read, or bytes is
- * NULL. */
+/* Like ct_safetensors_open, but read from a reader, or from size bytes in memory. The struct of the
+ * reader is copied. The reader's data, or the memory, must stay valid until the file is closed.
+ * CT_ERR_ARGUMENT if the reader has no read function, or bytes is NULL. */
 ct_safetensors *ct_safetensors_open_reader(ct_reader reader);
 ct_safetensors *ct_safetensors_open_memory(const void *bytes, size_t size);
 
 /* Closes the file. NULL is allowed. */
 void ct_safetensors_close(ct_safetensors *f);
 
-/* The number of tensors. This function and the next five take a NULL f as a file without tensors and
- * metadata. */
+/* The number of tensors. For this function and the next five, a NULL f counts as a file without
+ * tensors and metadata. */
 int ct_safetensors_count(const ct_safetensors *f);
 
 /* The name, shape and dtype of tensor i, in the order of the payload; valid until the file is
@@ -116,9 +118,10 @@ ct_status ct_safetensors_write(const char *path, int count, const char *const *n
                                ct_tensor *const *tensors,
                                const ct_metadata *metadata) CT_WARN_UNUSED;
 
-/* Gives the same bytes to a writer. It is not atomic: after an error the writer may have a part of
- * them. Raises what ct_safetensors_write raises, but for CT_ERR_IO, and the writer's own error;
- * CT_ERR_ARGUMENT if the writer has no write. */
+/* Gives the bytes that ct_safetensors_write would write to a writer. It is not atomic: after an
+ * error the writer may have received a part of them. Raises the errors of ct_safetensors_write
+ * except CT_ERR_IO, the writer's own errors, and CT_ERR_ARGUMENT if the writer has no write
+ * function. */
 ct_status ct_safetensors_write_to(ct_writer writer, int count, const char *const *names,
                                   ct_tensor *const *tensors,
                                   const ct_metadata *metadata) CT_WARN_UNUSED;

@@ -12,9 +12,9 @@
 #define LENGTH_BYTES 8 /* the bytes of the header's length, which precede the header */
 #define HEADER_LIMIT 100000000u
 
-/* Two keys of the metadata. Both are in a file of ct_safetensors_write; a file of another program
- * has neither. The digest of the header protects the name and the value of the other, and the other
- * shows that a digest of the header must be there. */
+/* Two keys of the metadata. A file of ct_safetensors_write has both; a file of another program has
+ * neither. The header's digest protects the key and value of the payload's digest. If damage
+ * removes the header's digest, the payload's key shows that it is missing. */
 #define HEADER_DIGEST_KEY "cotangent.header_sha256"
 #define PAYLOAD_DIGEST_KEY "cotangent.payload_sha256"
 #define DIGEST_DIGITS 64

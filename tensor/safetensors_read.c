@@ -1,9 +1,9 @@
 /* safetensors_read.c - reading files of named tensors.
  *
- * A file may come from anyone, so everything in it is checked. The digest of the header is checked
- * first, if there is one. The header is then parsed within bounds (tensor/json.h) and checked
- * against the rules of the format and the size of the file. Only then is memory for a tensor
- * requested. */
+ * A file may come from an untrusted source, so everything in it is checked. The digest of the
+ * header is checked first, if there is one. The header is then parsed within bounds (tensor/json.h)
+ * and checked against the rules of the format and the size of the file. Only then is memory for a
+ * tensor requested. */
 #include "tensor/safetensors_format.h"
 
 #include "tensor/internal.h"
@@ -28,8 +28,8 @@
 #define DEPTH_LIMIT 3 /* { name: { shape: [ */
 #define PIECE ((size_t)1 << 18)
 
-/* The dtypes of the format; those of this library come first. The others can be listed, not
- * loaded. */
+/* The dtypes of the format; those of this library come first. Tensors of the others can be listed
+ * but not loaded. */
 typedef struct safetensors_kind {
     const char *name;
     unsigned bits;
@@ -62,7 +62,7 @@ static const safetensors_kind safetensors_kinds[] = {
 #define SAFETENSORS_KINDS (sizeof safetensors_kinds / sizeof *safetensors_kinds)
 
 typedef struct safetensors_entry {
-    const cti_json *json; /* in the header; its key is the name */
+    const cti_json *json; /* the tensor's member of the header; its key is the name */
     const safetensors_kind *kind;
     ct_shape shape;
     uint64_t begin, end;
@@ -82,7 +82,7 @@ struct ct_safetensors {
     const cti_json *metadata; /* or NULL */
     safetensors_entry *entry;
     int count;
-    uint64_t payload;     /* its offset in the file */
+    uint64_t payload;     /* the offset of the payload in the file */
     bool header_verified; /* the header has a digest, and it matches */
     bool payload_verified;
 };
@@ -200,7 +200,8 @@ static bool safetensors_verify_header(ct_safetensors *f, const char *text, size_
     return true;
 }
 
-/* A file of ct_safetensors_write has both digests; any other file has neither. */
+/* Refuses a file with only one of the two digests, because ct_safetensors_write writes both and
+ * other programs write neither. */
 static bool safetensors_check_digests(const ct_safetensors *f)
 {
     uint64_t offset = LENGTH_BYTES + (f->metadata ? (uint64_t)f->metadata->offset : 0);
@@ -333,7 +334,7 @@ static const char *safetensors_foreign_kind(const uint8_t bytes[LENGTH_BYTES])
     for (i = 0; i < LENGTH_BYTES; i += (int)n) {
         n = cti_utf8_length((const char *)bytes + i, LENGTH_BYTES - (size_t)i);
         if (n == 0 && i > LENGTH_BYTES - 4)
-            break; /* the 8 bytes cut the last character */
+            break; /* the last character continues after the 8 bytes */
         if (n == 0 || bytes[i] == 0x7f || (bytes[i] < 0x20 && !strchr("\t\n\r", bytes[i])) ||
             bytes[i] == 0)
             return NULL;
@@ -550,7 +551,7 @@ static bool safetensors_payload_digest(ct_safetensors *f, const char *function, 
     return ok;
 }
 
-/* Checks the payload against the digest of the metadata, if there is one, at the first load. */
+/* At the first load, checks the payload against its digest, if the metadata have it. */
 static bool safetensors_verify(ct_safetensors *f, const char *function)
 {
     const char *want = ct_safetensors_metadata(f, PAYLOAD_DIGEST_KEY);
@@ -568,7 +569,7 @@ static bool safetensors_verify(ct_safetensors *f, const char *function)
     return true;
 }
 
-/* The tensor over the mapped file. */
+/* Returns a tensor over the mapped file. */
 static ct_tensor *safetensors_load_mapped(ct_safetensors *f, const char *function,
                                           const safetensors_entry *e)
 {
@@ -587,7 +588,8 @@ static ct_tensor *safetensors_load_mapped(ct_safetensors *f, const char *functio
     return t;
 }
 
-/* Whether entry e can be used where it lies. Bools are copied, because reading checks them. */
+/* True if a tensor can use the bytes of entry e in place: they must be aligned. Bools are copied
+ * instead, because copying checks them. */
 static bool safetensors_lies_well(const ct_safetensors *f, const safetensors_entry *e,
                                   ct_device device)
 {

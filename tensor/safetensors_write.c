@@ -29,7 +29,7 @@ static int safetensors_by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Refuses two equal texts among n, which are sorted in place. */
+/* Refuses equal texts among n texts, which it sorts in place. */
 static bool safetensors_check_unique(const char *what, const char **texts, size_t n)
 {
     qsort(texts, n, sizeof *texts, safetensors_by_text);
@@ -53,7 +53,7 @@ typedef struct safetensors_writer {
     ct_tensor *const *tensors;
     const ct_metadata *metadata;
     cti_atomic_file file;
-    const ct_writer *to; /* where the bytes go; NULL: to file */
+    const ct_writer *to; /* the destination; NULL: file */
 } safetensors_writer;
 
 /* Calls sink with the bytes of each tensor, in the order of the payload. False if sink fails. */

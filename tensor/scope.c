@@ -43,11 +43,12 @@ void (*cti_at_end)(void);
 
 static bool keeps_idle, has_key;
 
-/* The main thread runs no key destructors when the program ends by returning from main.
+/* Runs when the program ends, because the main thread runs no key destructors when it returns from
+ * main.
  *
- * Where a plug-in contains the static library, this also runs when the plug-in is unloaded. Threads
- * that used it may end later, when the code of thread_end is unmapped. So the key is deleted, and
- * the memory of such a thread is leaked. */
+ * If a plug-in contains the static library, this also runs when the plug-in is unloaded. A thread
+ * that used the plug-in may end later, when the code of thread_end is no longer mapped. So the key
+ * is deleted, and the memory of such a thread is leaked. */
 __attribute__((destructor)) static void process_end(void)
 {
     if (cti_at_end)
@@ -126,7 +127,7 @@ bool cti_scope_attach(const char *function, cti_attached *a)
     return true;
 }
 
-/* The header in front of the memory that cti_scope_alloc returns, in the same buffer. */
+/* The header before the memory that cti_scope_alloc returns, in the same buffer. */
 typedef union scope_block {
     struct {
         cti_attached attached;
@@ -232,8 +233,8 @@ bool cti_scope_is_open(ct_scope s)
     return scope_is_open(cti_thread(), s);
 }
 
-/* Ends the scopes from depth on. `function` is the function that a message names as the end of
- * their handles. */
+/* Ends the scopes from depth on. `function` is the function that messages about their dead handles
+ * name. */
 static void scope_pop(ct_thread *th, uint32_t depth, const char *function)
 {
     const cti_frame *f = &th->frames[depth - 1];
@@ -267,7 +268,7 @@ void cti_scope_pop(ct_scope s)
         scope_pop(th, s.depth, "a call of the library");
 }
 
-/* The status that the end of a scope returns; called before the frame is popped. */
+/* Returns the status for ct_scope_end. Must be called before the frame is popped. */
 static ct_status scope_outcome(const ct_thread *th, ct_scope s)
 {
     return th->frames[s.depth - 1].error_serial != th->error_serial ? th->error : CT_OK;
@@ -298,7 +299,8 @@ ct_status ct_scope_end(ct_scope s)
     return status == CT_OK && th->error_serial != serial ? th->error : status;
 }
 
-/* True if t is a live tensor of the scope whose frame is f (or of a forgotten one inside). */
+/* True if t is a live tensor of the scope whose frame is f, or of an inner scope that is still
+ * open. */
 static bool scope_owns(const ct_thread *th, const cti_frame *f, const ct_tensor *t)
 {
     size_t i;
@@ -318,7 +320,8 @@ static void scope_check_return(const ct_thread *th, ct_scope s, const ct_tensor 
         ct_raise(CT_ERR_SCOPE, me, "there is no enclosing scope; use ct_keep");
         return;
     }
-    if (!t && !cti_sink_allowed()) /* a NULL after an error: the caller gets that error */
+    if (!t && !cti_sink_allowed()) /* t is NULL because of an earlier error, which the caller
+                                    * gets */
         return;
     if (!cti_usable(me, t))
         return;
@@ -349,12 +352,12 @@ ct_status ct_scope_return(ct_scope s, ct_tensor *t, ct_tensor **out)
     scope_pop(th, s.depth, "ct_scope_return");
     if (status != CT_OK)
         return status;
-    if (th->error_serial != serial) { /* no memory for a copy of borrowed values */
+    if (th->error_serial != serial) { /* memory for the copy of borrowed values ran out */
         cti_unref(t);
         return th->error;
     }
     cti_handle_revive(&t->handle);
-    th->live[th->live_count++] = t; /* there is room: it was on the stack before */
+    th->live[th->live_count++] = t; /* the stack has room, because t was on it before */
     *out = t;
     return CT_OK;
 }

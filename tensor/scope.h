@@ -11,7 +11,7 @@
  *     if (ct_scope_end(s) != CT_OK)
  *         ...
  *
- * Scopes nest. Ending one ends the inner ones that were forgotten.
+ * Scopes nest. Ending a scope also ends the inner scopes that are still open.
  *
  * Using a tensor or a state after its scope has ended, or after it was freed, is CT_ERR_SCOPE. The
  * message says where it died:
@@ -34,16 +34,15 @@ extern "C" {
 
 typedef struct ct_tensor ct_tensor;
 
-/* The state of a thread when a scope began: the tops of its stacks and its recording mode. A value:
- * programs may copy it and must not read its members. */
+/* A scope, as a value. Programs may copy it and must not read its members. */
 typedef struct ct_scope {
     uint64_t id;
     uint32_t thread;
     uint32_t depth;
 } ct_scope;
 
-/* Opens a scope on this thread. If memory runs out, the error is raised here, and ct_scope_end
- * returns it when it is given the result. */
+/* Opens a scope on this thread. If memory runs out, raises CT_ERR_MEMORY; ct_scope_end of the
+ * result then returns that error. */
 ct_scope ct_scope_begin(void);
 
 /* Opens a scope in which no history is recorded. Dropout works as it does outside. */
@@ -61,8 +60,8 @@ ct_scope ct_scope_begin_inference(void);
 ct_status ct_scope_end(ct_scope scope) CT_WARN_UNUSED;
 
 /* Ends the scope and moves t, which must belong to it, to the enclosing scope. *out becomes the
- * handle there, or NULL after an error; out must not be NULL. A tensor with history recorded in the
- * scope cannot leave it: CT_ERR_SCOPE; detach it first. */
+ * handle of t in the enclosing scope, or NULL after an error; out must not be NULL. A tensor with
+ * history recorded in the scope cannot leave it: CT_ERR_SCOPE; detach it first. */
 ct_status ct_scope_return(ct_scope scope, ct_tensor *t, ct_tensor **out) CT_WARN_UNUSED;
 
 /* Returns an owned handle on t's storage, without history. The caller frees it with ct_free. The

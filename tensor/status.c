@@ -46,7 +46,8 @@ static bool ends_with(const char *site, size_t length, const char *function)
            strcmp(site + length - n, function) == 0;
 }
 
-/* Also hides the functions that a user's op calls on behalf of the op. */
+/* Also removes the functions that the author of an op calls (ct_record, ...), so that messages name
+ * the op. */
 int cti_site_length(const char *site, const char *function)
 {
     const char *const left_out[] = { function, "ct_record", "ct_node_add_grad", "ct_node_input",
@@ -68,7 +69,7 @@ static void write_message(const char *site, int length, const char *function, co
     size_t n;
 
     if (!th->message)
-        /* not the user's allocator: its failure may be the error */
+        /* not the user's allocator, because the error may be that it failed */
         th->message = malloc(MESSAGE_BYTES);
     if (!th->message)
         return;

@@ -1,11 +1,13 @@
-/* status.h - how errors travel: NULL flows, the first error sticks, scopes report it.
+/* status.h - how errors are reported: a function that fails returns NULL, the first error is kept,
+ * and ct_scope_end returns it.
  *
  * The library never exits, aborts or longjmps. A function that returns a handle returns NULL on
  * failure. A function that is given NULL where a value is required returns NULL; it raises
  * CT_ERR_ARGUMENT ("ct_add: a is NULL") unless an error is already recorded, so expressions need no
  * checks. The first error of a thread is kept until ct_error_clear(). While it is recorded, side
- * effects (backward, clip, optimiser steps, state carry, saving) do nothing, so no parameter moves
- * after an error. ct_scope_end() returns it: a step is checked once, at its end.
+ * effects (backward, clip, optimiser steps, state carry, saving) do nothing, so no parameter
+ * changes after an error. ct_scope_end() returns the error, so a program checks each step once, at
+ * its end.
  *
  * A message reads "FILE:LINE: FUNCTION: what is wrong": "train.c:41: ct_add: a f32[2] cpu and
  * ...". FUNCTION is the function that the user called, also where a function inside the library
@@ -40,12 +42,12 @@ extern "C" {
 
 typedef enum ct_status {
     CT_OK = 0,
-    CT_ERR_ARGUMENT, /* a value outside its domain: a NULL, a NaN as a rate */
+    CT_ERR_ARGUMENT, /* a value that is not allowed: a NULL, a NaN as a rate */
     CT_ERR_SHAPE,    /* shapes, ranks or axes that do not agree */
     CT_ERR_DTYPE,    /* a dtype that the function does not take, or dtypes that differ */
     CT_ERR_DEVICE,   /* devices that differ, or a device that does not exist */
     CT_ERR_INDEX,    /* an index out of range */
-    /* a broken lifetime: no open scope, a scope ended twice, history that would leave its scope */
+    /* no open scope, a dead tensor, a scope ended twice, history that would leave its scope */
     CT_ERR_SCOPE,
     CT_ERR_GRAD,   /* backward without history, a saved tensor modified, no derivative */
     CT_ERR_MEMORY, /* out of memory */
@@ -76,8 +78,8 @@ typedef void (*ct_error_handler)(ct_status status, const char *message, void *co
 void ct_error_print(ct_status status, const char *message, void *context);
 void ct_error_set_handler(ct_error_handler handler, void *context);
 
-/* Sets a handler that prints the error and exits the program with status 1. For small programs that
- * have no other way to handle an error. */
+/* Sets an error handler that prints the error and exits the program with status 1. For small
+ * programs that have no other way to handle an error. */
 void ct_exit_on_error(void);
 
 /* Raises an error, for a user's modules and ops. The message shows the place of the call of
@@ -90,8 +92,8 @@ ct_status ct_raise(ct_status status, const char *function, const char *format, .
 ct_status ct_raise_at(const char *where, ct_status status, const char *function, const char *format,
                       ...) CT_PRINTF(4, 5);
 
-/* For the macros of cotangent_sites.h: a pointer to the site of this thread. The site is a string
- * literal, "train.c:41: ct_add", or NULL outside of calls with a site. */
+/* For the macros of cotangent_sites.h. Returns the address of this thread's site. The site is a
+ * string literal, "train.c:41: ct_add", or NULL outside of calls with a site. */
 const char **ct_site(void);
 
 #ifdef __cplusplus

@@ -1,13 +1,13 @@
-/* storage.c - reference-counted buffers, and the pool that freed buffers return to.
+/* storage.c - reference-counted buffers, and the pool of freed buffers.
  *
  * Sizes are rounded up to classes, four to a power of two (64, 80, 96, 112, 128, 160, ... bytes),
- * so at most a fifth is lost, and each step of a training loop reuses the buffers of the step
- * before. Each thread has its own pool, so no lock is needed. A buffer that another thread frees
- * joins the pool of that thread.
+ * so at most a fifth of the memory is wasted, and each step of a training loop reuses the buffers
+ * of the step before. Each thread has its own pool, so no lock is needed. A buffer that another
+ * thread frees joins the pool of that thread.
  *
  * Each pool counts its live buffers and bytes. The owning thread updates plain counters; other
- * threads update atomic ones. A live buffer keeps the pool's counters alive after its thread has
- * ended: the last one to be freed frees the pool (see OPEN).
+ * threads update atomic ones. After its thread has ended, a pool lives as long as one of its
+ * buffers; freeing the last buffer frees the pool (see OPEN).
  *
  * A buffer may be reused while an asynchronous device still reads it, because the device runs its
  * work in order.
@@ -27,15 +27,15 @@
 
 /* The initial value of count_elsewhere, from which other threads count down. While the pool is
  * open, the value stays far from 0. Closing adds count - OPEN, so that the value becomes the number
- * of buffers in use; the thread that brings it to 0 frees the pool. Both steps use acq_rel: the
- * thread that frees the pool must see all that the others wrote. */
+ * of buffers in use; the thread that brings it to 0 frees the pool. Both operations use acq_rel,
+ * because the thread that frees the pool must see all writes of the other threads. */
 #define OPEN (SIZE_MAX / 2 + 1)
 
 struct cti_pool {
     /* one entry for each device: NULL or an array of lists, one for each size class */
     ct_storage **idle[CTI_DEVICES];
     atomic_uint thread; /* the number of the owning thread; 0 once it is closed */
-    /* if the pool is a captured step's and open: the step's thread; otherwise 0 */
+    /* the thread of the captured step if the pool is a step's pool and open; otherwise 0 */
     atomic_uint owner;
 
     /* Each total is the sum of two counters. The first counts what the owning thread allocated and

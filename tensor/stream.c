@@ -1,4 +1,4 @@
-/* stream.c - readers and writers of memory, and the rules for those of the caller. */
+/* stream.c - readers and writers of memory, and calls of the caller's readers and writers. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"

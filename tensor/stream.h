@@ -1,6 +1,6 @@
-/* stream.h - where files of tensors go to and come from, if that is not a path: memory, an archive, a
- * socket. The functions are called on the thread of the caller and only during a call of the library
- * that was given the table.
+/* stream.h - reads and writes files of tensors that are not at a path: in memory, in an archive, on
+ * a socket. The library calls the functions of a table only during the call that receives the
+ * table, on the same thread.
  *
  *     ct_memory_buffer b = { 0 };
  *
@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-/* A function of a table that fails calls ct_raise and returns the status. If it returns a status
+/* A function of a table that fails must call ct_raise and return the status. If it returns a status
  * without raising an error, the library raises CT_ERR_IO. */
 typedef struct ct_writer {
     /* Appends size bytes, 1 or more. */
@@ -45,14 +45,14 @@ typedef struct ct_memory_buffer {
     size_t size, room; /* size bytes are used; room are allocated */
 } ct_memory_buffer;
 
-/* A writer that appends to *buffer, which must outlive it. It raises CT_ERR_MEMORY; CT_ERR_ARGUMENT
- * for NULL. */
+/* A writer that appends to *buffer, which must outlive it. A write raises CT_ERR_MEMORY if memory
+ * runs out, and CT_ERR_ARGUMENT if buffer is NULL. */
 ct_writer ct_memory_writer(ct_memory_buffer *buffer);
 
 /* Frees the bytes. The buffer is then empty and may be used again. NULL is allowed. */
 void ct_memory_buffer_clear(ct_memory_buffer *buffer);
 
-/* A reader of the size bytes at bytes, which must stay unchanged while it is used. It raises
+/* A reader of the size bytes at bytes, which must stay unchanged while it is used. A read raises
  * CT_ERR_ARGUMENT if bytes is NULL and size is not 0. */
 ct_reader ct_memory_reader(const void *bytes, size_t size);
 

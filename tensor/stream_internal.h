@@ -6,9 +6,9 @@
 
 #include <cotangent/tensor/stream.h>
 
-/* Return false with an error: the one that the table's function raised, or CT_ERR_IO, which names
- * `function`, if it raised none. The caller must check that the range is within the reader's
- * size. */
+/* On failure, return false with the error that the table's function raised; if it raised none,
+ * raise CT_ERR_IO, which names `function`. The caller must check that the range is within the
+ * reader's size. */
 bool cti_stream_write(const ct_writer *w, const char *function, const void *bytes, size_t size);
 bool cti_stream_read(const ct_reader *r, const char *function, uint64_t offset, void *buffer,
                      size_t size);

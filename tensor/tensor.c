@@ -80,7 +80,7 @@ int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dt
         }
         zero |= shape->dim[i] == 0;
     }
-    /* count a size of 0 as 1, because strides must not overflow either */
+    /* a size of 0 counts as 1, because the strides must not overflow either */
     for (i = 0; i < shape->rank; i++) {
         int64_t size = shape->dim[i] ? shape->dim[i] : 1;
 
@@ -216,7 +216,7 @@ const char cti_owner_user[] = "the caller";
 const char cti_owner_params[] = "a parameter set";
 const char cti_owner_state[] = "an owned state";
 
-/* A handle with one reference and no storage. */
+/* Makes a handle with one reference and no storage. */
 static ct_tensor *tensor_alloc(const char *function)
 {
     ct_tensor *t = cti_handle_take(function, &cti_thread()->handles[CTI_HANDLE_TENSOR],
@@ -229,7 +229,7 @@ static ct_tensor *tensor_alloc(const char *function)
     t->offset = 0;
     t->owner = NULL;
     t->requires_grad = false;
-    t->node = NULL; /* its place on the tape is read only if node is not NULL */
+    t->node = NULL; /* node_at and node_scope are read only if node is not NULL */
     t->leaf = NULL;
     t->indices = NULL;
     return t;
@@ -256,12 +256,13 @@ void cti_unref(ct_tensor *t)
     t->leaf = NULL;
     t->indices = NULL;
     th = cti_thread();
-    if (!cti_is_dead(t)) /* only the library held it, but a hook may have kept its address */
+    if (!cti_is_dead(t)) /* only the library refers to it, but a hook of the program may have kept
+                          * its address */
         cti_handle_die(&t->handle, "a call of the library", th->site);
     cti_handle_retire(&th->handles[CTI_HANDLE_TENSOR], &t->handle);
 }
 
-/* A handle of the innermost scope, without storage. */
+/* Makes a handle of the innermost scope, without storage. */
 static ct_tensor *tensor_of_scope(const char *function)
 {
     ct_tensor *t = tensor_alloc(function);

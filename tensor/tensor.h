@@ -91,8 +91,8 @@ template <typename... types> char (&ct_counter_(const types &...))[sizeof...(typ
 /* clang-format on */
 
 /* Returns a shape. A rank above CT_MAX_RANK is kept, so that the function that uses the shape can
- * refuse it. dim may be NULL if rank is 0; otherwise that is CT_ERR_ARGUMENT, and the result is
- * CT_SCALAR. */
+ * refuse it. dim may be NULL if rank is 0. With another rank, a NULL dim raises CT_ERR_ARGUMENT and
+ * returns CT_SCALAR. */
 ct_shape ct_shape_from_sizes(int rank, const int64_t *dim);
 
 /* ---- creation: the results belong to the innermost scope ---- */
@@ -108,12 +108,12 @@ ct_tensor *ct_scalar(double value, ct_dtype dtype); /* rank 0, on the CPU */
  * tensor. data may be NULL only if the shape has no elements. */
 ct_tensor *ct_from_data(const void *data, ct_shape shape, ct_dtype dtype, ct_device device);
 
-/* The values start, start + step, ... below end (above end, for a negative step). CT_ERR_ARGUMENT
- * for a step of 0. */
+/* A vector of the values start, start + step, ... below end (above end, for a negative step).
+ * CT_ERR_ARGUMENT for a step of 0. */
 ct_tensor *ct_arange(double start, double end, double step, ct_dtype dtype, ct_device device);
-/* n values from start to end, both included. */
+/* A vector of n values at equal distances from start to end, both included. */
 ct_tensor *ct_linspace(double start, double end, int64_t n, ct_dtype dtype, ct_device device);
-ct_tensor *ct_eye(int64_t n, ct_dtype dtype, ct_device device); /* (n, n) */
+ct_tensor *ct_eye(int64_t n, ct_dtype dtype, ct_device device); /* the identity matrix (n, n) */
 
 /* ---- access; for NULL these return 0, false or NULL ---- */
 
@@ -156,8 +156,8 @@ void ct_print(const ct_tensor *t, FILE *out);
 /* ---- the pool ---- */
 
 /* The memory of this thread. live_bytes: bytes in use by tensors that were made on this thread,
- * also by those that another thread has now. idle_bytes: bytes in its idle pool. peak_bytes: the
- * most that was in use at one time. system_allocations: the number of requests to the system for a
+ * also if another thread uses them now. idle_bytes: bytes in its idle pool. peak_bytes: the most
+ * that was in use at one time. system_allocations: the number of requests to the system for a
  * buffer. A buffer that another thread frees joins the pool of that thread. */
 typedef struct ct_memory_stats {
     size_t live_bytes, idle_bytes, peak_bytes;

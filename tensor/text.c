@@ -56,8 +56,8 @@ void cti_print(FILE *out, const char *format, ...)
 
 /* ---- printable text ---- */
 
-/* Returns the length of the character or the invalid byte at text. *printable becomes false for one
- * that must not reach a terminal. size is at least 1. */
+/* Returns the length of the character or the invalid byte at text. *printable becomes false if it
+ * must not be printed on a terminal. size is at least 1. */
 static size_t text_step(const char *text, size_t size, bool *printable)
 {
     const unsigned char *s = (const unsigned char *)text;
@@ -145,13 +145,13 @@ size_t cti_utf8_length(const char *text, size_t size)
     if (n == 1 || n > size)
         return 0;
     if (s[0] == 0xE0)
-        low = 0xA0; /* lower would be overlong */
+        low = 0xA0; /* smaller bytes give an overlong form */
     else if (s[0] == 0xED)
-        high = 0x9F; /* higher would be a surrogate */
+        high = 0x9F; /* larger bytes give a surrogate */
     else if (s[0] == 0xF0)
         low = 0x90;
     else if (s[0] == 0xF4)
-        high = 0x8F; /* higher would be above U+10FFFF */
+        high = 0x8F; /* larger bytes give a code point above U+10FFFF */
     if (s[1] < low || s[1] > high)
         return 0;
     for (i = 2; i < n; i++)

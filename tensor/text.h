@@ -15,8 +15,8 @@ int cti_format_list(char *to, size_t size, const char *format, va_list args) CT_
 int cti_format(char *to, size_t size, const char *format, ...) CT_PRINTF(3, 4);
 void cti_print(FILE *out, const char *format, ...) CT_PRINTF(2, 3);
 
-/* Replaces by '?' what a terminal could obey: each control character (U+0000 to U+001F, U+007F to
- * U+009F) and each byte that is not valid UTF-8. */
+/* Replaces characters that a terminal could take for a command by '?': each control character
+ * (U+0000 to U+001F, U+007F to U+009F) and each byte that is not valid UTF-8. */
 void cti_make_printable(char *text);
 
 /* Prints text as cti_make_printable would change it. */

@@ -20,8 +20,8 @@ const char *cli_name;
 
 /* ---- stdin, stdout, stderr ---- */
 
-/* Opens /dev/null for a descriptor that is closed, in the direction that the descriptor is not used
- * in. So a program that needs the descriptor gets an error from its next read or write. */
+/* Opens /dev/null for a closed descriptor: stdin only for writing, stdout and stderr only for
+ * reading. So the program's next read or write of the descriptor fails. */
 static void cli_open_descriptors(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
@@ -282,13 +282,13 @@ static void cli_rows(const cli_program *p, const char *to, struct argp_option ro
 
 /* ---- files ---- */
 
-/* Identifies the file that a path names. If the file does not exist: its folder, and its name
- * there. */
+/* Identifies the file that a path names. If the file does not exist, it is identified by its folder
+ * and its name. */
 typedef struct cli_identity {
     bool known; /* false for a device, a FIFO, and a path whose folder does not exist */
     dev_t device;
     ino_t inode;
-    char name[NAME_MAX + 1]; /* "": the file exists */
+    char name[NAME_MAX + 1]; /* "" if the file exists */
 } cli_identity;
 
 typedef struct cli_path {

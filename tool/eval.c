@@ -1,4 +1,4 @@
-/* eval.c - cotangent eval: how well a model predicts a text. */
+/* eval.c - cotangent eval: measures how well a model predicts a text. */
 #include "tool.h"
 
 typedef struct options {

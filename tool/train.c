@@ -20,7 +20,8 @@ typedef struct options {
     bool resume, quiet;
 } options;
 
-/* Default learning rates for such models. Any other algorithm uses the library's default. */
+/* Default learning rates for language models. Algorithms that are not listed use the library's
+ * default. */
 static const struct {
     const char *optimizer;
     double lr;
@@ -121,7 +122,7 @@ static int train_algorithm(const char *name)
     return i;
 }
 
-/* The optimiser that the options describe. */
+/* Makes the optimiser that the options describe. */
 static ct_optimizer *train_optimizer(const options *o, ct_params *params)
 {
     ct_optimizer_value values[4];
@@ -256,7 +257,7 @@ static ct_loader *train_loader(const ct_corpus *corpus, ct_loader_sequences_opti
     return loader;
 }
 
-/* A loader that reads the text in order, whatever loader training uses. */
+/* Options of the validation loader, which always reads the text in order. */
 static ct_loader_sequences_options train_validation_batches(const options *o)
 {
     ct_loader_sequences_options batches = o->batches;

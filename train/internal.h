@@ -1,4 +1,4 @@
-/* internal.h - a run of ct_fit, and what its parts do with it. (internal) */
+/* internal.h - the state of a run of ct_fit, and the functions of its parts. (internal) */
 #ifndef COTANGENT_TRAIN_INTERNAL_H
 #define COTANGENT_TRAIN_INTERNAL_H
 
@@ -29,9 +29,9 @@ typedef struct cti_metric_sums {
 
 /* The training part of the epoch in progress. */
 typedef struct cti_epoch {
-    bool underway; /* it was begun and is not finished */
+    bool underway; /* the epoch has begun and is not finished */
     cti_tally tally;
-    cti_deferred deferred; /* steps that the tally does not have yet */
+    cti_deferred deferred; /* steps that are not in the tally yet */
     cti_metric_sums metrics;
     double seconds;
     double timed_tokens; /* tokens trained in these seconds, by this process */
@@ -39,7 +39,7 @@ typedef struct cti_epoch {
 
 /* Early stopping. */
 typedef struct cti_patience {
-    int64_t epochs; /* since the last one that was better */
+    int64_t epochs; /* the number of epochs since the best one */
     double best;    /* an epoch is better if it is better than this by more than min_delta */
 } cti_patience;
 
@@ -69,28 +69,29 @@ typedef struct cti_run {
     ct_loader_cursor val_cursor; /* val's position after its last whole pass */
     cti_epoch epoch;
     cti_patience patience;
-    const ct_metric *metric[CT_METRICS]; /* the trainer's, then the losses of further optimisers */
+    const ct_metric *metric[CT_METRICS]; /* the trainer's metrics, then the losses of further
+                                          * optimisers */
     int given_metrics, metric_count;
     cti_monitor monitor;
     cti_history history; /* of whole epochs */
     ct_fit_result result;
     bool stopped;
-    bool saved;        /* the checkpoint file has the present state */
+    bool saved;        /* the checkpoint file has the current state */
     char *description; /* JSON, resume_check.c's; NULL until it is needed */
     cti_shown shown;
 } cti_run;
 
 /* ---- losses that are read later (deferred_losses.c) ---- */
 
-/* Whether the losses of this run are deferred: its device is asynchronous, and no callback needs
+/* True if the losses of this run are deferred: its device is asynchronous, and no callback needs
  * each loss at once. */
 bool cti_deferred_wanted(const cti_run *run, bool training);
 
 /* Keeps a step's loss, and its norm unless that is NULL; does nothing while an error is recorded. */
 void cti_deferred_add(cti_deferred *d, ct_tensor *loss, ct_tensor *norm, double tokens);
 
-/* Waits for the numbers and empties d, whose tokens stay readable. Returns their count, 0 with an
- * error. norms: NULL if they have none. */
+/* Waits for the numbers and empties d; its tokens stay readable. Returns the number of losses, or 0
+ * with an error. norms is NULL in validation. */
 int cti_deferred_read(cti_deferred *d, double *losses, double *norms);
 void cti_deferred_drop(cti_deferred *d);
 
@@ -108,7 +109,7 @@ typedef struct cti_frozen {
 cti_frozen cti_optimizers_freeze(const cti_run *run, int k);
 void cti_optimizers_release(cti_frozen *frozen);
 
-/* ---- metrics and what is monitored (monitor.c) ---- */
+/* ---- metrics and the monitored value (monitor.c) ---- */
 
 /* Checks the trainer's metrics and monitor, and prepares the run for them; false with an error. */
 bool cti_monitor_begin(cti_run *run);
@@ -119,7 +120,7 @@ bool cti_monitor_fits(const cti_run *run);
 /* The monitored value of the history's last epoch; false with an error if it is not finite. */
 bool cti_monitor_value(const cti_run *run, double *value);
 
-/* Whether a is better than b by more than delta; b NaN: yes. */
+/* True if a is better than b by more than delta, or if b is NaN. */
 bool cti_monitor_better(const cti_monitor *m, double a, double b, double delta);
 
 /* Adds a step. Does nothing while an error is recorded. */
@@ -141,8 +142,8 @@ void cti_metrics_drop(cti_metric_sums *sums);
 /* Writes the run to path. */
 ct_status cti_checkpoint_write(cti_run *run, const char *path);
 
-/* Sets a run that has not begun to the state in path. All or nothing: the file is judged as a whole
- * before anything changes. */
+/* Sets a run that has not begun to the state in path. The whole file is checked before anything
+ * changes. */
 ct_status cti_checkpoint_read(cti_run *run, const char *path);
 
 /* ---- is it the same run? (resume_check.c) ---- */
@@ -155,13 +156,14 @@ void cti_run_forget_description(cti_run *run);
 /* p's name in the model's set. */
 const char *cti_run_param_name(const cti_run *run, const ct_param *p);
 
-/* CT_ERR_FORMAT, naming everything that differs, if f is not a checkpoint of this run. Prints a
- * note if it was made by another processor or library, whose last bits may differ. */
+/* Raises CT_ERR_FORMAT, with everything that differs, if f is not a checkpoint of this run. Prints
+ * a note if the checkpoint is from another kind of processor or version of the library, because
+ * results may then differ in the last bits. */
 ct_status cti_resume_check(cti_run *run, const ct_safetensors *f, const char *path);
 
 /* ---- stopping (signals.c) ---- */
 
-/* True if a stop was requested. This takes the request: the next run may begin. */
+/* Returns true if a stop was requested, and clears the request, so that the next run may begin. */
 bool cti_stop_asked(void);
 
 #endif

@@ -126,7 +126,7 @@ ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab
     return NULL;
 }
 
-/* A copy of a vocabulary. */
+/* Copies a vocabulary. */
 static ct_vocab *lm_copy(const ct_vocab *v)
 {
     int first = ct_vocab_kind(v) == CT_TOKEN_KIND_BYTE ? 256 : 0, count = ct_vocab_size(v) - first,
@@ -333,7 +333,7 @@ static int32_t lm_choose(lm_stream *s, ct_tensor *logits)
         return (int32_t)ct_item(ct_argmax(logits, 1, false));
     if (k > 0 && k < vocab)
         kept = ct_topk(logits, k, 1, true, &which);
-    /* the greatest is exactly 0, whatever the temperature is */
+    /* makes the greatest logit exactly 0, so that no exponential overflows at a low temperature */
     kept = ct_sub(kept, ct_amax_axis(kept, 1, true));
     at = ct_multinomial(ct_softmax(ct_mul_scalar(kept, 1 / temperature), 1), 1, true, &s->g);
     return (int32_t)ct_item(which ? ct_gather(which, 1, at) : at);

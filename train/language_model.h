@@ -61,8 +61,8 @@ typedef struct ct_lm_options {
 ct_lm *ct_lm_new(const ct_corpus *corpus, ct_lm_options options);
 void ct_lm_free(ct_lm *m); /* NULL is allowed */
 
-/* The parts of a model. They live as long as the model. These functions take NULL: they return NULL,
- * CT_CLEAN_TEXT or zeros. */
+/* The parts of a model. They live as long as the model. For a NULL model these functions return
+ * NULL, CT_CLEAN_TEXT or zeros. */
 ct_params *ct_lm_params(const ct_lm *m);
 ct_recurrent *ct_lm_recurrent(const ct_lm *m);
 const ct_vocab *ct_lm_vocab(const ct_lm *m);
@@ -145,8 +145,8 @@ ct_status ct_lm_note_text(ct_lm *m, const char *what, const char *text);
  * as ct_trainer's model_json, a checkpoint is also a model file. NULL with an error. */
 char *ct_lm_describe(const ct_lm *m);
 
-/* Writes a model file. If that fails, path keeps its old contents. Does nothing while an error is
- * recorded. The errors of ct_safetensors_write. */
+/* Writes a model file. If writing fails, the file at path is not changed. Does nothing while an
+ * error is recorded. The errors of ct_safetensors_write. */
 ct_status ct_lm_save(ct_lm *m, const char *path) CT_WARN_UNUSED;
 
 /* Loads a model from a model file, or from a checkpoint, whose tensors "training...." are ignored.

@@ -24,7 +24,7 @@ struct ct_lm {
 /* Fills in the defaults and checks the options; false with an error. */
 bool cti_lm_check(const char *function, ct_lm_options *o);
 
-/* Makes a model, which owns vocab from now on, even after an error. */
+/* Makes a model. Takes over vocab, also after an error. */
 ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab);
 
 #endif

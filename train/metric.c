@@ -12,7 +12,7 @@
 #include <math.h>
 #include <string.h>
 
-/* A number in a metric's self. It is never NULL. */
+/* Marks a number that is stored in the pointer self of a metric, so that self is never NULL. */
 #define METRIC_SELF ((intptr_t)1 << 32)
 
 static const void *metric_self(int number)
@@ -22,7 +22,7 @@ static const void *metric_self(int number)
 
 /* ---- sums ---- */
 
-/* The sum of the elements of x, in f64. */
+/* Returns the sum of the elements of x, in f64. */
 static ct_tensor *metric_sum(ct_tensor *x)
 {
     return ct_sum(ct_cast(x, CT_F64));
@@ -35,7 +35,7 @@ static ct_tensor *metric_number(const ct_tensor *like, double x)
 
 /* ---- classes ---- */
 
-/* Whether target has one id for each row of scores of prediction; false with an error. */
+/* True if target has one id for each row of scores of prediction; otherwise false with an error. */
 static bool metric_check_classes(const char *name, const ct_tensor *prediction,
                                  const ct_tensor *target)
 {
@@ -57,7 +57,7 @@ static bool metric_check_classes(const char *name, const ct_tensor *prediction,
     return false;
 }
 
-/* The class with the largest score, i64. */
+/* Returns the class with the largest score for each row, i64. */
 static ct_tensor *metric_class(ct_tensor *prediction)
 {
     return ct_cast(ct_argmax(prediction, -1, false), CT_I64);
@@ -78,7 +78,7 @@ static ct_tensor *accuracy_update(const void *self, ct_tensor *prediction, ct_te
     return CT_STACK(0, metric_sum(ct_logical_and(right, counted)), metric_sum(counted));
 }
 
-/* Of two sums: total and count. */
+/* Returns total / count, for the two sums total and count. */
 static double metric_mean(const void *self, const double *sums)
 {
     (void)self;
@@ -116,7 +116,7 @@ static ct_tensor *f1_update(const void *self, ct_tensor *prediction, ct_tensor *
     return CT_STACK(0, metric_sum(ct_logical_and(said, is)), metric_sum(said), metric_sum(is));
 }
 
-/* tp + fp positives were said, and there are tp + fn. */
+/* The sums are tp, the predicted positives tp + fp, and the actual positives tp + fn. */
 static double f1_value(const void *self, const double *sums)
 {
     (void)self;
@@ -167,7 +167,7 @@ const ct_metric *ct_metric_perplexity(void)
 
 /* ---- numbers ---- */
 
-/* target - prediction in f64; NULL with an error. */
+/* Returns target - prediction in f64; NULL with an error. */
 static ct_tensor *metric_error(const char *name, ct_tensor *prediction, ct_tensor *target)
 {
     if (!cti_usable(name, prediction) || !cti_usable(name, target) ||
@@ -250,7 +250,7 @@ const ct_metric *ct_metric_r2(void)
 
 #define BLEU_GRAMS 4
 
-/* How often the n-gram at from is in s, at places from first on. */
+/* Counts how often an n-gram occurs in s, at positions from `first` on. */
 static int64_t bleu_occurrences(const ct_ids *s, const int32_t *gram, int n, int64_t first)
 {
     int64_t count = 0;
@@ -260,16 +260,19 @@ static int64_t bleu_occurrences(const ct_ids *s, const int32_t *gram, int n, int
     return count;
 }
 
-/* n-grams of the hypothesis that are in the reference, each at most as often as there. */
+/* Counts the n-grams of the hypothesis that occur in the reference, each at most as often as it
+ * occurs in the reference. */
 static int64_t bleu_matches(const ct_ids *h, const ct_ids *r, int n)
 {
     int64_t matches = 0;
 
     for (int64_t i = 0; i + n <= h->size; i++) {
         const int32_t *gram = h->ids + i;
-        int64_t later = bleu_occurrences(h, gram, n, i); /* with this one */
+        int64_t later = bleu_occurrences(h, gram, n, i); /* occurrences from position i on,
+                                                          * including this one */
 
-        /* The occurrences are counted from the last one on: the first `in r` of them match. */
+        /* If the reference has the n-gram m times, the last m occurrences in the hypothesis
+         * match. */
         matches += later <= bleu_occurrences(r, gram, n, 0);
     }
     return matches;

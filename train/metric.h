@@ -1,4 +1,5 @@
-/* metric.h - metrics: sums over batches, of which one number comes at the end of an epoch.
+/* metric.h - metrics: each sums values over the batches of an epoch, and computes one number from
+ * the sums.
  *
  *     static const ct_metric *const *metrics = (const ct_metric *[]){ ct_metric_accuracy(), NULL };
  *
@@ -27,37 +28,39 @@ extern "C" {
 #define CT_METRICS 8     /* the most metrics of a trainer */
 #define CT_METRIC_SUMS 8 /* the most sums of a metric */
 
-/* A metric. It must stay valid while it is used; a static one does. */
+/* A metric. It must stay valid while it is used; make it static. */
 typedef struct ct_metric {
     const char
         *name; /* letters, digits and '_': "accuracy" is shown as train_accuracy, val_accuracy */
     bool maximize; /* larger values are better */
-    int sums;      /* 1 to CT_METRIC_SUMS; they begin as 0 in each epoch */
+    int sums;      /* 1 to CT_METRIC_SUMS; they are 0 at the start of an epoch */
 
-    /* Returns what a batch adds to the sums: a tensor (sums) f64 of the innermost scope, on the
-     * device of prediction. prediction and target are those of the step. Made from ops, it does not
-     * wait for a GPU. NULL with an error raised. Nothing is recorded while it runs. */
+    /* Returns the amounts that a batch adds to the sums: a tensor (sums) f64 of the innermost
+     * scope, on the device of prediction; NULL after raising an error. prediction and target are
+     * those of the step. Nothing is recorded while it runs. If it only calls ops, the trainer does
+     * not wait for a GPU. */
     ct_tensor *(*update)(const void *self, ct_tensor *prediction, ct_tensor *target);
 
-    /* Returns the metric of the sums; NaN if it is not defined. */
+    /* Computes the metric from the sums; NaN if it is not defined. */
     double (*value)(const void *self, const double *sums);
     const void *self; /* for update and value; may be NULL */
 } ct_metric;
 
 /* ---- metrics of the library ----
  *
- * Of classes: prediction (..., classes) has scores, f32 or f64, and target (...) has ids, i32 or i64;
- * the prediction is the class with the largest score. Of numbers: prediction and target have the same
- * shape and the same dtype, f32 or f64; sums are in f64. CT_ERR_SHAPE and CT_ERR_DTYPE for others. */
+ * Metrics of classes: prediction (..., classes) has scores, f32 or f64, and target (...) has ids,
+ * i32 or i64; the predicted class is that with the largest score. Metrics of numbers: prediction
+ * and target have the same shape and the same dtype, f32 or f64; sums are f64. CT_ERR_SHAPE and
+ * CT_ERR_DTYPE for others. */
 
-/* The share of targets that were predicted. ct_metric_accuracy_ignoring leaves targets with the id
- * ignore out, such as padding. Returns NaN without targets. */
+/* Accuracy: the share of targets that were predicted. ct_metric_accuracy_ignoring leaves targets
+ * with the id ignore out, such as padding. Returns NaN without targets. */
 const ct_metric *ct_metric_accuracy(void);
 ct_metric ct_metric_accuracy_ignoring(int ignore);
 
 /* F1 of class 1 against all others: 2 tp / (2 tp + fp + fn), where tp, fp and fn are the numbers of
- * true positives, false positives and false negatives; 0 if they are 0 (as in scikit-learn's f1_score).
- * ct_metric_f1_class is that of another class. */
+ * true positives, false positives and false negatives; 0 if they are 0 (as in scikit-learn's
+ * f1_score). ct_metric_f1_class is F1 of the class `positive`. */
 const ct_metric *ct_metric_f1(void);
 ct_metric ct_metric_f1_class(int positive);
 
@@ -80,10 +83,10 @@ typedef struct ct_ids {
     int64_t size;
 } ct_ids;
 
-/* BLEU of count sequences, each with one reference (Papineni et al., 2002): the geometric mean of the
- * precisions of 1- to 4-grams, clipped and summed over all sequences, times the brevity penalty; in
- * 0..1, without smoothing: 0 if no 4-gram agrees. For a loop of your own: the sequences are not those of
- * ct_fit. NaN with CT_ERR_ARGUMENT for a count below 1, a negative size, and NULL ids with a size
+/* BLEU of count sequences, each with one reference (Papineni et al., 2002): the geometric mean of
+ * the precisions of 1- to 4-grams, clipped and summed over all sequences, times the brevity
+ * penalty; in 0..1, without smoothing: 0 if no 4-gram agrees. ct_fit does not compute it; call it
+ * yourself. NaN with CT_ERR_ARGUMENT for a count below 1, a negative size, and NULL ids with a size
  * above 0. */
 double ct_bleu(int count, const ct_ids *hypotheses, const ct_ids *references);
 

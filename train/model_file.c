@@ -8,8 +8,8 @@
  *      "corpus": {"sha256": "...", "tokens": 10000},
  *      "training": {"perplexity": 1.3, ...}}
  *
- * A token that is not UTF-8 is a list of its bytes; of tokens that are bytes, the vocabulary lists
- * those after the first 256. */
+ * A token that is not UTF-8 is a list of its bytes; if tokens are bytes, the vocabulary lists only
+ * the tokens after the first 256. */
 #include "autograd/internal.h"
 #include "tensor/internal.h"
 
@@ -80,7 +80,7 @@ ct_status ct_lm_note_text(ct_lm *m, const char *what, const char *text)
     size = strlen(copy);
     for (i = 0; i < size; i += cti_utf8_step(copy + i, size - i))
         if (cti_utf8_length(copy + i, size - i) == 0)
-            copy[i] = '?'; /* a byte of a file name */
+            copy[i] = '?'; /* not UTF-8, such as a byte of a file name */
     status = model_file_note(me, m, what, copy, 0);
     cti_release(copy);
     return status;
@@ -330,7 +330,7 @@ static char *model_file_token(const char *path, const cti_json *item, size_t at)
     return NULL;
 }
 
-/* A token that cannot occur in a text of its kind is accepted, because it is merely never used. */
+/* Accepts a token that cannot occur in a text of its kind, because it does no harm. */
 static ct_vocab *model_file_get_vocabulary(const char *path, const cti_json *d)
 {
     const cti_json *list, *item;
@@ -398,7 +398,7 @@ static bool model_file_get_rest(const char *path, const cti_json *d, ct_lm *m)
     return model_file_get_notes(path, notes, m);
 }
 
-/* The text of a description as JSON; NULL with the error. */
+/* Parses the text of a description; NULL with an error. */
 static cti_json *model_file_parse(const char *path, const char *text)
 {
     cti_json_error error;

@@ -16,7 +16,7 @@
 
 /* ---- checks ---- */
 
-/* Whether columns can have this name: it is not that of another column. */
+/* True if no other column has this name. */
 static bool monitor_name_is_new(const cti_run *r, const char *name)
 {
     static const char *const taken[] = { "loss", "perplexity", "bits" };
@@ -50,7 +50,7 @@ static bool monitor_check_metric(const cti_run *r, const ct_metric *m)
     return false;
 }
 
-/* Whether epochs can be compared by this column. */
+/* True if epochs can be compared by this column. */
 static bool monitor_column_compares(int column)
 {
     return (column >= CTI_LOSS && column <= CTI_VAL_BITS) || column >= CTI_METRIC;
@@ -82,7 +82,7 @@ static bool monitor_find(cti_run *r, const char *name)
 
 /* ---- the losses of further optimisers ---- */
 
-/* Of the sums of loss times count, and of counts. */
+/* Returns the mean loss from two sums: that of loss times count, and that of the counts. */
 static double monitor_mean(const void *self, const double *sums)
 {
     (void)self;
@@ -198,7 +198,8 @@ double ct_fit_value(const ct_fit_result *r, const char *name)
 
 /* ---- sums ---- */
 
-/* Whether t is what update of m must return; false with an error. */
+/* True if t has the shape, dtype and device that update of m must return; otherwise false with an
+ * error. */
 static bool metric_check_sums(const cti_run *r, const ct_metric *m, const ct_tensor *t)
 {
     if (!t && ct_ok())

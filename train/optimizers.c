@@ -1,5 +1,5 @@
-/* optimizers.c - the optimisers of a run. With several, those parameters that other optimisers update are
- * frozen during a call of the step, so that they get no gradients and cost no work. */
+/* optimizers.c - the optimisers of a run. If there are several, the parameters of the other
+ * optimisers are frozen during the step of one, so that no time is spent on their gradients. */
 #include "tensor/internal.h"
 
 #include "autograd/internal.h"
@@ -8,7 +8,7 @@
 
 /* ---- creation ---- */
 
-/* Whether set has p's value. */
+/* True if set has p's value, under any name. */
 static bool optimizers_have(const ct_params *set, const ct_param *p)
 {
     for (int i = 0; i < ct_params_count(set); i++)
@@ -17,7 +17,7 @@ static bool optimizers_have(const ct_params *set, const ct_param *p)
     return false;
 }
 
-/* Whether no parameter has two optimisers, k and one before it; false with an error. */
+/* Checks that no parameter belongs to optimiser k and to an earlier one; false with an error. */
 static bool optimizers_check_parameters(const cti_run *r, int k)
 {
     const ct_params *set = r->optimizer[k]->set;
@@ -86,7 +86,7 @@ cti_frozen cti_optimizers_freeze(const cti_run *r, int k)
         return f;
     for (int j = 0; j < r->optimizer_count; j++)
         count += j == k ? 0 : (size_t)ct_params_count(r->optimizer[j]->set);
-    f.memory = cti_storage_new(CT_CPU, (count + 1) * sizeof *list); /* pooled */
+    f.memory = cti_storage_new(CT_CPU, (count + 1) * sizeof *list); /* from the pool */
     if (!f.memory) {
         cti_out_of_memory(r->function, (count + 1) * sizeof *list);
         return f;

@@ -54,7 +54,8 @@ static void plot_include(plot_axis *a, double v)
     a->high = v > a->high ? v : a->high;
 }
 
-/* Adds a margin, and some width if all values are equal; 0 to 1 if there are no values. */
+/* Adds a margin. If all values are equal, the range gets some width; without values it becomes
+ * 0..1. */
 static void plot_widen(plot_axis *a, double part)
 {
     double most = fmax(fabs(a->low), fabs(a->high)), margin;
@@ -113,7 +114,7 @@ static void plot_attribute(cti_buffer *b, const char *name, double pixels)
     cti_buffer_add(b, "\"", 1);
 }
 
-/* attributes is the end of the attribute list of the tag. */
+/* Adds text at a position. attributes are further attributes of the tag. */
 static void plot_text_at(plot_picture *p, double x, double y, const char *attributes,
                          const char *text)
 {
@@ -234,7 +235,7 @@ static void plot_frame(plot_picture *p)
     }
 }
 
-/* Colour and dashes of series k. */
+/* Writes the colour and dashes of series k. */
 static void plot_stroke(cti_buffer *b, int k)
 {
     static const char *const colors[8] = { "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728",
@@ -247,7 +248,7 @@ static void plot_stroke(cti_buffer *b, int k)
                      dashes[k % 4]);
 }
 
-/* Writes ATTRIBUTE="1 2 3" with the values of the points that are drawn. */
+/* Writes an attribute, such as data-x="1 2 3", with the values of the points that are drawn. */
 static void plot_list(plot_picture *p, const ct_plot_series *s, const char *name,
                       const double *values)
 {
@@ -319,7 +320,7 @@ static void plot_draw(plot_picture *p, int k)
     }
 }
 
-/* The legend is in the upper right corner, where falling curves leave room. */
+/* Writes the legend in the upper right corner, which falling curves leave free. */
 static void plot_legend(plot_picture *p)
 {
     size_t longest = 0;
@@ -357,7 +358,7 @@ static void plot_legend(plot_picture *p)
         }
 }
 
-/* ---- the whole ---- */
+/* ---- the whole plot ---- */
 
 static bool plot_is_text(const char *what, const char *text)
 {

@@ -32,8 +32,8 @@ typedef struct ct_plot_options {
     int width, height; /* pixels, 200 to 10000; 0: 640 and 400 */
 } ct_plot_options;
 
-/* Writes the plot of count series to path. If that fails, path keeps its old contents. The colours
- * and dashes are those of the chapter's figures, in turn: solid blue, dashed orange...
+/* Writes the plot of count series to path. If writing fails, the file at path is not changed. The
+ * colours and dashes are those of the chapter's figures, in turn: solid blue, dashed orange...
  *
  * Each series is one element of class "series" (<polyline>, or <g> of dots). Its attributes data-x
  * and data-y list the points, except skipped ones, in the fewest digits that read back the same.

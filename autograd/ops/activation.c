@@ -16,7 +16,8 @@ OF_INPUT(log10, FLOATS, ct_div(d, ct_mul_scalar(x, LOG_10)))
 /* t + x (1 - t^2) sigmoid(x) for t = tanh(softplus(x)) */
 static ct_tensor *mish_slope(ct_tensor *x)
 {
-    ct_tensor *t = ct_tanh(ct_softplus(x)), *near = ct_clamp(x, -1e4, 1e4); /* not inf times 0 */
+    ct_tensor *t = ct_tanh(ct_softplus(x)), *near = ct_clamp(x, -1e4, 1e4); /* avoids infinity times
+                                                                             * 0 */
 
     return ct_add(t, ct_mul(ct_mul(near, ct_sigmoid(x)), ct_rsub_scalar(ct_square(t), 1)));
 }

@@ -1,8 +1,8 @@
 /* compare.c - comparisons, tests, logic and choices.
  *
  *     where:  da = d where the condition is true, db = d elsewhere
- * The results of all other ops here are bool and have no derivative. A number operand becomes a
- * tensor of one element, which broadcasts. */
+ * The results of all other ops of this file are bool and have no derivative. A number operand
+ * becomes a tensor of one element, which broadcasts. */
 #include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/autograd.h>
@@ -141,7 +141,7 @@ static ct_tensor *choose_run(const char *me, const char *name, ct_tensor *c, ct_
         !cti_same_device(me, "a", a, "b", b) || !cti_same_device(me, name, c, "a", a) ||
         !cti_broadcast(me, a, b, &shape))
         return NULL;
-    both = *a; /* has the broadcast shape of a and b, for the message */
+    both = *a; /* for the message: a tensor with the broadcast shape of a and b */
     both.shape = shape;
     axis = cti_broadcast_shapes(&c->shape, &both.shape, &shape);
     if (axis >= 0) {
@@ -176,7 +176,8 @@ ct_tensor *ct_masked_fill(ct_tensor *x, ct_tensor *mask, double value)
     return choose_run(me, "mask", mask, ct_full(CT_SCALAR, value, x->dtype, x->device), x);
 }
 
-/* A number as a tensor of one element; NULL with an error if the dtype does not hold it. */
+/* Returns a number as a tensor of one element; NULL with an error if it is not a value of the
+ * dtype. */
 static ct_tensor *choose_number(const char *me, const char *name, double s, ct_dtype dtype,
                                 ct_device device)
 {
@@ -217,7 +218,8 @@ ct_tensor *ct_where_scalars(ct_tensor *condition, double a, double b, ct_dtype d
     return second ? choose_run(me, "condition", condition, first, second) : NULL;
 }
 
-/* Each choice passes the gradient on where x is kept, so dx = 0 where x was replaced. */
+/* Composed of choices, which pass the gradient only where they keep x, so dx = 0 where x was
+ * replaced. */
 ct_tensor *ct_nan_to_num(ct_tensor *x, double nan, double posinf, double neginf)
 {
     static const char *const me = "ct_nan_to_num";
@@ -247,7 +249,7 @@ static bool compare_floats(double a, double b, const compare_tolerance *t)
     return isfinite(difference) && difference <= t->absolute + t->relative * fabs(b);
 }
 
-/* The difference of two i64 is exact as an unsigned number. */
+/* The difference is computed as an unsigned number, which is exact for any two i64. */
 static bool compare_integers(int64_t a, int64_t b, const compare_tolerance *t)
 {
     uint64_t difference = a > b ? (uint64_t)a - (uint64_t)b : (uint64_t)b - (uint64_t)a;
@@ -261,7 +263,8 @@ static bool compare_integers(int64_t a, int64_t b, const compare_tolerance *t)
             return false;                                                                          \
     return true;
 
-/* a and b: contiguous, on the CPU, of one shape and dtype */
+/* True if all elements are close. a and b must be contiguous, on the CPU, and of one shape and
+ * dtype. */
 static bool compare_all(const ct_tensor *a, const ct_tensor *b, const compare_tolerance *t)
 {
     const void *x = cti_data(a), *y = cti_data(b);
@@ -284,7 +287,7 @@ static bool compare_all(const ct_tensor *a, const ct_tensor *b, const compare_to
     return false;
 }
 
-/* t broadcast to shape, contiguous and on the CPU. */
+/* Returns t broadcast to shape, contiguous and on the CPU. */
 static const ct_tensor *compare_on_host(const char *me, const ct_tensor *t, ct_shape shape)
 {
     ct_tensor *whole = ct_detach((ct_tensor *)t), *host;

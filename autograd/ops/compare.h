@@ -1,11 +1,11 @@
 /* compare.h - comparisons, tests, logic and choices.
  *
- * Two operands broadcast as in NumPy: shapes are aligned at their last axes, and sizes must be equal
- * or 1 (CT_ERR_SHAPE); dtypes and devices must be the same (CT_ERR_DTYPE, CT_ERR_DEVICE).
- * Comparisons take f32, f64, i32, i64 and bool, whose values are 0 and 1; a line says where other
- * dtypes apply, and any other dtype raises CT_ERR_DTYPE. The results are new tensors of the
- * innermost scope. In the derivatives, d is the gradient of the output; dx, da and db are those of
- * the operands, summed over the axes that were broadcast. */
+ * Two operands broadcast as in NumPy: shapes are aligned at their last axes, and sizes must be
+ * equal or 1 (CT_ERR_SHAPE); dtypes and devices must be the same (CT_ERR_DTYPE, CT_ERR_DEVICE).
+ * Comparisons take f32, f64, i32, i64 and bool, whose values are 0 and 1; a comment names the
+ * dtypes of a function that takes others. Any other dtype raises CT_ERR_DTYPE. The results are new
+ * tensors of the innermost scope. In the derivatives, d is the gradient of the output; dx, da and
+ * db are those of the operands, summed over the axes that were broadcast. */
 #ifndef COTANGENT_AUTOGRAD_OPS_COMPARE_H
 #define COTANGENT_AUTOGRAD_OPS_COMPARE_H
 
@@ -60,12 +60,13 @@ ct_tensor *ct_where_scalar(ct_tensor *condition, ct_tensor *a, double b);
 ct_tensor *ct_rwhere_scalar(ct_tensor *condition, double a, ct_tensor *b);
 ct_tensor *ct_where_scalars(ct_tensor *condition, double a, double b, ct_dtype dtype);
 
-/* value where mask is true, x elsewhere. mask is bool and broadcasts to x (CT_ERR_SHAPE); x has any
- * dtype. dx = d where mask is false, else 0. */
+/* The tensor that is value where mask is true and x elsewhere. mask is bool and broadcasts to x
+ * (CT_ERR_SHAPE); x has any dtype. dx = d where mask is false, else 0. */
 ct_tensor *ct_masked_fill(ct_tensor *x, ct_tensor *mask, double value);
 
-/* x with nan for NaN, posinf for infinity and neginf for -infinity. f32, f64. dx = d where x is
- * finite, else 0. PyTorch's defaults are 0, FLT_MAX and -FLT_MAX (of f64, DBL_MAX and -DBL_MAX). */
+/* x with NaN replaced by nan, infinity by posinf and -infinity by neginf. f32, f64. dx = d where x
+ * is finite, else 0. PyTorch's defaults are 0, FLT_MAX and -FLT_MAX (of f64, DBL_MAX and
+ * -DBL_MAX). */
 ct_tensor *ct_nan_to_num(ct_tensor *x, double nan, double posinf, double neginf);
 
 /* ---- two tensors as a whole: the answer is a C value ----
@@ -74,10 +75,10 @@ ct_tensor *ct_nan_to_num(ct_tensor *x, double nan, double posinf, double neginf)
  * (CT_ERR_DEVICE). Waits for an asynchronous device and copies both from it. After an error the
  * answer is false. */
 
-/* True if |a - b| <= atol + rtol |b| for all elements, in f64; equal infinities are close, and NaNs
- * are if equal_nan is true. Integers are subtracted exactly. a and b broadcast (CT_ERR_SHAPE), as in
- * PyTorch, whose defaults are rtol 1e-5, atol 1e-8 and false. rtol and atol must be finite and at
- * least 0 (CT_ERR_ARGUMENT). */
+/* True if |a - b| <= atol + rtol |b| for all elements, in f64; equal infinities are close; two NaNs
+ * are close if equal_nan is true. Integers are subtracted exactly. a and b broadcast
+ * (CT_ERR_SHAPE), as in PyTorch, whose defaults are rtol 1e-5, atol 1e-8 and false. rtol and atol
+ * must be finite and at least 0 (CT_ERR_ARGUMENT). */
 bool ct_allclose(const ct_tensor *a, const ct_tensor *b, double rtol, double atol, bool equal_nan);
 
 /* True if the shapes are the same and all elements are equal. NaN equals nothing, -0 equals 0. */

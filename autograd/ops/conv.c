@@ -1,12 +1,12 @@
 /* conv.c - convolutions and their transposes.
  *
- * A convolution y of x and w is linear in both. With e any tensor like y, the sum of e y is a form of
- * three tensors; its derivative by one of them is a product of the other two:
+ * A convolution y of x and w is linear in x and in w. For a tensor e of y's shape, the sum of e y
+ * is therefore linear in each of e, x and w, and its derivative by one of the three is a product of
+ * the other two:
  *     OUTPUT  y = conv(x, w)      INPUT  x = transposed conv(y, w)      WEIGHT  w = correlation(x, y)
- * So the derivatives of each of the three are the other two, to any order. The bias gets the sum of the
- * gradient over images and positions.
- * The kernel is a device's own; where there is none, the product is composed of unfold, fold and
- * matrix products, for some images at a time. */
+ * So the derivatives of each of these products are the other two, to any order. The gradient of the
+ * bias is the sum over images and positions. Devices may have a kernel for the products; without
+ * one, they are composed of unfold, fold and matrix products, for some images at a time. */
 #include "autograd/ops/conv_internal.h"
 
 #include <cotangent/autograd/ops/conv.h>
@@ -21,11 +21,11 @@
 
 typedef struct conv_attributes {
     const char *me; /* the function that errors name */
-    cti_conv c;     /* without pointers */
+    cti_conv c;     /* its pointers are NULL */
     bool has_bias;
 } conv_attributes;
 
-/* The two parts that a part is computed from, in the order of the node's inputs. */
+/* Names the two operands from which a part is computed, in the order of the node's inputs. */
 static void conv_inputs(cti_conv_part part, cti_conv_part *input)
 {
     input[0] = part == CTI_CONV_INPUT ? CTI_CONV_OUTPUT : CTI_CONV_INPUT;
@@ -64,7 +64,9 @@ static const ct_op conv_op = {
 
 /* ---- composed of other ops ---- */
 
-#define CONV_COLUMNS (16 * 1024 * 1024) /* elements of the unfolded images at a time, about */
+#define CONV_COLUMNS                                                                               \
+    (16 * 1024 * 1024) /* about the number of elements that are unfolded at a
+                                         * time */
 
 static int64_t conv_windows(const cti_conv *c)
 {
@@ -76,7 +78,7 @@ static int64_t conv_depth(const cti_conv *c)
     return c->in * c->kernel[0] * c->kernel[1];
 }
 
-/* The columns of the images of x: (images, groups, depth, windows). */
+/* Returns the unfolded images of x, (images, groups, depth, windows). */
 static ct_tensor *conv_columns(const char *me, const cti_conv *c, ct_tensor *x)
 {
     ct_tensor *columns = cti_unfold(me, c, x);
@@ -86,13 +88,13 @@ static ct_tensor *conv_columns(const char *me, const cti_conv *c, ct_tensor *x)
                    : NULL;
 }
 
-/* y as (images, groups, out, windows) */
+/* Returns y as (images, groups, out, windows). */
 static ct_tensor *conv_result_rows(const cti_conv *c, ct_tensor *y)
 {
     return ct_reshape(y, CT_SHAPE(y->shape.dim[0], c->groups, c->out, conv_windows(c)));
 }
 
-/* One part, for some images. */
+/* Computes one part for some images. */
 static ct_tensor *conv_composed_part(const char *me, const cti_conv *c, ct_tensor *const *in)
 {
     ct_tensor *x = in[CTI_CONV_INPUT], *y = in[CTI_CONV_OUTPUT], *w = in[CTI_CONV_WEIGHT], *columns;
@@ -113,7 +115,7 @@ static ct_tensor *conv_composed_part(const char *me, const cti_conv *c, ct_tenso
                       CT_SHAPE(c->groups * c->out, c->in, c->kernel[0], c->kernel[1]));
 }
 
-/* Some images at a time; the part is written to out. */
+/* Computes the part for some images at a time, and writes it to out. */
 static bool conv_compose(const char *me, const cti_conv *c, ct_tensor *const *in, ct_tensor *out)
 {
     int64_t per_image = c->groups * conv_depth(c) * conv_windows(c), first, some;
@@ -155,7 +157,8 @@ static ct_shape conv_shape(const cti_conv *c)
     return CT_SHAPE(c->groups * c->out, c->in, c->kernel[0], c->kernel[1]);
 }
 
-/* Runs the kernel, or what stands for it. all: contiguous, the output too. */
+/* Runs the kernel, or the composed product if the device has none. all holds y, x and w,
+ * contiguous; the result is one of them. */
 static bool conv_run(const char *me, const cti_conv *c, ct_tensor *const *all, ct_tensor *bias)
 {
     ct_tensor *out = all[c->part];
@@ -208,10 +211,10 @@ ct_tensor *cti_conv_part_of(const char *me, const cti_conv *c, ct_tensor *const 
 
 /* ---- checks ---- */
 
-/* What a call of a public function is. */
+/* The public function that is called. */
 typedef struct conv_call {
     const char *me;
-    int axes; /* 1: sequences */
+    int axes; /* 1 for sequences, 2 for images */
     bool transposed;
 } conv_call;
 
@@ -226,7 +229,8 @@ static bool conv_check_ranks(const conv_call *k, const ct_tensor *x, const ct_te
     return false;
 }
 
-/* The channels. Axis 0 of the weight is out, or transposed in; axis 1 is of one group. */
+/* Checks the channels. Axis 0 of the weight has the output channels, or the input channels if
+ * transposed; axis 1 has the other channels of one group. */
 static bool conv_check_channels(const conv_call *k, const ct_tensor *x, const ct_tensor *w,
                                 const ct_tensor *b, int64_t groups)
 {
@@ -260,7 +264,7 @@ static bool conv_check_channels(const conv_call *k, const ct_tensor *x, const ct
     return true;
 }
 
-/* Sizes and channels of the call; x and w have the ranks. */
+/* Checks and computes the sizes and channels of a call. The ranks of x and w have been checked. */
 static bool conv_geometry(const conv_call *k, const ct_tensor *x, const ct_tensor *w,
                           const ct_conv_options *o, cti_conv *c)
 {

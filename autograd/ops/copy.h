@@ -21,9 +21,9 @@ ct_tensor *ct_contiguous(ct_tensor *x);
  * f32 and f64, dx = d converted back; other conversions have no derivative. */
 ct_tensor *ct_cast(ct_tensor *x, ct_dtype dtype);
 
-/* x on a device; x itself if it is there, otherwise a copy. dx = d, copied back to x's device.
- * Copying from an asynchronous device waits for its work (tensor/device.h). Raises CT_ERR_DEVICE if
- * the device does not exist. */
+/* x on a device: x itself if it is already on that device, otherwise a copy. dx = d, copied back to
+ * x's device. Copying from an asynchronous device waits for its work (tensor/device.h). Raises
+ * CT_ERR_DEVICE if the device does not exist. */
 ct_tensor *ct_to(ct_tensor *x, ct_device device);
 
 #ifdef __cplusplus

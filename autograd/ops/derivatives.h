@@ -11,13 +11,13 @@
 #include <cotangent/autograd/ops/reduce.h>
 
 /* Zeros of d's shape. Used instead of d * 0, which is NaN where d is not finite. Returns NULL for
- * NULL, which it gets if a saved tensor was modified. */
+ * NULL: d is NULL if a saved tensor was modified. */
 static inline ct_tensor *zeros_of(ct_tensor *d)
 {
     return d ? ct_zeros(d->shape, d->dtype, d->device) : NULL;
 }
 
-/* ---- fused derivatives, ops themselves ---- */
+/* ---- fused derivatives ---- */
 
 /* id(d, s): the derivative of an activation in one kernel, from d and a saved tensor s of the same
  * shape (the activation's input or output). It is an op too: d_grad and s_grad are its derivatives,
@@ -72,8 +72,8 @@ static inline ct_tensor *zeros_of(ct_tensor *d)
         return cti_elementwise_unary(&op, x, p);                                                   \
     }
 
-/* An op whose derivative is a formula in d, its output y and its numbers p: the input is not
- * kept. */
+/* An op whose derivative is a formula in d, its output y and its numbers p, so the input need not
+ * be saved. */
 #define OF_OUTPUT_AS(id, public, domain, formula)                                                  \
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
     {                                                                                              \
@@ -106,8 +106,9 @@ static inline ct_tensor *zeros_of(ct_tensor *d)
 
 /* ---- two operands ---- */
 
-/* An op with a formula for each operand, in d, a, b and the output y. saved names those it needs.
- * Each gradient is summed over the axes along which its operand was broadcast. */
+/* An op with a formula for each operand, in d, a, b and the output y. saved names the tensors that
+ * the formulas need. Each gradient is summed over the axes along which its operand was
+ * broadcast. */
 #define OF_TWO(id, domain, saved, a_grad, b_grad)                                                  \
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
     {                                                                                              \

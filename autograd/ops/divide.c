@@ -1,4 +1,4 @@
-/* divide.c - quotients rounded down, and remainders. The kernels are made of tensor/division.h.
+/* divide.c - quotients rounded down, and remainders. The kernels use tensor/division.h.
  *
  *     q = floor_divide(a, b):  da = 0, db = 0
  *     r = remainder(a, b) = a - b q:  da = d, db = -d q */

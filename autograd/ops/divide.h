@@ -1,4 +1,4 @@
-/* divide.h - quotients rounded down, and what remains, as Python's // and %.
+/* divide.h - quotients rounded down, and their remainders, as Python's // and %.
  *
  *     a = b floor_divide(a, b) + remainder(a, b), and the remainder has the sign of b.
  *
@@ -7,9 +7,9 @@
  * derivatives, d is the gradient of the output; da and db are those of the operands, summed over the
  * axes that were broadcast.
  *
- * Floats: the quotient is that of the exact remainder, so 1 and 0.1 give 9. A division by 0 gives an
- * infinity or NaN, and the remainder NaN. Integers: the quotient of the least integer and -1 wraps
- * around; a divisor of 0 is an error. */
+ * Floats: the quotient agrees with the exact remainder, so ct_floor_divide of 1 and 0.1 gives 9. A
+ * division by 0 gives an infinity or NaN, and the remainder NaN. Integers: the quotient of the
+ * least integer and -1 wraps around; a divisor of 0 is an error. */
 #ifndef COTANGENT_AUTOGRAD_OPS_DIVIDE_H
 #define COTANGENT_AUTOGRAD_OPS_DIVIDE_H
 

@@ -1,9 +1,9 @@
-/* einsum.c - sums of products that are named by letters.
+/* einsum.c - sums of products, with axes that are named by letters.
  *
- * Operands are multiplied in pairs. The axes of a pair are of four kinds: in both and kept (batch), in
- * both and summed (inner), or in one of them alone (left, right). Permuted to (batch, left, inner) and
- * (batch, inner, right) and reshaped, the pair is a batched product of matrices. The ops that do this
- * have derivatives. */
+ * Operands are multiplied in pairs. An axis of a pair is of one of four kinds: in both and kept
+ * (batch), in both and summed (inner), only in the first (left), or only in the second (right). The
+ * operands are permuted to (batch, left, inner) and (batch, inner, right) and reshaped, so that
+ * their product is a batched product of matrices. All these steps are ops with derivatives. */
 #include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/einsum.h>
@@ -13,11 +13,11 @@
 
 #include <string.h>
 
-/* A label is a letter (0..51) or an axis of "...", counted so that the last axis is the same label in
- * all operands (52..59). */
+/* A label is a letter (0..51) or an axis of "..." (52..59). The axes of "..." are counted from the
+ * last one, which has the same label in all operands. */
 enum { LETTERS = 52, LABELS = LETTERS + CT_MAX_RANK, MOST_OPERANDS = 32 };
 
-typedef uint64_t einsum_set; /* of labels */
+typedef uint64_t einsum_set; /* a set of labels, as bits */
 
 /* A tensor and the labels of its axes. */
 typedef struct einsum_term {
@@ -28,9 +28,10 @@ typedef struct einsum_term {
 
 typedef struct einsum_call {
     const char *equation;
-    int count, ellipsis; /* the most axes that "..." stands for */
+    int count, ellipsis; /* the number of operands; the most axes that "..." has in one of them */
     einsum_term in[MOST_OPERANDS], out;
-    einsum_set once, twice; /* labels that occur in the operands, and more than once */
+    einsum_set once, twice; /* the labels that occur in the operands, and those that occur more than
+                             * once */
     int64_t size[LABELS];
 } einsum_call;
 
@@ -66,10 +67,10 @@ static bool einsum_raise(const einsum_call *c, const char *why)
     return false;
 }
 
-/* The labels of a term as they are written. */
+/* The labels of a term in the order of the text. */
 typedef struct einsum_text {
     int count, label[CT_MAX_RANK];
-    int dots; /* how many labels stand before "...", or -1 */
+    int dots; /* the number of labels before "..."; -1 if the term does not have it */
 } einsum_text;
 
 /* Reads a term up to a comma, "->" or the end; *at moves there. */
@@ -111,7 +112,8 @@ static void einsum_place(const einsum_text *text, int extra, einsum_term *x)
         x->label[x->rank++] = text->label[i];
 }
 
-/* Notes the sizes of an operand's axes; false with an error if one does not fit. */
+/* Stores the sizes of an operand's axes; false with an error if an axis has another size than an
+ * earlier one with the same label. */
 static bool einsum_sizes(einsum_call *c, const einsum_term *x, int operand)
 {
     int i;
@@ -152,7 +154,7 @@ static bool einsum_read_operand(einsum_call *c, const char **at, int operand)
     return einsum_sizes(c, x, operand);
 }
 
-/* The labels of the result without "->". */
+/* Chooses the labels of the result for an equation without "->". */
 static bool einsum_implied(einsum_call *c)
 {
     einsum_text text = { .dots = 0 };
@@ -209,7 +211,7 @@ static bool einsum_parse(einsum_call *c)
 
 /* ---- terms ---- */
 
-/* Where x has label; -1 if it has not. */
+/* Returns the axis of x with a label; -1 if x does not have the label. */
 static int einsum_find(const einsum_term *x, int label)
 {
     int i;
@@ -237,7 +239,7 @@ static bool einsum_diagonals(einsum_term *x)
             memmove(x->label + i, x->label + i + 1, (size_t)(x->rank - i - 2) * sizeof *x->label);
             x->rank--;
             x->label[x->rank - 1] = label; /* the diagonal is the last axis */
-            i = -1;                        /* look again from the first */
+            i = -1;                        /* start again from the first axis */
             break;
         }
     return true;
@@ -259,8 +261,8 @@ static bool einsum_sum(einsum_term *x, einsum_set keep)
     return x->t != NULL;
 }
 
-/* Appends the axes of x with a label in set to order, in the order of like; returns the product of
- * their sizes. */
+/* Appends to order the axes of x whose label is in set, in the order in which `like` has the
+ * labels. Returns the product of their sizes. */
 static int64_t einsum_take(const einsum_call *c, const einsum_term *x, const einsum_term *like,
                            einsum_set set, int *order)
 {
@@ -278,7 +280,8 @@ static int64_t einsum_take(const einsum_call *c, const einsum_term *x, const ein
     return n;
 }
 
-/* x permuted to order, broadcast to the sizes of its labels, in the shape of a batch of matrices. */
+/* Returns x permuted to order, broadcast to the sizes of its labels, and reshaped to a batch of
+ * matrices. */
 static ct_tensor *einsum_matrices(const einsum_call *c, const einsum_term *x, const int *order,
                                   ct_shape shape)
 {
@@ -294,7 +297,7 @@ static ct_tensor *einsum_matrices(const einsum_call *c, const einsum_term *x, co
     return ct_reshape(ct_expand(t, full), shape);
 }
 
-/* The labels and sizes of the product: batch, left, right. */
+/* Appends labels of the product, and their sizes. */
 static void einsum_append(const einsum_call *c, einsum_term *y, ct_shape *shape,
                           const einsum_term *from, einsum_set set)
 {
@@ -316,7 +319,7 @@ static int einsum_count(einsum_set set)
     return n;
 }
 
-/* The product of a and b, with the labels in keep; *y may be a. */
+/* Computes the product *y of a and b, with the labels in keep; *y may be a. */
 static bool einsum_multiply(const einsum_call *c, einsum_term a, einsum_term b, einsum_set keep,
                             einsum_term *y)
 {
@@ -349,7 +352,7 @@ static bool einsum_multiply(const einsum_call *c, einsum_term a, einsum_term b, 
     return y->t != NULL;
 }
 
-/* x with the axes of the result, in its order and its sizes. */
+/* Returns x with the axes of the result, in their order and with their sizes. */
 static ct_tensor *einsum_result(const einsum_call *c, einsum_term x)
 {
     einsum_set keep = einsum_labels(&c->out);

@@ -2,9 +2,8 @@
  *
  * Each op is one line: its name, the dtypes it takes and its derivative. The forward formulas are
  * in tensor/formulas.h, from which the kernels of every device are made: ct_tanh runs the kernel of
- * the entry tanh there. In a derivative, d is the gradient of the output, x (or a and b) an input,
- * y the output and p the op's numbers. Derivatives are written in ops, so they have derivatives
- * too. */
+ * the entry tanh. In a derivative, d is the gradient of the output, x (or a and b) an input, y the
+ * output and p the op's numbers. Derivatives are written in ops, so they have derivatives too. */
 #include "autograd/ops/derivatives.h"
 
 #include <cotangent/autograd/ops/compare.h>
@@ -126,10 +125,10 @@ bool cti_elementwise_takes(const char *function, const char *name, const ct_tens
     return false;
 }
 
-/* Numbers for a kernel and its derivative. Those that are left out are 0. */
+/* The numbers of a kernel and of its derivative; 0 if not used. */
 typedef double elementwise_numbers[2];
 
-/* What the functions below must know about an op. */
+/* The description of an op for the functions below. */
 typedef cti_elementwise_op elementwise_op;
 
 /* Runs and records op. numbers is of type elementwise_numbers, or NULL if the op has none. */
@@ -180,7 +179,7 @@ ct_tensor *cti_elementwise_with_number(const elementwise_op *op, ct_tensor *x, d
     return number ? cti_elementwise_binary(op, x, number, NULL) : NULL;
 }
 
-/* ---- fused derivatives, ops themselves ---- */
+/* ---- fused derivatives ---- */
 
 FUSED(tanh_backward, tanh_backward(e, s, NULL), ct_mul_scalar(ct_mul(ct_mul(e, d), s), -2))
 FUSED(sigmoid_backward, sigmoid_backward(e, s, NULL),
@@ -192,8 +191,8 @@ FUSED(clamp_backward, clamp_backward(e, s, p), zeros_of(s))
 FUSED(elu_bend, elu_bend(e, s, p), elu_bend(ct_mul(e, d), s, p))
 FUSED(elu_backward, elu_backward(e, s, p), elu_bend(ct_mul(e, d), s, p))
 
-/* d s where s decays faster than d grows: 0 where d is infinite. d is limited to a range that the
- * decay does not reach, so that no derivative is infinity times 0. */
+/* d s for an s that decays faster than d grows, so that the limit is 0 for an infinite d. d is
+ * limited to a range at whose ends s is already 0, so that no derivative is infinity times 0. */
 static const elementwise_numbers tail_range = { -1e4, 1e4 };
 
 FUSED(tail_mul, clamp_backward(ct_mul(e, s), d, tail_range), tail_mul(d, e, NULL))
@@ -230,8 +229,8 @@ OF_OUTPUT(round, FLOATS, zeros_of(d))
 
 static ct_tensor *op_scaled_pow(ct_tensor *x, const double *p); /* p[1] x^p[0] */
 
-/* d times the derivative of factor x^p. The kernel of the product looks after a power that overflows or
- * underflows where the product does not. */
+/* d times the derivative of factor x^p. The kernel of the product handles a power that overflows or
+ * underflows although the product does not. */
 static ct_tensor *pow_scalar_slope(ct_tensor *d, ct_tensor *x, double p, double factor)
 {
     double f = p * factor;
@@ -262,7 +261,7 @@ OF_INPUT_AS(scalar_div_slope, rdiv_scalar, FLOATS,
             ct_mul(d, ct_mul_scalar(ct_div(op_scalar_div_slope(x, p), x), -2)))
 OF_INPUT_AS(scalar_div, rdiv_scalar, FLOATS, ct_mul(d, op_scalar_div_slope(x, p)))
 
-/* elu (Clevert et al., 2015): 1 above 0, alpha exp(x) below */
+/* elu (Clevert et al., 2015): the slope is 1 above 0 and alpha exp(x) below */
 OF_INPUT(elu, FLOATS, elu_backward(d, x, p))
 
 /* silu, x s for s = sigmoid(x) (Elfwing et al., 2017): s (1 + x (1 - s)) */
@@ -361,8 +360,8 @@ ct_tensor *ct_hardtanh(ct_tensor *x, double low, double high)
     return op_hardtanh(x, (elementwise_numbers){ low, high });
 }
 
-/* An infinite end is left out, because the kernel's numbers are doubles, which do not hold the
- * greatest i64. */
+/* An infinite end of the range is not compared at all, because the numbers of the kernel are
+ * doubles, which cannot hold the greatest i64. */
 static ct_tensor *clamp_integers(ct_tensor *x, double low, double high)
 {
     static const elementwise_op most = { "ct_clamp", CTI_EW_minimum, NUMBERS, NULL, false };
@@ -462,8 +461,8 @@ static ct_tensor *elementwise_affine(const elementwise_op *op, ct_tensor *x, dou
         return elementwise_affine(&op, x, s, (elementwise_numbers){ p, q });                       \
     }
 
-/* Returns -s. The least i32 has no negative, so it is returned itself: x - s wraps around, and x +
- * s gives the same. */
+/* Returns -s. For the least i32, which has no negative in i32, returns s itself: x - s wraps around
+ * to the same value as x + s. */
 static double elementwise_negative(const ct_tensor *x, double s)
 {
     return x && !cti_is_dead(x) && x->dtype == CT_I32 && s == INT32_MIN ? s : -s;
@@ -474,7 +473,8 @@ AFFINE(sub_scalar, 1, elementwise_negative(x, s))
 AFFINE(mul_scalar, s, 0)
 AFFINE(rsub_scalar, -1, s)
 
-/* A division, not a product with 1 / s, which is rounded: the mean of n ones is 1 for every n. */
+/* Divides by s instead of multiplying by 1 / s, which is rounded, so that the mean of n ones is 1
+ * for every n. */
 static void div_scalar_grad(ct_node *n, ct_tensor *const *dout)
 {
     const double *p = ct_node_attributes(n);
@@ -511,8 +511,8 @@ ct_tensor *ct_rpow_scalar(ct_tensor *x, double s)
 
 /* ---- two operands ---- */
 
-/* The share of d that goes to an operand: 1 if it was chosen (it is beyond the other, or NaN), 0 if
- * it was not, and 1/2 if both are equal (as in PyTorch). */
+/* The share of d for an operand: d if it was chosen (it is beyond the other, or NaN), 0 if it was
+ * not, and d / 2 if both are equal (as in PyTorch). */
 static ct_tensor *extreme_share(ct_tensor *d, ct_tensor *a, ct_tensor *b, ct_tensor *beyond,
                                 bool of_a)
 {
@@ -531,7 +531,7 @@ static ct_tensor *pow_base(ct_tensor *d, ct_tensor *s, const double *p);
 typedef struct pow_parts {
     ct_tensor *zero, *one; /* scalars */
     ct_tensor *vanishes;   /* bool: true where a^b is 0 for an infinite operand and a >= 0 */
-    ct_tensor *base;       /* a, replaced by 1 there */
+    ct_tensor *base;       /* a, replaced by 1 where `vanishes` is true */
 } pow_parts;
 
 static bool pow_parts_of(ct_tensor *a, ct_tensor *b, pow_parts *p)
@@ -547,8 +547,8 @@ static bool pow_parts_of(ct_tensor *a, ct_tensor *b, pow_parts *p)
     return p->base != NULL;
 }
 
-/* e by both: a^(b - 1) (1 + b log(a)). b log(a) is 0 where b = 0, for every a; the whole is 0 where
- * a = 0 and b > 1, its limit. */
+/* e times the mixed second derivative a^(b - 1) (1 + b log(a)). b log(a) is 0 where b = 0, for
+ * every a; the derivative is 0, its limit, where a = 0 and b > 1. */
 static ct_tensor *pow_mixed(ct_tensor *e, ct_tensor *a, ct_tensor *b)
 {
     ct_tensor *logs, *none, *turn, *power;
@@ -567,8 +567,8 @@ static ct_tensor *pow_mixed(ct_tensor *e, ct_tensor *a, ct_tensor *b)
     return ct_mul(e, ct_where(none, p.zero, ct_mul(power, ct_where(none, p.one, turn))));
 }
 
-/* e by a twice: b (b - 1) a^(b - 2). It is 0 where b is 0 or 1, for every a. The power may overflow
- * where its product with a small b does not. */
+/* e times the second derivative by a, b (b - 1) a^(b - 2). It is 0 where b is 0 or 1, for every a.
+ * The power may overflow although its product with a small b does not. */
 static ct_tensor *pow_base_twice(ct_tensor *e, ct_tensor *a, ct_tensor *b)
 {
     ct_tensor *factor, *power, *none, *beyond, *divided;
@@ -587,7 +587,8 @@ static ct_tensor *pow_base_twice(ct_tensor *e, ct_tensor *a, ct_tensor *b)
     return ct_mul(e, ct_where(none, p.zero, divided));
 }
 
-/* e by b twice: a^b log(a)^2. It is 0 where a = 0 and b >= 0, its limit for b > 0. */
+/* e times the second derivative by b, a^b log(a)^2. It is 0 where a = 0 and b >= 0, which is the
+ * limit for b > 0. */
 static ct_tensor *pow_exponent_twice(ct_tensor *e, ct_tensor *a, ct_tensor *b)
 {
     ct_tensor *flat, *base;
@@ -600,7 +601,7 @@ static ct_tensor *pow_exponent_twice(ct_tensor *e, ct_tensor *a, ct_tensor *b)
     return ct_mul(e, ct_mul(ct_pow(base, b), ct_square(ct_log(base))));
 }
 
-/* e summed to the shape of an operand. */
+/* Returns e summed to the shape of an operand. */
 static ct_tensor *pow_share(ct_tensor *e, const ct_tensor *of)
 {
     return e && of ? ct_sum_to_shape(e, of->shape) : NULL;

@@ -57,9 +57,9 @@ ct_tensor *ct_elu(ct_tensor *x, double alpha);
  * ct_clamp's, the derivative at the ends is 0. NaN stays NaN, with dx = d. Raises CT_ERR_ARGUMENT if
  * low > high or one of them is NaN. PyTorch's hardtanh. */
 ct_tensor *ct_hardtanh(ct_tensor *x, double low, double high);
-/* x limited to low..high: numbers; dx = d where low <= x <= high, else 0. NaN stays NaN. -INFINITY and
- * INFINITY set no limit. Raises CT_ERR_ARGUMENT if low > high, if one of them is NaN, or if it does
- * not fit an integer dtype (see the scalars below). */
+/* x limited to low..high: numbers; dx = d where low <= x <= high, else 0. NaN stays NaN. -INFINITY
+ * and INFINITY set no limit. Raises CT_ERR_ARGUMENT if low > high, if one of them is NaN, or if it
+ * is not a value of an integer dtype (see the scalars below). */
 ct_tensor *ct_clamp(ct_tensor *x, double low, double high);
 
 /* The gated linear unit (Dauphin et al., 2017): y = a sigmoid(b), where a and b are the first and

@@ -1,11 +1,11 @@
 /* index.c - elements chosen by index.
  *
- *     embedding, index_select, take:  y = rows (or elements) of x;  dx = rows of d added back
- *     embedding_padded:  as embedding, without the rows of d at one index
- *     index_add:    y = x + rows of source at indices;      dx = d, dsource = rows of d at indices
- *     gather:       y = x at index along an axis;           dx = d added back at index
- *     scatter_add:  y = x + src at index along an axis;     dx = d, dsrc = d gathered at index
- *     scatter:      y = x, but src at index;                dx = d, but 0 at index;
+ *     embedding, index_select, take: y = rows (or elements) of x; dx = rows of d added back
+ *     embedding_padded: as embedding, without the rows of d at one index index_add: y = x + rows of
+ *     source at indices; dx = d, dsource = rows of d at indices gather: y = x at index along an
+ *     axis; dx = d added back at index scatter_add: y = x + src at index along an axis; dx = d,
+ *     dsrc = d gathered at index scatter: y = x with src in place of the elements at index; dx = d,
+ *     but 0 at index;
  *                   dsrc = d gathered at index, but 0 for elements that another one replaced
  *     one_hot:      no derivative
  * A gather is the derivative of a scatter-add, and the reverse. */
@@ -91,8 +91,8 @@ static const ct_op embedding_padded_op = { .name = "ct_embedding_padded",
 
 enum { NO_PADDING = -1 };
 
-/* padding: the row without a gradient. lazy: the rows may be copied at the first access; the caller
- * guarantees that nothing else writes weight until then. */
+/* padding is the row without a gradient, or NO_PADDING. If lazy is true, the rows may be copied at
+ * the first access; the caller guarantees that weight is not written until then. */
 static ct_tensor *index_gather_rows(const char *me, ct_tensor *weight, ct_tensor *indices,
                                     int64_t padding, bool lazy)
 {
@@ -446,8 +446,8 @@ static const ct_op scatter_add_op = { .name = "ct_scatter_add",
                                       .saves = CT_SAVE_INPUTS,
                                       .backward = scatter_add_grad };
 
-/* Adds c, or writes it, at the indices k into the leading part of y that has k's sizes on the other
- * axes. */
+/* Adds c to the elements of y at the indices k along axis, or replaces them by c. Only the leading
+ * part of y that has k's sizes on the other axes is used. */
 static bool index_put_into(const char *me, bool add, ct_tensor *y, int axis, ct_tensor *k,
                            ct_tensor *c)
 {
@@ -483,7 +483,7 @@ static bool index_put_into(const char *me, bool add, ct_tensor *y, int axis, ct_
     return true;
 }
 
-/* src has the shape of index. x may be larger, and has any size along axis. */
+/* src has the shape of index. x may be larger, and may have any size along axis. */
 static ct_tensor *index_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src)
 {
     ct_tensor *in[3] = { x, index, src }, *y, *c, *k;
@@ -499,12 +499,13 @@ static ct_tensor *index_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct
     return cti_record_n_with(&scatter_add_op, 3, in, y, &axis, sizeof axis);
 }
 
-/* ---- scatter: the last of several elements for one place stays ---- */
+/* ---- scatter: of several elements for one place, the last is kept ---- */
 
 static ct_tensor *index_scatter(const char *me, ct_tensor *x, int axis, ct_tensor *index,
                                 ct_tensor *src);
 
-/* True for the elements of index whose place no later one takes; x_shape is that of the places. */
+/* Returns a bool tensor: true for the elements of index that no later element overwrites. x_shape
+ * is the shape of the destination. */
 static ct_tensor *index_lasts(ct_tensor *index, int axis, ct_shape x_shape)
 {
     ct_shape along = CT_SHAPE(index->shape.dim[axis]);
@@ -565,7 +566,8 @@ static ct_tensor *index_scatter(const char *me, ct_tensor *x, int axis, ct_tenso
     return cti_record_n_with(&scatter_op, 3, in, y, &axis, sizeof axis);
 }
 
-/* The checks of scatter and scatter_add; the axis as 0..rank-1, or -1 with an error. */
+/* Checks the arguments of scatter and scatter_add. Returns the axis as 0..rank-1, or -1 with an
+ * error. */
 static int index_scatter_check(const char *me, const ct_tensor *x, int axis, const ct_tensor *index,
                                const ct_tensor *src)
 {

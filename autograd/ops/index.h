@@ -15,8 +15,8 @@ extern "C" {
 #endif
 
 /* The rows of weight at indices: weight (rows, ...), indices of any shape S; the result has shape S
- * followed by weight's other sizes, and weight's dtype. dweight = the rows of d, added where they
- * came from. Raises CT_ERR_SHAPE if the rank of the result would exceed CT_MAX_RANK. */
+ * followed by weight's other sizes, and weight's dtype. dweight = the rows of d, added at the same
+ * indices. Raises CT_ERR_SHAPE if the rank of the result would exceed CT_MAX_RANK. */
 ct_tensor *ct_embedding(ct_tensor *weight, ct_tensor *indices);
 
 /* Like ct_embedding, but row padding_idx of weight gets no gradient: d is left out where the index is
@@ -25,7 +25,7 @@ ct_tensor *ct_embedding(ct_tensor *weight, ct_tensor *indices);
 ct_tensor *ct_embedding_padded(ct_tensor *weight, ct_tensor *indices, int64_t padding_idx);
 
 /* The slices of x at indices (m) along axis: x's shape with size m along axis. Any dtype. dx = the
- * slices of d, added where they came from. Raises CT_ERR_SHAPE if indices does not have rank 1. */
+ * slices of d, added at the same indices. Raises CT_ERR_SHAPE if indices does not have rank 1. */
 ct_tensor *ct_index_select(ct_tensor *x, int axis, ct_tensor *indices);
 
 /* One element for each index, along axis; for axis 1 of 3: y[i,j,k] = x[i,index[i,j,k],k]. index
@@ -39,10 +39,11 @@ ct_tensor *ct_gather(ct_tensor *x, int axis, ct_tensor *index);
  * are not used. f32, f64, i32, i64. dx = d, dsrc = d gathered at index. */
 ct_tensor *ct_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src);
 
-/* A copy of x in which src stands at index along axis; for axis 1 of 3:
+/* A copy of x in which elements at index along axis are replaced by src; for axis 1 of 3:
  * y[i,index[i,j,k],k] = src[i,j,k]. Shapes as for ct_scatter_add, any dtype. Where an index occurs
- * several times along axis, the last element stays, on every device. dx = d, but 0 at index; dsrc = d
- * gathered at index, but 0 for an element that another one replaced (PyTorch: undefined). */
+ * several times along axis, the last element of src is used, on every device. dx = d, but 0 at
+ * index; dsrc = d gathered at index, but 0 for an element that another one replaced (PyTorch:
+ * undefined). */
 ct_tensor *ct_scatter(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src);
 
 /* A copy of x in which slice indices[i] along axis is slice i of source. Shapes as for ct_index_add,

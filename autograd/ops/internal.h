@@ -8,20 +8,21 @@
 
 /* ---- recording: ct_record for an op with one output ---- */
 
-/* Records y = op(x) and returns y. A NULL y is passed through; NULL with an error. */
+/* Records y = op(x) and returns y. Returns NULL for a NULL y, and NULL with an error if recording
+ * fails. */
 static inline ct_tensor *cti_record1(const ct_op *op, ct_tensor *x, ct_tensor *y)
 {
     return y && ct_record(op, 1, &x, 1, &y, NULL, 0) ? y : NULL;
 }
 
-/* Like cti_record_unary, with attributes for backward: `bytes` bytes, which are copied. */
+/* Like cti_record1, with attributes for backward: `bytes` bytes, which are copied. */
 static inline ct_tensor *cti_record1_with(const ct_op *op, ct_tensor *x, ct_tensor *y,
                                           const void *attributes, size_t bytes)
 {
     return y && ct_record(op, 1, &x, 1, &y, attributes, bytes) ? y : NULL;
 }
 
-/* Records y = op(in[0], ... in[count - 1]) and returns y; NULL as for cti_record_unary. */
+/* Records y = op(in[0], ... in[count - 1]) and returns y; NULL as for cti_record1. */
 static inline ct_tensor *cti_record_n(const ct_op *op, int count, ct_tensor *const *in,
                                       ct_tensor *y)
 {
@@ -41,10 +42,11 @@ bool cti_want_number(const char *function, const char *name, const ct_tensor *t)
 
 /* ---- elementwise ops (elementwise.c) ---- */
 
-/* The dtypes that an op takes: f32 and f64; these and i32 and i64; these and bool; bool. */
+/* The dtypes that an op takes. FLOATS: f32, f64. NUMBERS: also i32, i64. COMPARABLE: also bool.
+ * BOOLS: only bool. */
 typedef enum cti_domain { FLOATS, NUMBERS, COMPARABLE, BOOLS } cti_domain;
 
-/* What elementwise functions need to know of an op. */
+/* The description of an op for the elementwise functions. */
 typedef struct cti_elementwise_op {
     const char *function; /* the public name, for errors */
     cti_ew_op kernel;

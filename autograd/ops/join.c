@@ -90,7 +90,8 @@ static bool join_check(const char *function, int count, ct_tensor *const *parts,
     return true;
 }
 
-/* Copies src into y from position `at` of an axis on. drop: src lacks that axis, as in a stack. */
+/* Copies src into y from position `at` of an axis on. If drop is true, src lacks that axis, as in a
+ * stack. */
 static bool join_copy(const char *function, ct_tensor *y, int axis, int64_t at,
                       const ct_tensor *src, bool drop)
 {

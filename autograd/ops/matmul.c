@@ -128,7 +128,7 @@ static void matmul_run(const matmul_operand *a, const matmul_operand *b, ct_tens
                    .bf16 = ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16 };
     const cti_backend *be = cti_backend_of(c->device);
 
-    if (!c->numel) /* a batch may be huge, and it needs no work */
+    if (!c->numel) /* returns before the loop over the batch, which may be very long */
         return;
     for (i = 0; i < r - 2; i++)
         batch *= c->shape.dim[i];

@@ -1,11 +1,13 @@
-/* normalise.c - layer, RMS, group and batch normalisation. All are the normalisation of rows (rows, n):
+/* normalise.c - layer, RMS, group and batch normalisation. Each is computed as a normalisation of
+ * rows (rows, n):
  *
  *     z = (x - mean) s      s = 1 / sqrt(variance + eps)      y = z weight + bias
  *     g = dy weight         dx = s (g - mean(g) - z mean(g z))
  *     dweight = sum of dy z over the rows                     dbias = sum of dy over the rows
  *
- * For RMS norm, mean and mean(g) are 0. A device with a kernel computes each direction at once; the op
- * keeps mean and variance among its inputs. Other devices compose it. */
+ * For RMS norm, mean and mean(g) are 0. A device with a kernel computes forward and backward with
+ * one call each; the op saves mean and variance as further inputs. For other devices the op is
+ * composed of other ops. */
 #include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/copy.h>
@@ -21,12 +23,12 @@ typedef struct norm_rule {
     const char *me; /* the function that errors name */
     bool centred;
     double eps;
-    bool weight; /* there is one; norm_rows sets it */
+    bool weight; /* true if there is a weight; norm_rows sets it */
 } norm_rule;
 
-/* ---- by ops ---- */
+/* ---- composed of ops ---- */
 
-/* The statistics of rows, (..., 1), and what they make of x. */
+/* The statistics of rows, (..., 1), and the normalised values z. */
 typedef struct norm_parts {
     ct_tensor *mean; /* NULL if not centred */
     ct_tensor *variance, *scale, *z;
@@ -51,7 +53,7 @@ static ct_tensor *norm_affine(ct_tensor *z, ct_tensor *weight, ct_tensor *bias)
 
 /* ---- the op ---- */
 
-/* Returns the weight. NULL if there is none, or with an error. */
+/* Returns the weight; NULL if there is no weight, and NULL with an error. */
 static ct_tensor *norm_weight(ct_node *n)
 {
     return ((const norm_rule *)ct_node_attributes(n))->weight ? ct_node_input(n, IN_WEIGHT) : NULL;
@@ -79,7 +81,8 @@ static void norm_backward(ct_node *n, ct_tensor *const *dout)
         ct_node_add_grad(n, IN_BIAS, ct_sum_to_shape(d, ct_node_input_shape(n, IN_BIAS)));
 }
 
-/* A new tensor for the gradient of input i; NULL if it needs none, or with an error. */
+/* Makes a tensor for the gradient of input i; NULL if it needs no gradient, and NULL with an
+ * error. */
 static ct_tensor *norm_gradient(ct_node *n, int i)
 {
     const norm_rule *r = ct_node_attributes(n);
@@ -142,8 +145,8 @@ static const ct_op rms_norm_op = { .name = "ct_rms_norm",
                                    .backward = norm_backward,
                                    .fused_backward = norm_fused_backward };
 
-/* Runs the kernel; in[IN_MEAN] and in[IN_VARIANCE] may be NULL. NULL without an error if the device has
- * none. */
+/* Runs the kernel; in[IN_MEAN] and in[IN_VARIANCE] may be NULL. Returns NULL, without an error, if
+ * the device has no kernel. */
 static ct_tensor *norm_run(const norm_rule *r, ct_tensor *const *in)
 {
     ct_tensor *x = cti_contiguous(in[IN_X]), *w = in[IN_WEIGHT], *b = in[IN_BIAS];
@@ -165,8 +168,8 @@ static ct_tensor *norm_run(const norm_rule *r, ct_tensor *const *in)
     return cti_backend_of(x->device)->normalise(&a) == CT_OK ? y : NULL;
 }
 
-/* Normalises the last axis of x. weight and bias (n), or NULL. If variance is not NULL, *mean and
- * *variance become those of the rows, without history. */
+/* Normalises the last axis of x. weight and bias are (n) or NULL. If variance is not NULL, *mean
+ * and *variance receive the statistics of the rows, without history. */
 static ct_tensor *norm_rows(norm_rule *r, ct_tensor *const *x_weight_bias, ct_tensor **mean,
                             ct_tensor **variance)
 {
@@ -210,14 +213,14 @@ static bool norm_check_eps(const char *me, double eps)
     return false;
 }
 
-/* Whether a weight or bias, or NULL, has x's dtype and device. */
+/* True if a weight or bias is NULL or has x's dtype and device. */
 static bool norm_check_like(const char *me, const char *name, const ct_tensor *x,
                             const ct_tensor *t)
 {
     return !t || (cti_same_dtype(me, "x", x, name, t) && cti_same_device(me, "x", x, name, t));
 }
 
-/* Whether t, or NULL, has one element for each channel of x. */
+/* True if t is NULL or has one element for each channel of x. */
 static bool norm_check_channels(const char *me, const char *name, const ct_tensor *x,
                                 const ct_tensor *t)
 {
@@ -242,7 +245,7 @@ static bool norm_check_x(const char *me, const ct_tensor *x, int least)
 
 /* ---- layer norm and RMS norm ---- */
 
-/* Whether t, or NULL, has the sizes of the last axes of x. */
+/* True if t is NULL or has the sizes of the last axes of x. */
 static bool norm_check_trailing(const char *me, const char *name, const ct_tensor *x,
                                 const ct_tensor *t, int axes)
 {
@@ -301,7 +304,7 @@ ct_tensor *ct_rms_norm(ct_tensor *x, ct_tensor *weight, double eps)
 
 /* ---- group norm ---- */
 
-/* t (C), or NULL, as (C, 1, ...): broadcasts to (N, C, ...) of this rank. */
+/* Returns t (C) as (C, 1, ...), which broadcasts to (N, C, ...) of this rank; NULL for NULL. */
 static ct_tensor *norm_by_channel(ct_tensor *t, int rank)
 {
     ct_shape shape = ct_shape_from_sizes(0, NULL);
@@ -342,7 +345,7 @@ ct_tensor *ct_group_norm(ct_tensor *x, int64_t groups, ct_tensor *weight, ct_ten
 
 /* ---- batch norm ---- */
 
-/* Each tensor is there, if it must be, and alive. */
+/* True if each tensor is alive, and none that is required is NULL. */
 static bool batch_norm_check_usable(const char *me, const ct_batch_norm_options *o)
 {
     if (!cti_optional_as(me, "options.weight", o->weight) ||
@@ -384,7 +387,8 @@ static void batch_norm_update(const ct_batch_norm_options *o, ct_tensor *running
     ct_set_grad_enabled(was);
 }
 
-/* Channels become rows: (N, C, ...) to (C, N ...), and back. */
+/* Permutes (N, C, ...) to (C, N ...), so that channels become rows, normalises them, and permutes
+ * back. */
 static ct_tensor *batch_norm_by_batch(const char *me, ct_tensor *x, const ct_batch_norm_options *o)
 {
     norm_rule r = { .me = me, .centred = true, .eps = o->eps };

@@ -1,12 +1,12 @@
 /* normalise.h - layer, RMS, group and batch normalisation.
  *
- * dtypes f32 and f64 (CT_ERR_DTYPE), all arguments alike and on one device. The result has x's shape
- * and belongs to the innermost scope. weight and bias may be NULL. eps must be at least 0
- * (CT_ERR_ARGUMENT); PyTorch's default is 1e-5. A variance is the mean square about the mean, not
- * divided by n - 1. With z the normalised values, d the gradient of the output and g = d weight,
- *     dx = (g - mean(g) - z mean(g z)) / sqrt(variance + eps)
- *     dweight = sum of d z, and dbias = sum of d, over what shares an element of weight
- * where the means are over the values that are normalised together. On the CPU, layer and RMS norm
+ * dtypes f32 and f64 (CT_ERR_DTYPE), all arguments alike and on one device. The result has x's
+ * shape and belongs to the innermost scope. weight and bias may be NULL. eps must be at least 0
+ * (CT_ERR_ARGUMENT); PyTorch's default is 1e-5. Variances divide by n, not by n - 1. With z the
+ * normalised values, d the gradient of the output and g = d weight,
+ *     dx = (g - mean(g) - z mean(g z)) / sqrt(variance + eps) dweight = sum of d z, and dbias = sum
+ *     of d, over all values with the same element of weight
+ * where each mean is over the values that are normalised together. On the CPU, layer and RMS norm
  * take one pass over the memory in each direction. */
 #ifndef COTANGENT_AUTOGRAD_OPS_NORMALISE_H
 #define COTANGENT_AUTOGRAD_OPS_NORMALISE_H
@@ -38,18 +38,20 @@ ct_tensor *ct_group_norm(ct_tensor *x, int64_t groups, ct_tensor *weight, ct_ten
 typedef struct ct_batch_norm_options {
     ct_tensor *weight; /* (C), or NULL if there is none */
     ct_tensor *bias;   /* likewise */
-    /* (C), both or neither. With training they are updated in place, without history, else read. */
+    /* (C), both or neither. In training they are updated in place, without history; otherwise they
+     * are only read. */
     ct_tensor *running_mean;
     ct_tensor *running_var;
     bool training;   /* normalise by the mean and the variance of x */
-    double momentum; /* 0: 0.1. running = (1 - momentum) running + momentum of the batch */
+    double momentum; /* 0: 0.1. running = (1 - momentum) running + momentum times the batch's
+                      * value */
     double eps;      /* 0: 1e-5 */
 } ct_batch_norm_options;
 
-/* Batch normalisation (Ioffe and Szegedy 2015) of each channel of x (N, C, ...), over all other axes.
- * running_var takes the unbiased variance, divided by n - 1, as in PyTorch. Without training the
- * running statistics are required and count as constants. CT_ERR_SHAPE if training has fewer than two
- * values in a channel. */
+/* Batch normalisation (Ioffe and Szegedy 2015) of each channel of x (N, C, ...), over all other
+ * axes. running_var is updated with the unbiased variance, divided by n - 1, as in PyTorch. Without
+ * training the running statistics are required and count as constants. CT_ERR_SHAPE if a channel
+ * has fewer than two values in training. */
 ct_tensor *ct_batch_norm(ct_tensor *x, ct_batch_norm_options options);
 
 #ifdef __cplusplus

@@ -24,7 +24,7 @@ static bool pool_check(const char *me, const ct_tensor *x, int axes)
     return false;
 }
 
-/* The windows over x, which pool_check has passed. */
+/* Computes the windows over x, which pool_check has accepted. */
 static bool pool_windows(const char *me, const ct_tensor *x, int axes, const ct_pool_options *o,
                          cti_conv *c)
 {
@@ -55,7 +55,7 @@ static bool pool_windows(const char *me, const ct_tensor *x, int axes, const ct_
     return true;
 }
 
-/* The shape of the result. */
+/* Returns the shape of the result. */
 static ct_shape pool_shape(const ct_tensor *x, int axes, const cti_conv *c)
 {
     ct_shape shape = x->shape;
@@ -68,7 +68,7 @@ static ct_shape pool_shape(const ct_tensor *x, int axes, const cti_conv *c)
 
 /* ---- max_pool ---- */
 
-/* The positions, (planes, results). */
+/* Returns the positions of the greatest elements, (planes, results). */
 static ct_tensor *pool_positions(const char *me, const cti_conv *c, const ct_tensor *x)
 {
     ct_tensor *at = cti_new(me, CT_SHAPE(c->images, c->result[0], c->result[1]), CT_I64, x->device);
@@ -92,7 +92,7 @@ static ct_tensor *pool_positions(const char *me, const cti_conv *c, const ct_ten
     return ct_reshape(at, CT_SHAPE(c->images, c->result[0] * c->result[1]));
 }
 
-/* Whether each window has an element of x. A dilated one can miss all. */
+/* True if each window contains an element of x. A dilated window may contain none. */
 static bool pool_hits(const char *me, const cti_conv *c)
 {
     int i;
@@ -143,7 +143,7 @@ ct_tensor *ct_max_pool1d(ct_tensor *x, ct_pool_options o, ct_tensor **indices)
 
 /* ---- avg_pool ---- */
 
-/* How many places of window q of an axis count. */
+/* Returns the number of positions of window q along an axis that count. */
 static int64_t pool_counted(const cti_conv *c, int i, int64_t q, bool exclude_pad)
 {
     int64_t begin = q * c->stride[i] - c->padding[i], end = begin + c->kernel[i];
@@ -154,7 +154,8 @@ static int64_t pool_counted(const cti_conv *c, int i, int64_t q, bool exclude_pa
     return end - begin;
 }
 
-/* 1 / the places that count, (1, result, result). NULL with an error. */
+/* Returns 1 / (the number of positions that count) for each window, (1, result, result). NULL with
+ * an error. */
 static ct_tensor *pool_shares(const char *me, const cti_conv *c, const ct_tensor *x, bool exclude)
 {
     ct_tensor *share = cti_new(me, CT_SHAPE(1, c->result[0], c->result[1]), x->dtype, CT_CPU);
@@ -173,7 +174,8 @@ static ct_tensor *pool_shares(const char *me, const cti_conv *c, const ct_tensor
     return share ? ct_to(share, x->device) : NULL;
 }
 
-/* Whether all windows have as many places: then the filter has the shares. */
+/* True if the same number of positions counts in all windows. The filter can then contain the
+ * factor. */
 static bool pool_is_even(const cti_conv *c, bool exclude)
 {
     int i;
@@ -224,7 +226,8 @@ ct_tensor *ct_avg_pool1d(ct_tensor *x, ct_pool_options o)
 
 /* ---- adaptive_avg_pool ---- */
 
-/* The matrix (result, n) whose rows average; on the device of x. NULL with an error. */
+/* Returns a matrix (result, n) on the device of x: its product with n elements gives the means of
+ * their groups. NULL with an error. */
 static ct_tensor *pool_averages(const char *me, int64_t n, int64_t result, const ct_tensor *x)
 {
     ct_tensor *m = cti_filled(me, CT_SHAPE(result, n), 0, x->dtype, CT_CPU);
@@ -244,7 +247,7 @@ static ct_tensor *pool_averages(const char *me, int64_t n, int64_t result, const
     return m ? ct_to(m, x->device) : NULL;
 }
 
-/* The mean along the last axis. */
+/* Computes the means along the last axis. */
 static ct_tensor *pool_adapt(const char *me, ct_tensor *x, int64_t result)
 {
     ct_tensor *m = x ? pool_averages(me, ct_size(x, -1), result, x) : NULL;
@@ -264,7 +267,8 @@ static bool pool_has_elements(const char *me, const ct_tensor *x, int axes)
     return true;
 }
 
-/* Sizes that divide those of x are windows without overlap. */
+/* If the sizes of the result divide those of x, the windows do not overlap, and avg_pool computes
+ * them. */
 static ct_tensor *pool_adaptive(const char *me, ct_tensor *x, int axes, const int64_t *result)
 {
     int64_t h = x->shape.dim[2], w = x->shape.dim[axes + 1];

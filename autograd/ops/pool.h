@@ -35,9 +35,9 @@ typedef struct ct_pool_options {
 ct_tensor *ct_max_pool2d(ct_tensor *x, ct_pool_options options, ct_tensor **indices);
 ct_tensor *ct_max_pool1d(ct_tensor *x, ct_pool_options options, ct_tensor **indices);
 
-/* The mean of each window; zeros of the padding count, unless exclude_pad is set. Places that ceil_mode
- * alone adds never count. dx = the mean's share of d for each window that has the element. Raises
- * CT_ERR_ARGUMENT for a dilation. */
+/* The mean of each window; zeros of the padding count, unless exclude_pad is set. Positions beyond
+ * the padding, which only ceil_mode can add, never count. dx = for each element, the sum of d /
+ * count over the windows that contain it. Raises CT_ERR_ARGUMENT if dilation is set. */
 ct_tensor *ct_avg_pool2d(ct_tensor *x, ct_pool_options options);
 ct_tensor *ct_avg_pool1d(ct_tensor *x, ct_pool_options options);
 

@@ -17,7 +17,7 @@ extern "C" {
 
 /* Sets each element to 0 with probability p and multiplies the others by 1 / (1 - p). Element i
  * (row-major) uses word i of the generator. x: f32 or f64 (CT_ERR_DTYPE). dx = d with the same
- * elements dropped and scaled; backward draws the mask again, so none is stored. Raises
+ * elements dropped and scaled; backward draws the mask again instead of storing it. Raises
  * CT_ERR_ARGUMENT if p is not in [0, 1). */
 ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g);
 

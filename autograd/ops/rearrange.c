@@ -1,6 +1,6 @@
 /* rearrange.c - ops that copy the elements to other places: flip, roll, pad, repeat, triangles.
  *
- * Each is linear in x; its derivative is the inverse movement:
+ * Each is linear in x, and its derivative moves the elements of d back:
  *     flip:    dx = d flipped                 roll:    dx = d rolled back
  *     pad:     dx = d without the margins     repeat:  dx = d summed over the copies
  *     tril, triu:  dx = the same triangle of d
@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-/* ---- flip: a copy of a view whose strides run backwards ---- */
+/* ---- flip: a copy of a view with negative strides ---- */
 
 static ct_tensor *rearrange_flip(ct_tensor *x, int mask);
 
@@ -283,7 +283,8 @@ static ct_tensor *rearrange_triangle(const char *me, ct_tensor *x, int64_t diago
     n = ct_size(x, -1);
     diagonal = diagonal < -m  ? -m
                : diagonal > n ? n
-                              /* a diagonal outside the matrix gives the same as these ends */
+                              /* any diagonal outside the matrix gives the same result as these
+                               * two */
                               : diagonal;
     row = ct_arange((double)diagonal, (double)(diagonal + m), 1, CT_I64, x->device);
     column = ct_arange(0, (double)n, 1, CT_I64, x->device);

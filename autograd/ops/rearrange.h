@@ -27,9 +27,9 @@ ct_tensor *ct_roll(ct_tensor *x, int64_t shift, int axis);
 ct_tensor *ct_pad(ct_tensor *x, int count, const int64_t *sizes, double value);
 
 /* x repeated times[i] times along axis i of the result. count is the rank of the result; it must be
- * at least x's rank, and additional axes stand in front. A copy, even if every times[i] is 1. dx =
- * d summed over the copies. Raises CT_ERR_SHAPE for a wrong count, CT_ERR_ARGUMENT for a negative
- * times[i]. */
+ * at least x's rank, and additional axes are added in front. A copy, even if every times[i] is 1.
+ * dx = d summed over the copies. Raises CT_ERR_SHAPE for a wrong count, CT_ERR_ARGUMENT for a
+ * negative times[i]. */
 ct_tensor *ct_repeat(ct_tensor *x, int count, const int64_t *times);
 
 /* The lower triangle of each matrix of x (..., m, n): elements with column - row > diagonal become

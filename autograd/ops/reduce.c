@@ -1,6 +1,6 @@
-/* reduce.c - reductions with a kernel of their own: sum, product, extremes, any, all.
+/* reduce.c - reductions that have kernels: sum, product, extremes, any, all.
  *
- * The reduced axes are brought together, then one kernel runs over (outer, n, inner).
+ * x is permuted so that the reduced axes are adjacent; then one kernel runs over (outer, n, inner).
  *     sum:  dx = d, broadcast               mean:      dx = d / n, broadcast
  *     prod: dx = d times the other elements max, min:  dx = d, shared by the elements equal to y */
 #include "autograd/ops/internal.h"
@@ -76,7 +76,7 @@ static bool reduce_is_adjacent(const ct_shape *shape, int mask)
     return runs <= 1;
 }
 
-/* A contiguous copy of x with the masked axes first or last. */
+/* Returns a contiguous copy of x with the masked axes first or last. */
 static ct_tensor *reduce_collected(ct_tensor *x, int mask, bool first)
 {
     ct_shape shape = ct_shape_from_sizes(0, NULL);
@@ -94,10 +94,10 @@ static ct_tensor *reduce_collected(ct_tensor *x, int mask, bool first)
     return v ? cti_contiguous(v) : NULL;
 }
 
-/* With at least so many results, a kernel works on many of them at once. */
+/* From this number of results on, the kernel that computes many results at once is faster. */
 #define REDUCE_COLUMNS 16
 
-/* Runs the kernel over the masked axes of x; the result has shape out. */
+/* Runs the kernel over the masked axes of x. Returns a tensor of shape out. */
 static ct_tensor *reduce_run(const char *function, cti_reduce_op op, ct_tensor *x, int mask,
                              ct_shape out, ct_dtype dtype)
 {
@@ -187,7 +187,7 @@ ct_tensor *cti_reduce_mean(const char *function, ct_tensor *x, int mask, bool ke
     n = (double)cti_reduce_count(&x->shape, mask);
     if (x->dtype != CT_BOOL)
         return ct_div_scalar(cti_reduce_sum(function, x, mask, keepdim), n);
-    x = ct_cast(cti_reduce_sum(function, x, mask, keepdim), CT_F64); /* the count is exact */
+    x = ct_cast(cti_reduce_sum(function, x, mask, keepdim), CT_F64); /* in f64 the count is exact */
     return ct_cast(ct_div_scalar(x, n), CT_F32);
 }
 

@@ -164,8 +164,8 @@ ct_tensor *ct_logcumsumexp(ct_tensor *x, int axis)
 
 /* ---- recurrences and products ---- */
 
-/* t moved by one place along the axis, with 0 where nothing comes: element j is t_(j-1), or t_(j+1) if
- * back is set. */
+/* Returns t shifted by one along the axis: element j is t_(j-1), or t_(j+1) if back is set; 0 at
+ * the end. */
 static ct_tensor *scan_shift(ct_tensor *t, int axis, bool back)
 {
     int64_t n, sizes[2 * CT_MAX_RANK] = { 0 };
@@ -223,7 +223,8 @@ static ct_tensor *scan_recurrence(const char *me, ct_tensor *a, ct_tensor *b, sc
     return cti_record_n_with(&recurrence_op, 2, in, h, &r, sizeof r);
 }
 
-/* x with 0 in place of its first element along axis (first false), or of all others (true). */
+/* Returns x with only its first element along axis kept if `first` is true, or with all others kept
+ * if it is false; the rest is 0. */
 static ct_tensor *scan_part(ct_tensor *x, int axis, bool first)
 {
     int64_t n = x->shape.dim[axis], sizes[2 * CT_MAX_RANK] = { 0 };

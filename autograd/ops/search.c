@@ -1,7 +1,7 @@
 /* search.c - elements that are chosen by their values. The positions are found on the host; ops on
  * these positions then supply values and derivatives:
- *     masked_select:  y = x taken at the positions;  dx = d added back there
- *     bincount:       y = weights added at x;        dweights = d at x */
+ *     masked_select: y = x taken at the positions; dx = d added at the positions bincount: y =
+ *     weights added at x; dweights = d at x */
 #include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/autograd.h>
@@ -12,7 +12,7 @@
 #include <cotangent/autograd/ops/sort.h>
 #include <cotangent/autograd/ops/views.h>
 
-/* t, contiguous and on the CPU, without history. */
+/* Returns t as a contiguous tensor on the CPU, without history. */
 static const ct_tensor *search_on_host(const char *me, const ct_tensor *t)
 {
     ct_tensor *host;
@@ -23,7 +23,7 @@ static const ct_tensor *search_on_host(const char *me, const ct_tensor *t)
     return host && cti_copy_across(me, host, t) ? host : NULL;
 }
 
-/* count numbers of the host as a tensor (count) of a device. */
+/* Makes a tensor on a device from i64 numbers in host memory. */
 static ct_tensor *search_positions(const int64_t *at, ct_shape shape, ct_device device)
 {
     static const int64_t none = 0;
@@ -31,7 +31,7 @@ static ct_tensor *search_positions(const int64_t *at, ct_shape shape, ct_device 
     return ct_from_data(at ? at : &none, shape, CT_I64, device);
 }
 
-/* An i64 tensor of the host for results, and its elements. */
+/* Allocates `count` numbers that the innermost scope frees; NULL with an error. */
 static int64_t *search_list(const char *me, int64_t count)
 {
     ct_tensor *t = cti_new(me, CT_SHAPE(count), CT_I64, CT_CPU);
@@ -61,8 +61,8 @@ static bool search_is_set(const ct_tensor *t, int64_t i)
     return false;
 }
 
-/* The flat positions of the elements of host that are not 0; *count is their number. NULL with an
- * error. */
+/* Returns the flat positions of the elements of host that are not 0, and sets *count to their
+ * number. NULL with an error. */
 static int64_t *search_set(const char *me, const ct_tensor *host, int64_t *count)
 {
     int64_t i, k = 0, *at;
@@ -155,11 +155,11 @@ static bool unique_equal(const ct_tensor *t, int64_t i, int64_t j)
     return false;
 }
 
-/* What the host finds in the sorted elements. */
+/* The results that the host finds in the sorted elements. */
 typedef struct unique_lists {
     int64_t count;
-    int64_t *first;   /* the position of the first of each */
-    int64_t *inverse; /* of each element, which it is */
+    int64_t *first;   /* for each different element, the position of its first occurrence */
+    int64_t *inverse; /* for each element, the number of the different element that equals it */
     int64_t *counts;
 } unique_lists;
 
@@ -185,7 +185,7 @@ static bool unique_find(const char *me, const ct_tensor *flat, const int64_t *or
     return true;
 }
 
-/* Numbers only. The lists become tensors of x's device. */
+/* ct_unique for all dtypes but bool. The lists become tensors on x's device. */
 static ct_tensor *unique_of(const char *me, ct_tensor *x, ct_tensor **inverse, ct_tensor **counts)
 {
     ct_tensor *flat = ct_reshape(ct_detach(x), CT_SHAPE(x->numel)), *order, *y;
@@ -234,7 +234,7 @@ ct_tensor *ct_unique(ct_tensor *x, ct_tensor **inverse, ct_tensor **counts)
 
 /* ---- bincount ---- */
 
-/* The size of the result; -1 with an error. */
+/* Returns the size of the result; -1 with an error. */
 static int64_t bincount_size(const char *me, const ct_tensor *x, int64_t minlength)
 {
     const ct_tensor *host = search_on_host(me, x);

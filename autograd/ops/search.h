@@ -37,10 +37,11 @@ ct_tensor *ct_unique(ct_tensor *x, ct_tensor **inverse, ct_tensor **counts);
 ct_tensor *ct_bincount(ct_tensor *x, ct_tensor *weights, int64_t minlength);
 
 /* The positions at which values would have to be inserted into sorted, which is in ascending order
- * along its last axis. Each is the number of elements that are below the value; with right, the
- * number that are not above it. i64, of values' shape. sorted has rank 1, or the shape of values
- * except for the last size (CT_ERR_SHAPE). f32, f64, i32, i64, the same dtype (CT_ERR_DTYPE). A NaN
- * in values goes to the end; sorted must have none. The order is not checked. No derivative. */
+ * along its last axis. Each is the number of elements that are below the value; if right is true,
+ * the number that are not above it. i64, of values' shape. sorted has rank 1, or the shape of
+ * values except for the last size (CT_ERR_SHAPE). f32, f64, i32, i64, the same dtype
+ * (CT_ERR_DTYPE). A NaN in values goes to the end; sorted must have none. The order is not checked.
+ * No derivative. */
 ct_tensor *ct_searchsorted(ct_tensor *sorted, ct_tensor *values, bool right);
 
 #ifdef __cplusplus

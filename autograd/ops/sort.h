@@ -23,7 +23,8 @@ ct_tensor *ct_sort(ct_tensor *x, int axis, bool descending, ct_tensor **indices)
 ct_tensor *ct_argsort(ct_tensor *x, int axis, bool descending);
 
 /* The k largest (or smallest) elements along axis, the most extreme first; of equal elements, those
- * that come first. x's shape with size k along axis. Raises CT_ERR_ARGUMENT if k is not in 0..n. */
+ * that come first. x's shape with size k along axis. Raises CT_ERR_ARGUMENT if k is negative or
+ * larger than that axis. */
 ct_tensor *ct_topk(ct_tensor *x, int64_t k, int axis, bool largest, ct_tensor **indices);
 
 #ifdef __cplusplus

@@ -5,8 +5,8 @@
  *     norm:       dx = d sign(x) (|x| / y)^(p - 1), and 0 where x or y is 0
  *                 (p = 2: d x / y; p = 0: 0)
  *     logsumexp:  dx = d exp(x - y), computed as exp(x - most) / sum exp(x - most), where most
- *                 is the largest x: if all x share a large offset, y has lost the digits
- *                 that matter */
+ *                 is the largest x: if all x share a large offset, y has lost the digits that exp(x
+ *                 - y) needs */
 #include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/compare.h>
@@ -113,7 +113,7 @@ static ct_tensor *statistics_number(const ct_tensor *like, double v)
     return ct_full(CT_SCALAR, v, like->dtype, like->device);
 }
 
-/* The largest |x| (the smallest) of each row, without history; its axes are kept. */
+/* Returns the largest (or smallest) |x| of each row, without history; the axes are kept. */
 static ct_tensor *statistics_extreme(cti_reduce_op op, ct_tensor *x, int mask)
 {
     ct_tensor *size = ct_abs(ct_detach(x));
@@ -121,7 +121,7 @@ static ct_tensor *statistics_extreme(cti_reduce_op op, ct_tensor *x, int mask)
     return size ? cti_reduce_extreme("ct_norm", op, size, mask, true) : NULL;
 }
 
-/* The factor of each row: 1, or a power of two. Its axes are kept. */
+/* Returns the factor of each row: 1, or a power of two. The axes are kept. */
 static ct_tensor *statistics_factor(ct_tensor *x, int mask)
 {
     statistics_range r = statistics_range_of(x->dtype);
@@ -137,7 +137,7 @@ static ct_tensor *statistics_factor(ct_tensor *x, int mask)
                     ct_where(large, statistics_number(x, r.down), statistics_number(x, 1)));
 }
 
-/* x minus its mean. */
+/* Returns x minus its mean. */
 static ct_tensor *statistics_centre(ct_tensor *x, int mask)
 {
     return x ? ct_sub(x, cti_reduce_mean("ct_var", x, mask, true)) : NULL;
@@ -145,7 +145,7 @@ static ct_tensor *statistics_centre(ct_tensor *x, int mask)
 
 /* ---- var and std ---- */
 
-/* for the variance of x times factor; NULL counts as 1 */
+/* Returns the variance of x, computed from x times factor; a NULL factor counts as 1. */
 static ct_tensor *var_of(ct_tensor *x, const statistics_attributes *r, ct_tensor *factor)
 {
     ct_tensor *squares, *y;
@@ -195,7 +195,7 @@ static void var_grad(ct_node *n, ct_tensor *const *dout)
     }
     if (!r->root) {
         d = ct_mul_scalar(d, 2);
-    } else if (factor) { /* std of the multiplied x has the same derivative */
+    } else if (factor) { /* the std of factor x has the same derivative as that of x */
         double n_of_row = (double)cti_reduce_count(&x->shape, r->mask);
 
         d = statistics_divide(
@@ -276,7 +276,7 @@ ct_tensor *ct_std_axis(ct_tensor *x, int axis, double correction, bool keepdim)
 
 /* ---- norm ---- */
 
-/* for the norm of x times factor; NULL counts as 1 */
+/* Returns the 2-norm of x, computed from x times factor; a NULL factor counts as 1. */
 static ct_tensor *norm_euclidean(ct_tensor *x, int mask, ct_tensor *factor)
 {
     ct_tensor *squares = ct_square(factor ? ct_mul(x, factor) : x);
@@ -336,8 +336,8 @@ static ct_tensor *norm_forward(ct_tensor *x, const statistics_attributes *r)
 static ct_tensor *statistics_norm(const char *function, ct_tensor *x, double p, int mask,
                                   bool keepdim);
 
-/* (|x| / y)^(p - 1). It is 1 where x is 0 (sign(x) makes the derivative 0 there) and 0 where y is
- * 0. */
+/* (|x| / y)^(p - 1). It is 1 where x is 0, since the factor sign(x) makes the derivative 0, and 0
+ * where y is 0. */
 static ct_tensor *norm_slope(ct_tensor *x, ct_tensor *y, double p)
 {
     ct_tensor *one = ct_ones(CT_SCALAR, x->dtype, x->device);
@@ -351,8 +351,8 @@ static ct_tensor *norm_slope(ct_tensor *x, ct_tensor *y, double p)
 static ct_tensor *statistics_norm(const char *function, ct_tensor *x, double p, int mask,
                                   bool keepdim);
 
-/* Multiplies rows out of range by a factor, which changes no derivative. y is computed again from
- * these rows, so that it has all its digits even where the result is subnormal. */
+/* Multiplies rows out of range by a factor, which does not change the derivative. y is computed
+ * again from these rows, so that it has all its digits even where the result is subnormal. */
 static void norm_grad(ct_node *n, ct_tensor *const *dout)
 {
     const statistics_attributes *r = ct_node_attributes(n);
@@ -435,7 +435,8 @@ ct_tensor *ct_norm_axis(ct_tensor *x, double p, int axis, bool keepdim)
 
 /* ---- logsumexp ---- */
 
-/* t, and 0 where t is not finite: the largest x, subtracted so that exp cannot overflow. */
+/* Returns the shift that is subtracted so that exp cannot overflow: t, the largest x, or 0 where t
+ * is not finite. */
 static ct_tensor *logsumexp_shift(ct_tensor *t)
 {
     return t ? ct_where(ct_isfinite(t), t, ct_zeros(CT_SCALAR, t->dtype, t->device)) : NULL;
@@ -459,7 +460,7 @@ static void logsumexp_grad(ct_node *n, ct_tensor *const *dout)
         return;
     zero = ct_zeros(CT_SCALAR, x->dtype, x->device);
     most = cti_reduce_extreme("ct_logsumexp_axes", CTI_MAX, ct_detach(x), r->mask, true);
-    none = ct_eq(most, ct_full(CT_SCALAR, -INFINITY, x->dtype, x->device)); /* dx = 0 there */
+    none = ct_eq(most, ct_full(CT_SCALAR, -INFINITY, x->dtype, x->device)); /* where dx must be 0 */
     e = ct_exp(ct_sub(x, ct_where(none, zero, most)));
     sum = cti_reduce_sum("ct_logsumexp_axes", e, r->mask, true);
     sum = ct_where(ct_isfinite(most), sum, ct_ones(CT_SCALAR, x->dtype, x->device));

@@ -1,9 +1,9 @@
 /* unfold.c - the windows of a convolution as columns.
  *
- *     unfold:  y[n,c,r,s,p,q] = x[n,c,p stride + r dilation - padding,...], 0 outside;  dx = fold of d
- *     fold:    its transpose, the sum over all r,s,p,q that reach an element;           dx = unfold of d
- * The windows are a view of the padded x with strides of their own, so that unfold is one strided
- * copy, and fold a strided sum for each element of the kernel. Any device can do both. */
+ *     unfold: y[n,c,r,s,p,q] = x[n,c,p stride + r dilation - padding,...], 0 outside; dx = fold of
+ *     d fold: the transpose: x[...] = the sum of all y[...] that come from it; dx = unfold of d
+ * The windows are a strided view of the padded x, so unfold is one strided copy, and fold is one
+ * strided sum for each element of the kernel. Both work on any device. */
 #include "autograd/ops/conv_internal.h"
 
 #include <cotangent/autograd/ops/conv.h>
@@ -12,8 +12,8 @@
 
 /* ---- sizes ---- */
 
-/* Entry i of an option: [1] that is 0 is as [0], and 0 stands for the default. The rows of a sequence
- * have a size of 1, and the default. */
+/* Returns entry i of an option. A [1] of 0 takes the value of [0]; then 0 means the default. For
+ * sequences, the rows have the default. */
 static int64_t window_value(const cti_window_options *o, const int64_t *given, int i, int64_t usual)
 {
     int64_t v = 0;
@@ -45,7 +45,7 @@ bool cti_window_read(const char *me, const cti_window_options *o, cti_conv *c)
     return true;
 }
 
-/* The sizes that a kernel spans; false if they overflow, or if a margin does. */
+/* Computes the size that a dilated kernel spans; false if it, or the padded size, overflows. */
 static bool window_spans(const cti_conv *c, int i, int64_t *span)
 {
     const int64_t most = INT64_MAX / 8;
@@ -108,9 +108,9 @@ bool cti_window_size(const char *me, const ct_tensor *x, const int64_t *more, ct
     return true;
 }
 
-/* ---- the movements ---- */
+/* ---- copies between x and its windows ---- */
 
-/* The size of the padded x as far as windows reach. */
+/* Returns the size of the padded x up to the end of the last window. */
 static int64_t window_reach(const cti_conv *c, int i)
 {
     int64_t reach = (c->result[i] - 1) * c->stride[i] + (c->kernel[i] - 1) * c->dilation[i] + 1;
@@ -119,7 +119,7 @@ static int64_t window_reach(const cti_conv *c, int i)
     return reach > least ? reach : least;
 }
 
-/* The part of the padded x that is x. */
+/* Returns the part of the padded x that holds x. */
 static ct_tensor *window_inside(const char *me, const cti_conv *c, const ct_tensor *padded)
 {
     ct_shape shape = padded->shape;
@@ -131,7 +131,7 @@ static ct_tensor *window_inside(const char *me, const cti_conv *c, const ct_tens
                     c->padding[0] * stride[2] + c->padding[1] * stride[3]);
 }
 
-/* (images, channels, reach, reach) of zeros */
+/* Returns zeros (images, channels, reach, reach). */
 static ct_tensor *window_padded(const char *me, const cti_conv *c, const ct_tensor *like)
 {
     return cti_filled(
@@ -140,7 +140,8 @@ static ct_tensor *window_padded(const char *me, const cti_conv *c, const ct_tens
         like->dtype, like->device);
 }
 
-/* All windows of the padded x, (images, channels, kernel, result): elements appear in several. */
+/* Returns all windows of the padded x as a view (images, channels, kernel, result), in which an
+ * element may occur several times. */
 static ct_tensor *window_all(const char *me, const cti_conv *c, const ct_tensor *padded,
                              const ct_shape *shape)
 {
@@ -176,7 +177,7 @@ ct_tensor *cti_unfold(const char *me, const cti_conv *c, const ct_tensor *x)
     return windows ? y : NULL;
 }
 
-/* padded += one element of the kernel's columns */
+/* Adds the columns of one kernel element to the padded x. */
 static bool window_add(const char *me, const cti_conv *c, const ct_tensor *columns, int64_t row,
                        int64_t column, const ct_tensor *padded)
 {

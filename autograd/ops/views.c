@@ -11,8 +11,8 @@
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/views.h>
 
-/* A view of x, recorded as a result of op; NULL with an error. w->offset counts from x's first
- * element. */
+/* Makes a view of x and records it as a result of op; NULL with an error. w->offset counts from x's
+ * first element. */
 static ct_tensor *views_record(const char *function, const ct_op *op, ct_tensor *x,
                                const cti_window *w, const void *attributes, size_t bytes)
 {
@@ -61,7 +61,8 @@ static bool views_infer_size(const char *function, const ct_tensor *x, ct_shape 
     return true;
 }
 
-/* Strides by which x's storage can be read in the given shape; false if a copy is needed.
+/* Computes strides with which x's storage can be read in the given shape; false if a copy is
+ * needed.
  *
  * Axes of x that follow each other without a gap are merged into runs (axes of size 1 do not
  * count). The new axes are then cut from the runs, last axis first: each size must divide the rest
@@ -344,8 +345,8 @@ static cti_window views_gradient_window(const ct_shape *shape, const views_range
 
 static ct_tensor *views_slice(const char *function, ct_tensor *x, views_range r);
 
-/* Zeros of the given shape with d in the window. It is an op, so that the gradient of a slice has a
- * gradient; its derivative is the slice. */
+/* An op: zeros of the given shape with d in the window. It is needed because the gradient of a
+ * slice must have a gradient; its derivative is the slice. */
 typedef struct views_scatter {
     views_range r;
     ct_shape shape;
@@ -465,7 +466,8 @@ typedef struct views_diagonal {
     int a, b;       /* the axes of the rows and of the columns */
 } views_diagonal;
 
-/* The diagonal in an array with this shape and these strides; its axis is the last. */
+/* Returns the window of the diagonal in an array with this shape and these strides; the diagonal is
+ * the last axis. */
 static cti_window views_diagonal_window(const ct_shape *shape, const int64_t *stride,
                                         const views_diagonal *d)
 {
@@ -554,7 +556,7 @@ static ct_tensor *views_diagonal_of(const char *function, ct_tensor *x, views_di
     return views_record(function, &diagonal_op, x, &w, &d, sizeof d);
 }
 
-/* False with an error if a diagonal that far from the main one has no size. */
+/* False with an error if the offset is so large that the size of the matrix would overflow. */
 static bool views_check_offset(const char *function, int64_t offset)
 {
     if (offset > -(INT64_C(1) << 31) && offset < INT64_C(1) << 31)

@@ -36,8 +36,8 @@ ct_tensor *ct_squeeze(ct_tensor *x, int axis);
  * Raises CT_ERR_SHAPE if x already has CT_MAX_RANK axes. */
 ct_tensor *ct_unsqueeze(ct_tensor *x, int axis);
 
-/* x broadcast to shape: axes of size 1 repeat, and new axes may stand in front. A size of -1 keeps
- * x's size. The repeated elements share memory. dx = d summed over the repeated axes. Raises
+/* x broadcast to shape: axes of size 1 repeat, and new axes may be added in front. A size of -1
+ * keeps x's size. The repeated elements share memory. dx = d summed over the repeated axes. Raises
  * CT_ERR_SHAPE if x does not broadcast to shape. */
 ct_tensor *ct_expand(ct_tensor *x, ct_shape shape);
 
@@ -54,10 +54,10 @@ ct_tensor *ct_narrow(ct_tensor *x, int axis, int64_t start, int64_t length);
  * is 0 outside the slice. Raises CT_ERR_INDEX if index is outside the axis. */
 ct_tensor *ct_select(ct_tensor *x, int axis, int64_t index);
 
-/* The elements x[..., i, ..., i + offset, ...] of the axes a and b, as a view without these
- * two axes and with the diagonal as its last one. offset counts from the main diagonal upwards; far
- * outside the diagonal is empty. dx = d on the diagonal, 0 elsewhere. Raises CT_ERR_SHAPE if the axes
- * are the same. */
+/* The elements x[..., i, ..., i + offset, ...] of the axes a and b, as a view without these two
+ * axes and with the diagonal as its last one. offset counts from the main diagonal upwards; if it
+ * is outside the matrix, the diagonal is empty. dx = d on the diagonal, 0 elsewhere. Raises
+ * CT_ERR_SHAPE if the axes are the same. */
 ct_tensor *ct_diagonal(ct_tensor *x, int64_t offset, int a, int b);
 
 /* Of a matrix x (rank 2): ct_diagonal(x, offset, 0, 1). Of a vector x (n): a new matrix with x on that

@@ -1,24 +1,26 @@
 /* bind.c - the values of parameters: the set's own, or others that are bound in their place.
  *
  * A thread has a chain of bindings, the newest first. The end of a scope restores the chain of its
- * beginning, and the memory of a binding ends with the scope in which it was made. So a node of the
- * tape, which never outlives the scopes that were open when it was recorded, may keep the chain for
- * what its backward repeats. */
+ * beginning, and the memory of a binding ends with the scope in which it was made. A node of the
+ * tape never outlives the scopes that were open when it was recorded. So it may store the chain,
+ * for backward functions that run code again. */
 #include "autograd/params/set.h"
 
 #include <string.h>
 
-/* One of the two kinds: all entries of a set, or a few entries while a function of the library
- * runs. */
+/* A binding has one of two kinds: for all entries of a set, or for a few entries while a function
+ * of the library runs. */
 struct cti_binding {
     const cti_binding *outer;
     const params_root *root;    /* NULL for the second kind */
-    const cti_param_swap *swap; /* of the second kind */
-    int count;                  /* of value; entries that were added later are not bound */
-    ct_tensor **value;          /* by the index of the entry: a reference; NULL: the set's own */
+    const cti_param_swap *swap; /* only for the second kind */
+    int count;                  /* the length of value; entries that were added later are not
+                                 * bound */
+    ct_tensor **value;          /* for each entry a reference to its value; NULL: the set's own
+                                 * value */
 };
 
-/* A binding of the first kind in the memory of its scope. value lies behind it. */
+/* A binding of the first kind, followed by its array value. The scope frees it. */
 typedef struct bind_memory {
     cti_attached attached;
     cti_binding binding;
@@ -36,7 +38,7 @@ ct_tensor *cti_param_own(ct_param *p)
     return cti_param_real(p)->value;
 }
 
-/* The innermost binding of the whole set that p belongs to; NULL if there is none. */
+/* Returns the innermost binding of a whole set; NULL if there is none. */
 static const cti_binding *bind_of(const cti_binding *b, const params_root *root)
 {
     while (b && b->root != root)
@@ -44,7 +46,7 @@ static const cti_binding *bind_of(const cti_binding *b, const params_root *root)
     return b;
 }
 
-/* What is bound in the place of p, an entry that is not tied; NULL: nothing. */
+/* Returns the value that is bound for p, an entry that is not tied; NULL if none is. */
 static ct_tensor *bind_find(const cti_binding *b, const ct_param *p)
 {
     int i;
@@ -113,7 +115,8 @@ static void bind_end(cti_attached *a, const char *function)
             cti_unref(b->value[i]);
 }
 
-/* A binding of the innermost scope with the values of the one before; NULL with an error. */
+/* Makes a binding of the innermost scope that starts with the values of the previous binding; NULL
+ * with an error. */
 static cti_binding *bind_new(const char *me, const params_root *root)
 {
     const cti_binding *chain = cti_thread()->bindings, *before = bind_of(chain, root);
@@ -173,7 +176,7 @@ ct_status ct_params_bind(ct_params *set, int count, ct_tensor *const *values)
     return CT_OK;
 }
 
-/* ---- for what backward repeats ---- */
+/* ---- for backward functions that run code again ---- */
 
 void *cti_params_with(const cti_param_swap *swap, void *(*run)(void *context), void *context)
 {

@@ -60,7 +60,7 @@ static ct_params *params_part_new(const char *function, params_root *r, const ch
     return p;
 }
 
-/* The generator for training. Its stream differs from those of the parameters. */
+/* Makes the generator for training. Its stream differs from those of the parameters. */
 static ct_generator params_training_generator(uint64_t seed)
 {
     return ct_generator_stream(ct_generator_from_seed(seed), " training ");

@@ -39,7 +39,7 @@ struct ct_init {
 typedef struct ct_params_options {
     uint64_t seed;
     ct_dtype
-        dtype; /* of all entries except those of ct_params_add_buffer_as: CT_F32 (0) or CT_F64 */
+        dtype; /* CT_F32 (0) or CT_F64; for all entries except those of ct_params_add_buffer_as */
     ct_device device;
 } ct_params_options;
 
@@ -70,8 +70,8 @@ ct_param *ct_params_add(ct_params *set, const char *name, ct_shape shape, ct_ini
 /* Registers a buffer: saved, loaded and moved like a parameter, but never trained. */
 ct_param *ct_params_add_buffer(ct_params *set, const char *name, ct_shape shape, ct_init init);
 
-/* The same with a dtype of its own, such as a CT_I64 that counts. init must be able to fill it;
- * ct_init_constant fills any. CT_ERR_DTYPE if dtype is none. */
+/* Like ct_params_add_buffer, with another dtype than the set's, such as CT_I64 for a counter. init
+ * must accept the dtype; ct_init_constant accepts all. CT_ERR_DTYPE if dtype is unknown. */
 ct_param *ct_params_add_buffer_as(ct_params *set, const char *name, ct_shape shape, ct_dtype dtype,
                                   ct_init init);
 
@@ -115,9 +115,9 @@ bool ct_param_is_lazy(const ct_param *p);
  * NULL. */
 bool ct_param_is_trained(const ct_param *p);
 
-/* The tensor: a leaf, which requires a gradient unless p is a buffer or frozen; or, on this thread,
- * the value that ct_params_bind has bound in its place. The handle of the leaf stays the same until
- * the set is freed; do not free it. NULL with CT_ERR_SHAPE while p is lazy. */
+/* The tensor of p: a leaf, which requires a gradient unless p is a buffer or frozen. If
+ * ct_params_bind has bound another value on this thread, that value. The handle of the leaf stays
+ * the same until the set is freed; do not free it. NULL with CT_ERR_SHAPE while p is lazy. */
 ct_tensor *ct_param_value(ct_param *p);
 
 /* Gives a lazy entry its shape, which must agree with the sizes that are known, and initialises it.
@@ -152,14 +152,14 @@ ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed);
 /* Moves a whole set to a device: values, gradients, and the device of entries that are added or
  * loaded later. Handles stay valid. An optimiser moves its state at its next step. A recurrent
  * state is not moved; use ct_state_to. Values that were saved for backward count as modified. Does
- * nothing while an error is recorded. Raises CT_ERR_DEVICE, CT_ERR_MEMORY, CT_ERR_ARGUMENT for a
- * part of a set or NULL. After an error the set is unchanged. */
+ * nothing while an error is recorded. Raises CT_ERR_DEVICE, CT_ERR_MEMORY, and CT_ERR_ARGUMENT for
+ * a part of a set or NULL. After an error the set is unchanged. */
 ct_status ct_params_to(ct_params *set, ct_device device);
 
-/* ---- other values for a while ----
+/* ---- temporary values ----
  *
- * A step of MAML: the loss of the query set under weights that one step of SGD on the support set
- * gave. Its gradient goes through that step.
+ * A step of MAML: the loss of the query set with the weights after one step of SGD on the support
+ * set. Its gradient includes the derivative of that step.
  *
  *     n = ct_params_values(params, 32, own);
  *     loss = loss_of(model, support);
@@ -169,24 +169,26 @@ ct_status ct_params_to(ct_params *set, ct_device device);
  *     ct_params_bind(params, n, fast);
  *     ct_backward(loss_of(model, query)); */
 
-/* The trained parameters of set, in order; returns how many there are and writes at most room of
- * them. They are the set's own, also while others are bound. Raises CT_ERR_SHAPE, and leaves NULL, for
- * a lazy one; CT_ERR_ARGUMENT for NULL. */
+/* The trained parameters of set, in order; returns their number and writes the first `room` of them
+ * to values. They are the set's own values, also while others are bound. A lazy one raises
+ * CT_ERR_SHAPE and its entry is NULL. CT_ERR_ARGUMENT for NULL. */
 int ct_params_values(const ct_params *set, int room, ct_tensor **values);
 
-/* Until the innermost scope of this thread ends, or the next call for the same parameters, every
- * module of set reads values[i] where it would read its i-th trained parameter (ct_param_value).
- * PyTorch's torch.func.functional_call. values may have history and must live as long. count 0, or a
- * NULL entry: the set's own value again. For a part of a set: its parameters; the others stay as they
- * are. A tied value is bound for all its names.
+/* Replaces the trained parameters for a while, as PyTorch's torch.func.functional_call: every
+ * module of set reads values[i] in place of the i-th trained parameter (ct_param_value). This lasts
+ * until the innermost scope of this thread ends or the next call for the same parameters. values
+ * may have history and must live as long. With count 0, or for a NULL entry, modules read the set's
+ * own value again. For a part of a set, only the parameters of the part are bound. A tied value is
+ * bound for all its names.
  *
- * Own values, gradients, files and optimisers do not see it, nor do other threads. History that reads
- * bound values leads to them. What backward repeats (ct_activation_checkpoint, second derivatives of
- * whole sequences) reads what was bound when it was recorded.
+ * The set's own values and gradients, files, optimisers and other threads are not affected.
+ * Gradients of ops that read bound values flow to these values. Functions that backward runs again
+ * (ct_activation_checkpoint, second derivatives of whole sequences) read the values that were bound
+ * when they were recorded.
  *
  * After an error nothing is bound. Raises CT_ERR_ARGUMENT for another count or NULL; CT_ERR_SHAPE,
- * CT_ERR_DTYPE or CT_ERR_DEVICE, with the name of the parameter, for a value that does not fit or a
- * lazy parameter; CT_ERR_SCOPE, CT_ERR_MEMORY. */
+ * CT_ERR_DTYPE or CT_ERR_DEVICE, with the name of the parameter, for a value that does not match
+ * its parameter or a lazy parameter; CT_ERR_SCOPE, CT_ERR_MEMORY. */
 ct_status ct_params_bind(ct_params *set, int count, ct_tensor *const *values);
 
 /* ---- training ---- */
@@ -212,8 +214,8 @@ int ct_params_freeze(ct_params *set, const char *pattern, bool frozen);
 /* Removes the gradients of all entries of set. */
 void ct_params_zero_grad(ct_params *set);
 
-/* Prints a summary: a line for each entry with name, shape and number of elements, and the
- * total. */
+/* Prints a summary to out: a line for each entry with name, shape and number of elements, and the
+ * total. CT_ERR_ARGUMENT if out is NULL. */
 void ct_params_print(const ct_params *set, FILE *out);
 
 #ifdef __cplusplus

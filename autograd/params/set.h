@@ -1,4 +1,4 @@
-/* set.h - what a parameter set is made of. (internal)
+/* set.h - the structs of parameter sets. (internal)
  *
  * A set is a root and its parts. The root owns everything. A part is a prefix and the list of the
  * entries whose names begin with it, in order of registration; the whole set is also a part. */

@@ -32,8 +32,8 @@ extern "C" {
 ct_status ct_params_save(ct_params *set, const char *path) CT_WARN_UNUSED;
 
 /* Gives the bytes of that file to a writer (tensor/stream.h). It is not atomic: after an error the
- * writer may have a part of them. Raises what ct_params_save raises, but for CT_ERR_IO, and the
- * writer's own error; CT_ERR_ARGUMENT if the writer has no write. */
+ * writer may have received a part of them. Raises the errors of ct_params_save except CT_ERR_IO,
+ * the writer's own errors, and CT_ERR_ARGUMENT if the writer has no write function. */
 ct_status ct_params_save_to(ct_params *set, ct_writer writer) CT_WARN_UNUSED;
 
 /* ---- loading ---- */
@@ -83,8 +83,9 @@ typedef struct ct_load_options {
     const ct_prefix
         *rename;            /* the first pair that matches is used; a pair of NULLs ends the list */
     ct_load_report *report; /* receives the mismatches; may be NULL */
-    bool map; /* of ct_params_load: maps the file (ct_safetensors_open_mapped, with its conditions).
-               * Parameters that are lazy lie in the mapping then; the others are copied. */
+    bool map; /* only for ct_params_load: maps the file into memory, with the conditions of
+               * ct_safetensors_open_mapped. The values of lazy parameters then stay in the mapping;
+               * others are copied. */
 } ct_load_options;
 
 /* Loads the parameters and buffers of set, whole or part, from the safetensors file at path. All or
@@ -104,8 +105,8 @@ typedef struct ct_load_options {
  * stays recorded until ct_error_clear. For an optional file, check first that it exists. */
 ct_status ct_params_load(ct_params *set, const char *path, ct_load_options options) CT_WARN_UNUSED;
 
-/* Like ct_params_load, from a reader, which is copied (tensor/stream.h). Raises the reader's own
- * errors, too, and CT_ERR_ARGUMENT if the reader has no read. .map has no effect. */
+/* Like ct_params_load, but reads from a reader (tensor/stream.h). Raises the reader's own errors
+ * too, and CT_ERR_ARGUMENT if the reader has no read function. .map has no effect. */
 ct_status ct_params_load_from(ct_params *set, ct_reader reader,
                               ct_load_options options) CT_WARN_UNUSED;
 

@@ -1,4 +1,4 @@
-/* summary.c - what is done to all entries of a set: printing, removing gradients. */
+/* summary.c - functions over all entries of a set: printing, removing gradients. */
 #include "autograd/internal.h"
 
 #include <cotangent/autograd/params/params.h>

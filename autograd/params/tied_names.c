@@ -1,4 +1,4 @@
-/* tied_names.c - which name of a tied value represents it in a set or a part of one. */
+/* tied_names.c - chooses the name that represents a tied value in a set or in a part of a set. */
 #include "autograd/internal.h"
 
 #include <string.h>

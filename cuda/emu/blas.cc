@@ -2,8 +2,8 @@
  *
  * Matrices are column-major. alpha and beta are read from the host at the call. C is not read if
  * beta is 0. Arguments are checked in the library's order. Sums run over k in order, in the type of
- * the computation; real cuBLAS sums in another order. A product on the handle may overwrite its
- * workspace. So products on two streams that share a workspace race. */
+ * the computation; real cuBLAS sums in another order. A product may overwrite the workspace of its
+ * handle, so products on two streams that share a workspace are a race. */
 #include "cuda/emu/internal.h"
 
 #include <cuda_bf16.h>
@@ -149,7 +149,7 @@ void run_product(const product &p, bool tf32)
     bool reads = p.k && p.alpha != 0;
 
     counters.gemms++;
-    if (p.workspace_bytes) { /* overwrites its first bytes, whatever its size */
+    if (p.workspace_bytes) { /* overwrites the first bytes of the workspace, whatever its size */
         size_t used = std::min<size_t>(p.workspace_bytes, 1024);
         if (!check_range("cuBLAS's workspace", p.workspace, p.workspace_bytes, true))
             return;

@@ -7,12 +7,12 @@
  *     (stream.cc);
  *   - of another block of the same launch: never;
  *   - of the same block, if a barrier lies between: their epochs differ;
- *   - of the same warp, if a __syncwarp, shuffle or vote joined the two lanes since: a vector
- *     clock of the lanes tells.
- * Otherwise, unless both read or both are atomic, it is a race. For several readers, a cell records
- * their lanes, or only that they are of several warps or blocks. That is enough to find every race
- * with a reader of the same interval. Bounds of allocations and variables are checked to the
- * byte. */
+ *   - of the same warp, if a __syncwarp, shuffle or vote joined the two lanes since; a vector clock
+ *   of the lanes records this.
+ * Otherwise it is a race, unless both accesses are reads or both are atomic. For several readers, a
+ * cell records their lanes, or only that they belong to several warps or blocks. That suffices to
+ * find every race with a reader since the last barrier. Bounds of allocations and variables are
+ * checked to the byte. */
 #include "cuda/emu/internal.h"
 
 #include <link.h>
@@ -115,7 +115,7 @@ uint32_t number_of_work()
            (current.time.at[current.lane] & ((1u << SEQUENCE_BITS) - 1));
 }
 
-/* True if every access that a stands for came before `me`. */
+/* True if every access that a represents came before `me`. */
 bool ordered(const access &a)
 {
     if (a.work != me.work)
@@ -132,7 +132,7 @@ bool ordered(const access &a)
     return true;
 }
 
-/* Makes a stand for `me` as well. */
+/* Makes a represent `me` as well. */
 void merge(access &a)
 {
     if (!a.work || a.work != me.work || ordered(a)) {
@@ -462,8 +462,8 @@ void check_begin_block(unsigned threads)
     }
 }
 
-/* The lanes of mask meet. Afterwards each of them knows all accesses of all of them so far, and all
- * that any of them knew. */
+/* Synchronises the lanes of mask. Afterwards all earlier accesses of these lanes, and all accesses
+ * that one of them knew, are known to each of them. */
 void check_warp_sync(unsigned warp, unsigned mask)
 {
     if (!checking)

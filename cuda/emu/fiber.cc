@@ -1,7 +1,7 @@
-/* fiber.cc - a stack for each thread that waits, and the switch between it and the scheduler.
+/* fiber.cc - stacks for waiting threads, and switches between them and the scheduler.
  *
- * On x86-64 a switch saves the registers that a call must keep; elsewhere it is swapcontext. Each
- * switch is announced to ASan, each stack to valgrind. */
+ * On x86-64 a switch saves the registers that a called function must preserve; on other processors
+ * it calls swapcontext. Each switch is announced to ASan, each stack to valgrind. */
 #include "cuda/emu/internal.h"
 
 #include <stdio.h>
@@ -35,7 +35,8 @@ const size_t STACK = 64 << 10;
 const size_t GUARD = 4096;
 
 std::vector<fiber *> &idle = *new std::vector<fiber *>;
-thread_local fiber *running; /* on this thread: the others run host code meanwhile */
+thread_local fiber *running; /* thread-local, because other threads may run host code at the same
+                              * time */
 
 void *scheduler_sp;
 #ifdef __SANITIZE_ADDRESS__
@@ -81,7 +82,7 @@ __attribute__((noreturn)) void first()
     __sanitizer_finish_switch_fiber(NULL, &scheduler_stack, &scheduler_stack_bytes);
 #endif
     running->entry(running->argument);
-    abort(); /* does not return: an entry ends by a suspend without a resume */
+    abort(); /* not reached: the last suspend of a fiber is never resumed */
 }
 
 /* A fiber's first switch pops six registers and returns into first(). */
@@ -94,7 +95,7 @@ void prepare(fiber *f)
 #if defined(__x86_64__)
     void **top = reinterpret_cast<void **>(f->stack + f->bytes);
 
-    *--top = NULL; /* so that the stack has the alignment that it has after a call */
+    *--top = NULL; /* aligns the stack as after a call */
     *--top = reinterpret_cast<void *>(first);
     for (int i = 0; i < 6; i++)
         *--top = NULL;

@@ -1,13 +1,10 @@
 /* internal.h - the parts of the emulated GPU. (internal)
  *
- *     runtime.cc   the functions of the CUDA runtime
- *     blas.cc      those of cuBLAS
- *     stream.cc    queues of work, events, graphs; when which work runs
- *     kernel.cc    blocks and threads of a launch, barriers, shuffles
- *     fiber.cc     a stack and a switch for each thread that waits
- *     memory.cc    device memory and pinned memory
- *     check.cc     the checker of instrumented kernels
- *     report.cc    reports, counters, random numbers, names of places
+ *     runtime.cc the functions of the CUDA runtime blas.cc those of cuBLAS stream.cc queues of
+ *     work, events, graphs, and the order in which work runs kernel.cc blocks and threads of a
+ *     launch, barriers, shuffles fiber.cc a stack and a switch for each thread that waits memory.cc
+ *     device memory and pinned memory check.cc the checker of instrumented kernels report.cc
+ *     reports, counters, random numbers, names of places
  *
  * Every call holds the same lock. Work runs on the thread that waits for it. */
 #ifndef COTANGENT_CUDA_EMU_INTERNAL_H
@@ -117,8 +114,8 @@ bool memory_is_open();
 /* Checks that the bytes lie within live memory; otherwise reports an error of `what`. */
 bool check_range(const char *what, const void *p, size_t bytes, bool write);
 
-/* Checks that the redzones of a are intact; otherwise reports an error of `what`. NULL stands for
- * the kernel that has just run. */
+/* Checks that the redzones of a are intact; otherwise reports an error of `what`. A NULL `what`
+ * means the kernel that has just run. */
 bool check_redzones(allocation *a, const char *what);
 
 /* The same for all live allocations. */
@@ -187,8 +184,8 @@ bool shared_holds(size_t offset, size_t bytes);
 
 /* ---- stream.cc ----------------------------------------------------------------------------- */
 
-/* A vector clock: how much of each stream's work had ended at a given moment. Work number n of lane
- * i came before a moment whose at[i] >= n. */
+/* A vector clock: the number of works of each stream (lane) that had ended at a moment. Work number
+ * n of lane i had ended before each moment with at[i] >= n. */
 const int LANES = 32;
 struct clock {
     uint32_t at[LANES] = {};
@@ -201,7 +198,7 @@ struct clock {
     }
 };
 
-/* The running work: number time.at[lane] of its lane. */
+/* The work that is running: number time.at[lane] of its lane. */
 struct context {
     int lane, device;
     clock time;
@@ -213,7 +210,7 @@ struct op {
     std::function<void()> work; /* may be empty */
     std::shared_ptr<op> after;  /* the work that must be done first; NULL: none */
     struct stream *stream;
-    clock host;  /* the work that had ended, as far as the host knew, when it enqueued this */
+    clock host;  /* the works that the host knew to have ended when it enqueued this one */
     clock time;  /* the time of the work, once it has run */
     double when; /* milliseconds, once it has run */
     bool done;

@@ -34,7 +34,7 @@ namespace
 
 const unsigned THREADS_MOST = 1024, WARP = 32;
 const size_t STATIC_MOST = 48 << 10, DYNAMIC_MOST = 227 << 10;
-const size_t DYNAMIC_AT = 64 << 10; /* its offset in shared memory, after the variables */
+const size_t DYNAMIC_AT = 64 << 10; /* the offset of dynamic shared memory, after the variables */
 
 enum thread_state { READY, AT_BARRIER, AT_WARP, DONE };
 
@@ -42,12 +42,12 @@ struct thread {
     fiber *on; /* NULL until the thread has begun */
     thread_state state;
     uint3 index;
-    const char *file; /* where it waits */
+    const char *file; /* the place where the thread waits */
     int line;
     emu_barrier barrier;
     emu_warp_op warp_op;
     unsigned mask;
-    uint64_t value; /* the value that it gives, then the value that it receives */
+    uint64_t value; /* the value that the thread passes, then the value that it receives */
     int source;
 };
 
@@ -72,7 +72,7 @@ alignas(1024) char shared[SHARED_ROOM];
 
 } // namespace
 
-/* Looked up only for a report, because it runs another program. */
+/* Returns the kernel's name. Called only for a report, because it runs another program. */
 const char *kernel_name()
 {
     static std::map<const void *, std::string> &names = *new std::map<const void *, std::string>;
@@ -233,9 +233,9 @@ bool release_barrier()
     return true;
 }
 
-/* Sets *come to the lanes for which t waits that have arrived with the same operation and mask.
- * Lanes that have left the kernel or never existed are skipped. Returns false, with *other, if a
- * lane is elsewhere. */
+/* Sets *come to those lanes of t's mask that have arrived with the same operation and mask. Lanes
+ * that have left the kernel or do not exist are skipped. If a lane waits at another place, returns
+ * false and sets *other to it. */
 bool lanes_of(const thread &t, unsigned warp, unsigned *come, unsigned *other)
 {
     *come = 0;

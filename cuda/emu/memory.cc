@@ -53,8 +53,8 @@ std::vector<allocation *> &live = *new std::vector<allocation *>;
 
 struct sigaction other_handler;
 
-/* A fault in a kernel ends its launch, as on a GPU. A fault of the host is reported; then the
- * signal gets its default effect. */
+/* Ends the launch for a fault in a kernel, as on a GPU. For a fault of the host, makes a report and
+ * lets the signal have its default effect. */
 void on_fault(int number, siginfo_t *info, void *more)
 {
     (void)more;
@@ -81,7 +81,8 @@ bool map_arena()
     arena = static_cast<char *>(p);
     table = static_cast<allocation **>(t);
 
-    if (RUNNING_ON_VALGRIND) /* valgrind does not support that stop_kernel leaves a handler */
+    if (RUNNING_ON_VALGRIND) /* stop_kernel leaves a signal handler by a jump, which valgrind does
+                              * not support */
         return true;
     struct sigaction action = {};
     action.sa_sigaction = on_fault;
@@ -335,7 +336,7 @@ bool check_range(const char *what, const void *p, size_t bytes, bool write)
 
 /* ---- pinned memory ------------------------------------------------------------------------- */
 
-/* On separate pages, between two pages that fault. */
+/* Allocates pinned memory on separate pages, between two pages that fault. */
 void *pin(size_t bytes)
 {
     const size_t system = 4096;

@@ -192,8 +192,8 @@ std::string shortened(std::string file)
     return file;
 }
 
-/* One answer of addr2line -i: pairs of lines, function and file:line, the innermost inlined one
- * first. Helpers in emu.h are skipped. */
+/* Reads one answer of addr2line -i: pairs of lines, the function and file:line, with the innermost
+ * inlined function first. Functions of emu.h are skipped. */
 void read_place(const std::vector<std::string> &lines, place &found)
 {
     for (size_t i = 0; i + 1 < lines.size(); i += 2) {
@@ -221,7 +221,7 @@ std::vector<place> places_of(const std::vector<const void *> &codes)
             return found;
         const char *base = static_cast<const char *>(module.dli_fbase);
         if (reinterpret_cast<const ElfW(Ehdr) *>(base)->e_type == ET_EXEC)
-            base = NULL; /* its addresses are absolute */
+            base = NULL; /* addr2line then needs absolute addresses */
         std::string command = "addr2line -afCie '" + std::string(module.dli_fname) + "'";
         for (size_t i = begin; i < codes.size() && i < begin + 500; i++) {
             snprintf(text, sizeof text, " 0x%llx",

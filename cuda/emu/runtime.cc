@@ -86,7 +86,7 @@ cudaError_t cudaGetDevice(int *device)
     return cudaSuccess;
 }
 
-/* Values of a recent GPU. */
+/* Returns the values of a recent GPU. */
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device)
 {
     ENTER(cudaErrorUnknown)
@@ -206,7 +206,7 @@ const char *cudaGetErrorName(cudaError_t error)
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
-/* Nothing to set: freed memory is kept in any case. */
+/* The pool has no settings here, because freed memory is always kept. */
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int device)
 {
     ENTER(cudaErrorUnknown)

@@ -1,9 +1,9 @@
 /* stream.cc - queues of work, events and graphs.
  *
  * Streams are lazy: work runs when the host waits for it, on the thread that waits. The order is
- * random, within the order that streams and events require, and depends on the seed. When other
- * work runs depends on the seed modulo 3: for 1 as late as possible, for 2 sometimes when it is
- * enqueued, for 0 mostly at once. So a forgotten wait gives wrong data for some seeds. */
+ * random, within the order that streams and events require, and depends on the seed. The seed
+ * modulo 3 decides when work runs for which nothing waits: 1 as late as possible, 2 sometimes when
+ * it is enqueued, 0 mostly at once. So a forgotten wait gives wrong data for some seeds. */
 #include "cuda/emu/internal.h"
 
 #include <time.h>
@@ -366,7 +366,8 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags)
     return cudaSuccess;
 }
 
-/* On a GPU this returns at once, and queued work still runs. Here queued work runs first. */
+/* Runs the queued work first. On a GPU the call returns at once, and queued work still runs
+ * later. */
 cudaError_t cudaStreamDestroy(cudaStream_t handle)
 {
     guard g_(lock);
@@ -592,7 +593,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t *out)
     if (g->mode != cudaStreamCaptureModeRelaxed && g->thread != std::this_thread::get_id())
         return cudaErrorStreamCaptureWrongThread;
 
-    /* the work that other streams recorded must precede work of this stream, or its end */
+    /* all work that other streams recorded must precede the end of this stream's work */
     std::vector<bool> reached(g->nodes.size());
     std::vector<int> pending = s->tails;
     while (!pending.empty()) {
@@ -663,7 +664,8 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t handle, cudaStream_t stream_handle)
     if (s->recording)
         return cudaErrorNotSupported;
     g->users++;
-    std::shared_ptr<graph> use(g, release); /* kept until it has run or was dropped */
+    std::shared_ptr<graph> use(g, release); /* keeps the graph until the work has run or was
+                                             * dropped */
     enqueue(s, [use] { run_graph(use.get()); });
     return cudaSuccess;
 }

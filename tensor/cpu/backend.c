@@ -69,7 +69,7 @@ const cti_bf16_path *cti_bf16_path_get(void)
     return NULL;
 }
 
-/* ---- memory: the host's ---- */
+/* ---- memory of the host ---- */
 
 void cti_cpu_select(int ordinal)
 {

@@ -1,9 +1,11 @@
-/* blas.c - OpenBLAS, opened at the first product, or another CBLAS that the library is linked with.
+/* blas.c - OpenBLAS, which is opened at the first product, or another CBLAS to which the library is
+ * linked.
  *
  * OpenBLAS starts its threads when it is loaded. If that fails (RLIMIT_NPROC), it raises SIGINT; if
  * its buffers cannot be mapped (RLIMIT_AS), it tries again forever. A linked OpenBLAS would do so
- * before main. So it is opened here, where the room for it is checked first, and while the calling
- * thread may run on one processor only: it then starts no threads, which the library does not use. */
+ * before main. So this file opens OpenBLAS itself, after checking that there is enough memory.
+ * While it is opened, the calling thread may run on one processor only, so that OpenBLAS starts no
+ * threads; the library does not use them. */
 #include "tensor/cpu/blas.h"
 
 #include <pthread.h>

@@ -1,4 +1,4 @@
-/* blas.h - the BLAS for matrix products, if there is one. */
+/* blas.h - the BLAS for matrix products, which is optional. */
 #ifndef TENSOR_CPU_BLAS_H
 #define TENSOR_CPU_BLAS_H
 
@@ -37,8 +37,9 @@ typedef struct cti_blas {
  * same. */
 const cti_blas *cti_blas_get(void);
 
-/* Must be called around each call of a function of the table. A caller waits if OpenBLAS would need one
- * more buffer and the process may not have the memory for it. */
+/* Call cti_blas_enter before and cti_blas_leave after each call of a function of the table.
+ * cti_blas_enter waits if OpenBLAS would need one more buffer and the process may not have the
+ * memory for it. */
 void cti_blas_enter(void);
 void cti_blas_leave(void);
 

@@ -6,18 +6,19 @@
  *     INPUT:  x from y; elements of x whose positions have the same remainder by the stride form a
  *             phase. In each, step is 1, and the taps are those of which y has positions:
  *             (position + padding - t dilation) must be a multiple of the stride.
- * A piece of work copies the part of the source that it needs, with margins of zeros, to a buffer of
- * its thread. Elements whose positions have the same remainder by step are neighbours there (a
- * plane for each remainder), so that consecutive results read consecutive elements:
+ * A piece of work copies the part of the source that it needs, with margins of zeros, to a buffer
+ * of its thread. In the buffer, elements whose positions have the same remainder by step are
+ * neighbours (a plane for each remainder), so that consecutive results read consecutive elements:
  *
  *     step 2, filter of 3:   x0 x1 x2 x3 x4 x5 ...   becomes   x0 x2 x4 ... | x1 x3 x5 ...
  *
- * A result that is j positions from the first one of the piece, counted in rows of the plane, then
- * reads offset[k] + j for each element k of the filter. Nothing is unfolded. Positions between the
- * rows' ends are computed and dropped.
+ * The results of a piece are numbered j = 0, 1, ... along the rows of a plane, which are longer
+ * than the rows of the result. Result j then reads element offset[k] + j for each element k of the
+ * filter, so no unfolded copy is needed. Results at positions beyond the end of a result row are
+ * computed and dropped.
  *
- * WEIGHT multiplies rows of y, laid out likewise with zeros at those positions, by the same reads.
- * Work is cut by shape alone; threads only choose who does a piece. */
+ * WEIGHT multiplies the same elements by rows of y, which are copied with zeros at these positions.
+ * Work is cut by shape alone, so results do not depend on the number of threads. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/parallel.h"
@@ -25,41 +26,47 @@
 #include <math.h>
 #include <string.h>
 
-#define POSITIONS 1024 /* of the result in a piece, about */
-#define CONV_DEPTH 192 /* elements of the filter at a time: what they read stays in cache */
-#define MOST_SOURCE (256 * 1024) /* elements of a piece's copy of the source, about */
-#define SLACK 64                 /* elements that vectors may read beyond an array */
+#define POSITIONS 1024 /* about the number of results in a piece */
+#define CONV_DEPTH                                                                                 \
+    192 /* elements of the filter at a time, so that the source elements for them
+                        * stay in the cache */
+#define MOST_SOURCE                                                                                \
+    (256 * 1024) /* about the largest number of elements in a piece's copy of the
+                                  * source */
+#define SLACK 64 /* elements that vectors may read beyond an array */
 
-/* One of both axes of a correlation. */
+/* One of the two axes of a correlation. */
 typedef struct conv_axis {
-    int64_t from_size, to_size; /* of source and result */
+    int64_t from_size, to_size; /* the sizes of source and result */
     int64_t first, to_step;     /* result number q is element first + q to_step */
-    int64_t count;              /* results */
+    int64_t count;              /* the number of results */
     int64_t from_step;
-    int64_t low, high;       /* the least distance; by how much the greatest is above it */
-    int64_t taps;            /* of the filter that take part, */
-    int64_t *tap, *distance; /* their numbers and distances less low */
-    int64_t planes;          /* remainders that are read */
-    int64_t block, blocks;   /* results in a piece; pieces */
-    int64_t length;          /* of a plane */
+    int64_t low, high;       /* the least distance; the greatest distance minus the least */
+    int64_t taps;            /* the number of taps that this phase uses */
+    int64_t *tap, *distance; /* the numbers of these taps, and their distances minus low */
+    int64_t planes;          /* the number of remainders that are read */
+    int64_t block, blocks;   /* the number of results in a piece, and the number of pieces */
+    int64_t length;          /* the length of a plane */
 } conv_axis;
 
 typedef struct conv_job {
     const cti_conv *c;
     const cti_row_loops *loops;
-    int64_t size; /* of an element */
+    int64_t size; /* bytes of an element */
     const char *from, *bias;
     char *to;
-    int64_t from_channels, to_channels; /* of a group */
+    int64_t from_channels, to_channels; /* channels of a group */
     conv_axis axis[2];
-    int64_t together;       /* images in a piece, one after another, */
-    int64_t lanes;          /* or side by side: an element of the buffer is one of each */
-    int64_t plane, channel; /* elements of a plane of one image, and of a channel, in the buffer */
+    int64_t together;       /* the number of images in a piece, stored one after another */
+    int64_t lanes;          /* the number of images in a piece, stored side by side: the same
+                             * element of each image, then the next */
+    int64_t plane, channel; /* the number of elements in the buffer of a plane of one image, and of
+                             * a channel */
     int64_t depth;          /* elements of the filter for one result channel */
-    int64_t wide, narrow;   /* positions of four vectors and of one */
+    int64_t wide, narrow;   /* the number of positions in four vectors and in one */
     int64_t *offset;        /* (depth) */
-    char *weights;          /* of each group blocks of channels: (depth, rows) */
-    char *room;             /* room_elements for each worker */
+    char *weights;          /* for each group, its channels in blocks of (depth, rows) */
+    char *room;             /* buffers of room_elements elements, one for each worker */
     int64_t room_elements, workers, pieces;
 } conv_job;
 
@@ -93,7 +100,7 @@ static void conv_axis_output(conv_axis *a, const cti_conv *c, int i)
     }
 }
 
-/* A phase of INPUT; it may have no taps. */
+/* The axis of one phase of INPUT. A phase may have no taps. */
 static void conv_axis_input(conv_axis *a, const cti_conv *c, int i, int64_t phase)
 {
     int64_t t, n = 0;
@@ -104,7 +111,8 @@ static void conv_axis_input(conv_axis *a, const cti_conv *c, int i, int64_t phas
     a->to_step = c->stride[i];
     a->count = conv_parts(c->size[i] - phase, a->to_step);
     a->from_step = 1;
-    for (t = c->kernel[i] - 1; t >= 0; t--) { /* the distances increase */
+    for (t = c->kernel[i] - 1; t >= 0; t--) { /* from the last tap to the first, so that the
+                                               * distances increase */
         int64_t at = phase + c->padding[i] - t * c->dilation[i];
 
         if (at % a->to_step)
@@ -127,8 +135,8 @@ static void conv_axis_cut(conv_axis *a, int64_t block)
     a->length = a->block + a->high / a->from_step;
 }
 
-/* Whether more than an eighth of the positions are between the ends of rows, and there are images enough
- * to set side by side. */
+/* True if more than an eighth of the computed positions would be dropped, and there are enough
+ * images to store side by side. */
 static bool conv_has_short_rows(const conv_job *j)
 {
     return j->axis[0].blocks == 1 && j->axis[1].blocks == 1 && j->c->images >= j->narrow &&
@@ -136,8 +144,8 @@ static bool conv_has_short_rows(const conv_job *j)
            j->from_channels * j->channel * j->narrow <= MOST_SOURCE;
 }
 
-/* How the work is cut, and how the buffer is laid out. together: as many small images as make a
- * long piece, else one. */
+/* Decides how the work is cut and how the buffer is laid out. If `together` is true, a piece has
+ * several small images. */
 static void conv_layout(conv_job *j, bool together)
 {
     conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
@@ -177,8 +185,8 @@ static void conv_offsets(conv_job *j)
 
 /* ---- the weights ---- */
 
-/* Copies one channel's filter, (depth), to every step-th element of `to`. The channel is o of y's or
- * of x's channels. */
+/* Copies the filter of one channel, (depth), to every step-th element of `to`. o is the number of
+ * the channel in y (OUTPUT) or in x (INPUT). */
 static void conv_pack_channel(const conv_job *j, int64_t group, int64_t o, char *to, int64_t step)
 {
     const cti_conv *c = j->c;
@@ -201,7 +209,7 @@ static void conv_pack_channel(const conv_job *j, int64_t group, int64_t o, char 
     }
 }
 
-/* The channels of one group. */
+/* Packs the filters of one group. */
 static void conv_pack(void *context, int64_t group)
 {
     const conv_job *j = context;
@@ -218,8 +226,8 @@ static void conv_pack(void *context, int64_t group)
 
 /* ---- a piece's copy of the source ---- */
 
-/* length elements of a source row, from_step apart; the first one is element at, which may lie
- * outside. */
+/* Copies `length` elements of a source row, from_step apart, beginning with element `at`. Elements
+ * outside the row become 0. */
 static void conv_load_row(const conv_job *j, const char *row, int64_t at, char *to)
 {
     const conv_axis *a = &j->axis[1];
@@ -240,7 +248,8 @@ static void conv_load_row(const conv_job *j, const char *row, int64_t at, char *
     memset(to + end * j->size, 0, (size_t)((a->length - end) * j->size));
 }
 
-/* One plane of one channel, from result row and column at[0], at[1] on. remainder: the plane's. */
+/* Copies the plane with a remainder of one channel, for the results from row at[0] and column at[1]
+ * on. */
 static void conv_load_plane(const conv_job *j, const char *from, const int64_t *at,
                             const int64_t *remainder, char *to)
 {
@@ -257,7 +266,7 @@ static void conv_load_plane(const conv_job *j, const char *from, const int64_t *
     }
 }
 
-/* All planes of channel c of a group of an image. */
+/* Copies all planes of channel c of a group of an image. */
 static void conv_load_channel(const conv_job *j, int64_t image, int64_t group, int64_t c,
                               const int64_t *at, char *to)
 {
@@ -273,7 +282,7 @@ static void conv_load_channel(const conv_job *j, int64_t image, int64_t group, i
         }
 }
 
-/* All channels; slot: the image's number among those that are together. */
+/* Copies all channels of an image. slot is the number of the image within the piece. */
 static void conv_load_source(const conv_job *j, int64_t image, int64_t group, const int64_t *at,
                              int64_t slot, char *room)
 {
@@ -288,8 +297,8 @@ static void conv_load_source(const conv_job *j, int64_t image, int64_t group, co
 
 typedef struct conv_piece {
     int64_t image, group;
-    int64_t at[2];   /* the first result, */
-    int64_t have[2]; /* how many */
+    int64_t at[2];   /* the first result */
+    int64_t have[2]; /* the number of results */
 } conv_piece;
 
 static conv_piece conv_piece_at(const conv_job *j, int64_t number)
@@ -309,7 +318,7 @@ static conv_piece conv_piece_at(const conv_job *j, int64_t number)
     return p;
 }
 
-/* n elements of all channels, from source on, into tile (channels, ldo). */
+/* Computes n results of all channels into tile (channels, ldo), from the elements at source. */
 static void conv_tile(const conv_job *j, int64_t group, const char *source, int64_t n, char *tile,
                       int64_t ldo)
 {
@@ -379,10 +388,11 @@ static void conv_run_piece(const conv_job *j, int64_t number, char *room)
 
 /* ---- small images side by side ----
  *
- * Where rows are short, much of what is computed lies between their ends. With an image in each lane
- * of a vector nothing does. Every sum has the same order as without. */
+ * If rows are short, many of the computed results would be dropped. With one image in each lane of
+ * a vector, none is dropped. Every sum has the same order as without this layout. */
 
-/* Channels of all images in lanes: (channel, lanes). aside: room for (lanes, channel). */
+/* Copies the channels of all images into lanes, (channel, lanes). aside has room for (lanes,
+ * channel). */
 static void conv_load_lanes(const conv_job *j, const conv_piece *p, int64_t images, char *room,
                             char *aside)
 {
@@ -398,7 +408,7 @@ static void conv_load_lanes(const conv_job *j, const conv_piece *p, int64_t imag
     }
 }
 
-/* One row of the results: row (channels, count, lanes). */
+/* Stores one row of the results; row is (channels, count, lanes). */
 static void conv_store_lanes(const conv_job *j, const conv_piece *p, int64_t images, int64_t y,
                              const char *row)
 {
@@ -465,7 +475,7 @@ static conv_job conv_job_new(const cti_conv *c)
     return j;
 }
 
-/* Room for the lists of taps; NULL if there is none. */
+/* Allocates the lists of taps; NULL if memory runs out. */
 static ct_storage *conv_lists(conv_job *j)
 {
     int64_t most = j->c->kernel[0] > j->c->kernel[1] ? j->c->kernel[0] : j->c->kernel[1];
@@ -479,7 +489,8 @@ static ct_storage *conv_lists(conv_job *j)
     return s;
 }
 
-/* Room for offsets, extra elements (weights) and the workers' buffers, of room elements each. */
+/* Allocates the offsets, `extra` elements for the weights, and the workers' buffers of `room`
+ * elements each; NULL if memory runs out. */
 static ct_storage *conv_room(conv_job *j, int64_t extra, int64_t room)
 {
     int64_t head = (j->depth * (int64_t)sizeof(int64_t) + extra * j->size + 63) / 64 * 64;
@@ -496,7 +507,7 @@ static ct_storage *conv_room(conv_job *j, int64_t extra, int64_t room)
     return s;
 }
 
-/* One correlation, its axes known. */
+/* Computes one correlation, whose axes are set. */
 static ct_status conv_correlate(conv_job *j)
 {
     int64_t all, source;
@@ -528,7 +539,7 @@ static ct_status conv_correlate(conv_job *j)
 
 /* ---- INPUT ---- */
 
-/* x becomes its bias, or zeros. */
+/* Sets x to its bias, or to zeros. */
 static void conv_fill_input(const cti_conv *c)
 {
     int64_t area = c->size[0] * c->size[1], channels = c->groups * c->in, i;
@@ -543,7 +554,7 @@ static void conv_fill_input(const cti_conv *c)
     }
 }
 
-/* All phases that have taps. */
+/* Computes all phases that have taps. */
 static ct_status conv_phases(conv_job *j)
 {
     const cti_conv *c = j->c;
@@ -564,21 +575,23 @@ static ct_status conv_phases(conv_job *j)
 
 /* ---- WEIGHT ---- */
 
-#define MOST_SUMS 16                   /* partial sums, */
-#define SUM_ELEMENTS (2 * 1024 * 1024) /* and their elements, about */
-#define SLICE (8 * CTI_CONV_ROWS)      /* channels of a slice, where sums alone are few pieces */
+#define MOST_SUMS 16                   /* the most partial sums */
+#define SUM_ELEMENTS (2 * 1024 * 1024) /* about the most elements of all partial sums */
+#define SLICE                                                                                      \
+    (8 * CTI_CONV_ROWS) /* channels of a slice, if the partial sums alone make too
+                                        * few pieces */
 
 typedef struct conv_sums {
     const conv_job *j;
-    int64_t units;         /* pieces of images, */
+    int64_t units;         /* the number of pieces of images */
     int64_t parts;         /* the number of partial sums (parts, w), which are added at the end */
-    int64_t slice, slices; /* channels of y at a time */
+    int64_t slice, slices; /* the channels of y in a slice, and the number of slices */
     int64_t ldy;
     char *sums;
 } conv_sums;
 
-/* Copies y (channels, images, rows, columns) of a unit to rows as long as those of the source, with
- * zeros between. */
+/* Copies y (channels, images, rows, columns) of a unit to rows that are as long as those of the
+ * source, with zeros at the end. */
 static void conv_load_result(const conv_sums *s, const conv_piece *p, int64_t slot, int64_t first,
                              int64_t channels, char *to)
 {
@@ -595,7 +608,7 @@ static void conv_load_result(const conv_sums *s, const conv_piece *p, int64_t sl
                    (size_t)(p->have[1] * j->size));
 }
 
-/* Adds one unit to a sum. */
+/* Adds the products of one unit to a partial sum. */
 static void conv_add_unit(const conv_sums *s, conv_piece p, int64_t first, int64_t channels,
                           char *sum, char *room)
 {
@@ -605,7 +618,7 @@ static void conv_add_unit(const conv_sums *s, conv_piece p, int64_t first, int64
     int64_t n = (images - 1) * j->plane + (p.have[0] - 1) * j->axis[1].length + p.have[1];
     char *y = room + source * j->size;
 
-    if (images < j->together) /* zeros where an image is missing */
+    if (images < j->together) /* the last unit may have fewer images */
         memset(room, 0, (size_t)(source * j->size));
     memset(y - SLACK * j->size, 0, (size_t)((SLACK + channels * s->ldy) * j->size));
     for (i = 0; i < images; i++) {
@@ -618,7 +631,7 @@ static void conv_add_unit(const conv_sums *s, conv_piece p, int64_t first, int64
                               s->ldy, room, j->offset, sum + i * j->depth * j->size, j->depth);
 }
 
-/* One part of one slice of a group. */
+/* Computes one partial sum of one slice of a group. */
 static void conv_sum(const conv_sums *s, int64_t number, char *room)
 {
     const conv_job *j = s->j;
@@ -715,7 +728,8 @@ ct_status cti_cpu_conv(const cti_conv *c)
 
 /* ---- max_pool ---- */
 
-/* The elements of a window along an axis that are in the plane: begin, begin + step, ... < end. */
+/* Returns the first element of a window along an axis that is in the plane; *end becomes the
+ * element after the last one. */
 static int64_t pool_begin(const cti_max_pool_args *a, int i, int64_t result, int64_t *end)
 {
     int64_t at = result * a->stride[i] - a->padding[i];

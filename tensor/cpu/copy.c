@@ -46,7 +46,8 @@ void cti_cpu_store(void *p, ct_dtype dtype, double v)
 /* One run of n elements; strides in bytes. */
 typedef void (*copy_loop)(int64_t n, char *d, int64_t ds, const char *s, int64_t ss);
 
-/* CONVERSION(from, to, the element x as a `to`). Each dtype needs one to and from each other. */
+/* CONVERSION(from, to, the element x as a `to`). There must be one for each ordered pair of
+ * dtypes. */
 #define CONVERSIONS(CONVERSION)                                                                    \
     CONVERSION(F32, F64, x)                                                                        \
     CONVERSION(F32, I32, cti_i32_of((double)x))                                                    \
@@ -107,7 +108,7 @@ CTI_DTYPES(ELEMENT_TYPE)
     }
 CONVERSIONS(CONVERSION_LOOP)
 
-/* by source, by destination; NULL for the same dtype */
+/* conversions[source][destination]; NULL for the same dtype */
 static const copy_loop conversions[CTI_DTYPE_COUNT][CTI_DTYPE_COUNT] = {
 #define CONVERSION_ENTRY(from, to, expr) [CT_##from][CT_##to] = copy_##from##_to_##to,
     CONVERSIONS(CONVERSION_ENTRY)
@@ -171,7 +172,7 @@ void cti_cpu_copy(int rank, const int64_t *dim, const cti_array *dst, const cti_
     cti_parallel(cti_walk_cut(&j.w, 2), copy_piece, &j);
 }
 
-/* No fault stands on a synchronous device. */
+/* A synchronous device returns faults at once, so the fault word is never set. */
 void cti_cpu_carry(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src)
 {
     cti_cpu_copy(rank, dim, dst, src);

@@ -14,8 +14,8 @@
  *                  the processor's flags, which m4/ct_cpu.m4 finds. No other file gets such
  *                  flags, so the library runs where the processor has no such instructions.
  *
- * On a processor that is not x86-64 only base is built, and nothing may name another path but
- * between #ifdef CT_HAVE_AVX2_PATH (or AVX512, BF16). */
+ * On a processor that is not x86-64 only base is built, and code that names another path must be
+ * within #ifdef CT_HAVE_AVX2_PATH (or AVX512, BF16). */
 #ifndef COTANGENT_TENSOR_CPU_H
 #define COTANGENT_TENSOR_CPU_H
 
@@ -25,15 +25,17 @@
 typedef void (*cti_loop)(int64_t n, void *out, int64_t so, const void *a, int64_t sa, const void *b,
                          int64_t sb, const void *c, int64_t sc, const double *param);
 
-#define CTI_CONV_ROWS 6 /* the most channels of a convolution at a time */
+#define CTI_CONV_ROWS 6 /* the most channels that a loop of a convolution computes at a time */
 
-#define LOSS_ROWS 64   /* the most rows of class scores at a time */
-#define ROW_COLUMNS 64 /* the most columns of a reduction at a time */
-#define SHORT_ROW 128  /* the most scores of a row that shares vectors with other rows */
+#define LOSS_ROWS 64   /* the most rows of class scores that a loop computes at a time */
+#define ROW_COLUMNS 64 /* the most columns that a reduction computes at a time */
+#define SHORT_ROW                                                                                  \
+    128 /* the most scores of a row; rows of more scores do not share vectors with
+                        * other rows */
 
 /* Loops over rows of one dtype. */
 typedef struct cti_row_loops {
-    /* out[i] = sum over j of in[j * stride + i], i < width: sums in double */
+    /* out[i] = sum over j of in[j * stride + i] for i < width; sums are in double */
     void (*sum_rows)(int64_t n, int64_t stride, int64_t width, const void *in, void *out);
     double (*sum)(int64_t n, const void *in);
     /* out[r] = the sum of row r of in (rows, n) */
@@ -48,38 +50,40 @@ typedef struct cti_row_loops {
     void (*cross_entropy_backward)(int64_t rows, int64_t n, const void *in, const int64_t *target,
                                    double smoothing, const void *most, const void *lse,
                                    const void *dloss, int64_t dloss_step, void *din);
-    /* n <= SHORT_ROW: both in one pass, all gradients of losses being scale, and din transposed:
-     * (n, LOSS_ROWS) */
+    /* for n <= SHORT_ROW: the losses and their gradients in one pass. The gradient of each loss is
+     * scale, and din is transposed: (n, LOSS_ROWS) */
     void (*cross_entropy_tile)(int64_t rows, int64_t n, const void *in, const int64_t *target,
                                double smoothing, double scale, void *loss, void *din);
     void (*add_row)(int64_t n, void *dst, const void *src);
-    /* rows first .. end - 1; few and sums: room for 2 n elements, and sums of 2 n. See loops_norm.h. */
+    /* for rows first .. end - 1. few has room for 2 n elements, sums for 2 n doubles. See
+     * loops_norm.h. */
     void (*normalise)(const cti_normalise_args *a, int64_t first, int64_t end);
     void (*normalise_backward)(const cti_normalise_backward_args *a, int64_t first, int64_t end,
                                void *few, double *sums);
 
-    /* rows of width elements, ldx and ldo apart: out = x + bias (NULL: x, bias is 0). start_rows:
-     * of bias alone. */
+    /* add_bias: out = x + bias for rows of width elements, which are ldx and ldo apart; a NULL x or
+     * bias counts as 0. start_rows: out = bias */
     void (*add_bias)(int64_t rows, int64_t width, const void *x, int64_t ldx, const void *bias,
                      void *out, int64_t ldo);
-    /* rows by number of a table, with a bias or NULL */
+    /* out = rows of a table, selected by number, plus a bias (may be NULL) */
     void (*gather_rows)(int64_t rows, int64_t width, const void *table, const int64_t *row,
                         const void *bias, void *out);
     void (*start_rows)(int64_t rows, int64_t width, const void *bias, void *out, int64_t ldo);
 
-    /* n elements from block number block of a's stream on: in times scale, or 0 where the word is
-     * less than below */
+    /* n elements, with the words from block number `block` on: out = in times scale, or 0 where the
+     * word is less than below */
     void (*dropout)(const cti_dropout_args *a, uint64_t block, uint32_t below, int64_t n,
                     const void *in, void *out);
-    /* out[r] = the greatest (the least) of row r of in (rows, n), n > 0; NaN where one is. place is NULL,
-     * or where it is for the first time. */
+    /* out[r] = the greatest (or least) element of row r of in (rows, n), n > 0; NaN if the row has
+     * a NaN. If place is not NULL, it receives the first position of that element, and out is not
+     * written. */
     void (*extreme)(bool least, int64_t rows, int64_t n, const void *in, void *out, int64_t *place);
-    /* out[i] = the greatest (the least) in[j * stride + i] over j < n, for i < width <= ROW_COLUMNS;
-     * NaN where one is */
+    /* out[i] = the greatest (or least) in[j * stride + i] over j < n, for i < width <= ROW_COLUMNS;
+     * NaN if there is a NaN */
     void (*extreme_rows)(bool least, int64_t n, int64_t stride, int64_t width, const void *in,
                          void *out);
 
-    /* Recurrent cells, rows (rows, width) at a time; see rnn.c. */
+    /* Recurrent cells, for (rows, width) elements at a time; see rnn.c. */
     void (*activate)(bool relu, int64_t n, void *h);
     void (*activate_backward)(bool relu, int64_t n, const void *h, const void *dy, const void *dh,
                               void *dx);
@@ -91,28 +95,31 @@ typedef struct cti_row_loops {
     void (*gru_backward)(int64_t rows, int64_t hidden, const void *gates, const void *hn,
                          const void *h_before, const void *dy, void *dh, void *dx, void *dhx);
 
-    /* m rows of a product: the plain way, in the order of k; see loops_gemm.h */
+    /* m rows of a product, added in the order of k; see loops_gemm.h */
     void (*gemm)(const cti_gemm *g, int64_t m, const void *a, const void *b, void *c);
 
-    /* Convolution; see loops_conv.h. conv: of one or four vectors of positions, out[i ldo + j] =
-     * sum over k of w[k rows + i] x[offset[k] + j], added to out if `more`. */
+    /* Convolution; see loops_conv.h. conv computes one vector of positions j, or four if wide:
+     * out[i ldo + j] = sum over k of w[k rows + i] x[offset[k] + j]. If `more` is true, the sum is
+     * added to out. */
     void (*conv)(int rows, bool wide, int64_t count, const void *w, const int64_t *offset,
                  const void *x, void *out, int64_t ldo, bool more);
-    /* w[i ldw + k] += sum over j < n of y[i ldy + j] x[offset[k] + j]; n is whole vectors */
+    /* w[i ldw + k] += sum over j < n of y[i ldy + j] x[offset[k] + j]; n must be a multiple of a
+     * vector's elements */
     void (*conv_weight)(int rows, int64_t count, int64_t n, const void *y, int64_t ldy,
                         const void *x, const int64_t *offset, void *w, int64_t ldw);
-    /* n elements, step apart in out and from_step in x: out = x + bias; and step apart in x: out = x */
+    /* conv_store: out = x + bias for n elements, which are step apart in out and from_step apart in
+     * x. conv_load: out = x for n elements, which are step apart in x */
     void (*conv_store)(int64_t n, const void *x, int64_t from_step, const void *bias, void *out,
                        int64_t step);
     void (*conv_load)(int64_t n, const void *x, int64_t step, void *out);
 
-    /* elements at .. at + n - 1 of a segment, by rule */
+    /* the update of elements at .. at + n - 1 of a segment, for each rule */
     void (*update[CTI_RULES])(int64_t at, int64_t n, const cti_update *u, const cti_segment *s);
 } cti_row_loops;
 
-/* Usual exponents of x^p, with loops of their own: CTI_POWER(name, exponent, formula). 1 / x is
- * multiplied, not x, because it underflows only where the power vanishes. A square root plus 0 is not
- * -0. */
+/* Common exponents of x^p, which have special loops: CTI_POWER(name, exponent, formula). Negative
+ * powers are products of 1 / x, not the reciprocal of a product of x, because 1 / x underflows only
+ * where the result does. Adding 0 to a square root turns -0 into 0. */
 #define CTI_POWERS                                                                                 \
     CTI_POWER(power_m3, -3, 1 / x * (1 / x) * (1 / x))                                             \
     CTI_POWER(power_m2, -2, 1 / x * (1 / x))                                                       \
@@ -137,15 +144,15 @@ typedef struct cti_cpu_path {
     const char *name;
     int vector_bytes; /* the bytes of a vector register that its loops use */
     cti_loop f32[CTI_EW_COUNT], f64[CTI_EW_COUNT], i32[CTI_EW_COUNT], i64[CTI_EW_COUNT];
-    cti_loop b8[CTI_EW_COUNT]; /* bool; where also moves 2-byte elements by w16 */
+    cti_loop b8[CTI_EW_COUNT]; /* for bool; `where` also moves 2-byte elements, by w16 */
     cti_loop where16;
-    /* whether all of n indices are in 0 .. limit - 1 */
+    /* true if all n indices are in 0 .. limit - 1 */
     bool (*below_i64)(int64_t n, uint64_t limit, const void *index);
     bool (*below_i32)(int64_t n, uint64_t limit, const void *index);
-    /* by the size of an element: n of them, ds and ss bytes apart */
+    /* move[size] copies n elements of size bytes, which are ds and ss bytes apart */
     void (*move[9])(int64_t n, char *d, int64_t ds, const char *s, int64_t ss);
     cti_loop power_f32[CTI_POWER_COUNT],
-        power_f64[CTI_POWER_COUNT]; /* q x^p, for the p of CTI_POWERS */
+        power_f64[CTI_POWER_COUNT]; /* loops for q x^p, for each p of CTI_POWERS */
     cti_row_loops rows_f32, rows_f64;
 } cti_cpu_path;
 
@@ -157,10 +164,10 @@ extern const cti_cpu_path cti_cpu_path_avx2;
 extern const cti_cpu_path cti_cpu_path_avx512;
 #endif
 
-/* The path in use: the best that this processor has, or base where ct_set_portable asks for it. */
+/* The path in use: the best one for this processor, or base while ct_set_portable is on. */
 const cti_cpu_path *cti_cpu_path_get(void);
 
-/* Its loops over rows of a float dtype. */
+/* The path's loops over rows of a float dtype. */
 static inline const cti_row_loops *cti_cpu_rows_of(ct_dtype dtype)
 {
     const cti_cpu_path *path = cti_cpu_path_get();
@@ -168,8 +175,8 @@ static inline const cti_row_loops *cti_cpu_rows_of(ct_dtype dtype)
     return dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32;
 }
 
-/* Elements of elementwise work in a piece. Pieces depend on shapes alone, never on the number of
- * threads. */
+/* The number of elements in a piece of elementwise work. Pieces depend on shapes alone, never on
+ * the number of threads. */
 #define CTI_CPU_PIECE 16384
 
 /* The kernels of the table: cti_cpu_fill, ... */
@@ -206,13 +213,13 @@ typedef struct cti_bf16_path {
 extern const cti_bf16_path cti_bf16_path_avx512;
 #endif
 
-/* The table in use; NULL if the processor has no such instructions. */
+/* The functions for bf16 products; NULL if the processor has no bf16 instructions. */
 const cti_bf16_path *cti_bf16_path_get(void);
 
-/* Rounds n floats to bf16, in place or not. */
+/* Rounds n floats to bf16. out may be in. */
 void cti_round_bf16(int64_t n, const float *in, float *out);
 
-/* The first m rows of one matrix of g, by BLAS or plain loops, on this thread. */
+/* Computes the first m rows of one matrix of g, by BLAS or plain loops, on this thread. */
 void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, void *c);
 
 /* Sets m rows of C to g's bias. */
@@ -225,15 +232,15 @@ bool cti_gemm_bf16(const cti_gemm *g);
 /* Computes g with compiled kernels. False if it is not suitable for them. (gemm_packed.c) */
 bool cti_gemm_packed(const cti_gemm *g);
 
-/* True if memory may be made executable. Hardened systems refuse it (SELinux's execmem, prctl's
- * PR_SET_MDWE), and LIBXSMM 1.17 crashes there, so LIBXSMM is then not used. */
+/* True if memory may be made executable. If false, LIBXSMM is not used: hardened systems forbid
+ * executable memory (SELinux's execmem, prctl's PR_SET_MDWE), and LIBXSMM 1.17 then crashes. */
 bool cti_may_generate_code(void);
 
 /* Describes LIBXSMM: its version, "none", or its version and the reason why it is off. *in_use,
  * unless in_use is NULL, becomes true if it is used. */
 const char *cti_libxsmm_name(bool *in_use);
 
-/* ---- packed products: three layers, each made of the one before (gemm_packed.c) ----
+/* ---- packed products, in three layers; each uses the one before (gemm_packed.c) ----
  *
  *     cti_small_gemm   one product of fixed small sizes, by a kernel that LIBXSMM compiled for them
  *     cti_packed       a matrix B cut into panels that such a kernel reads from front to back
@@ -264,10 +271,11 @@ void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, v
  *     k % chunk |    6     |    7     |  8  |
  *               +----------+----------+-----+
  *
- * width is that of four vector registers: with several rows of C they fill the registers of a
- * kernel. The rows of a panel are adjacent, so they do not fall into the same sets of the caches, as
- * rows do that are a power of two apart. last is the rest of n, or the rest padded with zeros to
- * whole vectors. If no kernel can be compiled, there is one chunk and one panel: B itself. */
+ * width is that of four vector registers; with several rows of C they fill the registers of a
+ * kernel. The rows of a panel are adjacent. In B, rows that are a power of two apart would fall
+ * into the same sets of the caches. last is the number of remaining columns, or this number rounded
+ * up to whole vectors, with columns of zeros. If no kernel can be compiled, there is one chunk and
+ * one panel: B itself. */
 typedef struct cti_packed {
     ct_dtype dtype;
     int64_t k, n;
@@ -279,9 +287,9 @@ typedef struct cti_packed {
 
 int64_t cti_packed_columns(const cti_packed *p); /* n with padding */
 
-/* cti_packed_layout decides how B will be packed; data is then NULL. cti_pack packs b (k, n), with
- * trans (n, k), into room. cti_packed_pad pads the last panel of one chunk to whole vectors,
- * because kernels write parts of vectors slowly. */
+/* cti_packed_layout decides how B will be packed and leaves data NULL. cti_pack packs b (k, n), or
+ * (n, k) with trans, into room. cti_packed_pad pads the last panel of a layout of one chunk to
+ * whole vectors, because kernels are slow at writing parts of vectors. */
 cti_packed cti_packed_layout(ct_dtype dtype, int64_t k, int64_t n, int64_t chunk);
 void cti_packed_pad(cti_packed *p);
 void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room);

@@ -8,7 +8,7 @@
 /* One sequence. */
 typedef struct ctc_sequence {
     const cti_ctc_args *a;
-    int64_t b, steps, labels; /* labels: of the extended sequence */
+    int64_t b, steps, labels; /* labels: the length of the extended sequence */
     const int64_t *target;
     double *alpha, *beta; /* (steps, labels) */
 } ctc_sequence;
@@ -26,7 +26,7 @@ static void ctc_store(const cti_ctc_args *a, void *data, int64_t i, double v)
         ((double *)data)[i] = v;
 }
 
-/* Extended label s. */
+/* Returns label s of the extended sequence. */
 static int64_t ctc_label(const ctc_sequence *q, int64_t s)
 {
     return s % 2 ? q->target[s / 2] : q->a->blank;
@@ -37,7 +37,7 @@ static double ctc_log_prob(const ctc_sequence *q, int64_t t, int64_t label)
     return ctc_load(q->a, q->a->log_probs, (t * q->a->batch + q->b) * q->a->classes + label);
 }
 
-/* log(exp(x) + exp(y)); -inf is nothing */
+/* log(exp(x) + exp(y)), also if one or both are -inf */
 static double ctc_add(double x, double y)
 {
     double most = x > y ? x : y, least = x > y ? y : x;
@@ -47,7 +47,8 @@ static double ctc_add(double x, double y)
     return most + cti_log(1 + cti_exp(least - most));
 }
 
-/* The sum over what leads to s from row, in the direction step (1: from below, -1: from above). */
+/* Returns the log of the sum over the states of row from which a path may go to state s. step is 1
+ * for alpha (lower states) and -1 for beta (higher states). */
 static double ctc_reach(const ctc_sequence *q, const double *row, int64_t s, int step)
 {
     int64_t one = s - step, two = s - 2 * step;
@@ -60,7 +61,7 @@ static double ctc_reach(const ctc_sequence *q, const double *row, int64_t s, int
     return sum;
 }
 
-/* alpha, from the first step on */
+/* Computes alpha, from the first step on. */
 static void ctc_forward(const ctc_sequence *q)
 {
     int64_t t, s;
@@ -73,7 +74,7 @@ static void ctc_forward(const ctc_sequence *q)
                                           ctc_reach(q, q->alpha + (t - 1) * q->labels, s, 1);
 }
 
-/* beta, from the last step on */
+/* Computes beta, from the last step on. */
 static void ctc_backward(const ctc_sequence *q)
 {
     int64_t last = q->steps - 1, t, s;
@@ -98,7 +99,7 @@ static double ctc_loss(const ctc_sequence *q)
     return -(q->labels > 1 ? ctc_add(row[q->labels - 1], row[q->labels - 2]) : row[0]);
 }
 
-/* The gradient of step t. */
+/* Computes the gradient of step t. */
 static void ctc_step_gradient(const ctc_sequence *q, int64_t t, double loss)
 {
     const cti_ctc_args *a = q->a;

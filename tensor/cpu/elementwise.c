@@ -1,5 +1,5 @@
-/* elementwise.c - elementwise ops over any strides. The loops, made of tensor/formulas.h, are in
- * kernels.c. */
+/* elementwise.c - elementwise ops over any strides. The loops are in kernels.c, made from
+ * tensor/formulas.h. */
 #include "tensor/cpu/strided.h"
 
 #include "tensor/convert.h"
@@ -12,7 +12,7 @@ typedef struct elementwise_job {
     const cti_ew *e;
     cti_loop loop;
     double param[2];
-    int64_t size[4]; /* of the elements of each array */
+    int64_t size[4]; /* bytes of an element of each array */
 } elementwise_job;
 
 static void elementwise_piece(void *context, int64_t piece)
@@ -34,7 +34,7 @@ static void elementwise_piece(void *context, int64_t piece)
     }
 }
 
-/* The ops that write bool, whatever they read. */
+/* The ops whose result is bool. */
 static const bool gives_bool[CTI_EW_COUNT] = {
 #define GIVES_BOOL(name, expr) [CTI_EW_##name] = true,
 #define COMPARE GIVES_BOOL
@@ -44,8 +44,9 @@ static const bool gives_bool[CTI_EW_COUNT] = {
 #undef GIVES_BOOL
 };
 
-/* The loop for a usual exponent p of q x^p, or NULL. Other loops look after a power that overflows or
- * underflows where its product with q does not. */
+/* Returns the special loop for q x^p if p is one of the common exponents, else NULL. The special
+ * loops compute x^p before they multiply by q. If q is far from 1, the power may overflow or
+ * underflow although the product does not; the general loops handle this. */
 static cti_loop elementwise_power(const cti_cpu_path *path, ct_dtype dtype, double p, double q)
 {
     static const double exponents[] = {
@@ -64,7 +65,8 @@ static cti_loop elementwise_power(const cti_cpu_path *path, ct_dtype dtype, doub
     return NULL;
 }
 
-/* NULL where elements of dtype have no such op. Sets param as the loop wants it. */
+/* Returns the loop of op for a dtype; NULL if the op does not support the dtype. Converts param to
+ * the form that the loop needs. */
 static cti_loop elementwise_loop(cti_ew_op op, ct_dtype dtype, double *param)
 {
     const cti_cpu_path *path = cti_cpu_path_get();
@@ -93,7 +95,7 @@ static cti_loop elementwise_loop(cti_ew_op op, ct_dtype dtype, double *param)
     return NULL;
 }
 
-/* One piece of adjacent elements: nothing to walk. */
+/* True if the elements are adjacent and few enough for one piece. */
 static bool is_one_run(const cti_ew *e)
 {
     int k;

@@ -1,7 +1,7 @@
-/* gemm.c - matrix products by OpenBLAS (any CBLAS), or by plain loops where there is none and where
- * ct_set_portable asks for them.
+/* gemm.c - matrix products by OpenBLAS (or another CBLAS). Plain loops are used if there is no BLAS
+ * and while ct_set_portable is on.
  *
- * Rows of C are cut into pieces by shape; BLAS runs one thread a piece. */
+ * Rows of C are cut into pieces by shape. Each piece is one BLAS call on one thread. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/cpu/blas.h"

@@ -1,7 +1,7 @@
 /* gemm_packed.c - products A B by small kernels, which LIBXSMM compiles for each size if it can.
  *
- * B (k, n) is cut into chunks of rows and panels of columns. A panel is as wide as a kernel takes at
- * once; the last one may be narrower, or padded with zeros to whole vectors:
+ * B (k, n) is cut into chunks of rows and panels of columns. A panel has the width of a kernel; the
+ * last one may be narrower, or padded with zeros to whole vectors:
  *
  *              width   width   last
  *            +-------+-------+-----+
@@ -66,8 +66,8 @@ bool cti_may_generate_code(void)
 #ifdef CT_HAVE_LIBXSMM
 
 /* LIBXSMM crashes if it cannot map memory. So this code checks that there is room before LIBXSMM
- * starts and before it compiles a kernel. Compiled kernels are kept in a table here, with
- * everything that they depend on as key, so that finding one needs no room. */
+ * starts and before it compiles a kernel. Compiled kernels are kept in a table of this file, whose
+ * keys hold everything on which a kernel depends, so finding one needs no memory. */
 typedef struct code_key {
     int dtype, m, n, k, lda, ldb, ldc, flags, accumulate;
 } code_key;

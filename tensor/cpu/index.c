@@ -62,7 +62,8 @@ ct_status cti_cpu_scatter_add_rows(const cti_scatter_add_rows_args *a, cti_fault
 
 /* ---- one-hot ---- */
 
-/* The 1 of each row; size, which the compiler knows, is that of an element. */
+/* Writes the 1 of each row. size is the size of an element; callers pass a constant, so that the
+ * copy is inlined. */
 static inline void one_hot_ones(const cti_one_hot_args *a, const void *one, size_t size)
 {
     int64_t i;
@@ -107,7 +108,8 @@ static int64_t index_pieces(int64_t outer, int64_t m, int64_t inner)
     return outer / group + (outer % group != 0);
 }
 
-/* For each index k, at `from` among the indices: `to` is the element that it names. */
+/* Runs the given code for each index k. `from` is the position of k in the index array, `to` the
+ * position of the element that k selects. */
 #define EACH_INDEX(index_type, ...)                                                                \
     for (; at < end && a->inner == 1; at++)                                                        \
         for (j = 0; j < a->m; j++) {                                                               \
@@ -157,7 +159,7 @@ ct_status cti_cpu_gather(const cti_gather_args *a, cti_fault *fault)
     if (!cti_cpu_are_indices(a->index_dtype, a->outer * a->m * a->inner, a->n, a->index,
                              &fault->position))
         return CT_ERR_INDEX;
-    if (a->m && a->inner) /* outer may be huge */
+    if (a->m && a->inner) /* outer may be very large if m or inner is 0 */
         cti_parallel(index_pieces(a->outer, a->m, a->inner), gather_piece, (void *)a);
     return CT_OK;
 }
@@ -215,7 +217,7 @@ ct_status cti_cpu_scatter_add(const cti_scatter_add_args *a, cti_fault *fault)
             ((type *)a->dst)[(at * a->n + k) * a->inner + i] = ((const type *)a->src)[from];       \
         }
 
-/* One outer index. */
+/* Adds or copies all elements of one outer index. */
 static void scatter_piece(void *context, int64_t at)
 {
     const cti_scatter_add_args *a = context;

@@ -15,7 +15,7 @@
 #define INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
-/* of a vector register; wider vectors compile to scalar code */
+/* bytes of a vector register; the compiler turns wider vectors into scalar code */
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
 #elif defined(__AVX__)
@@ -183,8 +183,8 @@
 #include "tensor/formulas.h"
 #undef T
 
-/* where moves elements of 1, 2, 4 or 8 bytes. Loops of their own, which vectorise, for adjacent
- * elements and for one constant operand. */
+/* where moves elements of 1, 2, 4 or 8 bytes. Adjacent elements and one constant operand have
+ * separate loops, which vectorise. */
 #define WHERE(fn, type)                                                                            \
     static void fn(LOOP_ARGS)                                                                      \
     {                                                                                              \
@@ -223,8 +223,8 @@ WHERE(where_2, uint16_t)
 WHERE(where_4, uint32_t)
 WHERE(where_8, uint64_t)
 
-/* n elements of 1, 2, 4 or 8 bytes, ds and ss bytes apart, anywhere in memory. Backward runs and one
- * element for all have loops of their own. */
+/* Copies n elements of 1, 2, 4 or 8 bytes, ds and ss bytes apart; they need not be aligned. Runs in
+ * reverse order and copies of one element to all have separate loops. */
 #define MOVE(fn, type)                                                                             \
     static void fn(int64_t n, char *d, int64_t ds, const char *s, int64_t ss)                      \
     {                                                                                              \
@@ -250,7 +250,7 @@ MOVE(move_2, uint16_t)
 MOVE(move_4, uint32_t)
 MOVE(move_8, uint64_t)
 
-/* Whether all of n indices, as unsigned numbers, are below limit. */
+/* True if all n indices, taken as unsigned numbers, are below limit. */
 static bool below_i64(int64_t n, uint64_t limit, const void *index)
 {
     const int64_t *p = index;

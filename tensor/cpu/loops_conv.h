@@ -1,15 +1,16 @@
 /* loops_conv.h - inner loops of convolutions, for f32 and f64; included by kernels.c after
  * loops_float.h. (internal, no guard)
  *
- * An image with its margins lies in memory so that the elements under one element of the filter, for
- * consecutive positions of the result, are consecutive too (conv.c). So nothing is unfolded: each k,
- * an element of the filter, has an offset into the image. A block of CTI_CONV_ROWS channels by four
- * vectors of positions fills the registers of the widest path; others take fewer vectors. */
+ * conv.c copies the image so that consecutive results read consecutive elements for each element k
+ * of the filter. So element k only needs an offset into the image, and no unfolded copy. A block of
+ * CTI_CONV_ROWS channels by four vectors of positions fills the registers of avx512; the other
+ * paths use fewer vectors. */
 
-#define CONV_WIDE (VECTOR_BYTES == 64 ? 4 : 2) /* vectors of a block in registers */
+#define CONV_WIDE (VECTOR_BYTES == 64 ? 4 : 2) /* the vectors of a block that fit into registers */
 #define CONV_UNROLL _Pragma("GCC unroll 8")
 
-/* rows and vectors are constants where it is inlined. Each element adds in the order of k. */
+/* Callers pass constants for rows and vectors, so the loops over them are unrolled. Each result is
+ * added up in the order of k. */
 static inline __attribute__((always_inline)) void FN(conv_block)(const int rows, const int vectors,
                                                                  int64_t count, const T *w,
                                                                  const int64_t *offset, const T *x,
@@ -73,7 +74,8 @@ static void FN(conv)(int rows, bool wide, int64_t count, const void *w, const in
 #undef CONV_BLOCK
 }
 
-/* The same for the gradient of the filter: rows by four elements of it at once, a sum in each lane. */
+/* Like conv_block, for the gradient of the filter: rows by four of its elements at a time. sum
+ * receives vectors; the sum of a vector's lanes is the result. */
 static inline __attribute__((always_inline)) void
 FN(conv_weight_block)(const int rows, int64_t n, const T *y, int64_t ldy, const T *x,
                       const int64_t *offset, FN(vector) (*sum)[4])
@@ -109,7 +111,7 @@ FN(conv_weight_block)(const int rows, int64_t n, const T *y, int64_t ldy, const 
         sum[i][k] = s[i][k];
 }
 
-/* The sum of the lanes, by halves. */
+/* Returns the sum of the lanes. Each step adds the upper half to the lower half. */
 static inline T FN(conv_lanes)(FN(vector) v)
 {
     int half, i;
@@ -122,7 +124,7 @@ static inline T FN(conv_lanes)(FN(vector) v)
     return v[0];
 }
 
-/* w[i ldw + k] += the sums of rows by up to four elements of the filter. */
+/* Adds to w[i ldw + k] the sums for rows by `left` elements of the filter, at most four. */
 static void FN(conv_weight_sums)(int rows, int64_t n, const T *y, int64_t ldy, const T *x,
                                  const int64_t *offset, int left, T *w, int64_t ldw)
 {
@@ -153,7 +155,8 @@ static void FN(conv_weight_sums)(int rows, int64_t n, const T *y, int64_t ldy, c
 static void FN(conv_weight)(int rows, int64_t count, int64_t n, const void *y_, int64_t ldy,
                             const void *x, const int64_t *offset, void *w_, int64_t ldw)
 {
-    const int most = CONV_WIDE == 4 ? CTI_CONV_ROWS : CTI_CONV_ROWS / 2; /* in registers */
+    const int most = CONV_WIDE == 4 ? CTI_CONV_ROWS : CTI_CONV_ROWS / 2; /* the most rows whose sums
+                                                                          * fit into registers */
     const T *y = y_;
     T *w = w_;
     int64_t k;

@@ -23,7 +23,7 @@
     }
 
 /* The derivative of gelu: Phi(x) + x phi(x), for the distribution Phi and the density phi of the
- * standard normal. x is limited, so that infinite ones give the limits. */
+ * standard normal. x is limited, so that the result at infinity is the limit and not NaN. */
 static inline T FN(gelu_slope)(T x)
 {
     T t = x < K(-1e4) ? K(-1e4) : x > K(1e4) ? K(1e4) : x;
@@ -38,7 +38,7 @@ static inline T FN(gelu_slope)(T x)
 #define TEST(name, expr) RUN1(FN(name), uint8_t, expr)
 #include "tensor/formulas.h"
 
-/* q x^p for usual p */
+/* q x^p for common exponents p */
 #define CTI_POWER(name, exponent, formula) RUN1(FN(name), T, q *(formula))
 CTI_POWERS
 #undef CTI_POWER
@@ -46,7 +46,8 @@ CTI_POWERS
 #define LANES 16
 #define BLOCK 1024
 
-/* Sixteen partial sums within a block, blocks in double: the order depends on n alone. */
+/* The sum of n elements. Each block has LANES partial sums of type T; the blocks are added in
+ * double. The order of the additions depends on n alone. */
 static double FN(sum)(int64_t n, const void *in)
 {
     const T *x = in;
@@ -99,12 +100,12 @@ static void FN(sum_each)(int64_t rows, int64_t n, const void *in, void *out)
 
 #define FEW_ROWS 8
 
-/* As many elements as fill a register, anywhere in memory. */
+/* A register full of elements, at any address that is aligned to T. */
 typedef T FN(vector) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
 #define IN_VECTOR ((int)(sizeof(FN(vector)) / sizeof(T)))
 
-/* The sums of the columns of four vectors, which begin at columns at[]: of a few rows at a time,
- * then in double. */
+/* The sums of the columns of four vectors, which begin at columns at[0] to at[3]. Groups of
+ * FEW_ROWS rows are added in T, the groups in double. */
 static void FN(sum_vectors)(int64_t n, int64_t stride, const T *x, const int64_t *at, T *o)
 {
     double total[4 * IN_VECTOR] = { 0 };
@@ -124,7 +125,8 @@ static void FN(sum_vectors)(int64_t n, int64_t stride, const T *x, const int64_t
         o[at[k / IN_VECTOR] + k % IN_VECTOR] = (T)total[k];
 }
 
-/* The last vectors of columns go over some again rather than beyond the row. */
+/* If width is not a multiple of a vector, the last vector overlaps the one before, so that it does
+ * not read beyond the row. */
 static void FN(sum_rows)(int64_t n, int64_t stride, int64_t width, const void *in, void *out)
 {
     const T *x = in;
@@ -147,7 +149,7 @@ static void FN(sum_rows)(int64_t n, int64_t stride, int64_t width, const void *i
 }
 #undef FEW_ROWS
 
-/* The greatest of n, n > 0; NaN if one is. */
+/* The greatest of n elements, n > 0; NaN if there is a NaN. */
 static T FN(row_max)(int64_t n, const T *x)
 {
     T lane[LANES], most = x[0];
@@ -155,7 +157,8 @@ static T FN(row_max)(int64_t n, const T *x)
     int l, half, odd = 0;
 
     if (n >= LANES) {
-        for (l = 0; l < LANES; l++) /* the last ones, some of which may come again */
+        for (l = 0; l < LANES; l++) /* begin with the last elements; the loop below may visit some
+                                     * of them again */
             lane[l] = x[n - LANES + l];
         for (i = 0; i + LANES <= n; i += LANES)
             for (l = 0; l < LANES; l++)
@@ -173,8 +176,8 @@ static T FN(row_max)(int64_t n, const T *x)
     return odd ? (T)NAN : most;
 }
 
-/* o = exp(x - most); o is not x: the last vector goes over some elements again rather than beyond the
- * row. */
+/* o = exp(x - most). o must not be x, because the last vector overlaps the one before if n is not a
+ * multiple of LANES. */
 static void FN(exp_row)(int64_t n, T most, const T *x, T *o)
 {
     int64_t i, whole = n < LANES ? n : n - n % LANES;
@@ -204,7 +207,7 @@ static void FN(softmax)(bool logarithm, int64_t n, const void *in, void *out)
 
         INDEPENDENT
         for (i = 0; i < n; i++)
-            o[i] = (x[i] - most) - l; /* most + l would lose the digits of l */
+            o[i] = (x[i] - most) - l; /* x - (most + l) would lose digits of l */
     } else {
         INDEPENDENT
         for (i = 0; i < n; i++)
@@ -267,7 +270,7 @@ static void FN(start_rows)(int64_t rows, int64_t width, const void *bias, void *
     }
 }
 
-/* Words of WORD_BLOCKS blocks at a time, which vectorise. */
+/* The words of WORD_BLOCKS blocks are computed at a time, in a loop that vectorises. */
 #define WORD_BLOCKS 16
 
 static void FN(dropout)(const cti_dropout_args *a, uint64_t block, uint32_t below, int64_t n,
@@ -302,7 +305,7 @@ static void FN(dropout)(const cti_dropout_args *a, uint64_t block, uint32_t belo
 }
 #undef WORD_BLOCKS
 
-/* The greatest of sign times n elements, n > 0; NaN if one is. */
+/* The greatest of n elements times sign, n > 0; NaN if there is a NaN. */
 static T FN(extreme_of)(T sign, int64_t n, const T *x)
 {
     T lane[LANES], most = sign * x[0];
@@ -310,7 +313,8 @@ static T FN(extreme_of)(T sign, int64_t n, const T *x)
     int l, half, odd = 0;
 
     if (n >= LANES) {
-        for (l = 0; l < LANES; l++) /* the last ones, some of which may come again */
+        for (l = 0; l < LANES; l++) /* begin with the last elements; the loop below may visit some
+                                     * of them again */
             lane[l] = sign * x[n - LANES + l];
         for (i = 0; i + LANES <= n; i += LANES)
             for (l = 0; l < LANES; l++)
@@ -348,7 +352,7 @@ static void FN(extreme)(bool least, int64_t rows, int64_t n, const void *in, voi
     }
 }
 
-/* Of equal elements the first is taken, which matters for zeros. */
+/* Of equal elements the first is taken, which matters for 0 and -0. */
 static void FN(extreme_rows)(bool least, int64_t n, int64_t stride, int64_t width, const void *in,
                              void *out)
 {

@@ -1,14 +1,14 @@
 /* loops_gemm.h - the plain matrix product; included by kernels.c with T and FN defined. (internal,
  * no guard)
  *
- * Each element of C begins as beta C and gets alpha A[i,k] B[k,j] added for k = 0, 1, ... in that
- * order, whatever the tiling: on the base path the bits depend only on the numbers. */
+ * Each element of C starts as beta C; then alpha A[i,k] B[k,j] is added for k = 0, 1, ... in this
+ * order, whatever the tiling. So on the base path the bits depend only on the operands. */
 
 #define GEMM_ROWS 4
-#define GEMM_DEPTH 256 /* of k: a panel of B of this many rows stays in the first cache */
+#define GEMM_DEPTH 256 /* the rows of a panel of B, which then stays in the first-level cache */
 #define GEMM_COLUMNS ((int)(sizeof(FN(columns)) / sizeof(T)))
 
-/* A row of a panel; each element's own sum, whatever vectors the processor has. */
+/* A row of a panel. Its width is the same on every processor; each element has a separate sum. */
 typedef T FN(columns) __attribute__((vector_size(32)));
 
 /* B[k0.., j0..] as (depth, GEMM_COLUMNS), zeros beyond column n. */
@@ -25,7 +25,8 @@ static void FN(pack_panel)(const cti_gemm *g, const T *b, int64_t k0, int64_t de
         }
 }
 
-/* sum (GEMM_ROWS, GEMM_COLUMNS) += A's rows, steps apart in i and in k, times the panel */
+/* sum (GEMM_ROWS, GEMM_COLUMNS) += rows of A times the panel; A's elements are step_i and step_k
+ * apart */
 static void FN(multiply_panel)(const T *a, int64_t step_i, int64_t step_k, int64_t depth, T alpha,
                                const FN(columns) * panel, FN(columns) * sum)
 {
@@ -46,7 +47,7 @@ static void FN(multiply_panel)(const T *a, int64_t step_i, int64_t step_k, int64
     sum[3] = s3;
 }
 
-/* The same for one row. */
+/* Like multiply_panel, for one row. */
 static void FN(multiply_panel_row)(const T *a, int64_t step_k, int64_t depth, T alpha,
                                    const FN(columns) * panel, FN(columns) * sum)
 {
@@ -58,7 +59,8 @@ static void FN(multiply_panel_row)(const T *a, int64_t step_k, int64_t depth, T 
     *sum = total;
 }
 
-/* Rows i.. (count of them, at most GEMM_ROWS) of columns j0.. of C; first: begin with beta C. */
+/* Adds the products of a panel to `count` rows (at most GEMM_ROWS) of C, in `width` columns. If
+ * `first` is true, C is multiplied by beta before. */
 static void FN(multiply_rows)(const cti_gemm *g, const T *a, int64_t count, int64_t depth,
                               const FN(columns) * panel, int64_t width, bool first, T *c)
 {

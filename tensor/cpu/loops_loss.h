@@ -5,17 +5,17 @@
  *     loss = lse + (1 - s) (most - x[target]) + s mean(most - x)  s the label smoothing
  *     dx = dloss (exp(x - most - lse) - s / n - (1 - s) [target])
  *
- * Scores are subtracted from each other before anything is added: a common offset of the scores
- * changes nothing.
+ * Scores are subtracted from each other before anything is added, so a constant added to all scores
+ * does not change the result.
  *
- * Rows are short as a rule (an alphabet): as many as a vector has elements stand side by side then,
- * so that greatest elements, exponentials and sums are each taken of all of them at once. */
+ * Most rows are short (an alphabet). Short rows are transposed, so that a vector holds one element
+ * of each of IN_VECTOR rows, and their maxima, exponentials and sums are computed at once. */
 
-#define LOSS_BLOCK 2048 /* elements at a time */
+#define LOSS_BLOCK 2048 /* elements that are computed at a time */
 
 typedef __typeof__((FN(vector)){ 0 } > (FN(vector)){ 0 }) FN(mask);
 
-/* The greatest element of a row of any length, and the sum of exp(x - most). */
+/* For one row of any length: the greatest element, and the sum of exp(x - most). */
 static void FN(long_exp_sum)(int64_t n, const T *x, T *most_, T *sum)
 {
     T e[LOSS_BLOCK], most = FN(row_max)(n, x);
@@ -34,7 +34,7 @@ static void FN(long_exp_sum)(int64_t n, const T *x, T *most_, T *sum)
     *sum = (T)total;
 }
 
-/* (rows, n) -> (n, IN_VECTOR), zeros beyond the rows. */
+/* Transposes x (rows, n) to e (n, IN_VECTOR), with zeros in the columns beyond rows. */
 static void FN(side_by_side)(int64_t rows, int64_t n, const T *x, T *e)
 {
     int64_t i;
@@ -51,7 +51,7 @@ static void FN(side_by_side)(int64_t rows, int64_t n, const T *x, T *e)
             e[i * IN_VECTOR + r] = r < rows ? x[r * n + i] : 0;
 }
 
-/* The same of rows up to IN_VECTOR, (rows, n); a NaN is the greatest. */
+/* Like long_exp_sum, for up to IN_VECTOR short rows (rows, n). A NaN counts as the greatest. */
 static void FN(short_exp_sums)(int64_t rows, int64_t n, const T *x, T *most, T *sum)
 {
     FN(vector) e[SHORT_ROW], total = { 0 }, top = total - (T)INFINITY;
@@ -75,7 +75,7 @@ static void FN(short_exp_sums)(int64_t rows, int64_t n, const T *x, T *most, T *
     memcpy(sum, &total, (size_t)rows * sizeof(T));
 }
 
-/* Of each row its greatest element and the log of the sum of exp(x - most). */
+/* For each row: the greatest element, and the log of the sum of exp(x - most). */
 static void FN(log_sum_exp)(int64_t rows, int64_t n, const void *in, void *most_, void *log_sum_)
 {
     const T *x = in;
@@ -90,7 +90,7 @@ static void FN(log_sum_exp)(int64_t rows, int64_t n, const void *in, void *most_
             FN(long_exp_sum)(n, x + r * n, most + r, log_sum + r);
     }
     INDEPENDENT
-    for (r = 0; r < rows; r++) { /* infinite scores have no sum */
+    for (r = 0; r < rows; r++) { /* with infinite scores the sum is NaN */
         T l = M(log)(log_sum[r]);
 
         log_sum[r] = most[r] - most[r] == 0 || most[r] != most[r] ? l : 0;
@@ -114,7 +114,7 @@ static T FN(mean_below)(int64_t n, const T *x, T most)
     return (T)(total / (double)n);
 }
 
-/* rows up to LOSS_ROWS; a target of -1 is ignored */
+/* The losses of up to LOSS_ROWS rows. A target of -1 is ignored: its loss is 0. */
 static void FN(cross_entropy)(int64_t rows, int64_t n, const void *in, const int64_t *target,
                               double smoothing, void *loss_, void *most_, void *lse_)
 {
@@ -134,7 +134,7 @@ static void FN(cross_entropy)(int64_t rows, int64_t n, const void *in, const int
     }
 }
 
-/* v in n elements and up to LANES - 1 more */
+/* Sets n elements to v; it may write up to LANES - 1 more. */
 static void FN(spread)(int64_t n, T v, T *to)
 {
     int64_t i;
@@ -145,15 +145,16 @@ static void FN(spread)(int64_t n, T v, T *to)
             to[i + l] = v;
 }
 
-/* What a derivative reads of rows: scores (rows, n), and one number of each row; g_step 0: one g
- * for all. */
+/* The operands of the derivative: scores (rows, n), and most, lse and g for each row. If g_step is
+ * 0, all rows share one g. */
 typedef struct FN(loss_rows) {
     const T *x, *most, *lse, *g;
     int64_t g_step;
 } FN(loss_rows);
 
-/* out = g (exp(x - most - lse) - base) of rows from the given one on; rows n <= LOSS_BLOCK. What
- * belongs to a row is spread over its elements first. */
+/* out = g (exp(x - most - lse) - base) for `rows` rows from row `first` on; rows n <= LOSS_BLOCK.
+ * The numbers of a row are first copied to each of its elements, so that one loop can compute all
+ * rows. */
 static void FN(softmax_minus)(const FN(loss_rows) * l, int64_t first, int64_t rows, int64_t n,
                               T base, T *out)
 {
@@ -171,7 +172,7 @@ static void FN(softmax_minus)(const FN(loss_rows) * l, int64_t first, int64_t ro
         out[i] = scale[i] * (M(exp)(x[i] - top[i] - from[i]) - base);
 }
 
-/* The same of one row of any length. */
+/* Like softmax_minus, for one row of any length. */
 static void FN(long_softmax_minus)(const FN(loss_rows) * l, int64_t row, int64_t n, T base, T *out)
 {
     const T *x = l->x + row * n, most = l->most[row], lse = l->lse[row], g = l->g[row * l->g_step];
@@ -182,7 +183,7 @@ static void FN(long_softmax_minus)(const FN(loss_rows) * l, int64_t row, int64_t
         out[i] = g * (M(exp)(x[i] - most - lse) - base);
 }
 
-/* rows up to LOSS_ROWS */
+/* The gradients of up to LOSS_ROWS rows. */
 static void FN(cross_entropy_backward)(int64_t rows, int64_t n, const void *in,
                                        const int64_t *target, double smoothing, const void *most,
                                        const void *lse, const void *g_, int64_t g_step, void *out_)
@@ -207,14 +208,15 @@ static void FN(cross_entropy_backward)(int64_t rows, int64_t n, const void *in,
     }
 }
 
-/* What short_softmax leaves of each row of a group. */
+/* The results of short_softmax for each row. */
 typedef struct FN(short_rows) {
     T most[IN_VECTOR], log_sum[IN_VECTOR], below[IN_VECTOR]; /* below: the sum of most - x */
 } FN(short_rows);
 
-/* For rows up to IN_VECTOR, n <= SHORT_ROW, an element of each row beside the others:
+/* For up to IN_VECTOR rows of n <= SHORT_ROW elements, transposed, so that a vector holds an
+ * element of each row:
  *     out (n, ld) = scale (e / sum of e - base)      e = exp(x - most)
- * One exponential serves the loss and its gradient. scale (IN_VECTOR): 0 beyond the rows. */
+ * The loss and the gradient share one exponential. scale (IN_VECTOR) is 0 beyond the rows. */
 static void FN(short_softmax)(int64_t rows, int64_t n, const T *x, const T *scale, T base, T *out,
                               int64_t ld, FN(short_rows) * left)
 {
@@ -253,8 +255,9 @@ static void FN(short_softmax)(int64_t rows, int64_t n, const T *x, const T *scal
         left->log_sum[r] = M(log)(left->log_sum[r]);
 }
 
-/* rows up to LOSS_ROWS, n <= SHORT_ROW, scale: the gradient of each row's loss. Like cross_entropy and
- * its backward, but in one pass, and the gradient is transposed: out (n, LOSS_ROWS). */
+/* Computes cross_entropy and its backward in one pass, for up to LOSS_ROWS rows of n <= SHORT_ROW
+ * elements. scale is the gradient of each row's loss. The result is transposed: out (n,
+ * LOSS_ROWS). */
 static void FN(cross_entropy_tile)(int64_t rows, int64_t n, const void *in, const int64_t *target,
                                    double smoothing, double scale, void *loss_, void *out_)
 {
@@ -276,7 +279,8 @@ static void FN(cross_entropy_tile)(int64_t rows, int64_t n, const void *in, cons
             if (k < 0) {
                 loss[at + r] = 0;
                 for (i = 0; i < n; i++)
-                    out[i * LOSS_ROWS + at + r] = 0; /* also where the scores are not finite */
+                    out[i * LOSS_ROWS + at + r] = 0; /* short_softmax wrote NaN if the scores are
+                                                      * not finite */
                 continue;
             }
             loss[at + r] = (most - most == 0 || most != most ? left.log_sum[r] : 0) +

@@ -5,12 +5,12 @@
  *     g = dy weight         dx = s (g - mean(g) - z mean(g z))
  *     dweight = sum of dy z over the rows                     dbias = sum of dy over the rows
  *
- * Not centred (RMS norm), mean and mean(g) are 0. A row is read several times while it is in the
- * cache. */
+ * If centred is false (RMS norm), mean and mean(g) are 0. A row is read several times while it is
+ * in the cache. */
 
-#define NORM_ROWS 32 /* whose dweight is summed in T, before it is added in double */
+#define NORM_ROWS 32 /* rows whose dweight is summed in T before the sum is added in double */
 
-/* The sum of (x - mean)^2: partial sums as in sum. */
+/* The sum of (x - mean)^2, with the same partial sums as FN(sum). */
 static double FN(sum_squares_about)(int64_t n, const T *x, T mean)
 {
     double total = 0;
@@ -55,7 +55,7 @@ static void FN(norm_row)(int64_t n, const T *x, T mean, T scale, const T *w, con
     }
 }
 
-/* rows first .. end - 1 */
+/* For rows first .. end - 1. */
 static void FN(normalise)(const cti_normalise_args *a, int64_t first, int64_t end)
 {
     const T *x = a->x;
@@ -74,7 +74,7 @@ static void FN(normalise)(const cti_normalise_args *a, int64_t first, int64_t en
     }
 }
 
-/* One row, as backward sees it. */
+/* The operands of backward for one row. */
 typedef struct FN(norm_view) {
     const T *x, *dy, *w; /* w or NULL */
     T mean, scale;
@@ -128,7 +128,7 @@ static void FN(norm_dx)(int64_t n, const FN(norm_view) * v, T shift, T slope, T 
     }
 }
 
-/* to: dweight (n) and dbias (n) */
+/* Adds one row's part of dweight (n) and dbias (n) to `to`, which holds both. */
 static void FN(norm_add_weights)(int64_t n, const FN(norm_view) * v, T *to)
 {
     const T *x = v->x, *dy = v->dy, mean = v->mean, s = v->scale;
@@ -141,7 +141,8 @@ static void FN(norm_add_weights)(int64_t n, const FN(norm_view) * v, T *to)
     }
 }
 
-/* rows first .. end - 1; few and sums, each (2 n), get dweight and dbias if sums is not NULL */
+/* For rows first .. end - 1. If sums is not NULL, sums (2 n) receives dweight and dbias; few (2 n)
+ * is scratch. */
 static void FN(normalise_backward)(const cti_normalise_backward_args *a, int64_t first, int64_t end,
                                    void *few_, double *sums)
 {

@@ -1,7 +1,7 @@
 /* loops_number.h - elementwise loops for any dtype of numbers; included by kernels.c with T, FN and
  * K (and, for floats, M) defined. (internal, no guard)
  *
- * Contiguous runs and those with one constant operand are separate loops, which vectorise. */
+ * Contiguous runs, and runs with one constant operand, have separate loops, which vectorise. */
 
 #define RUN1(fn, type_out, expr)                                                                   \
     static void fn(LOOP_ARGS)                                                                      \

@@ -8,7 +8,8 @@
  *   RMSprop  v = alpha v + (1 - alpha) g^2;  d = g / (sqrt(v) + eps), centred sqrt(v - a^2) with
  *            a += (1 - alpha) (g - a);  w -= lr d, with momentum lr b, b = mu b + d
  *   Adagrad  v += g^2;  w -= lr g / (sqrt(v) + eps)
- * New state goes through locals: reading it back from memory costs more than computing it. */
+ * New states are kept in local variables, because reading them back from memory is slower than
+ * computing them. */
 
 #define UPDATE_ARGS int64_t at, int64_t n, const cti_update *u, const cti_segment *s
 #define STATE(k) ((T *)s->state[k] + at)
@@ -82,8 +83,7 @@ static void FN(adam)(UPDATE_ARGS)
     }
 }
 
-/* The step of each element, into d; v - a^2, which rounding may make negative,
- * counts as 0 then. */
+/* Writes the step of each element to d. Rounding may make v - a^2 negative; it then counts as 0. */
 static void FN(rmsprop_steps)(int64_t at, int64_t n, const cti_update *u, const cti_segment *s,
                               T *d)
 {

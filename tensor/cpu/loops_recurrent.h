@@ -17,7 +17,7 @@ static void FN(activate)(bool relu, int64_t n, void *inout)
     }
 }
 
-/* dx = (dy + dh) act'(.) in terms of h */
+/* dx = (dy + dh) act'(x), where act' is computed from h */
 static void FN(activate_backward)(bool relu, int64_t n, const void *h_, const void *dy_,
                                   const void *dh_, void *dx_)
 {

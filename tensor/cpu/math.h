@@ -1,9 +1,9 @@
 /* math.h - exp, log, tanh and other functions of floats, exp and log of doubles, written without
- * branches so that compilers turn a loop over them into vector code; pow is in power.h. (internal)
+ * branches so that compilers vectorise loops over them; pow is in power.h. (internal)
  *
- * Minimax polynomials or polynomials fitted at Chebyshev nodes. The largest errors over all floats, in
- * units of the last place, as tests/test_kernels measures them (with COTANGENT_TEST_FULL), without and
- * with FMA:
+ * They use minimax polynomials, or polynomials fitted at Chebyshev nodes. The largest errors over
+ * all floats, in units of the last place, as tests/test_kernels measures them (with
+ * COTANGENT_TEST_FULL), without and with FMA:
  *     exp 1.05, 1.10    log 0.87, 0.87    tanh 2.51, 2.51    sigmoid 2.48, 2.48
  *     log1p 0.82, 0.75  expm1 1.43, 1.43  erf 1.35, 1.15    sin and cos 1.60, 1.60
  * None of them calls the C library, whose last digits depend on the processor. */
@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* A loop over a function that is not inlined is no vector code. */
+/* Loops over a function are vectorised only if it is inlined. */
 #define CTI_IN_LOOP static inline __attribute__((always_inline))
 
 static inline float cti_float_of(uint32_t bits)
@@ -34,8 +34,9 @@ static inline uint32_t cti_bits_of(float f)
     return bits;
 }
 
-/* exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2) / 2; 2^n in two factors, so that results
- * near the ends of the range round once. Above 88.7 inf, below -103.9 0; NaN passes through. */
+/* exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2) / 2. 2^n is multiplied in two factors, so
+ * that subnormal and very large results are rounded once. The result is inf above 88.7, 0 below
+ * -103.9, and NaN for NaN. */
 CTI_IN_LOOP float cti_expf(float x)
 {
     const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
@@ -61,9 +62,9 @@ CTI_IN_LOOP float cti_expf(float x)
            cti_float_of((uint32_t)(i - half + 127) << 23);
 }
 
-/* Of a = |x|, then x's sign: m / (m + 2), m = exp(2a) - 1 = 2^n (exp(2r) - 1) + (2^n - 1), r half
- * of what cti_expf takes. From 10 on it is 1; the bits of floats >= 0 are in the order of their
- * values. */
+/* tanh(a) = m / (m + 2) for a = |x|, with m = exp(2a) - 1 = 2^n (exp(2r) - 1) + (2^n - 1), where r
+ * is half the r of cti_expf; then x's sign is copied. The result is 1 from a = 10 on. That test
+ * compares bits: non-negative floats have the same order as their bits. */
 static inline float cti_tanhf(float x)
 {
     const float round = 12582912.0f;
@@ -86,18 +87,19 @@ static inline float cti_tanhf(float x)
     return x != x ? x : p;
 }
 
-/* Below -88.7, where the result is no longer a normal float, 0. */
+/* The result is 0 below -88.7, where it would be subnormal. */
 static inline float cti_sigmoidf(float x)
 {
     return 1.0f / (1.0f + cti_expf(-x));
 }
 
-/* x = 2^e m, m in [sqrt(1/2), sqrt(2)); log(m) = 2 atanh(s), s = (m - 1) / (m + 1), as a series in
- * s^2 <= 0.0295 around m - 1 - (m - 1)^2 / 2, so that its error is small beside the result. */
+/* x = 2^e m, m in [sqrt(1/2), sqrt(2)); log(m) = 2 atanh(s), s = (m - 1) / (m + 1), computed as m -
+ * 1 - (m - 1)^2 / 2 plus a series in s^2 <= 0.0295, which is small, and so is its error. */
 CTI_IN_LOOP float cti_logf(float x)
 {
     const uint32_t root = 0x3f3504f3u;                    /* sqrt(1/2) */
-    float low = x < 1.17549435e-38f ? x * 8388608.0f : x; /* 2^23: no denormals */
+    float low = x < 1.17549435e-38f ? x * 8388608.0f : x; /* times 2^23, so that subnormals become
+                                                           * normal */
     uint32_t bits = cti_bits_of(low) - root;
     float e = (float)((int32_t)bits >> 23) - (x < 1.17549435e-38f ? 23.0f : 0.0f);
     float f = cti_float_of((bits & 0x007fffffu) + root) - 1.0f;
@@ -193,8 +195,8 @@ CTI_IN_LOOP float cti_exp_near(float x)
     return (p + 1.0f) * cti_float_of((cti_bits_of(t) << 23) + (127u << 23));
 }
 
-/* Of a = |x|, then x's sign: a polynomial below 0.93, else 1 - exp(log(erfc(a))) with a polynomial for
- * the logarithm. From 4 on it is 1. */
+/* For a = |x| below 0.93, a polynomial; else 1 - exp(log(erfc(a))) with a polynomial for the
+ * logarithm; 1 from a = 4 on. Then x's sign is copied. */
 CTI_IN_LOOP float cti_erff(float x)
 {
     uint32_t sign = cti_bits_of(x) & 0x80000000u;
@@ -237,8 +239,8 @@ static inline uint64_t cti_bits_of_double(double d)
     return bits;
 }
 
-/* As cti_expf, with Taylor's series to r^13, whose rest is below 5e-18. Above 709.78 inf, below
- * -745.2 0. */
+/* Like cti_expf, with the Taylor series to r^13; the terms after it are below 5e-18. The result is
+ * inf above 709.78 and 0 below -745.2. */
 static inline double cti_exp(double x)
 {
     const double round = 6755399441055744.0; /* 1.5 * 2^52 */
@@ -314,10 +316,11 @@ static inline double cti_sigmoid(double x)
     return (x < 0 ? e : 1.0) / (1.0 + e);
 }
 
-/* x >= 0 in turns of pi / 2: the fraction in -1/2 .. 1/2, times pi / 2; *turns is the number of turns,
- * whose last two bits count. Where x is at least 2^(24 j + 23) it is a multiple of 2^(24 j), so whole
- * turns by four may be left out of 2/pi: c_j = 2/pi 2^(24 j) mod 4, times 2^(-24 j). c_j is the sum of
- * a, b and c; a and b have 29 bits each, so that their products with x are exact. */
+/* Divides x >= 0 by pi / 2. *turns is the rounded quotient, of which only the last two bits count;
+ * the result is the rest of the quotient, in -1/2 .. 1/2, times pi / 2. An x of at least 2^(24 j +
+ * 23) is a multiple of 2^(24 j), so multiples of 4 may be left out of the factor: instead of 2/pi,
+ * it is c_j 2^(-24 j) with c_j = 2/pi 2^(24 j) mod 4. c_j is the sum of a, b and c; a and b have 29
+ * bits each, so their products with x are exact. */
 CTI_IN_LOOP float cti_quarter_turns(float x, uint32_t *turns)
 {
     const double round = 6755399441055744.0;
@@ -346,7 +349,8 @@ CTI_IN_LOOP float cti_quarter_turns(float x, uint32_t *turns)
     return (float)((a - (k - round)) * 1.5707963267948966);
 }
 
-/* sin of x (0 turns) and cos of x (1 turn): sin or cos of the fraction, by the quarter */
+/* sin(x) for turns 0 and cos(x) for turns 1. The number of quarter turns decides between sin and
+ * cos of the rest, and the sign. */
 CTI_IN_LOOP float cti_sine(float x, uint32_t turns)
 {
     uint32_t t;

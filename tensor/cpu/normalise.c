@@ -5,10 +5,10 @@
 
 #include <string.h>
 
-#define NORM_PIECES 64          /* whose sums are kept apart, at most */
-#define NORM_ROOM (1024 * 1024) /* elements of all these sums, about */
+#define NORM_PIECES 64          /* the most pieces with separate sums */
+#define NORM_ROOM (1024 * 1024) /* about the most elements of all these sums */
 
-/* Rows in a piece of elementwise work. */
+/* The number of rows in a piece of the forward pass. */
 static int64_t normalise_rows(int64_t n)
 {
     return (CTI_CPU_PIECE + n - 1) / n;
@@ -32,13 +32,13 @@ ct_status cti_cpu_normalise(const cti_normalise_args *a)
 
 /* ---- backward ---- */
 
-/* The sums of dweight and dbias of each piece of rows lie apart; they are added up in the order of
- * the pieces, which are cut by shape alone. */
+/* Each piece of rows has its own sums of dweight and dbias. They are added up in the order of the
+ * pieces, which are cut by shape alone. */
 typedef struct normalise_job {
     const cti_normalise_backward_args *a;
-    int64_t rows, pieces; /* rows of a piece */
-    char *sums;           /* of each piece: doubles (2 n), and elements (2 n); or NULL */
-    size_t room;          /* bytes of them */
+    int64_t rows, pieces; /* the rows of a piece, and the number of pieces */
+    char *sums;           /* for each piece: (2 n) doubles and (2 n) elements; or NULL */
+    size_t room;          /* the bytes of a piece in sums */
 } normalise_job;
 
 static void normalise_backward_piece(void *context, int64_t piece)
@@ -54,7 +54,8 @@ static void normalise_backward_piece(void *context, int64_t piece)
         ->normalise_backward(j->a, first, end, sums ? sums + 2 * n : NULL, sums);
 }
 
-/* Few pieces for long rows. */
+/* Cuts the rows into pieces. Long rows get fewer pieces, so that the sums need at most about
+ * NORM_ROOM elements. */
 static void normalise_cut(normalise_job *j)
 {
     const cti_normalise_backward_args *a = j->a;
@@ -69,7 +70,7 @@ static void normalise_cut(normalise_job *j)
     j->pieces = (a->rows + j->rows - 1) / j->rows;
 }
 
-/* Column number column of the sums, of all pieces. */
+/* Adds up one column of the sums over all pieces. */
 static void normalise_finish(const normalise_job *j, int64_t column, void *to)
 {
     const int64_t size = (int64_t)ct_dtype_size(j->a->dtype);

@@ -1,5 +1,5 @@
-/* power.h - powers and their derivatives; of floats computed in double and without branches, so that
- * compilers turn a loop over them into vector code, of doubles with C's pow. (internal)
+/* power.h - powers and their derivatives; those of floats are computed in double and without
+ * branches, so that compilers vectorise loops over them; those of doubles use C's pow. (internal)
  *
  * x^y = 2^t, t = y log2(x). The largest error for floats is 0.51 units of the last place. */
 #ifndef COTANGENT_TENSOR_CPU_POWER_H
@@ -9,9 +9,9 @@
 
 #include <float.h>
 
-/* log2 of |x|, its relative error below 2^-36. |x| = 2^e m, m in [sqrt(1/2), sqrt(2)); log2(m) is a
- * series in s = (m - 1) / (m + 1), which is a quotient of floats that one step of Newton's makes
- * precise. 0 gives -inf, infinity inf; x is not a NaN. */
+/* log2 of |x|, with a relative error below 2^-36. |x| = 2^e m, m in [sqrt(1/2), sqrt(2)). log2(m)
+ * is a series in s = (m - 1) / (m + 1); s is divided in float, and one Newton step makes it
+ * precise. The result is -inf for 0 and inf for infinity; x must not be NaN. */
 CTI_IN_LOOP double cti_log2_abs(float x)
 {
     const uint32_t root = 0x3f3504f3u;
@@ -35,7 +35,8 @@ CTI_IN_LOOP double cti_log2_abs(float x)
     return (double)e + s * p;
 }
 
-/* 2^t; inf from 1000 on, 0 up to -1000: far beyond the floats. */
+/* 2^t. The result is inf for t >= 1000 and 0 for t <= -1000; both limits are far outside the range
+ * of floats. */
 CTI_IN_LOOP double cti_exp2_wide(double t)
 {
     const double round = 6755399441055744.0; /* 1.5 * 2^52 */
@@ -57,11 +58,12 @@ CTI_IN_LOOP double cti_exp2_wide(double t)
     return t <= -1000.0 ? 0.0 : p;
 }
 
-/* Floats from here on are even, and so are exponents of pow_wide from twice it on. */
+/* All floats of at least this magnitude are even, and so are the exponents y of cti_pow_wide of at
+ * least twice this magnitude. */
 #define CTI_POW_WHOLE 0x1p49
 
-/* x^y by the rules of C's pow, not yet rounded to a float: a product with it may be in the range of
- * floats where it is not. y is a float, or a float minus 1. */
+/* x^y by the rules of C's pow, as a double, because a product with x^y may be in the range of
+ * floats although x^y is not. y is a float, or a float minus 1. */
 CTI_IN_LOOP double cti_pow_wide(float x, double y)
 {
     const double round = 6755399441055744.0;
@@ -70,7 +72,7 @@ CTI_IN_LOOP double cti_pow_wide(float x, double y)
     bool is_whole = n - round == whole;
     uint64_t sign = (uint64_t)(cti_bits_of(x) >> 31) & cti_bits_of_double(n);
 
-    p = l == 0.0 && y == y ? 1.0 : p; /* |x| is 1: also for an infinite y */
+    p = l == 0.0 && y == y ? 1.0 : p; /* |x| is 1, also with an infinite y */
     p = cti_double_of(cti_bits_of_double(p) ^ (is_whole ? sign << 63 : 0));
     p = x < 0.0f && l != (double)INFINITY && !is_whole ? (double)NAN : p;
     p = x != x ? (double)x : p;
@@ -82,8 +84,8 @@ CTI_IN_LOOP float cti_powf(float x, float y)
     return (float)cti_pow_wide(x, (double)y);
 }
 
-/* q p for a power p. An infinite q (of a derivative by the base) times a power that vanishes is 0, the
- * limit. */
+/* q p for a power p. An infinite q (in a derivative by the base) times a power of 0 gives the limit
+ * 0. */
 CTI_IN_LOOP float cti_times_power(double q, double p)
 {
     return (float)p == 0.0f && (q > (double)FLT_MAX || q < -(double)FLT_MAX) ? 0.0f
@@ -96,7 +98,8 @@ CTI_IN_LOOP float cti_times_powf(float q, float x, float y)
     return cti_times_power((double)q, cti_pow_wide(x, (double)y));
 }
 
-/* y x^(y - 1), the derivative by x; 0 for y = 0. The exponent of an even y is odd. */
+/* y x^(y - 1), the derivative by x; 0 for y = 0. If y is even, y - 1 is odd, which rounding may
+ * hide. */
 CTI_IN_LOOP float cti_pow_slopef(float x, float y)
 {
     double p = cti_pow_wide(x, (double)y - 1.0);
@@ -106,8 +109,8 @@ CTI_IN_LOOP float cti_pow_slopef(float x, float y)
     return y == 0.0f ? 0.0f : cti_times_power((double)y, p);
 }
 
-/* x^y log(x), the derivative by y: 0 where x = 0 and y >= 0, and where x > 0 and the power vanishes, its
- * limits. */
+/* x^y log(x), the derivative by y. It is 0, the limit, where x = 0 and y >= 0, and where x > 0 and
+ * the power is 0. */
 CTI_IN_LOOP float cti_pow_logf(float x, float y)
 {
     double p = cti_pow_wide(x, (double)y);
@@ -119,7 +122,8 @@ CTI_IN_LOOP float cti_pow_logf(float x, float y)
 
 /* ---- doubles ---- */
 
-/* q x^y, where t = x^y overflows or underflows: as two factors, since the product may not. */
+/* q x^y if t = x^y overflows or underflows. Computed as q x^(y / 2) x^(y / 2), because the product
+ * may be in range. */
 static __attribute__((noinline, cold)) double times_extreme_pow(double q, double x, double y,
                                                                 double t)
 {
@@ -140,7 +144,7 @@ static inline double cti_times_pow(double q, double x, double y)
     return size >= DBL_MIN && size <= DBL_MAX ? q * t : times_extreme_pow(q, x, y, t);
 }
 
-/* From 2^53 on y is even and y - 1 odd, which rounding may hide. */
+/* From 2^53 on, y is even and y - 1 is odd, but y - 1 is rounded to an even number. */
 static inline double cti_pow_slope(double x, double y)
 {
     const double whole = 9007199254740992;

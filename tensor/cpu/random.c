@@ -1,5 +1,5 @@
 /* random.c - uniforms, normals, integers, dropout and multinomial draws from Philox
- * (tensor/philox.h), and checks of the elements that ops refuse. */
+ * (tensor/philox.h), and checks for elements that an op does not allow. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/parallel.h"
@@ -9,14 +9,14 @@
 
 /* ---- uniforms and normals ---- */
 
-#define DRAW_BLOCKS 1024 /* of four words, in a piece */
+#define DRAW_BLOCKS 1024 /* blocks of four words in a piece */
 
 typedef struct draw_job {
     const cti_draw_args *a;
     bool normal;
 } draw_job;
 
-/* Elements that a block of four words gives. */
+/* The number of elements for which a block of four words suffices. */
 static int64_t draws_of_block(ct_dtype dtype)
 {
     return dtype == CT_F64 ? 2 : 4;
@@ -71,7 +71,7 @@ void cti_cpu_normal(const cti_draw_args *a)
 
 /* ---- dropout ---- */
 
-#define DROPOUT_BLOCKS 4096 /* of four words, in a piece */
+#define DROPOUT_BLOCKS 4096 /* blocks of four words in a piece */
 
 static void dropout_piece(void *context, int64_t piece)
 {
@@ -120,10 +120,10 @@ void cti_cpu_randint(const cti_randint_args *a)
 
 typedef struct multinomial_job {
     const cti_multinomial_args *a;
-    _Atomic int64_t bad; /* the first row whose weights are refused; rows if there is none */
+    _Atomic int64_t bad; /* the first row with bad weights; `rows` if all are good */
 } multinomial_job;
 
-/* Notes a row whose weights are refused. */
+/* Records a row with bad weights. */
 static void multinomial_refuse(multinomial_job *j, int64_t row)
 {
     int64_t seen = atomic_load(&j->bad);
@@ -132,7 +132,7 @@ static void multinomial_refuse(multinomial_job *j, int64_t row)
         ;
 }
 
-/* CT_OK, or the fault of the first row that was refused. */
+/* Returns CT_OK, or the fault of the first row with bad weights. */
 static ct_status multinomial_result(multinomial_job *j, cti_fault *fault)
 {
     fault->position = atomic_load(&j->bad);
@@ -160,9 +160,9 @@ static void multinomial_sum_row(void *context, int64_t row)
         multinomial_refuse(j, row);
 }
 
-/* The first position whose running sum is above u of the total. Where u times a subnormal total is
- * rounded to the total, it is the first whose running sum is the total. A weight of 0 leaves the
- * running sum as it was, so its position is never the first. */
+/* Returns the first position whose running sum is above u times the total. If u times a subnormal
+ * total is rounded to the total, returns the first position whose running sum is the total. A
+ * weight of 0 leaves the running sum as it was, so its position is never the first. */
 static int64_t multinomial_search(const double *sum, int64_t n, double u)
 {
     double total = sum[n - 1], most = u * total;
@@ -179,7 +179,7 @@ static int64_t multinomial_search(const double *sum, int64_t n, double u)
     return low;
 }
 
-#define MULTINOMIAL_DRAWS 1024 /* in a piece */
+#define MULTINOMIAL_DRAWS 1024 /* draws in a piece */
 
 static void multinomial_draws(void *context, int64_t piece)
 {

@@ -3,7 +3,7 @@
 
 #include "tensor/parallel.h"
 
-/* Whether a comes after b; a NaN comes after all numbers. */
+/* True if a comes after b in sorted order; a NaN comes after all numbers. */
 #define AFTER(a, b) ((a) > (b) || ((a) != (a) && !((b) != (b))))
 
 #define REDUCE(type, acc_type)                                                                     \
@@ -76,8 +76,8 @@ static void reduce_one(const cti_reduce_args *a, int64_t at, int64_t column)
     }
 }
 
-/* Sums and extremes of floats have loops of their own. A piece is one outer index and a group of
- * columns. */
+/* Reduces one piece: one outer index and a group of columns. Sums and extremes of floats use the
+ * loops of the code path. */
 static void reduce_columns(void *context, int64_t piece)
 {
     const cti_reduce_args *a = context;
@@ -98,13 +98,13 @@ static void reduce_columns(void *context, int64_t piece)
             reduce_one(a, at, column);
 }
 
-/* Rows of n elements in a piece. */
+/* The number of rows of n elements in a piece. */
 static int64_t reduce_group(const cti_reduce_args *a)
 {
     return a->n < CTI_CPU_PIECE ? CTI_CPU_PIECE / (a->n + 1) + 1 : 1;
 }
 
-/* inner is 1. A piece is a group of rows. */
+/* Reduces one piece, a group of rows, for an inner of 1. */
 static void reduce_rows(void *context, int64_t piece)
 {
     const cti_reduce_args *a = context;

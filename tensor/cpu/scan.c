@@ -1,5 +1,6 @@
-/* scan.c - running sums, recurrences and extremes along n of (outer, n, inner). f32 adds in double; integers wrap. If n or inner
- * is 0, there is nothing to do: outer may be huge. */
+/* scan.c - running sums, recurrences and extremes along n of (outer, n, inner). f32 adds in double;
+ * integers wrap. If n or inner is 0, the kernels return at once, because outer may be very
+ * large. */
 #include "tensor/cpu/cpu.h"
 #include "tensor/cpu/math.h"
 
@@ -196,7 +197,7 @@ void cti_cpu_linear_scan(const cti_linear_scan_args *a)
 
 /* ---- running extremes ---- */
 
-/* x != x tells a NaN, and is false of integers */
+/* x != x detects a NaN and is false for integers */
 #define RUNNING_EXTREME(type)                                                                      \
     do {                                                                                           \
         const type *x = (const type *)a->in + at * a->n * a->inner + column;                       \

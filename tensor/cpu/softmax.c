@@ -12,7 +12,7 @@ static int64_t rows_per_piece(int64_t n)
     return (CTI_CPU_PIECE / 2 + n - 1) / n;
 }
 
-/* Calls run for each piece of rows rows of n; context is the kernel's arguments. */
+/* Calls run for each piece of (rows, n); context is the kernel's arguments. */
 static void softmax_rows(int64_t rows, int64_t n, void (*run)(void *, int64_t), const void *context)
 {
     if (rows && n)
@@ -250,7 +250,7 @@ static void linear_piece(void *context, int64_t piece)
     }
 }
 
-/* Only the last piece may have a tile of fewer rows. */
+/* Plans the pieces and products. Only the last piece may have a tile of fewer rows. */
 static void linear_plan(linear_job *j)
 {
     const cti_linear_cross_entropy_args *a = j->a;

@@ -1,13 +1,14 @@
-/* strided.h - how the CPU walks several strided arrays over a common shape. (internal)
+/* strided.h - the order in which the CPU visits the elements of several strided arrays of a common
+ * shape. (internal)
  *
- * The last axis is a run: a loop does it at once. A run is split into units of at most `length`
- * elements; units are put together into pieces, which threads share. The shape and the strides alone
- * say how.
+ * A run is all elements along the last axis. Runs are split into units of at most `length`
+ * elements; one call of a loop computes a unit. Units are grouped into pieces, which threads share.
+ * Units and pieces depend on the shape and the strides alone.
  *
- * Usually a unit is as long as a piece, and the units of a run follow each other. There are two cases
- * with short units, where the first units of all runs come before the second ones, so that the
- * elements that are near in memory are visited together:
- *     - the last axis is short: the longest axis takes its place;
+ * Usually a unit is as long as a piece, and the units of a run follow each other. In two cases
+ * units are short, and the first units of all runs come before the second units, so that elements
+ * that are near in memory are visited together:
+ *     - the last axis is short: the longest axis becomes the last;
  *     - an array is adjacent along another axis than the last (a transposition): this axis becomes
  *       the last but one, and a unit is as wide as a cache line of floats. */
 #ifndef COTANGENT_TENSOR_CPU_STRIDED_H
@@ -20,20 +21,20 @@ typedef struct cti_walk {
     int rank;
     int64_t dim[CT_MAX_RANK];
     int64_t step[4][CT_MAX_RANK]; /* bytes */
-    int64_t length;               /* elements of a unit, at most */
+    int64_t length;               /* the most elements of a unit */
     int64_t runs;
-    int64_t units;     /* of all runs */
-    int64_t per_piece; /* units in a piece */
-    bool tiled;        /* the first units of all runs come first */
+    int64_t units;     /* the number of units of all runs */
+    int64_t per_piece; /* the number of units in a piece */
+    bool tiled;        /* the first units of all runs come before the second units */
 } cti_walk;
 
 enum {
-    CTI_WALK_SHORT = 16, /* an axis below it is short */
-    CTI_WALK_TILE = 64,  /* elements of a unit in place of a short axis */
-    CTI_WALK_LINE = 16   /* of a transposition */
+    CTI_WALK_SHORT = 16, /* an axis of fewer elements is short */
+    CTI_WALK_TILE = 64,  /* the elements of a unit along the axis that replaces a short one */
+    CTI_WALK_LINE = 16   /* the elements of a unit in a transposition */
 };
 
-/* Moves axis `from` to position `to`, behind or before which others move up. */
+/* Moves axis `from` to position `to`; the axes between them move by one. */
 static inline void cti_walk_move(cti_walk *w, int arrays, int from, int to)
 {
     int by = from < to ? 1 : -1, k;
@@ -51,7 +52,8 @@ static inline void cti_walk_move(cti_walk *w, int arrays, int from, int to)
     }
 }
 
-/* The axis other than the last along which array k is adjacent, if it is not along the last; or -1. */
+/* Returns the axis along which the elements of array k are adjacent if that is not the last axis;
+ * otherwise -1. */
 static inline int cti_walk_adjacent(const cti_walk *w, int k)
 {
     int last = w->rank - 1, i;
@@ -93,7 +95,7 @@ static inline void cti_walk_arrange(cti_walk *w, int arrays)
     }
 }
 
-/* Completes a walk, whose rank, dim and step are set. How many pieces it has. */
+/* Completes a walk, whose rank, dim and step are set. Returns the number of pieces. */
 static inline int64_t cti_walk_cut(cti_walk *w, int arrays)
 {
     int64_t length;
@@ -102,7 +104,7 @@ static inline int64_t cti_walk_cut(cti_walk *w, int arrays)
     w->rank = cti_join_axes(arrays, w->rank, w->dim, w->step);
     if (w->rank < 0)
         return 0;
-    if (w->rank == 0) { /* a run of one element */
+    if (w->rank == 0) { /* a scalar is a run of one element */
         w->rank = 1;
         w->dim[0] = 1;
         for (k = 0; k < arrays; k++)
@@ -119,7 +121,7 @@ static inline int64_t cti_walk_cut(cti_walk *w, int arrays)
     return (w->units + w->per_piece - 1) / w->per_piece;
 }
 
-/* The unit after the last one of a piece. */
+/* Returns the number of the unit after the last one of a piece. */
 static inline int64_t cti_walk_end(const cti_walk *w, int64_t piece)
 {
     int64_t end = (piece + 1) * w->per_piece;
@@ -127,8 +129,8 @@ static inline int64_t cti_walk_end(const cti_walk *w, int64_t piece)
     return end < w->units ? end : w->units;
 }
 
-/* A unit: the bytes from the start of each array to its first element, its position, and how many
- * elements it has. */
+/* A unit: for each array the offset of its first element in bytes, the unit's position, and its
+ * number of elements. */
 typedef struct cti_unit {
     int64_t offset[4], at[CT_MAX_RANK], n;
 } cti_unit;
@@ -139,7 +141,7 @@ static inline void cti_walk_length(const cti_walk *w, cti_unit *u)
     u->n = u->n < w->length ? u->n : w->length;
 }
 
-/* Unit number `unit`. */
+/* Sets u to unit number `unit`. */
 static inline void cti_walk_begin(const cti_walk *w, int arrays, int64_t unit, cti_unit *u)
 {
     int last = w->rank - 1, i, k;
@@ -159,7 +161,8 @@ static inline void cti_walk_begin(const cti_walk *w, int arrays, int64_t unit, c
     cti_walk_length(w, u);
 }
 
-/* Steps along axis i; true if it was at the end, and is at the start again. */
+/* Moves one step along axis i. Returns true if that was the end of the axis; u is then back at its
+ * start. */
 static inline bool cti_walk_step(const cti_walk *w, int arrays, int i, cti_unit *u)
 {
     int64_t by = i == w->rank - 1 ? w->length : 1;
@@ -173,7 +176,7 @@ static inline bool cti_walk_step(const cti_walk *w, int arrays, int i, cti_unit 
     return wraps;
 }
 
-/* The unit after u. */
+/* Moves u to the next unit. */
 static inline void cti_walk_next(const cti_walk *w, int arrays, cti_unit *u)
 {
     int last = w->rank - 1, i;

@@ -19,7 +19,7 @@ static bool missing_barrier()
     return b.holds(out, 64, [](size_t i) { return 63 - i; });
 }
 
-/* The second loop's writes overtake the first's reads. */
+/* A thread's writes of the second loop may come before another thread's reads of the first loop. */
 static __device__ int sum_of_block(int value)
 {
     CU_SHARED(int, part, [64]);

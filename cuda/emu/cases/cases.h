@@ -20,15 +20,16 @@ typedef enum emu_finding {
 
 typedef struct emu_case {
     const char *name;
-    emu_finding plain, checked; /* how it shows in either program */
+    emu_finding plain, checked; /* the expected outcome in the plain and in the instrumented
+                                 * program */
     const char *report;         /* the beginning of the expected report */
-    bool (*run)(void);          /* whether its results were right */
+    bool (*run)(void);          /* returns true if the results were right */
 } emu_case;
 
 extern const emu_case emu_wrong_barriers[], emu_wrong_races[], emu_wrong_memory[],
     emu_wrong_streams[], emu_wrong_calls[], emu_right[]; /* each ends with a NULL name */
 
-/* Reads device memory as if it were the host's. */
+/* Reads device memory from the host, which is a fault. */
 float emu_touch_device_memory(void);
 
 /* 3 launches, a product, 2 synchronisations; copies of 256 bytes to the device, 128 from it, 64

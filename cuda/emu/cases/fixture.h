@@ -7,7 +7,7 @@
 #include "cuda/emu/cases/cases.h"
 #include "cuda/launch.h"
 
-/* A stream with one output and one input; errors are kept, and ask for nothing more. */
+/* A stream and its buffers. After an error all further functions do nothing. */
 struct bench {
     cudaStream_t stream = NULL;
     cudaError_t error = cudaSuccess;
@@ -33,7 +33,7 @@ struct bench {
         return static_cast<T *>(p);
     }
 
-    /* ... all of one byte */
+    /* n elements whose bytes all have the value `byte` */
     template <typename T> T *filled(size_t n, int byte = 0)
     {
         T *p = fresh<T>(n);
@@ -42,7 +42,7 @@ struct bench {
         return p;
     }
 
-    /* ... 0, 1, 2, ... */
+    /* n elements with the values 0, 1, 2, ... */
     template <typename T> T *counting(size_t n)
     {
         T *p = fresh<T>(n);
@@ -66,7 +66,7 @@ struct bench {
         return host;
     }
 
-    /* whether element i is f(i), for all n */
+    /* true if element i is f(i) for each i below n */
     template <typename T, typename F> bool holds(const T *p, size_t n, F f)
     {
         std::vector<T> got = read(p, n);

@@ -1,4 +1,4 @@
-/* memory.cu - wrong kernels: bounds, alignment, whose memory, initialisation. */
+/* memory.cu - wrong kernels: out of bounds, not aligned, the memory of others, not initialised. */
 #include "cuda/emu/cases/fixture.h"
 
 static __global__ void __launch_bounds__(64) ones(int n, float *out)

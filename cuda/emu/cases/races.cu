@@ -18,7 +18,7 @@ static bool shared_write_race()
     return b.holds(out, 64, [](size_t) { return 63; });
 }
 
-/* Right on no machine since warps lost their lockstep. */
+/* Wrong on every GPU whose warps do not run in lockstep. */
 static __global__ void __launch_bounds__(32) warp_sum(float *out)
 {
     CU_SHARED(float, part, [32]);
@@ -88,7 +88,7 @@ static bool global_race_of_threads()
 
     LAUNCH(b, add_one, 1, 32, 0, b.stream, total);
     b.done();
-    return b.error == cudaSuccess; /* one thread at a time here: the sum is right */
+    return b.error == cudaSuccess; /* the emulator runs one thread at a time, so the sum is right */
 }
 
 static bool global_race_of_blocks()
@@ -117,7 +117,7 @@ static bool blocks_read_what_others_write()
     return b.holds(x, 64, [](size_t i) { return (i + 63) % 64; });
 }
 
-/* Bytes beside each other are no race (right.cu); the same byte is. */
+/* Writes to adjacent bytes do not race (right.cu), but writes to the same byte do. */
 static __global__ void __launch_bounds__(32) same_byte(unsigned char *out)
 {
     out[threadIdx.x / 2] = static_cast<unsigned char>(threadIdx.x);

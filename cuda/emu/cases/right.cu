@@ -1,4 +1,4 @@
-/* right.cu - right programs, in which nothing may be found. */
+/* right.cu - right programs, for which there must be no report. */
 #include <cuda_bf16.h>
 
 #include <algorithm>
@@ -28,7 +28,7 @@ static __device__ float sum_of_block(float value)
     value = lane < blockDim.x / 32 ? part[lane] : 0.0f;
     value = sum_of_warp(value);
     __syncthreads();
-    return value; /* for thread 0: the sum of the block */
+    return value; /* thread 0 has the sum of the block */
 }
 
 static __global__ void __launch_bounds__(256) sums(int n, const float *x, float *out)
@@ -88,7 +88,7 @@ static bool transposed_tiles()
     return b.holds(out, rows * columns, [=](size_t i) { return i % rows * columns + i / rows; });
 }
 
-/* Lanes of a partial mask, and a block that is no multiple of a warp. */
+/* A partial mask of lanes, and a block whose size is not a multiple of a warp. */
 static __global__ void __launch_bounds__(64) scan(int n, int *x)
 {
     unsigned mask = __ballot_sync(0xffffffffu, static_cast<int>(threadIdx.x) < n);
@@ -157,7 +157,7 @@ static bool barriers_that_count()
     return b.holds(out, 40, [](size_t) { return 115; });
 }
 
-/* Shared memory handed from lane to lane. */
+/* Lanes pass values to each other through shared memory. */
 static __global__ void __launch_bounds__(64) passes_on(int *out)
 {
     CU_SHARED(int, slot, [64]);
@@ -182,7 +182,7 @@ static bool order_by_syncwarp()
     return b.holds(out, 64, [](size_t) { return 31; });
 }
 
-/* Two halves of a warp that meet apart, then together. */
+/* Each half of a warp synchronises alone, then both together. */
 static __global__ void __launch_bounds__(32) halves(int *out)
 {
     CU_SHARED(int, slot, [32]);
@@ -309,7 +309,7 @@ static __global__ void __launch_bounds__(64) strided(shape s, const int *x, int6
     out[i] = x[a * s.step[0] + b * s.step[1] + c * s.step[2]] * factors[b % 3];
 }
 
-/* A view of 3 x 2 x 4, the middle broadcast. */
+/* A view of shape 3 x 2 x 4 whose middle axis is broadcast. */
 static bool strided_view()
 {
     bench b;
@@ -364,7 +364,7 @@ static bool rows_copied()
     return b.holds(out, 12, [](size_t i) { return i % 3 < 2 ? i / 3 * 5 + i % 3 + 1 : 0; });
 }
 
-/* What was freed in the order of a stream may be used again in it. */
+/* Memory that was freed on a stream may be allocated again on the same stream. */
 static bool memory_again_and_again()
 {
     bench b;
@@ -419,7 +419,7 @@ struct pipeline {
     }
 };
 
-/* Batches through two pinned buffers, each guarded by events both ways. */
+/* Batches go through two pinned buffers; events guard each buffer in both directions. */
 static bool double_buffers()
 {
     pipeline p;
@@ -469,7 +469,8 @@ static bool polling_ends()
     return flag == 1 && b.holds(x, 64, [](size_t) { return 2; });
 }
 
-/* Two branches that meet, with memory of the graph's own; replayed, it does the same again. */
+/* A graph of two branches that join, with memory that the graph owns; each replay gives the same
+ * result. */
 static bool graph_of_two_branches()
 {
     bench a, b;
@@ -509,7 +510,8 @@ static double at(const std::vector<double> &m, int leading, bool transposed, int
     return m[static_cast<size_t>(transposed ? i * leading + j : j * leading + i)];
 }
 
-/* C (3, 4) = 2 op(A) op(B) - C, k = 5, leading dimensions larger than needed, three in a batch. */
+/* C (3, 4) = 2 op(A) op(B) - C for k = 5, with leading dimensions larger than needed, in a batch of
+ * three. */
 static bool products()
 {
     for (int which = 0; which < 4; which++) {
@@ -549,7 +551,7 @@ static bool products()
     return true;
 }
 
-/* Precisions, and operands that are not read: C where beta is 0, A and B where k is 0. */
+/* Precisions, and operands that must not be read: C if beta is 0, A and B if k is 0. */
 static bool kinds_of_products()
 {
     bench b;
@@ -562,7 +564,7 @@ static bool kinds_of_products()
     if (cublasCreate_v2(&h) || cublasSetStream_v2(h, b.stream) ||
         cublasSetWorkspace_v2(h, workspace, 1024))
         return false;
-    /* (2, 1) (1, 1): 11 bits kept, 12 rounded to 11 */
+    /* rows (2, 1) and (1, 1): numbers of 11 bits stay, numbers of 12 bits are rounded to 11 */
     if (cublasSetMathMode(h, CUBLAS_TF32_TENSOR_OP_MATH) ||
         cublasSgemm_v2(h, CUBLAS_OP_N, CUBLAS_OP_N, 2, 1, 1, &one, x, 2, x + 2, 1, &zero, z, 2) ||
         cublasSetMathMode(h, CUBLAS_DEFAULT_MATH) ||

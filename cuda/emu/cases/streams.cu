@@ -1,4 +1,4 @@
-/* streams.cu - wrong programs: waits that were forgotten. */
+/* streams.cu - wrong programs: a wait is missing. */
 #include "cuda/emu/cases/fixture.h"
 
 static __global__ void __launch_bounds__(64) add(int n, int what, int *x)
@@ -13,7 +13,7 @@ static __global__ void __launch_bounds__(64) copy_of(int n, const int *x, int *o
         out[threadIdx.x] = x[threadIdx.x];
 }
 
-/* The second stream copies what the first has made. */
+/* The second stream copies the result of the first without waiting for it. */
 static bool missing_event_wait()
 {
     bench a, b;
@@ -44,7 +44,7 @@ static bool early_event()
     return a.done() && right && a.check(cudaEventDestroy(e));
 }
 
-/* The host reads a result that is still on its way. */
+/* The host reads a result before its copy has ended. */
 static bool missing_synchronisation()
 {
     bench b;
@@ -59,7 +59,7 @@ static bool missing_synchronisation()
     return b.done() && b.check(cudaFreeHost(p)) && right;
 }
 
-/* The host writes the next batch over one that is still on its way. */
+/* The host overwrites a batch before its upload has ended. */
 static bool buffer_written_too_early()
 {
     bench b;
@@ -78,7 +78,7 @@ static bool buffer_written_too_early()
     return b.check(cudaFreeHost(p)) && right;
 }
 
-/* Freed in the order of one stream while another still uses it. */
+/* Memory is freed on one stream while another stream still uses it. */
 static bool freed_under_another_stream()
 {
     bench a, b;
@@ -91,7 +91,7 @@ static bool freed_under_another_stream()
     return a.done() && b.holds(out, 64, [](size_t) { return 0; });
 }
 
-/* Used before the allocating stream has got there. */
+/* Memory is used on a stream before the allocation on another stream has run. */
 static bool used_before_its_allocation()
 {
     bench a, b;

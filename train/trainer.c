@@ -8,6 +8,7 @@
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/ops/copy.h>
+#include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/nn/state.h>
 
 #include <math.h>
@@ -46,6 +47,8 @@ static void trainer_add_loss(const cti_run *r, cti_tally *t, double loss, double
 
 static void trainer_add_norm(cti_run *r, double norm)
 {
+    r->epoch.norm = norm;
+    r->epoch.tally.updates++;
     r->epoch.tally.norms += norm;
     r->epoch.tally.clipped +=
         r->trainer->gradient_clip_val > 0 && norm > r->trainer->gradient_clip_val;
@@ -94,10 +97,14 @@ static void trainer_raise_loss(const cti_run *r, bool training, const ct_batch *
              training ? "training" : "validation", isnan(loss) ? NAN : loss, when, o.s);
 }
 
-/* Raises CT_ERR_NUMERIC for the gradient of loss with respect to p. */
+/* Raises CT_ERR_NUMERIC for the gradient of p. loss: NULL unless the scope of its step is open, so
+ * that the op can be found. */
 static void trainer_raise_gradient(ct_tensor *loss, const ct_param *p, const char *when)
 {
-    cti_origin o = cti_find_nonfinite_backward(loss, cti_param_own((ct_param *)p));
+    cti_origin o = { "" };
+
+    if (loss)
+        o = cti_find_nonfinite_backward(loss, cti_param_own((ct_param *)p));
 
     if (ct_ok())
         ct_raise(CT_ERR_NUMERIC, me, "the gradient of %.200s is not finite in %s%s",
@@ -130,24 +137,48 @@ static void trainer_carry(ct_state **state, const ct_state *next, bool continues
     *state = ct_state_copy_new(next);
 }
 
-/* Updates the parameters of optimiser k from the gradients of loss. Returns the norm of the gradients,
- * on their device; NULL with an error. */
-static ct_tensor *trainer_update(cti_run *r, int k, ct_tensor *loss, const char *when)
+/* An update of one optimiser, from the batches so far. The gradients in the set are those of the sum
+ * over these batches of loss count / first. With equal counts nothing is multiplied. */
+typedef struct trainer_update {
+    int optimizer;
+    int64_t batches;
+    double first, count; /* the count of the first batch, and of all */
+    double nats;         /* the sum of loss times count, unless losses are deferred */
+    bool done;           /* the parameters were updated */
+} trainer_update;
+
+static void trainer_backward(trainer_update *u, ct_tensor *loss, double count)
+{
+    if (!ct_ok())
+        return;
+    if (!u->batches++)
+        u->first = count;
+    u->count += count;
+    ct_backward(count == u->first ? loss : ct_mul_scalar(loss, count / u->first));
+}
+
+/* Clips the gradients and updates the parameters. loss: the last batch's, NULL if its scope has ended.
+ * Returns the norm of the gradients, on their device; NULL with an error. */
+static ct_tensor *trainer_finish_update(cti_run *r, trainer_update *u, ct_tensor *loss,
+                                        const char *when)
 {
     const ct_trainer *trainer = r->trainer;
     double bound = trainer->gradient_clip_val > 0 ? trainer->gradient_clip_val : INFINITY;
     ct_tensor *norm = ct_zeros(CT_SCALAR, CT_F64, ct_params_device(r->model->params));
-    ct_optimizer *o = r->optimizer[k];
+    ct_optimizer *o = r->optimizer[u->optimizer];
     const ct_param *bad;
     cti_param_table table; /* clipping and the optimiser share it */
 
-    if (ct_backward(loss) != CT_OK || !ct_ok() ||
+    u->done = true;
+    if (!ct_ok() ||
         !cti_param_table_make(me, r->optimizer_count > 1 ? o->set : r->model->params, &table))
         return NULL;
+    if (u->batches > 1)
+        cti_param_table_scale_grads(&table, u->first / u->count);
     bad = cti_clip_grad_norm(me, &table, bound, norm, r->result.steps + 1);
     if (bad)
         trainer_raise_gradient(loss, bad, when);
-    if (ct_ok() && k == 0)
+    if (ct_ok() && u->optimizer == 0)
         r->result.lr = ct_optimizer_lr(o);
     cti_optimizer_step(o, &table);
     cti_param_table_free(&table);
@@ -189,68 +220,6 @@ static ct_tensor *trainer_loss(cti_run *r, ct_model_step step, ct_step *s, const
     return loss;
 }
 
-/* The calls of the step for the optimisers after the first, each in a scope of its own. */
-static void trainer_further_steps(cti_run *r, ct_batch *batch, const char *when)
-{
-    for (int k = 1; k < r->optimizer_count && ct_ok(); k++) {
-        ct_step s = { .batch = batch, .optimizer = k };
-        cti_frozen frozen = cti_optimizers_freeze(r, k);
-        ct_scope scope = ct_scope_begin();
-        bool later = cti_deferred_wanted(r, true);
-        ct_tensor *loss = NULL;
-        double value;
-
-        if (ct_ok() && r->result.steps % r->every[k] == 0) {
-            loss = trainer_loss(r, r->model->training_step, &s, when, later ? NULL : &value);
-            if (ct_ok())
-                cti_metrics_add_loss(r, &r->epoch.metrics, &s, loss);
-            trainer_update(r, k, loss, when);
-        }
-        if (ct_scope_end(scope) != CT_OK)
-            ct_params_zero_grad(r->model->params);
-        cti_optimizers_release(&frozen);
-    }
-}
-
-static void trainer_training_step(cti_run *r, ct_batch *batch, double *value, double *norm)
-{
-    trainer_when when = trainer_moment(r, r->epoch.tally.batches + r->epoch.deferred.count + 1,
-                                       r->result.steps + 1);
-    ct_state *next = NULL;
-    ct_step s = { .batch = batch,
-                  .state = batch->continues ? r->state : NULL,
-                  .next = ct_loader_continues(r->train) ? &next : NULL };
-    bool later = cti_deferred_wanted(r, true);
-    cti_frozen frozen = cti_optimizers_freeze(r, 0);
-    ct_tensor *loss, *there;
-    ct_scope scope;
-
-    trainer_move_batch(r, batch);
-    scope = ct_scope_begin(); /* of the first optimiser's call */
-    loss = trainer_loss(r, r->model->training_step, &s, when.s, later ? NULL : value);
-    cti_metrics_add(r, &r->epoch.metrics, &s);
-    there = trainer_update(r, 0, loss, when.s);
-    trainer_carry(&r->state, next, batch->continues);
-    if (later)
-        cti_deferred_add(&r->epoch.deferred, loss, there, s.count);
-    else
-        *norm = ct_item(there);
-    if (ct_scope_end(scope) != CT_OK)
-        ct_params_zero_grad(r->model->params); /* backward may have added to them */
-    cti_optimizers_release(&frozen);
-    trainer_further_steps(r, batch, when.s);
-    if (!ct_ok())
-        return;
-    if (!later) {
-        trainer_add_loss(r, &r->epoch.tally, *value, s.count);
-        trainer_add_norm(r, *norm);
-    }
-    r->epoch.timed_tokens += (double)batch->tokens;
-    r->result.steps++;
-    r->result.tokens += batch->tokens;
-    r->saved = false;
-}
-
 /* Adds the deferred loss of a step; a loss that is not finite is an error. */
 static void trainer_add_deferred(const cti_run *r, cti_tally *t, int64_t step, double loss,
                                  double tokens)
@@ -263,17 +232,17 @@ static void trainer_add_deferred(const cti_run *r, cti_tally *t, int64_t step, d
         trainer_raise_loss(r, step > 0, NULL, loss, when.s);
 }
 
-/* Reads the deferred losses, which waits for the device, and adds them. */
+/* Reads the deferred losses and norms, which waits for the device, and adds them. */
 static void trainer_read_deferred(cti_run *r)
 {
+    cti_deferred *d = &r->epoch.deferred;
     double losses[CTI_DEFERRED], norms[CTI_DEFERRED];
-    int n = cti_deferred_read(&r->epoch.deferred, losses, norms), i;
+    int norm_count = d->norm_count, n = cti_deferred_read(d, losses, norms), i;
 
-    for (i = 0; i < n && ct_ok(); i++) {
-        trainer_add_deferred(r, &r->epoch.tally, r->result.steps - n + 1 + i, losses[i],
-                             r->epoch.deferred.tokens[i]);
+    for (i = 0; i < n && ct_ok(); i++)
+        trainer_add_deferred(r, &r->epoch.tally, d->step[i], losses[i], d->tokens[i]);
+    for (i = 0; n && i < norm_count && ct_ok(); i++)
         trainer_add_norm(r, norms[i]);
-    }
 }
 
 static void validation_read_deferred(const cti_run *r, cti_deferred *l, cti_tally *t)
@@ -285,15 +254,151 @@ static void validation_read_deferred(const cti_run *r, cti_deferred *l, cti_tall
         trainer_add_deferred(r, t, 0, losses[i], l->tokens[i]);
 }
 
+/* Adds the norm of an update. */
+static void trainer_count_norm(cti_run *r, ct_tensor *norm)
+{
+    if (!norm || !ct_ok())
+        return;
+    if (cti_deferred_wanted(r, true))
+        cti_deferred_add_norm(&r->epoch.deferred, norm);
+    else
+        trainer_add_norm(r, ct_item(norm));
+}
+
+/* The batches in this epoch so far. */
+static double trainer_batches_done(const cti_run *r)
+{
+    return r->epoch.tally.batches + r->epoch.deferred.count;
+}
+
+/* The call of the step for the first optimiser, on the next batch. last: of the update. */
+static void trainer_first_call(cti_run *r, trainer_update *u, ct_batch *batch, bool last)
+{
+    int64_t number = r->result.steps + 1;
+    trainer_when when = trainer_moment(r, trainer_batches_done(r) + 1, number);
+    ct_state *next = NULL;
+    ct_step s = { .batch = batch,
+                  .state = batch->continues ? r->state : NULL,
+                  .next = ct_loader_continues(r->train) ? &next : NULL };
+    bool later = cti_deferred_wanted(r, true);
+    ct_tensor *loss;
+    double value = NAN;
+
+    loss = trainer_loss(r, r->model->training_step, &s, when.s, later ? NULL : &value);
+    cti_metrics_add(r, &r->epoch.metrics, &s);
+    trainer_backward(u, loss, s.count);
+    if (later)
+        cti_deferred_add(&r->epoch.deferred, loss, s.count, number);
+    if (last)
+        trainer_count_norm(r, trainer_finish_update(r, u, loss, when.s));
+    trainer_carry(&r->state, next, batch->continues);
+    if (!ct_ok())
+        return;
+    if (!later) {
+        trainer_add_loss(r, &r->epoch.tally, value, s.count);
+        u->nats += value * s.count;
+    }
+    r->epoch.timed_tokens += (double)batch->tokens;
+    r->result.tokens += batch->tokens;
+}
+
+/* Ends the scope of a call of the step. */
+static void trainer_end_call(const cti_run *r, ct_scope scope)
+{
+    if (ct_scope_end(scope) != CT_OK)
+        ct_params_zero_grad(r->model->params); /* backward may have added to them */
+}
+
+/* Takes the next batch of an update and calls the step for the first optimiser; false at the end of the
+ * epoch and after an error. With further optimisers the batch stays for them in the innermost scope. */
+static bool trainer_first_batch(cti_run *r, trainer_update *u, ct_batch *batch, int64_t most)
+{
+    const bool stays = r->optimizer_count > 1;
+    ct_scope scope;
+    bool more;
+
+    if (r->epoch.deferred.count == CTI_DEFERRED)
+        trainer_read_deferred(r);
+    if (!stays)
+        scope = ct_scope_begin();
+    more = ct_loader_next(r->train, batch);
+    if (more)
+        trainer_move_batch(r, batch);
+    if (stays)
+        scope = ct_scope_begin();
+    if (more)
+        trainer_first_call(r, u, batch, u->batches + 1 == most || cti_loader_at_end(r->train));
+    trainer_end_call(r, scope);
+    return more && ct_ok();
+}
+
+/* The update of an optimiser after the first, from the same batches. */
+static void trainer_further_update(cti_run *r, int k, const ct_batch *batch, int64_t batches)
+{
+    trainer_update u = { .optimizer = k };
+    cti_frozen frozen = cti_optimizers_freeze(r, k);
+
+    for (int64_t i = 0; i < batches && ct_ok(); i++) {
+        trainer_when when = trainer_moment(r, trainer_batches_done(r) - (double)(batches - 1 - i),
+                                           r->result.steps + 1);
+        ct_step s = { .batch = &batch[i], .optimizer = k };
+        ct_scope scope = ct_scope_begin();
+        double value;
+        ct_tensor *loss = trainer_loss(r, r->model->training_step, &s, when.s,
+                                       cti_deferred_wanted(r, true) ? NULL : &value);
+
+        if (ct_ok())
+            cti_metrics_add_loss(r, &r->epoch.metrics, &s, loss);
+        trainer_backward(&u, loss, s.count);
+        if (i + 1 == batches)
+            trainer_finish_update(r, &u, loss, when.s);
+        trainer_end_call(r, scope);
+    }
+    cti_optimizers_release(&frozen);
+}
+
+/* The most batches of an update. */
+static int64_t trainer_accumulate(const cti_run *r)
+{
+    int64_t n = r->trainer->accumulate, all = ct_loader_batches(r->train);
+
+    return n <= 1 ? 1 : n < all ? n : all;
+}
+
+/* A training step: an update of each optimiser whose turn it is, from the next batches. False at the end
+ * of the epoch and after an error. *loss is the mean over the batches, unless losses are deferred. */
+static bool trainer_step(cti_run *r, double *loss)
+{
+    const int64_t most = trainer_accumulate(r), kept = r->optimizer_count > 1 ? most : 1;
+    trainer_update u = { .optimizer = 0 };
+    cti_frozen frozen = cti_optimizers_freeze(r, 0);
+    ct_batch *batch = cti_scope_alloc(me, (size_t)kept * sizeof *batch);
+
+    while (batch && !u.done && trainer_first_batch(r, &u, &batch[u.batches % kept], most))
+        ;
+    if (u.batches && !u.done) /* a stream that ended before its batches() said */
+        trainer_count_norm(r, trainer_finish_update(r, &u, NULL, "the last step of the epoch"));
+    cti_optimizers_release(&frozen);
+    for (int k = 1; k < r->optimizer_count && u.batches && ct_ok(); k++)
+        if (r->result.steps % r->every[k] == 0)
+            trainer_further_update(r, k, batch, u.batches);
+    if (!u.batches || !ct_ok())
+        return false;
+    cti_average_update(r);
+    *loss = u.nats / u.count;
+    r->result.steps++;
+    r->saved = false;
+    return ct_ok();
+}
+
 /* ---- an epoch ---- */
 
 /* Epochs so far, with the part of the current one. */
 static double trainer_epochs_done(const cti_run *r)
 {
-    double batches = r->epoch.tally.batches + r->epoch.deferred.count;
-    double part = r->epoch.underway ? batches / (double)ct_loader_batches(r->train) : 0;
+    double batches = r->epoch.underway ? trainer_batches_done(r) : 0;
 
-    return (double)r->result.epochs + part;
+    return (double)r->result.epochs + batches / (double)ct_loader_batches(r->train);
 }
 
 /* Fills in result as after the last step of the epoch. */
@@ -304,8 +409,8 @@ static void trainer_sum_up(const cti_run *r, ct_fit_result *result)
     result->loss = t->nats / t->tokens;
     result->bits = trainer_bits(r, result->loss);
     result->perplexity = trainer_perplexity(r, t);
-    result->gradient_norm = t->norms / t->batches;
-    result->clipped = t->clipped / t->batches;
+    result->gradient_norm = t->norms / t->updates;
+    result->clipped = t->clipped / t->updates;
     result->seconds = r->epoch.seconds;
     result->tokens_per_second =
         r->epoch.timed_tokens / (r->epoch.seconds > 0 ? r->epoch.seconds : 1e-9);
@@ -343,26 +448,21 @@ static bool trainer_save_due(const cti_run *r)
            r->result.steps % t->checkpoint_steps == 0;
 }
 
-/* Runs one step of the epoch; false at its end, at a stop and after an error. */
+/* Runs one training step of the epoch; false at its end, at a stop and after an error. */
 static bool trainer_next_step(cti_run *r)
 {
-    double began = cti_now(), loss = NAN, norm = NAN;
+    double began = cti_now(), loss = NAN;
     ct_scope step = ct_scope_begin();
-    ct_batch batch;
-    bool more = ct_loader_next(r->train, &batch);
+    bool more = trainer_step(r, &loss);
 
-    if (more)
-        trainer_training_step(r, &batch, &loss, &norm);
-    if (ct_scope_end(step) != CT_OK)
-        ct_params_zero_grad(
-            r->model->params); /* backward may have added to them before the error */
+    trainer_end_call(r, step);
     if (!more || r->epoch.deferred.count == CTI_DEFERRED || trainer_save_due(r))
         trainer_read_deferred(r);
     r->epoch.seconds += cti_now() - began;
     if (!more || !ct_ok())
         return false;
     if (!r->epoch.deferred.count)
-        trainer_show_step(r, loss, norm);
+        trainer_show_step(r, loss, r->epoch.norm);
     r->stopped = r->stopped || cti_stop_asked();
     if (r->stopped)
         trainer_read_deferred(r);
@@ -412,7 +512,7 @@ static void validation_run_step(cti_run *r, trainer_validation *v, ct_batch *bat
     cti_metrics_add(r, &v->metrics, &s);
     trainer_carry(&v->state, next, batch->continues);
     if (later)
-        cti_deferred_add(&v->later, loss, NULL, s.count);
+        cti_deferred_add(&v->later, loss, s.count, 0);
     else
         trainer_add_loss(r, &v->tally, value, s.count);
 }
@@ -456,10 +556,14 @@ static void validation_run(cti_run *r)
 static void trainer_validate(cti_run *r)
 {
     ct_generator *g = ct_params_generator(r->model->params), before = *g;
+    ct_scope s;
 
     if (!r->val)
         return;
-    validation_run(r);
+    s = ct_scope_begin();
+    if (cti_average_bind(r))
+        validation_run(r);
+    (void)!ct_scope_end(s); /* the error is returned by ct_fit */
     if (r->stopped || !ct_ok()) {
         *g = before;
         ct_loader_seek(r->val, r->val_cursor);
@@ -605,6 +709,12 @@ static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
     if ((unsigned)trainer->perplexity > CT_PERPLEXITY_NONE)
         return ct_raise(CT_ERR_ARGUMENT, me, "perplexity is %d; it must be in 0..%d",
                         (int)trainer->perplexity, (int)CT_PERPLEXITY_NONE);
+    if (!cti_at_least(me, "accumulate", trainer->accumulate, 0))
+        return ct_error();
+    if (!(trainer->ema_decay >= 0 && trainer->ema_decay < 1))
+        return ct_raise(CT_ERR_ARGUMENT, me,
+                        "ema_decay is %g; it must be at least 0 and less than 1",
+                        trainer->ema_decay);
     if (!(trainer->min_delta >= 0))
         return ct_raise(CT_ERR_ARGUMENT, me, "min_delta is %g; it must be at least 0",
                         trainer->min_delta);
@@ -669,7 +779,9 @@ static void trainer_end(cti_run *r)
             cti_checkpoint_write(r, r->trainer->checkpoint);
         if (r->trainer->svg && ct_ok())
             cti_history_plot(&r->history, r->trainer->svg);
+        cti_average_install(r);
     }
+    cti_average_free(&r->average);
     cti_csv_close(&r->shown.csv);
     cti_tensorboard_close(&r->shown.tensorboard);
     cti_run_forget_description(r);

@@ -91,6 +91,57 @@ typedef struct cti_run {
     cti_shown shown;
 } cti_run;
 
+/* ---- a call of the model's step (model_step.c) ---- */
+
+/* "epoch 2, batch 3 (step 8)" */
+typedef struct cti_moment {
+    char s[100];
+} cti_moment;
+
+/* Of a batch of the current epoch. step: 0 in validation. */
+cti_moment cti_step_moment(const cti_run *run, double batch, int64_t step);
+
+/* Moves all fields of a batch to the device of the model, in the innermost scope. */
+void cti_step_move_batch(const cti_run *run, ct_batch *batch);
+
+/* Calls a step, whose batch and state are filled in, and returns its loss; NULL with an error. Unless
+ * value is NULL, also reads the loss; one that is not finite is an error. */
+ct_tensor *cti_step_loss(cti_run *run, ct_model_step step, ct_step *s, const char *when,
+                         double *value);
+
+/* Stores next in *state for the next step. */
+void cti_step_carry(ct_state **state, const ct_state *next, bool continues);
+
+/* Add a loss to the sums. A deferred loss that is not finite is an error. */
+void cti_step_add_loss(const cti_run *run, cti_tally *t, double loss, double tokens);
+void cti_step_add_deferred(const cti_run *run, cti_tally *t, int64_t step, double loss,
+                           double tokens);
+
+/* The perplexity of the sums, and the bits per token of a loss in nats; NaN if it has none. */
+double cti_step_perplexity(const cti_run *run, const cti_tally *t);
+double cti_step_bits(const cti_run *run, double loss);
+
+/* ---- training steps (updates.c) ---- */
+
+/* Runs a training step in the innermost scope: an update of each optimiser whose turn it is, from the
+ * next batches. False at the end of the epoch and after an error. *loss is the mean over the batches,
+ * unless losses are deferred. */
+bool cti_updates_step(cti_run *run, double *loss);
+
+/* Ends a scope in which there was a backward pass; after an error also drops the gradients. */
+void cti_updates_end_scope(const cti_run *run, ct_scope scope);
+
+/* The batches of this epoch so far. */
+double cti_updates_batches(const cti_run *run);
+
+/* Reads the deferred losses and norms, which waits for the device, and adds them to the epoch's. */
+void cti_updates_read_deferred(cti_run *run);
+
+/* ---- validation (validation.c) ---- */
+
+/* A pass over val. Writes its loss and metrics to the result if it is complete. */
+void cti_validation_run(cti_run *run);
+
 /* ---- losses that are read later (deferred_losses.c) ---- */
 
 /* Whether the losses of this run are deferred: its device is asynchronous, and no callback needs

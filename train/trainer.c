@@ -1,14 +1,11 @@
 /* trainer.c - the fit loop: steps, epochs, and when a run ends. */
 #include "tensor/internal.h"
 
-#include "autograd/find_nonfinite.h"
 #include "data/internal.h"
 #include "optim/internal.h"
 #include "train/internal.h"
 
 #include <cotangent/autograd/autograd.h>
-#include <cotangent/autograd/ops/copy.h>
-#include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/nn/state.h>
 
 #include <math.h>
@@ -16,387 +13,12 @@
 
 static const char *const me = "ct_fit";
 
-/* ---- what a step counts ---- */
-
-static double trainer_perplexity(const cti_run *r, const cti_tally *t)
-{
-    switch (r->perplexity) {
-    case CT_PERPLEXITY_TOKENS:
-        return exp(t->nats / t->tokens);
-    case CT_PERPLEXITY_BATCHES:
-        return t->exps / t->batches;
-    default:
-        return NAN;
-    }
-}
-
-/* Bits per token, if the losses are nats per token. */
-static double trainer_bits(const cti_run *r, double loss)
-{
-    return r->perplexity == CT_PERPLEXITY_NONE ? NAN : loss / log(2);
-}
-
-static void trainer_add_loss(const cti_run *r, cti_tally *t, double loss, double tokens)
-{
-    t->nats += loss * tokens;
-    if (r->perplexity == CT_PERPLEXITY_BATCHES)
-        t->exps += exp(loss);
-    t->tokens += tokens;
-    t->batches++;
-}
-
-static void trainer_add_norm(cti_run *r, double norm)
-{
-    r->epoch.norm = norm;
-    r->epoch.tally.updates++;
-    r->epoch.tally.norms += norm;
-    r->epoch.tally.clipped +=
-        r->trainer->gradient_clip_val > 0 && norm > r->trainer->gradient_clip_val;
-}
-
-/* "epoch 2, batch 3 (step 8)" */
-typedef struct trainer_when {
-    char s[100];
-} trainer_when;
-
-/* Of a batch of the current epoch. step: 0 in validation. */
-static trainer_when trainer_moment(const cti_run *r, double batch, int64_t step)
-{
-    trainer_when m;
-    int n;
-
-    if (!r->train) /* ct_evaluate */
-        n = snprintf(m.s, sizeof m.s, "batch %.0f", batch);
-    else
-        n = snprintf(m.s, sizeof m.s, "epoch %lld, batch %.0f", (long long)r->result.epochs + 1,
-                     batch);
-    if (step)
-        snprintf(m.s + n, sizeof m.s - (size_t)n, " (step %lld)", (long long)step);
-    return m;
-}
-
-/* ---- values that are not finite ---- */
-
-/* Raises CT_ERR_NUMERIC for a loss. batch: NULL unless the scope of its step is open, so that the
- * op can be found. */
-static void trainer_raise_loss(const cti_run *r, bool training, const ct_batch *batch, double loss,
-                               const char *when)
-{
-    const ct_param *p = cti_find_nonfinite_param(r->model->params);
-    cti_origin o = { "" };
-
-    if (p)
-        snprintf(o.s, sizeof o.s, "; %.200s is not finite", ct_param_name(p));
-    else if (batch)
-        o = cti_find_nonfinite_input("x", batch->x);
-    if (!o.s[0] && batch)
-        o = cti_find_nonfinite_input("y", batch->y);
-    if (!o.s[0] && batch)
-        o = cti_find_nonfinite_forward();
-    ct_raise(CT_ERR_NUMERIC, r->function, "the %s loss is %g in %s%s",
-             training ? "training" : "validation", isnan(loss) ? NAN : loss, when, o.s);
-}
-
-/* Raises CT_ERR_NUMERIC for the gradient of p. loss: NULL unless the scope of its step is open, so
- * that the op can be found. */
-static void trainer_raise_gradient(ct_tensor *loss, const ct_param *p, const char *when)
-{
-    cti_origin o = { "" };
-
-    if (loss)
-        o = cti_find_nonfinite_backward(loss, cti_param_own((ct_param *)p));
-
-    if (ct_ok())
-        ct_raise(CT_ERR_NUMERIC, me, "the gradient of %.200s is not finite in %s%s",
-                 ct_param_name(p), when, o.s);
-}
-
-/* ---- a step ---- */
-
-/* Moves the batch to the device of the model. */
-static void trainer_move_batch(const cti_run *r, ct_batch *batch)
-{
-    ct_device device = ct_params_device(r->model->params);
-
-    if (batch->x && ct_tensor_device(batch->x) != device) {
-        batch->x = ct_to(batch->x, device);
-        batch->y = ct_to(batch->y, device);
-    }
-}
-
-/* Stores next in *state for the next step. */
-static void trainer_carry(ct_state **state, const ct_state *next, bool continues)
-{
-    if (!next || !ct_ok())
-        return;
-    if (continues && *state) {
-        ct_state_carry(*state, next);
-        return;
-    }
-    ct_state_free(*state);
-    *state = ct_state_copy_new(next);
-}
-
-/* An update of one optimiser, from the batches so far. The gradients in the set are those of the sum
- * over these batches of loss count / first. With equal counts nothing is multiplied. */
-typedef struct trainer_update {
-    int optimizer;
-    int64_t batches;
-    double first, count; /* the count of the first batch, and of all */
-    double nats;         /* the sum of loss times count, unless losses are deferred */
-    bool done;           /* the parameters were updated */
-} trainer_update;
-
-static void trainer_backward(trainer_update *u, ct_tensor *loss, double count)
-{
-    if (!ct_ok())
-        return;
-    if (!u->batches++)
-        u->first = count;
-    u->count += count;
-    ct_backward(count == u->first ? loss : ct_mul_scalar(loss, count / u->first));
-}
-
-/* Clips the gradients and updates the parameters. loss: the last batch's, NULL if its scope has ended.
- * Returns the norm of the gradients, on their device; NULL with an error. */
-static ct_tensor *trainer_finish_update(cti_run *r, trainer_update *u, ct_tensor *loss,
-                                        const char *when)
-{
-    const ct_trainer *trainer = r->trainer;
-    double bound = trainer->gradient_clip_val > 0 ? trainer->gradient_clip_val : INFINITY;
-    ct_tensor *norm = ct_zeros(CT_SCALAR, CT_F64, ct_params_device(r->model->params));
-    ct_optimizer *o = r->optimizer[u->optimizer];
-    const ct_param *bad;
-    cti_param_table table; /* clipping and the optimiser share it */
-
-    u->done = true;
-    if (!ct_ok() ||
-        !cti_param_table_make(me, r->optimizer_count > 1 ? o->set : r->model->params, &table))
-        return NULL;
-    if (u->batches > 1)
-        cti_param_table_scale_grads(&table, u->first / u->count);
-    bad = cti_clip_grad_norm(me, &table, bound, norm, r->result.steps + 1);
-    if (bad)
-        trainer_raise_gradient(loss, bad, when);
-    if (ct_ok() && u->optimizer == 0)
-        r->result.lr = ct_optimizer_lr(o);
-    cti_optimizer_step(o, &table);
-    cti_param_table_free(&table);
-    if (o->schedule && trainer->schedule_interval == CT_INTERVAL_STEP)
-        ct_schedule_step(o->schedule);
-    return ct_ok() ? norm : NULL;
-}
-
-/* Whether the results of a step can be used; false with an error. */
-static bool trainer_check_step(const cti_run *r, const ct_step *s, const ct_tensor *loss,
-                               const char *when)
-{
-    if (!loss && ct_ok())
-        ct_raise(CT_ERR_ARGUMENT, r->function, "the model's step returned NULL in %s", when);
-    if (ct_ok() && !(s->count > 0 && s->count < INFINITY))
-        ct_raise(CT_ERR_ARGUMENT, r->function,
-                 "the model's step set count to %g in %s; it must be finite and above 0", s->count,
-                 when);
-    return ct_ok();
-}
-
-/* The loss of a step, whose batch and state are filled in. Unless value is NULL, also reads it; a loss
- * that is not finite is an error. */
-static ct_tensor *trainer_loss(cti_run *r, ct_model_step step, ct_step *s, const char *when,
-                               double *value)
-{
-    ct_tensor *loss;
-
-    s->count = (double)s->batch->tokens;
-    s->epoch = r->result.epochs;
-    s->step = r->result.steps;
-    loss = step(r->model->self, s);
-    if (!trainer_check_step(r, s, loss, when) || !value)
-        return loss;
-    *value = ct_item(loss);
-    if (ct_ok() && !isfinite(*value))
-        trainer_raise_loss(r, step == r->model->training_step && ct_grad_enabled(), s->batch,
-                           *value, when);
-    return loss;
-}
-
-/* Adds the deferred loss of a step; a loss that is not finite is an error. */
-static void trainer_add_deferred(const cti_run *r, cti_tally *t, int64_t step, double loss,
-                                 double tokens)
-{
-    trainer_when when = trainer_moment(r, t->batches + 1, step);
-
-    if (isfinite(loss))
-        trainer_add_loss(r, t, loss, tokens);
-    else
-        trainer_raise_loss(r, step > 0, NULL, loss, when.s);
-}
-
-/* Reads the deferred losses and norms, which waits for the device, and adds them. */
-static void trainer_read_deferred(cti_run *r)
-{
-    cti_deferred *d = &r->epoch.deferred;
-    double losses[CTI_DEFERRED], norms[CTI_DEFERRED];
-    int norm_count = d->norm_count, n = cti_deferred_read(d, losses, norms), i;
-
-    for (i = 0; i < n && ct_ok(); i++)
-        trainer_add_deferred(r, &r->epoch.tally, d->step[i], losses[i], d->tokens[i]);
-    for (i = 0; n && i < norm_count && ct_ok(); i++)
-        trainer_add_norm(r, norms[i]);
-}
-
-static void validation_read_deferred(const cti_run *r, cti_deferred *l, cti_tally *t)
-{
-    double losses[CTI_DEFERRED];
-    int n = cti_deferred_read(l, losses, NULL), i;
-
-    for (i = 0; i < n && ct_ok(); i++)
-        trainer_add_deferred(r, t, 0, losses[i], l->tokens[i]);
-}
-
-/* Adds the norm of an update. */
-static void trainer_count_norm(cti_run *r, ct_tensor *norm)
-{
-    if (!norm || !ct_ok())
-        return;
-    if (cti_deferred_wanted(r, true))
-        cti_deferred_add_norm(&r->epoch.deferred, norm);
-    else
-        trainer_add_norm(r, ct_item(norm));
-}
-
-/* The batches in this epoch so far. */
-static double trainer_batches_done(const cti_run *r)
-{
-    return r->epoch.tally.batches + r->epoch.deferred.count;
-}
-
-/* The call of the step for the first optimiser, on the next batch. last: of the update. */
-static void trainer_first_call(cti_run *r, trainer_update *u, ct_batch *batch, bool last)
-{
-    int64_t number = r->result.steps + 1;
-    trainer_when when = trainer_moment(r, trainer_batches_done(r) + 1, number);
-    ct_state *next = NULL;
-    ct_step s = { .batch = batch,
-                  .state = batch->continues ? r->state : NULL,
-                  .next = ct_loader_continues(r->train) ? &next : NULL };
-    bool later = cti_deferred_wanted(r, true);
-    ct_tensor *loss;
-    double value = NAN;
-
-    loss = trainer_loss(r, r->model->training_step, &s, when.s, later ? NULL : &value);
-    cti_metrics_add(r, &r->epoch.metrics, &s);
-    trainer_backward(u, loss, s.count);
-    if (later)
-        cti_deferred_add(&r->epoch.deferred, loss, s.count, number);
-    if (last)
-        trainer_count_norm(r, trainer_finish_update(r, u, loss, when.s));
-    trainer_carry(&r->state, next, batch->continues);
-    if (!ct_ok())
-        return;
-    if (!later) {
-        trainer_add_loss(r, &r->epoch.tally, value, s.count);
-        u->nats += value * s.count;
-    }
-    r->epoch.timed_tokens += (double)batch->tokens;
-    r->result.tokens += batch->tokens;
-}
-
-/* Ends the scope of a call of the step. */
-static void trainer_end_call(const cti_run *r, ct_scope scope)
-{
-    if (ct_scope_end(scope) != CT_OK)
-        ct_params_zero_grad(r->model->params); /* backward may have added to them */
-}
-
-/* Takes the next batch of an update and calls the step for the first optimiser; false at the end of the
- * epoch and after an error. With further optimisers the batch stays for them in the innermost scope. */
-static bool trainer_first_batch(cti_run *r, trainer_update *u, ct_batch *batch, int64_t most)
-{
-    const bool stays = r->optimizer_count > 1;
-    ct_scope scope;
-    bool more;
-
-    if (r->epoch.deferred.count == CTI_DEFERRED)
-        trainer_read_deferred(r);
-    if (!stays)
-        scope = ct_scope_begin();
-    more = ct_loader_next(r->train, batch);
-    if (more)
-        trainer_move_batch(r, batch);
-    if (stays)
-        scope = ct_scope_begin();
-    if (more)
-        trainer_first_call(r, u, batch, u->batches + 1 == most || cti_loader_at_end(r->train));
-    trainer_end_call(r, scope);
-    return more && ct_ok();
-}
-
-/* The update of an optimiser after the first, from the same batches. */
-static void trainer_further_update(cti_run *r, int k, const ct_batch *batch, int64_t batches)
-{
-    trainer_update u = { .optimizer = k };
-    cti_frozen frozen = cti_optimizers_freeze(r, k);
-
-    for (int64_t i = 0; i < batches && ct_ok(); i++) {
-        trainer_when when = trainer_moment(r, trainer_batches_done(r) - (double)(batches - 1 - i),
-                                           r->result.steps + 1);
-        ct_step s = { .batch = &batch[i], .optimizer = k };
-        ct_scope scope = ct_scope_begin();
-        double value;
-        ct_tensor *loss = trainer_loss(r, r->model->training_step, &s, when.s,
-                                       cti_deferred_wanted(r, true) ? NULL : &value);
-
-        if (ct_ok())
-            cti_metrics_add_loss(r, &r->epoch.metrics, &s, loss);
-        trainer_backward(&u, loss, s.count);
-        if (i + 1 == batches)
-            trainer_finish_update(r, &u, loss, when.s);
-        trainer_end_call(r, scope);
-    }
-    cti_optimizers_release(&frozen);
-}
-
-/* The most batches of an update. */
-static int64_t trainer_accumulate(const cti_run *r)
-{
-    int64_t n = r->trainer->accumulate, all = ct_loader_batches(r->train);
-
-    return n <= 1 ? 1 : n < all ? n : all;
-}
-
-/* A training step: an update of each optimiser whose turn it is, from the next batches. False at the end
- * of the epoch and after an error. *loss is the mean over the batches, unless losses are deferred. */
-static bool trainer_step(cti_run *r, double *loss)
-{
-    const int64_t most = trainer_accumulate(r), kept = r->optimizer_count > 1 ? most : 1;
-    trainer_update u = { .optimizer = 0 };
-    cti_frozen frozen = cti_optimizers_freeze(r, 0);
-    ct_batch *batch = cti_scope_alloc(me, (size_t)kept * sizeof *batch);
-
-    while (batch && !u.done && trainer_first_batch(r, &u, &batch[u.batches % kept], most))
-        ;
-    if (u.batches && !u.done) /* a stream that ended before its batches() said */
-        trainer_count_norm(r, trainer_finish_update(r, &u, NULL, "the last step of the epoch"));
-    cti_optimizers_release(&frozen);
-    for (int k = 1; k < r->optimizer_count && u.batches && ct_ok(); k++)
-        if (r->result.steps % r->every[k] == 0)
-            trainer_further_update(r, k, batch, u.batches);
-    if (!u.batches || !ct_ok())
-        return false;
-    cti_average_update(r);
-    *loss = u.nats / u.count;
-    r->result.steps++;
-    r->saved = false;
-    return ct_ok();
-}
-
 /* ---- an epoch ---- */
 
 /* Epochs so far, with the part of the current one. */
 static double trainer_epochs_done(const cti_run *r)
 {
-    double batches = r->epoch.underway ? trainer_batches_done(r) : 0;
+    double batches = r->epoch.underway ? cti_updates_batches(r) : 0;
 
     return (double)r->result.epochs + batches / (double)ct_loader_batches(r->train);
 }
@@ -407,8 +29,8 @@ static void trainer_sum_up(const cti_run *r, ct_fit_result *result)
     const cti_tally *t = &r->epoch.tally;
 
     result->loss = t->nats / t->tokens;
-    result->bits = trainer_bits(r, result->loss);
-    result->perplexity = trainer_perplexity(r, t);
+    result->bits = cti_step_bits(r, result->loss);
+    result->perplexity = cti_step_perplexity(r, t);
     result->gradient_norm = t->norms / t->updates;
     result->clipped = t->clipped / t->updates;
     result->seconds = r->epoch.seconds;
@@ -453,11 +75,11 @@ static bool trainer_next_step(cti_run *r)
 {
     double began = cti_now(), loss = NAN;
     ct_scope step = ct_scope_begin();
-    bool more = trainer_step(r, &loss);
+    bool more = cti_updates_step(r, &loss);
 
-    trainer_end_call(r, step);
+    cti_updates_end_scope(r, step);
     if (!more || r->epoch.deferred.count == CTI_DEFERRED || trainer_save_due(r))
-        trainer_read_deferred(r);
+        cti_updates_read_deferred(r);
     r->epoch.seconds += cti_now() - began;
     if (!more || !ct_ok())
         return false;
@@ -465,7 +87,7 @@ static bool trainer_next_step(cti_run *r)
         trainer_show_step(r, loss, r->epoch.norm);
     r->stopped = r->stopped || cti_stop_asked();
     if (r->stopped)
-        trainer_read_deferred(r);
+        cti_updates_read_deferred(r);
     if (trainer_save_due(r))
         cti_checkpoint_write(r, r->trainer->checkpoint);
     return ct_ok() && !r->stopped;
@@ -486,72 +108,6 @@ static void trainer_train_epoch(cti_run *r)
         ;
 }
 
-/* A pass over val in progress. */
-typedef struct trainer_validation {
-    cti_tally tally;
-    cti_deferred later;
-    cti_metric_sums metrics;
-    ct_state *state;
-} trainer_validation;
-
-static void validation_run_step(cti_run *r, trainer_validation *v, ct_batch *batch)
-{
-    ct_model_step step =
-        r->model->validation_step ? r->model->validation_step : r->model->training_step;
-    trainer_when when = trainer_moment(r, v->tally.batches + v->later.count + 1, 0);
-    ct_state *next = NULL;
-    ct_step s = { .batch = batch,
-                  .state = batch->continues ? v->state : NULL,
-                  .next = ct_loader_continues(r->val) ? &next : NULL };
-    bool later = cti_deferred_wanted(r, false);
-    ct_tensor *loss;
-    double value = NAN;
-
-    trainer_move_batch(r, batch);
-    loss = trainer_loss(r, step, &s, when.s, later ? NULL : &value);
-    cti_metrics_add(r, &v->metrics, &s);
-    trainer_carry(&v->state, next, batch->continues);
-    if (later)
-        cti_deferred_add(&v->later, loss, s.count, 0);
-    else
-        trainer_add_loss(r, &v->tally, value, s.count);
-}
-
-/* Runs one step of validation; false at its end, at a stop and after an error. */
-static bool validation_next_step(cti_run *r, trainer_validation *v)
-{
-    ct_scope scope = ct_scope_begin_inference();
-    ct_batch batch;
-    bool more = ct_loader_next(r->val, &batch), good;
-
-    if (more)
-        validation_run_step(r, v, &batch);
-    r->stopped = r->stopped || (r->train && cti_stop_asked());
-    good = ct_scope_end(scope) == CT_OK && !r->stopped;
-    if (good && (!more || v->later.count == CTI_DEFERRED))
-        validation_read_deferred(r, &v->later, &v->tally);
-    return good && more && ct_ok();
-}
-
-/* A pass over val. Writes the loss and metrics of validation to the result if it is complete. */
-static void validation_run(cti_run *r)
-{
-    trainer_validation v = { .state = NULL };
-
-    if (ct_loader_begin(r->val) == CT_OK)
-        while (validation_next_step(r, &v))
-            ;
-    if (!r->stopped && ct_ok()) {
-        cti_metrics_read(r, &v.metrics, r->result.validation_metrics);
-        r->result.validation_loss = v.tally.nats / v.tally.tokens;
-        r->result.validation_bits = trainer_bits(r, r->result.validation_loss);
-        r->result.validation_perplexity = trainer_perplexity(r, &v.tally);
-    }
-    ct_state_free(v.state);
-    cti_deferred_drop(&v.later);
-    cti_metrics_drop(&v.metrics);
-}
-
 /* The validation of an epoch. A pass that is stopped changes nothing; a resumed run repeats it. */
 static void trainer_validate(cti_run *r)
 {
@@ -562,7 +118,7 @@ static void trainer_validate(cti_run *r)
         return;
     s = ct_scope_begin();
     if (cti_average_bind(r))
-        validation_run(r);
+        cti_validation_run(r);
     (void)!ct_scope_end(s); /* the error is returned by ct_fit */
     if (r->stopped || !ct_ok()) {
         *g = before;
@@ -570,39 +126,6 @@ static void trainer_validate(cti_run *r)
         return;
     }
     r->val_cursor = ct_loader_tell(r->val);
-}
-
-/* What ct_evaluate lacks, or NULL. */
-static const char *evaluate_missing(const ct_model *model, const ct_loader *loader)
-{
-    return !model                                             ? "model"
-           : !model->params                                   ? "model's params"
-           : !model->validation_step && !model->training_step ? "model's validation_step"
-           : !loader                                          ? "loader"
-                                                              : NULL;
-}
-
-ct_status ct_evaluate(const ct_model *model, ct_loader *loader, const ct_metric *const *metrics,
-                      double *loss, double *values)
-{
-    const ct_trainer trainer = { .metrics = metrics };
-    const char *missing = evaluate_missing(model, loader);
-    cti_run r = { .function = "ct_evaluate",
-                  .trainer = &trainer,
-                  .model = model,
-                  .val = loader,
-                  .perplexity = CT_PERPLEXITY_NONE,
-                  .result = { .validation_loss = NAN } };
-
-    if (missing && ct_ok())
-        ct_raise(CT_ERR_ARGUMENT, r.function, "%s is NULL", missing);
-    if (ct_ok() && cti_monitor_begin(&r))
-        validation_run(&r);
-    if (loss)
-        *loss = r.result.validation_loss;
-    for (int i = 0; values && i < r.metric_count; i++)
-        values[i] = r.result.validation_metrics[i];
-    return ct_error();
 }
 
 /* ---- after an epoch ---- */

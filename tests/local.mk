@@ -338,6 +338,7 @@ tests_test_recurrent_SOURCES = \
 	tests/recurrent_file.h \
 	tests/recurrent_no_steps.c \
 	tests/recurrent_training.c \
+	tests/recurrent_wrapped.c \
 	tests/test_recurrent.c \
 	tests/test_recurrent.h
 tests_test_recurrent_LDADD = $(tests_libs)

@@ -79,10 +79,10 @@ static bool recurrent_open_axes(const ct_cell_place *at, const char *what, ct_sh
     for (i = 0; i < shape->rank; i++) {
         const int64_t size = shape->dim[i];
 
-        if (at->input_size == OPEN_SIZE && recurrent_is_open(size)) {
+        if (recurrent_is_open(at->input_size) && recurrent_is_open(size)) {
             shape->dim[i] = -1;
             *open = true;
-        } else if (at->input_size == OPEN_SIZE && (size < 0 || size > CTI_MOST_SIZE)) {
+        } else if (recurrent_is_open(at->input_size) && (size < 0 || size > CTI_MOST_SIZE)) {
             ct_raise(
                 CT_ERR_SHAPE, me,
                 "axis %d of %s is computed from the input size, which is not known yet; it may "

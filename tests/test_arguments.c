@@ -425,6 +425,9 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_NN_LEARNED_ENCODING_OPTIONS { .max_length = 2, .size = 3 }
 #define GIVEN_NN_LINEAR_OPTIONS { .out_features = 3 }
 #define GIVEN_NN_LSTM_OPTIONS { .hidden_size = 3 }
+#define GIVEN_NN_ADDITIVE_ATTENTION_OPTIONS { .query_size = 3, .key_size = 3, .hidden_size = 3 }
+#define GIVEN_NN_ATTENTION_DECODER_OPTIONS { .attention = scored, .memory_size = 3 }
+#define GIVEN_NN_LUONG_ATTENTION_OPTIONS { .query_size = 3, .key_size = 3 }
 #define GIVEN_NN_MULTIHEAD_ATTENTION_OPTIONS { .embed_dim = 3, .num_heads = 1 }
 #define GIVEN_NN_RECURRENT_OPTIONS { .hidden_size = 3 }
 #define GIVEN_NN_RMS_NORM_OPTIONS { 0 }
@@ -516,6 +519,8 @@ static void make_values(void)
         params, "layer", (ct_nn_transformer_options){ .d_model = 3, .num_heads = 1 });
     recurrent = ct_nn_gru(params, "gru", (ct_nn_gru_options){ .input_size = 3, .hidden_size = 3 });
     ct_nn_recurrent(params, "wrapper", &wrapper, cell_options);
+    scored =
+        ct_nn_luong_attention(params, "scored", (ct_nn_luong_attention_options){ 0, 3, 3, 0, 0 });
     live_state = ct_state_from_tensors(1, (ct_tensor *[]){ ct_reshape(live, CT_SHAPE(1, 2, 3)) });
     optimizer = ct_sgd_new(params, (ct_sgd_options){ 0 });
     capture = ct_capture_new(CT_CPU, do_nothing, NULL);

@@ -4,6 +4,7 @@
 
 #include <cotangent.h>
 
+static ct_attention *scored;
 static ct_cell_inner *cell_inner; /* set when a module of `wrapper` is made */
 
 static ct_tensor *cell_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,

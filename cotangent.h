@@ -70,6 +70,7 @@
 #include <cotangent/nn/group_norm.h>
 #include <cotangent/nn/batch_norm.h>
 #include <cotangent/nn/attention.h>
+#include <cotangent/nn/attention_decoder.h>
 #include <cotangent/nn/positions.h>
 #include <cotangent/nn/transformer.h>
 #include <cotangent/nn/loss.h>

@@ -225,10 +225,22 @@ static ct_tensor *attention_weights(const ct_attention_options *o, ct_tensor *sc
     return o->mask || o->key_lengths ? ct_masked_fill(y, hidden, 0) : y;
 }
 
+/* The sum of v with the weights of the scores. */
+static ct_tensor *attention_sum(const ct_attention_options *o, ct_tensor *scores, ct_tensor *v,
+                                ct_tensor **weights)
+{
+    ct_tensor *y = scores ? attention_weights(o, scores) : NULL;
+
+    y = y && o->dropout > 0 ? ct_dropout(y, o->dropout, o->generator) : y;
+    if (weights)
+        *weights = y;
+    return ct_matmul(y, v);
+}
+
 ct_tensor *cti_attention(const char *me, ct_tensor *const *qkv, const ct_attention_options *o,
                          ct_tensor **weights)
 {
-    ct_tensor *q = qkv[0], *k = qkv[1], *v = qkv[2], *y;
+    ct_tensor *q = qkv[0], *k = qkv[1], *v = qkv[2];
     double scale;
     ct_shape scores;
 
@@ -238,12 +250,8 @@ ct_tensor *cti_attention(const char *me, ct_tensor *const *qkv, const ct_attenti
         !attention_check_lengths(me, q, o->key_lengths, &scores))
         return NULL;
     scale = o->scale != 0 ? o->scale : ct_size(q, -1) ? 1 / sqrt((double)ct_size(q, -1)) : 1;
-    y = ct_matmul(ct_mul_scalar(q, scale), ct_transpose(k, -1, -2));
-    y = y ? attention_weights(o, y) : NULL;
-    y = y && o->dropout > 0 ? ct_dropout(y, o->dropout, o->generator) : y;
-    if (weights)
-        *weights = y;
-    return ct_matmul(y, v);
+    return attention_sum(o, ct_matmul(ct_mul_scalar(q, scale), ct_transpose(k, -1, -2)), v,
+                         weights);
 }
 
 ct_tensor *ct_scaled_dot_product_attention(ct_tensor *q, ct_tensor *k, ct_tensor *v,
@@ -251,4 +259,46 @@ ct_tensor *ct_scaled_dot_product_attention(ct_tensor *q, ct_tensor *k, ct_tensor
 {
     return cti_attention("ct_scaled_dot_product_attention", (ct_tensor *[]){ q, k, v }, &options,
                          NULL);
+}
+
+/* ---- additive attention ---- */
+
+static bool additive_check(const char *me, const ct_tensor *q, const ct_tensor *weight,
+                           const ct_attention_options *o)
+{
+    const ct_shape want = CT_SHAPE(ct_size(q, -1));
+
+    if (o->scale != 0 || o->enable_gqa)
+        ct_raise(CT_ERR_ARGUMENT, me, "options.%s is set; additive attention does not have it",
+                 o->scale != 0 ? "scale" : "enable_gqa");
+    else if (ct_rank(q) == CT_MAX_RANK)
+        ct_raise(CT_ERR_SHAPE, me, "q %s has %d axes; it may have %d", cti_describe(q).s,
+                 CT_MAX_RANK, CT_MAX_RANK - 1);
+    else if (!cti_same_shape(&weight->shape, &want))
+        ct_raise(CT_ERR_SHAPE, me, "weight %s must have the shape %s, for q %s",
+                 cti_describe(weight).s, cti_shape_text(&want).s, cti_describe(q).s);
+    return ct_ok() && attention_like(me, "weight", q, weight);
+}
+
+ct_tensor *cti_additive_attention(const char *me, ct_tensor *const *qkv, ct_tensor *weight,
+                                  const ct_attention_options *o, ct_tensor **weights)
+{
+    ct_tensor *q = qkv[0], *k = qkv[1], *v = qkv[2], *sum;
+    ct_shape scores;
+
+    if (!attention_check_inputs(me, q, k, v) || !cti_usable_as(me, "weight", weight) ||
+        !attention_check_options(me, o) || !additive_check(me, q, weight, o) ||
+        !attention_shapes(me, q, k, v, &scores) || !attention_check_mask(me, q, o->mask, &scores) ||
+        !attention_check_lengths(me, q, o->key_lengths, &scores))
+        return NULL;
+    sum = ct_tanh(ct_add(ct_unsqueeze(q, -2), ct_unsqueeze(k, -3))); /* (..., Lq, Lk, D) */
+    return attention_sum(o, ct_squeeze(ct_linear(sum, ct_unsqueeze(weight, 0), NULL), -1), v,
+                         weights);
+}
+
+ct_tensor *ct_additive_attention(ct_tensor *q, ct_tensor *k, ct_tensor *v, ct_tensor *weight,
+                                 ct_attention_options options)
+{
+    return cti_additive_attention("ct_additive_attention", (ct_tensor *[]){ q, k, v }, weight,
+                                  &options, NULL);
 }

@@ -1,4 +1,5 @@
-/* attention.h - scaled dot-product attention (Vaswani et al. 2017), masks, and MultiheadAttention.
+/* attention.h - scaled dot-product attention (Vaswani et al. 2017), additive attention (Bahdanau et al.
+ * 2015), masks, and modules of both and of Luong's scores (Luong et al. 2015).
  *
  * The weights of a query are the softmax of its scores with all keys. Its result is the sum of the
  * values with these weights:
@@ -48,6 +49,13 @@ typedef struct ct_attention_options {
 ct_tensor *ct_scaled_dot_product_attention(ct_tensor *q, ct_tensor *k, ct_tensor *v,
                                            ct_attention_options options);
 
+/* Attention with scores_ij = weight . tanh(q_i + k_j), for weight (D); everything else is as for
+ * ct_scaled_dot_product_attention. q and k are projected to D features already. All of (..., Lq, Lk, D)
+ * is in memory at once. CT_ERR_SHAPE too if q has 8 axes; CT_ERR_ARGUMENT too if options.scale or
+ * options.enable_gqa is set. */
+ct_tensor *ct_additive_attention(ct_tensor *q, ct_tensor *k, ct_tensor *v, ct_tensor *weight,
+                                 ct_attention_options options);
+
 /* A bool tensor (queries, keys), true where key j <= first_query + i, so that query i attends to no
  * later key. CT_ERR_ARGUMENT if a number is negative. */
 ct_tensor *ct_causal_mask(int64_t queries, int64_t keys, int64_t first_query, ct_device device);
@@ -57,7 +65,7 @@ ct_tensor *ct_causal_mask(int64_t queries, int64_t keys, int64_t first_query, ct
  * CT_ERR_ARGUMENT if size is negative. */
 ct_tensor *ct_length_mask(ct_tensor *lengths, int64_t size);
 
-/* ---- MultiheadAttention ---- */
+/* ---- modules ---- */
 
 /* A MultiheadAttention module. It belongs to a parameter set and is freed with it. */
 typedef struct ct_attention ct_attention;
@@ -82,6 +90,40 @@ typedef struct ct_nn_multihead_attention_options {
 ct_attention *ct_nn_multihead_attention(ct_params *params, const char *name,
                                         ct_nn_multihead_attention_options options);
 
+typedef struct ct_nn_additive_attention_options {
+    int64_t query_size, key_size, hidden_size; /* required */
+    double dropout; /* dropout of the weights, while the set trains; in [0, 1) */
+} ct_nn_additive_attention_options;
+
+/* Makes additive attention, with the names of d2l.ai's AdditiveAttention:
+ *     score(q, k) = w_v . tanh(W_q q + W_k k)
+ * Registers NAME.W_k.weight (hidden_size, key_size), NAME.W_q.weight (hidden_size, query_size) and
+ * NAME.w_v.weight (1, hidden_size), initially uniform within 1 / sqrt(in), as nn.Linear. The features
+ * of value may be any number. CT_ERR_ARGUMENT if a size is not in 1..2^28 or dropout is not in [0, 1). */
+ct_attention *ct_nn_additive_attention(ct_params *params, const char *name,
+                                       ct_nn_additive_attention_options options);
+
+/* The score of a query q and a key k, as in Luong et al. 2015. */
+typedef enum ct_attention_score {
+    CT_ATTENTION_SCORE_GENERAL, /* q^T W_a k */
+    CT_ATTENTION_SCORE_DOT,     /* q^T k, without a scale; query_size and key_size are equal */
+    CT_ATTENTION_SCORE_CONCAT   /* v_a . tanh(W_a [q; k]) */
+} ct_attention_score;
+
+typedef struct ct_nn_luong_attention_options {
+    ct_attention_score score;     /* 0: general */
+    int64_t query_size, key_size; /* required */
+    int64_t hidden_size;          /* required for concat, otherwise 0 */
+    double dropout;               /* as above */
+} ct_nn_luong_attention_options;
+
+/* Makes Luong's attention. Registers for general NAME.W_a.weight (query_size, key_size), for concat
+ * NAME.W_a.weight (hidden_size, query_size + key_size) and NAME.v_a.weight (1, hidden_size), for dot
+ * nothing. Initial values and errors are those of ct_nn_additive_attention; CT_ERR_ARGUMENT too if the
+ * score does not exist, dot has unequal sizes, or hidden_size is set without concat. */
+ct_attention *ct_nn_luong_attention(ct_params *params, const char *name,
+                                    ct_nn_luong_attention_options options);
+
 /* Optional arguments of one call. Zero-initialise it to use none. */
 typedef struct ct_attention_call {
     ct_tensor *mask; /* as in ct_attention_options, for scores (..., num_heads, Lq, Lk) */
@@ -96,13 +138,22 @@ typedef struct ct_attention_call {
     ct_state **next;
     ct_tensor **weights; /* receives the weights (..., Lq, Lk), averaged over the heads, after
                             dropout, or NULL after an error */
+    bool projected_keys; /* key is a result of ct_attention_keys */
 } ct_attention_call;
 
-/* query (..., Lq, embed_dim), key (..., Lk, kdim) and value (..., Lk, vdim) -> (..., Lq, embed_dim): the
+/* With MultiheadAttention, query (..., Lq, embed_dim), key (..., Lk, kdim) and value (..., Lk, vdim) -> (..., Lq, embed_dim): the
  * batch comes first, as with PyTorch's batch_first=True. For self-attention pass one tensor three
- * times. The result belongs to the innermost scope. CT_ERR_SHAPE, CT_ERR_DTYPE, CT_ERR_DEVICE. */
+ * times. With another kind of attention, query (..., Lq, query_size), key (..., Lk, key_size) and value
+ * (..., Lk, any) -> (..., Lq, any). The result belongs to the innermost scope. CT_ERR_SHAPE,
+ * CT_ERR_DTYPE, CT_ERR_DEVICE; CT_ERR_ARGUMENT if call has a cache or projected keys that the kind of
+ * attention does not have. */
 ct_tensor *ct_attention_forward(ct_attention *a, ct_tensor *query, ct_tensor *key, ct_tensor *value,
                                 ct_attention_call call);
+
+/* The part of additive or Luong's attention that depends on the keys alone: (..., Lk, key_size) -> (...,
+ * Lk, any). A decoder that takes many steps computes it once, and passes it as key with
+ * call.projected_keys. CT_ERR_ARGUMENT for MultiheadAttention. */
+ct_tensor *ct_attention_keys(ct_attention *a, ct_tensor *key);
 
 #ifdef __cplusplus
 }

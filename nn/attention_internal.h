@@ -7,6 +7,23 @@
 
 #include <cotangent/nn/attention.h>
 
+/* The first member of the struct of each kind. */
+struct ct_attention {
+    ct_params *params;
+    double dropout;
+    /* forward of query, key and value with checked pointers; NULL for MultiheadAttention */
+    ct_tensor *(*forward)(ct_attention *a, const char *function, ct_tensor *const *query_key_value,
+                          const ct_attention_call *call);
+    ct_tensor *(*keys)(ct_attention *a, ct_tensor *key);
+};
+
+/* The options of a call, with the module's dropout while its set trains. */
+ct_attention_options cti_attention_options(const ct_attention *a, const ct_attention_call *call);
+
+/* Like ct_additive_attention, but errors name `function`; weights as below. */
+ct_tensor *cti_additive_attention(const char *function, ct_tensor *const *qkv, ct_tensor *weight,
+                                  const ct_attention_options *o, ct_tensor **weights);
+
 /* Like ct_scaled_dot_product_attention, but errors name `function`. weights, if not NULL, receives
  * the weights (..., Lq, Lk) after dropout. */
 ct_tensor *cti_attention(const char *function, ct_tensor *const *qkv, const ct_attention_options *o,

@@ -67,6 +67,51 @@ static ct_init cell_bias_init(const ct_nn_recurrent_options *o, cti_cell_kind ki
     return (ct_init){ .fill = cell_fill_forget, .a = -bound, .b = bound, .d = first ? forget : 0 };
 }
 
+/* ---- options ---- */
+
+/* Options that one kind has, and no other. */
+static bool cell_has_own_options_only(const char *me, const ct_nn_recurrent_options *o,
+                                      cti_cell_kind kind)
+{
+    const struct {
+        bool is_set;
+        const char *name;
+        cti_cell_kind kind;
+        const char *whose;
+    } options[] = {
+        { o->nonlinearity != CT_NONLINEARITY_DEFAULT, "nonlinearity", CTI_CELL_TANH, "an RNN" },
+        { o->reset_before, "reset_before", CTI_CELL_GRU, "a GRU" },
+        { o->proj_size != 0, "proj_size", CTI_CELL_LSTM, "an LSTM" },
+        { o->has_forget_bias, "has_forget_bias", CTI_CELL_LSTM, "an LSTM" },
+        { o->forget_bias != 0, "forget_bias", CTI_CELL_LSTM, "an LSTM" },
+    };
+
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (options[i].is_set && options[i].kind != kind) {
+            ct_raise(CT_ERR_ARGUMENT, me, "%s is set; only %s has it", options[i].name,
+                     options[i].whose);
+            return false;
+        }
+    return true;
+}
+
+static bool cell_check_options(const char *me, const ct_nn_recurrent_options *o, cti_cell_kind kind)
+{
+    if (!cell_has_own_options_only(me, o, kind))
+        return false;
+    if ((unsigned)o->nonlinearity > CT_NONLINEARITY_RELU)
+        ct_raise(CT_ERR_ARGUMENT, me, "nonlinearity is %d; it must be in 0..%d",
+                 (int)o->nonlinearity, (int)CT_NONLINEARITY_RELU);
+    else if (o->hidden_size > 0 && (o->proj_size < 0 || o->proj_size >= o->hidden_size))
+        ct_raise(CT_ERR_ARGUMENT, me,
+                 "proj_size is %lld; it must be in 0..hidden_size - 1, 0..%lld",
+                 (long long)o->proj_size, (long long)o->hidden_size - 1);
+    else if (!o->has_forget_bias && o->forget_bias != 0)
+        ct_raise(CT_ERR_ARGUMENT, me, "forget_bias is %g; it requires has_forget_bias",
+                 o->forget_bias);
+    return ct_ok();
+}
+
 /* ---- parameters ---- */
 
 cti_biases cti_cell_biases(ct_dialect dialect, cti_cell_kind kind, bool reset_before)
@@ -90,11 +135,9 @@ cti_biases cti_cell_biases(ct_dialect dialect, cti_cell_kind kind, bool reset_be
     return *table[dialect][column];
 }
 
-static cti_cell_kind cell_kind(const ct_cell_place *at)
+/* An RNN's kind depends on the nonlinearity. */
+static cti_cell_kind cell_kind(cti_cell_kind kind, const ct_nn_recurrent_options *o)
 {
-    const cti_cell_kind kind = ((const cti_cell_type *)(const void *)at->cell)->kind;
-    const ct_nn_recurrent_options *o = at->options;
-
     if (kind != CTI_CELL_TANH)
         return kind;
     if (o->nonlinearity == CT_NONLINEARITY_DEFAULT)
@@ -132,10 +175,13 @@ ct_status cti_cell_init(void *self, const ct_cell_place *at)
     cti_cell *c = self;
     const ct_nn_recurrent_options *o = at->options;
     const int64_t h = o->hidden_size, r = o->proj_size ? o->proj_size : h;
+    const cti_cell_kind own = ((const cti_cell_type *)(const void *)at->cell)->kind;
     int64_t gates, wide;
 
+    if (!cell_check_options(cti_recurrent_maker(at->module), o, own))
+        return ct_error();
     c->table = at->cell;
-    c->kind = cell_kind(at);
+    c->kind = cell_kind(own, o);
     c->hidden = h;
     c->proj = o->proj_size;
     c->reset_before = o->reset_before;
@@ -190,49 +236,6 @@ ct_tensor *cti_cell_gate(const cti_cell *c, ct_tensor *t, int i)
 }
 
 /* ---- modules ---- */
-
-/* Refuses options that only another kind of cell has. */
-static bool cell_has_own_options_only(const char *me, const ct_nn_recurrent_options *o,
-                                      cti_cell_kind kind)
-{
-    const struct {
-        bool is_set;
-        const char *name;
-        cti_cell_kind kind;
-        const char *whose;
-    } options[] = {
-        { o->nonlinearity != CT_NONLINEARITY_DEFAULT, "nonlinearity", CTI_CELL_TANH, "an RNN" },
-        { o->reset_before, "reset_before", CTI_CELL_GRU, "a GRU" },
-        { o->proj_size != 0, "proj_size", CTI_CELL_LSTM, "an LSTM" },
-        { o->has_forget_bias, "has_forget_bias", CTI_CELL_LSTM, "an LSTM" },
-        { o->forget_bias != 0, "forget_bias", CTI_CELL_LSTM, "an LSTM" },
-    };
-
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-        if (options[i].is_set && options[i].kind != kind) {
-            ct_raise(CT_ERR_ARGUMENT, me, "%s is set; only %s has it", options[i].name,
-                     options[i].whose);
-            return false;
-        }
-    return true;
-}
-
-static bool cell_check_options(const char *me, const ct_nn_recurrent_options *o, cti_cell_kind kind)
-{
-    if (!cell_has_own_options_only(me, o, kind))
-        return false;
-    if ((unsigned)o->nonlinearity > CT_NONLINEARITY_RELU)
-        ct_raise(CT_ERR_ARGUMENT, me, "nonlinearity is %d; it must be in 0..%d",
-                 (int)o->nonlinearity, (int)CT_NONLINEARITY_RELU);
-    else if (o->hidden_size > 0 && (o->proj_size < 0 || o->proj_size >= o->hidden_size))
-        ct_raise(CT_ERR_ARGUMENT, me,
-                 "proj_size is %lld; it must be in 0..hidden_size - 1, 0..%lld",
-                 (long long)o->proj_size, (long long)o->hidden_size - 1);
-    else if (!o->has_forget_bias && o->forget_bias != 0)
-        ct_raise(CT_ERR_ARGUMENT, me, "forget_bias is %g; it requires has_forget_bias",
-                 o->forget_bias);
-    return ct_ok();
-}
 
 ct_recurrent *cti_cell_module(const char *function, ct_params *params, const char *name,
                               const cti_cell_type *type, const ct_nn_recurrent_options *options,

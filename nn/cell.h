@@ -66,4 +66,11 @@ ct_recurrent *cti_recurrent_new(const char *function, ct_params *params, const c
                                 const ct_cell *cell, const ct_nn_recurrent_options *options,
                                 bool alone);
 
+/* The set with the module's name, and the function that the user called to make it. */
+ct_params *cti_recurrent_params(const ct_recurrent *r);
+const char *cti_recurrent_maker(const ct_recurrent *r);
+
+/* inner_cell.c: true for a cell with a step and a valid number of states; else false with an error. */
+bool cti_cell_given(const char *function, const ct_cell *cell);
+
 #endif

@@ -79,6 +79,11 @@ static const cti_cell_type gru_type = {
     .kind = CTI_CELL_GRU,
 };
 
+const ct_cell *ct_cell_gru(void)
+{
+    return &gru_type.table;
+}
+
 ct_recurrent *ct_nn_gru(ct_params *params, const char *name, ct_nn_gru_options options)
 {
     return cti_cell_module("ct_nn_gru", params, name, &gru_type, &options, false);

@@ -42,6 +42,11 @@ static const cti_cell_type lstm_type = {
     .kind = CTI_CELL_LSTM,
 };
 
+const ct_cell *ct_cell_lstm(void)
+{
+    return &lstm_type.table;
+}
+
 ct_recurrent *ct_nn_lstm(ct_params *params, const char *name, ct_nn_lstm_options options)
 {
     return cti_cell_module("ct_nn_lstm", params, name, &lstm_type, &options, false);

@@ -14,19 +14,18 @@
 
 enum { QUERY, KEY, VALUE, INPUTS };
 
-struct ct_attention {
-    ct_params *params;
+typedef struct multihead {
+    ct_attention base;
     int64_t embed, heads;
-    double dropout, rotary_base;
-    ct_param *in_weight;       /* the weight of query, key and value together; NULL if each has its
-                                * own: */
+    double rotary_base;
+    ct_param *in_weight;       /* of all three; or NULL, and one each: */
     ct_param *weights[INPUTS]; /* (embed, features) */
     ct_param *in_bias, *out_weight, *out_bias;
-};
+} multihead;
 
 /* ---- the module ---- */
 
-static void attention_register(ct_attention *a, ct_params *mine,
+static void attention_register(multihead *a, ct_params *mine,
                                const ct_nn_multihead_attention_options *o)
 {
     static const char *const names[INPUTS] = { "q_proj_weight", "k_proj_weight", "v_proj_weight" };
@@ -76,7 +75,7 @@ ct_attention *ct_nn_multihead_attention(ct_params *params, const char *name,
 {
     static const char *const me = "ct_nn_multihead_attention";
     ct_params *mine;
-    ct_attention *a;
+    multihead *a;
 
     if (!cti_module_given(me, params, name) || !attention_module_check(me, &o))
         return NULL;
@@ -86,20 +85,19 @@ ct_attention *ct_nn_multihead_attention(ct_params *params, const char *name,
     a = mine ? cti_module_data(params, sizeof *a) : NULL;
     if (!a)
         return NULL;
-    a->params = params;
+    a->base.params = params;
+    a->base.dropout = o.dropout;
     a->embed = o.embed_dim;
     a->heads = o.num_heads;
-    a->dropout = o.dropout;
     a->rotary_base = o.rotary_base;
     attention_register(a, mine, &o);
-    return ct_ok() ? a : NULL;
+    return ct_ok() ? &a->base : NULL;
 }
 
 /* ---- the products around attention ---- */
 
-/* Multiplies x (..., L, features) by `count` parts of the input weights, from part `first` on, and
- * adds their bias. */
-static ct_tensor *attention_project(const ct_attention *a, ct_tensor *x, int first, int count)
+/* x (..., L, features) times rows of the input weights and bias, `count` parts from number first on. */
+static ct_tensor *attention_project(const multihead *a, ct_tensor *x, int first, int count)
 {
     ct_tensor *w = a->in_weight ? ct_param_value(a->in_weight) : ct_param_value(a->weights[first]);
     ct_tensor *b = cti_value(a->in_bias);
@@ -111,8 +109,8 @@ static ct_tensor *attention_project(const ct_attention *a, ct_tensor *x, int fir
     return ct_linear(x, w, b);
 }
 
-/* Returns (..., L, embed) as a view (..., heads, L, size of a head). */
-static ct_tensor *attention_split(const ct_attention *a, ct_tensor *x)
+/* (..., L, embed) -> (..., heads, L, size of a head), a view */
+static ct_tensor *attention_split(const multihead *a, ct_tensor *x)
 {
     ct_shape shape;
 
@@ -135,7 +133,7 @@ static bool attention_check_rank(const char *me, const char *name, const ct_tens
 }
 
 /* Sets qkv to the heads of query, key and value. */
-static bool attention_inputs(const ct_attention *a, const char *me, ct_tensor *const *x,
+static bool attention_inputs(const multihead *a, const char *me, ct_tensor *const *x,
                              ct_tensor **qkv)
 {
     static const char *const names[INPUTS] = { "query", "key", "value" };
@@ -225,12 +223,24 @@ static bool attention_use_cache(const char *me, cti_attention_cache *cache, ct_t
 
 /* ---- a call ---- */
 
-ct_tensor *cti_attention_run(ct_attention *a, const char *me, ct_tensor *const *x,
-                             const ct_attention_call *call, cti_attention_cache *cache)
+ct_attention_options cti_attention_options(const ct_attention *a, const ct_attention_call *call)
 {
     ct_attention_options o = { .mask = call->mask,
                                .key_lengths = call->key_lengths,
                                .causal = call->causal };
+
+    if (a->dropout > 0 && ct_params_is_training(a->params)) {
+        o.dropout = a->dropout;
+        o.generator = ct_params_generator(a->params);
+    }
+    return o;
+}
+
+ct_tensor *cti_attention_run(ct_attention *module, const char *me, ct_tensor *const *x,
+                             const ct_attention_call *call, cti_attention_cache *cache)
+{
+    const multihead *a = (const multihead *)module;
+    ct_attention_options o = cti_attention_options(module, call);
     ct_tensor *qkv[INPUTS], *y, *weights = NULL;
     ct_shape shape;
 
@@ -245,10 +255,6 @@ ct_tensor *cti_attention_run(ct_attention *a, const char *me, ct_tensor *const *
     }
     if (!ct_ok() || (cache && !attention_use_cache(me, cache, qkv + KEY)))
         return NULL;
-    if (a->dropout > 0 && ct_params_is_training(a->params)) {
-        o.dropout = a->dropout;
-        o.generator = ct_params_generator(a->params);
-    }
     y = cti_attention(me, qkv, &o, call->weights ? &weights : NULL);
     if (!y)
         return NULL;
@@ -258,6 +264,20 @@ ct_tensor *cti_attention_run(ct_attention *a, const char *me, ct_tensor *const *
     shape.dim[shape.rank - 1] = a->embed;
     return ct_linear(ct_reshape(ct_transpose(y, -2, -3), shape), ct_param_value(a->out_weight),
                      cti_value(a->out_bias));
+}
+
+/* Refuses what a kind of attention does not have. */
+static bool attention_has(const char *me, const ct_attention *a, const ct_attention_call *call)
+{
+    if (a->forward && (call->past || call->next))
+        ct_raise(CT_ERR_ARGUMENT, me, "call.%s is set; only MultiheadAttention has a cache",
+                 call->past ? "past" : "next");
+    else if (!a->forward && call->projected_keys)
+        ct_raise(CT_ERR_ARGUMENT, me,
+                 "call.projected_keys is set; MultiheadAttention does not have it");
+    else
+        return true;
+    return false;
 }
 
 ct_tensor *ct_attention_forward(ct_attention *a, ct_tensor *query, ct_tensor *key, ct_tensor *value,
@@ -274,7 +294,11 @@ ct_tensor *ct_attention_forward(ct_attention *a, ct_tensor *query, ct_tensor *ke
         *call.weights = NULL;
     if (!cti_given(me, "a", a) || !cti_usable(me, query) || !cti_usable(me, key) ||
         !cti_usable(me, value) || !cti_attention_call_usable(me, &call) ||
-        (cached && !cti_attention_read(me, call.past, query, 1, &cache)))
+        !attention_has(me, a, &call))
+        return NULL;
+    if (a->forward)
+        return a->forward(a, me, x, &call);
+    if ((cached && !cti_attention_read(me, call.past, query, 1, &cache)))
         return NULL;
     y = cti_attention_run(a, me, x, &call, cached ? &cache : NULL);
     if (y && call.next)

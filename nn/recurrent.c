@@ -31,7 +31,8 @@ typedef struct recurrent_open {
 
 struct ct_recurrent {
     const ct_cell *cell;
-    ct_params *params; /* the part of the set with the module's name */
+    ct_params *params;    /* the part of the set with the module's name */
+    const char *function; /* the one that made the module */
     ct_nn_recurrent_options options;
     int layers, directions;
     bool alone;                            /* a single cell, whose parameters have no suffix */
@@ -79,10 +80,10 @@ static bool recurrent_open_axes(const ct_cell_place *at, const char *what, ct_sh
     for (i = 0; i < shape->rank; i++) {
         const int64_t size = shape->dim[i];
 
-        if (at->input_size == OPEN_SIZE && recurrent_is_open(size)) {
+        if (recurrent_is_open(at->input_size) && recurrent_is_open(size)) {
             shape->dim[i] = -1;
             *open = true;
-        } else if (at->input_size == OPEN_SIZE && (size < 0 || size > CTI_MOST_SIZE)) {
+        } else if (recurrent_is_open(at->input_size) && (size < 0 || size > CTI_MOST_SIZE)) {
             ct_raise(
                 CT_ERR_SHAPE, me,
                 "axis %d of %s is computed from the input size, which is not known yet; it may "
@@ -148,18 +149,6 @@ static bool recurrent_in_range(const char *me, const char *name, int64_t value, 
     ct_raise(CT_ERR_ARGUMENT, me, "%s is %lld; it must be in 0..%lld", name, (long long)value,
              (long long)most);
     return false;
-}
-
-static bool recurrent_check_cell(const char *me, const ct_cell *cell)
-{
-    if (!cti_given(me, "cell", cell))
-        return false;
-    if (!cell->step)
-        ct_raise(CT_ERR_ARGUMENT, me, "cell->step is NULL");
-    else if (cell->states < 1 || cell->states > CT_MAX_CELL_STATES)
-        ct_raise(CT_ERR_ARGUMENT, me, "cell->states is %d; it must be in 1..%d", cell->states,
-                 CT_MAX_CELL_STATES);
-    return ct_ok();
 }
 
 static bool recurrent_check_options(const char *me, const ct_nn_recurrent_options *o)
@@ -252,7 +241,7 @@ ct_recurrent *cti_recurrent_new(const char *function, ct_params *params, const c
     ct_recurrent *r;
     int k;
 
-    if (!cti_module_given(function, params, name) || !recurrent_check_cell(function, cell) ||
+    if (!cti_module_given(function, params, name) || !cti_cell_given(function, cell) ||
         !recurrent_check_options(function, options) ||
         (alone && !recurrent_check_alone(function, options)))
         return NULL;
@@ -264,6 +253,7 @@ ct_recurrent *cti_recurrent_new(const char *function, ct_params *params, const c
         return NULL;
     r->cell = cell;
     r->params = part;
+    r->function = function;
     r->options = *options;
     r->layers = layers;
     r->directions = directions;
@@ -285,6 +275,16 @@ ct_recurrent *ct_nn_recurrent_cell(ct_params *params, const char *name, const ct
                                    ct_nn_recurrent_options options)
 {
     return cti_recurrent_new("ct_nn_recurrent_cell", params, name, cell, &options, true);
+}
+
+ct_params *cti_recurrent_params(const ct_recurrent *r)
+{
+    return r->params;
+}
+
+const char *cti_recurrent_maker(const ct_recurrent *r)
+{
+    return r->function;
 }
 
 int ct_recurrent_layers(const ct_recurrent *r)
@@ -604,7 +604,10 @@ static ct_tensor *recurrent_run_cell(recurrent_call *c, ct_tensor *x, int k)
     const int states = r->cell->states;
     cti_steps s = { .cell = r->cell,
                     .self = r->self[k],
-                    .at = { .data = c->options.data, .drop = recurrent_drop_mask(r, x) },
+                    .at = { .data = c->options.data,
+                            .drop = recurrent_drop_mask(r, x),
+                            .training = ct_params_is_training(r->params),
+                            .generator = ct_params_generator(r->params) },
                     .extent = &c->extent,
                     .reverse = r->options.reverse || k % r->directions == 1,
                     .batch = ct_size(x, 1),

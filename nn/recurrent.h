@@ -12,6 +12,7 @@
 #include <cotangent/autograd/params/params.h>
 #include <cotangent/nn/dialect.h>
 #include <cotangent/nn/state.h>
+#include <cotangent/tensor/random.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -63,6 +64,10 @@ typedef struct ct_nn_recurrent_options {
      * is the value of the first, and the second is 0. */
     bool has_forget_bias;
     double forget_bias;
+
+    /* For the init of your own cell. The library's cells do not read it. What it points at need live
+     * only until the constructor returns, unless the cell keeps the pointer. */
+    const void *cell_options;
 } ct_nn_recurrent_options;
 
 /* Optional arguments of one call. Zero-initialise it to use none. */
@@ -138,6 +143,8 @@ typedef struct ct_cell_step {
     /* For sequence(): (B) i64, the number of steps of each row; NULL: all rows have T. step()
      * always receives the whole batch; the driver masks rows that have ended. */
     ct_tensor *lengths;
+    bool training;           /* ct_params_is_training of the module's set */
+    ct_generator *generator; /* that of the set, for random draws in training */
 } ct_cell_step;
 
 /* One kind of cell: a table of functions. It must stay valid as long as the modules made with it;
@@ -191,6 +198,48 @@ ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shap
 /* Applies recurrent dropout: returns h * at->drop, or h if at->drop is NULL. at must not be NULL.
  * Call it for h before the product with the recurrent weights. */
 ct_tensor *ct_cell_drop(const ct_cell_step *at, ct_tensor *h);
+
+/* ---- cells around cells ----
+ *
+ * A wrapper is a cell that runs another one: zoneout, a residual connection, attention. Its init adds the
+ * inner cell, and its step runs it. docs/recurrent_module.md shows one. */
+
+/* The cells of ct_nn_rnn, ct_nn_lstm and ct_nn_gru. ct_nn_recurrent makes the same modules from them. The
+ * state of an LSTM is (h, c), that of the others h. */
+const ct_cell *ct_cell_rnn(void);
+const ct_cell *ct_cell_lstm(void);
+const ct_cell *ct_cell_gru(void);
+
+/* A cell inside of another one. It belongs to the parameter set. */
+typedef struct ct_cell_inner ct_cell_inner;
+
+/* For init: makes a cell at the place of the wrapper, with the options of the module. Its parameters have
+ * the names that they have without the wrapper. To give it another input size or other options, pass a
+ * changed copy of the place. CT_ERR_ARGUMENT if the cell has no step or more states than the wrapper;
+ * otherwise errors are those of the cell's init. */
+ct_cell_inner *ct_cell_inner_add(const ct_cell_place *at, const ct_cell *cell);
+
+/* Runs the functions of the inner cell; at is what the wrapper's function received.
+ *
+ * project returns the part of the steps that depends on x alone, for x (..., in), or x itself if the
+ * cell has no such function. step takes one step of it. A wrapper without a project of its own must
+ * call both in its step.
+ *
+ * sequence takes all steps (T, B, ...) of what project returned, and replaces state[i] by the states
+ * after the last step. Returns NULL without an error if the steps must be run one by one; return NULL
+ * then, too. A wrapper that changes states between the steps must not have a sequence function; one that
+ * changes y alone, after the last step, keeps the speed of whole sequences with it. Set .lengths of the
+ * wrapper only if the inner cell's table sets it. */
+ct_tensor *ct_cell_inner_project(ct_cell_inner *c, ct_tensor *x, const ct_cell_step *at);
+ct_tensor *ct_cell_inner_step(ct_cell_inner *c, ct_tensor *x, ct_tensor *const *state,
+                              ct_tensor **next, const ct_cell_step *at);
+ct_tensor *ct_cell_inner_sequence(ct_cell_inner *c, ct_tensor *x, ct_tensor **state, bool reverse,
+                                  const ct_cell_step *at);
+
+/* The last sizes of state i and of y of the inner cell; 0 if c is NULL or i is out of range. A wrapper
+ * needs them for its state_size and output_size if the inner cell may have a projection. */
+int64_t ct_cell_inner_state_size(const ct_cell_inner *c, int i);
+int64_t ct_cell_inner_output_size(const ct_cell_inner *c);
 
 /* Makes a module of cells of one kind, with the parameters NAME.*. It belongs to params.
  * CT_ERR_ARGUMENT if the cell has no step or an invalid number of states, if hidden_size is not in

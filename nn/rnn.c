@@ -28,6 +28,11 @@ static const cti_cell_type rnn_type = {
     .kind = CTI_CELL_TANH,
 };
 
+const ct_cell *ct_cell_rnn(void)
+{
+    return &rnn_type.table;
+}
+
 ct_recurrent *ct_nn_rnn(ct_params *params, const char *name, ct_nn_rnn_options options)
 {
     return cti_cell_module("ct_nn_rnn", params, name, &rnn_type, &options, false);

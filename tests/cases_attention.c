@@ -48,6 +48,37 @@ static ct_tensor *call_attention(ct_tensor *const *in, const op_draw *d)
     return ct_scaled_dot_product_attention(in[0], in[1], in[2], o);
 }
 
+/* q (B, Lq, D), k, v, a weight, a mask, and lengths; i[0]: the kind of mask, i[1]: lengths are used, i[2]:
+ * causal */
+static void draw_additive(op_draw *d)
+{
+    int64_t few = d->most < 64 ? 1 : 2, batch = 1 + op_below(d, few);
+    int64_t lq = attention_size(d, 3), lk = attention_size(d, 3), size = attention_size(d, 2);
+    ct_shape mask = op_chance(d, 0.5) ? CT_SHAPE(lq, lk) : CT_SHAPE(batch, lq, lk);
+
+    op_uniform(d, CT_SHAPE(batch, lq, size), -2, 2);
+    op_uniform(d, CT_SHAPE(batch, lk, size), -2, 2);
+    op_uniform(d, CT_SHAPE(batch, lk, 1 + op_below(d, 2)), -2, 2);
+    op_uniform(d, CT_SHAPE(size), -2, 2);
+    d->i[0] = op_below(d, 3);
+    if (d->i[0] == MASK_ADDED)
+        op_uniform(d, mask, -2, 2);
+    else
+        op_bool(d, mask)->unused = d->i[0] == MASK_NONE;
+    d->i[1] = op_chance(d, 0.4);
+    op_index(d, CT_SHAPE(batch), lk + 1)->unused = !d->i[1];
+    d->i[2] = op_chance(d, 0.4);
+}
+
+static ct_tensor *call_additive(ct_tensor *const *in, const op_draw *d)
+{
+    ct_attention_options o = { .mask = d->i[0] == MASK_NONE ? NULL : in[4],
+                               .key_lengths = d->i[1] ? in[5] : NULL,
+                               .causal = d->i[2] != 0 };
+
+    return ct_additive_attention(in[0], in[1], in[2], in[3], o);
+}
+
 /* x (..., L, D), D even; i[0]: first; p[0]: base */
 static void draw_rotary(op_draw *d)
 {
@@ -78,6 +109,7 @@ static ct_tensor *call_length_mask(ct_tensor *const *in, const op_draw *d)
 
 const op_row attention_rows[] = {
     { "ct_scaled_dot_product_attention", draw_attention, .call = call_attention, .optional = 3 },
+    { "ct_additive_attention", draw_additive, .call = call_additive, .optional = 4 },
     { "ct_rotary_embedding", draw_rotary, .call = call_rotary },
     { "ct_length_mask", draw_length_mask, .call = call_length_mask,
       .no_gradient = "its result is bool" },

@@ -313,7 +313,7 @@ tests_test_storage_SOURCES = tests/test_storage.c tests/counted.c tests/counted.
 tests_test_storage_LDADD = $(tests_libs)
 tests_test_storage_LDFLAGS = $(harness_ldflags)
 
-tests_test_arguments_SOURCES = tests/test_arguments.c tests/test_arguments_data.h
+tests_test_arguments_SOURCES = tests/test_arguments.c tests/test_arguments_cells.h tests/test_arguments_data.h
 tests_test_arguments_LDADD = $(tests_libs)
 tests_test_arguments_LDFLAGS = $(harness_ldflags)
 tests/test_arguments.$(OBJEXT): tests/bad_arguments.inc
@@ -340,6 +340,7 @@ tests_test_recurrent_SOURCES = \
 	tests/recurrent_file.h \
 	tests/recurrent_no_steps.c \
 	tests/recurrent_training.c \
+	tests/recurrent_wrapped.c \
 	tests/test_recurrent.c \
 	tests/test_recurrent.h
 tests_test_recurrent_LDADD = $(tests_libs)
@@ -362,6 +363,7 @@ tests_test_nn_SOURCES = \
 	tests/nn_attention.c \
 	tests/nn_cells.c \
 	tests/nn_conv.c \
+	tests/nn_decoder.c \
 	tests/nn_norms.c \
 	tests/nn_rnn.c \
 	tests/test_nn.c \

@@ -26,6 +26,7 @@
 #include "tensor/hooks.h"
 #include "tensor/internal.h"
 #include "tests/harness.h"
+#include "tests/test_arguments_cells.h"
 #include "tests/test_arguments_data.h"
 
 /* ---- the NULLs that are legal, each as its header says ---- */
@@ -114,6 +115,8 @@ static const legal_null legal_nulls[] = {
     { "ct_recurrent_forward_with", "state next" },
     { "ct_recurrent_step", "state next" },
     { "ct_recurrent_layers", "r" },
+    { "ct_cell_inner_state_size", "c" },
+    { "ct_cell_inner_output_size", "c" },
     { "ct_vjp", "v output" },
     { "ct_hvp", "output" },
     { "ct_unique", "inverse counts" },
@@ -317,16 +320,6 @@ static ct_optimizer *configure(void *self)
     return ct_sgd_new(ct_lm_params(self), (ct_sgd_options){ .lr = 1 });
 }
 
-static ct_tensor *cell_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
-                            const ct_cell_step *at)
-{
-    (void)self, (void)state, (void)at;
-    return next[0] = x;
-}
-
-static const ct_cell cell = { .name = "cell", .states = 1, .step = cell_step };
-static const ct_nn_recurrent_options cell_options = { .hidden_size = 3, .input_size = 3 };
-
 static void identity_backward(ct_node *n, ct_tensor *const *dout);
 static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
                                 identity_backward, NULL };
@@ -350,6 +343,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_BATCH_WRITER stream->stream_writer
 #define A_CAPTURE capture
 #define A_CELL &cell
+#define A_CELL_INNER cell_inner
 #define A_CELL_PLACE &(ct_cell_place){ .module = recurrent, .cell = &cell, .options = &cell_options }
 #define A_CELL_STEP &(ct_cell_step){ 0 }
 #define A_CORPUS corpus
@@ -431,6 +425,9 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_NN_LEARNED_ENCODING_OPTIONS { .max_length = 2, .size = 3 }
 #define GIVEN_NN_LINEAR_OPTIONS { .out_features = 3 }
 #define GIVEN_NN_LSTM_OPTIONS { .hidden_size = 3 }
+#define GIVEN_NN_ADDITIVE_ATTENTION_OPTIONS { .query_size = 3, .key_size = 3, .hidden_size = 3 }
+#define GIVEN_NN_ATTENTION_DECODER_OPTIONS { .attention = scored, .memory_size = 3 }
+#define GIVEN_NN_LUONG_ATTENTION_OPTIONS { .query_size = 3, .key_size = 3 }
 #define GIVEN_NN_MULTIHEAD_ATTENTION_OPTIONS { .embed_dim = 3, .num_heads = 1 }
 #define GIVEN_NN_RECURRENT_OPTIONS { .hidden_size = 3 }
 #define GIVEN_NN_RMS_NORM_OPTIONS { 0 }
@@ -521,6 +518,9 @@ static void make_values(void)
     transformer = ct_nn_transformer_encoder_layer(
         params, "layer", (ct_nn_transformer_options){ .d_model = 3, .num_heads = 1 });
     recurrent = ct_nn_gru(params, "gru", (ct_nn_gru_options){ .input_size = 3, .hidden_size = 3 });
+    ct_nn_recurrent(params, "wrapper", &wrapper, cell_options);
+    scored =
+        ct_nn_luong_attention(params, "scored", (ct_nn_luong_attention_options){ 0, 3, 3, 0, 0 });
     live_state = ct_state_from_tensors(1, (ct_tensor *[]){ ct_reshape(live, CT_SHAPE(1, 2, 3)) });
     optimizer = ct_sgd_new(params, (ct_sgd_options){ 0 });
     capture = ct_capture_new(CT_CPU, do_nothing, NULL);

@@ -533,5 +533,6 @@ int main(void)
     nn_norms_cases(suite);
     nn_attention_cases(suite);
     nn_conv_cases(suite);
+    nn_decoder_cases(suite);
     return harness_run(suite);
 }

@@ -648,5 +648,6 @@ int main(void)
     recurrent_errors_cases(suite);
     recurrent_no_steps_cases(suite);
     recurrent_training_cases(suite);
+    recurrent_wrapped_cases(suite);
     return harness_run(suite);
 }

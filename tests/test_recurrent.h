@@ -8,6 +8,7 @@ void recurrent_dropout_cases(Suite *suite);
 void recurrent_errors_cases(Suite *suite);
 void recurrent_no_steps_cases(Suite *suite);
 void recurrent_training_cases(Suite *suite);
+void recurrent_wrapped_cases(Suite *suite);
 
 typedef ct_recurrent *(*maker)(ct_params *, const char *, ct_nn_recurrent_options);
 

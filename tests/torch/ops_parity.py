@@ -1329,6 +1329,37 @@ def _(d):
     return attend
 
 
+@op("ct_additive_attention", 12)
+def _(d):
+    batch = d.rng.randint(1, 2)
+    lq, lk, size = (d.rng.randint(1, 3) for _ in range(3))
+    d.floats([batch, lq, size])
+    d.floats([batch, lk, size])
+    d.floats([batch, lk, d.rng.randint(1, 2)])
+    d.floats([size])
+    d.i = [d.number % 3, d.number // 3 % 2, d.number // 6 % 2]
+    if d.i[0] == 2:
+        d.floats([lq, lk])
+    else:
+        d.bools([batch, lq, lk])
+        values = d.inputs[-1][2]
+        values[::lk] = [1] * len(values[::lk])
+    d.ints([batch], lk + 1, low=1)
+
+    def attend(q, k, v, w, mask, lengths):
+        seen = torch.ones([batch, lq, lk], dtype=torch.bool)
+        if d.i[0] == 1:
+            seen = seen & mask
+        if d.i[1]:
+            seen = seen & (torch.arange(lk) < lengths[:, None])[:, None, :]
+        if d.i[2]:
+            seen = seen & (torch.arange(lk) <= torch.arange(lq)[:, None])
+        scores = torch.tanh(q[:, :, None] + k[:, None]) @ w
+        added = torch.where(seen, mask if d.i[0] == 2 else 0.0, -math.inf).to(q.dtype)
+        return (scores + added).softmax(-1) @ v
+    return attend
+
+
 @op("ct_length_mask")
 def _(d):
     d.i = [d.rng.randint(1, 4)]

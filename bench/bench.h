@@ -30,7 +30,8 @@ ct_tensor *forward(const model *m, const sizes *s, ct_tensor *ids, const ct_stat
 /* batch * steps + 1 ids, to be freed. */
 int32_t *ids_of(const sizes *s);
 
-double now(void); /* seconds */
+double now(void);      /* seconds */
+double cpu_time(void); /* seconds that this thread has run: other programs do not count */
 
 /* Tokens a second of training. */
 double train(const sizes *s, maker make, double seconds);
@@ -55,5 +56,8 @@ void gpu_line(const char *device, double seconds);
 /* ops.c: prints the time of the op called name (NULL: of all), on about n elements, in turns of
  * `seconds`. */
 void ops(const char *name, int64_t n, double seconds);
+
+/* layers.c: prints the time of the case called name (NULL: of all), in turns of `seconds`. */
+void layers(const char *name, double seconds);
 
 #endif

@@ -30,6 +30,14 @@ double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+double cpu_time(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 model model_new(const sizes *s, maker make)
 {
     model m;
@@ -205,6 +213,12 @@ int main(int argc, char **argv)
     struct rusage used;
 
     ct_exit_on_error();
+    if (strcmp(name, "layers") == 0) {
+        (void)ct_set_num_threads(1);
+        layers(argc > 2 && strcmp(argv[2], "all") != 0 ? argv[2] : NULL,
+               argc > 3 ? atof(argv[3]) : 0.2);
+        return 0;
+    }
     if (strcmp(name, "ops") == 0) {
         (void)ct_set_num_threads(1);
         ops(argc > 2 && strcmp(argv[2], "all") != 0 ? argv[2] : NULL,

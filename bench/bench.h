@@ -30,7 +30,8 @@ ct_tensor *forward(const model *m, const sizes *s, ct_tensor *ids, const ct_stat
 /* Returns batch * steps + 1 ids, which the caller frees. */
 int32_t *ids_of(const sizes *s);
 
-double now(void); /* seconds */
+double now(void);      /* seconds */
+double cpu_time(void); /* seconds that this thread has run: other programs do not count */
 
 /* Returns tokens/s of training. */
 double train(const sizes *s, maker make, double seconds);
@@ -57,5 +58,8 @@ void gpu_line(const char *device, double seconds);
 /* Prints the time of the op with a name (NULL: of all ops), on about n elements, measured in turns
  * of `seconds`. (ops.c) */
 void ops(const char *name, int64_t n, double seconds);
+
+/* layers.c: prints the time of the case called name (NULL: of all), in turns of `seconds`. */
+void layers(const char *name, double seconds);
 
 #endif

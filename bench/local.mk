@@ -7,6 +7,7 @@ bench_bench_SOURCES = \
 	bench/bench.h \
 	bench/gpu.c \
 	bench/kernels.c \
+	bench/layers.c \
 	bench/ops.c \
 	bench/profile.c \
 	bench/scaling.c
@@ -40,6 +41,7 @@ EXTRA_DIST += \
 	bench/peers/mxnet_peer.py \
 	bench/peers/serve.py \
 	bench/peers/tf_peer.py \
+	bench/peers/torch_layers.py \
 	bench/peers/torch_ops.py \
 	bench/peers/torch_peer.py \
 	bench/run.sh \

@@ -56,4 +56,7 @@ void gpu_line(const char *device, double seconds);
  * `seconds`. */
 void ops(const char *name, int64_t n, double seconds);
 
+/* layer.c: one layer, or the comparison of two results; the exit status. Arguments after "layer". */
+int layer_run(int argc, char **argv);
+
 #endif

@@ -8,6 +8,8 @@ bench_bench_SOURCES = \
 	bench/gpu.c \
 	bench/kernels.c \
 	bench/layers.c \
+	bench/layer.c \
+	bench/layer.h \
 	bench/ops.c \
 	bench/profile.c \
 	bench/scaling.c
@@ -34,11 +36,23 @@ bench-peers:
 	    bench/peers/$$name/bin/pip install -q "$$@" || exit 1; \
 	done
 
-.PHONY: bench bench-peers
+# One recurrent layer beside oneDNN's. ONEDNN: the prefix of oneDNN 3 (include/, lib/).
+bench/peers/onednn: $(srcdir)/bench/peers/onednn.cpp $(srcdir)/bench/layer.h
+	$(MKDIR_P) bench/peers
+	$${CXX-c++} -std=c++17 -O2 -I$(srcdir) -I$(ONEDNN)/include -o $@ \
+	    $(srcdir)/bench/peers/onednn.cpp -L$(ONEDNN)/lib -ldnnl -Wl,-rpath,$(ONEDNN)/lib
+
+bench-layer: bench/bench bench/peers/onednn
+	$(SHELL) $(srcdir)/bench/layer.sh bench/bench bench/peers/onednn
+
+.PHONY: bench bench-layer bench-peers
+CLEANFILES += bench/peers/onednn
 
 EXTRA_DIST += \
+	bench/layer.sh \
 	bench/peers/jax_peer.py \
 	bench/peers/mxnet_peer.py \
+	bench/peers/onednn.cpp \
 	bench/peers/serve.py \
 	bench/peers/tf_peer.py \
 	bench/peers/torch_layers.py \

@@ -73,6 +73,7 @@
 #include <cotangent/nn/attention_decoder.h>
 #include <cotangent/nn/positions.h>
 #include <cotangent/nn/transformer.h>
+#include <cotangent/nn/generate.h>
 #include <cotangent/nn/loss.h>
 #include <cotangent/nn/convert.h>
 

@@ -55,6 +55,9 @@ static const legal_null legal_nulls[] = {
     { "ct_capture_new", "context" },
     { "ct_capture_is_ready", "captured" },
     { "ct_capture_free", "captured" },
+    { "ct_plan_new_function", "params context" },
+    { "ct_plan_free", "p" },
+    { "ct_plan_bytes", "p" },
     { "ct_safetensors_close", "f" },
     { "ct_safetensors_write_to", "metadata" },
     { "ct_memory_writer", "buffer" },
@@ -252,6 +255,7 @@ static ct_dataset *dataset, *datasets_out[2];
 static ct_loader *loader, *stream;
 static ct_safetensors *tensors_file;
 static ct_capture *capture;
+static ct_plan *plan;
 static ct_node *node; /* while backward runs */
 static FILE *null_file;
 static max_align_t memory[64];
@@ -317,6 +321,13 @@ static ct_optimizer *configure(void *self)
     return ct_sgd_new(ct_lm_params(self), (ct_sgd_options){ .lr = 1 });
 }
 
+static ct_status plan_nothing(void *context, ct_plan_call *call)
+{
+    (void)context;
+    call->output[0] = ct_neg(call->input[0]);
+    return ct_error();
+}
+
 static ct_tensor *cell_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
                             const ct_cell_step *at)
 {
@@ -378,6 +389,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_OPTIMIZER_VALUE (ct_optimizer_value[]){ { NULL, 0 } }
 #define A_PARAM ct_params_at(params, 0)
 #define A_PARAMS params
+#define A_PLAN plan
 #define A_PLOT_SERIES (ct_plot_series[]){ { 0 }, { 0 } }
 #define A_RECURRENT recurrent
 #define A_SAFETENSORS tensors_file
@@ -442,6 +454,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_OPTIMIZER_UPDATE { .value = live }
 #define GIVEN_OPTIMIZER_VALUE { "lr", 0 }
 #define GIVEN_PARAMS_OPTIONS { 0 }
+#define GIVEN_PLAN_OPTIONS { .dtype = { CT_F32 } }
 #define GIVEN_PLOT_OPTIONS { 0 }
 #define GIVEN_PLOT_SERIES { 0 }
 #define GIVEN_RADAM_OPTIONS { 0 }
@@ -467,6 +480,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define SOME_GRAD_HOOK same_gradient
 #define SOME_INIT ct_init_constant(1)
 #define SOME_LOADER_CURSOR (ct_loader_cursor){ 0 }
+#define SOME_PLAN_FUNCTION plan_nothing
 #define SOME_READER ct_memory_reader(memory, 100)
 #define SOME_RECOMPUTED_FUNCTION recompute
 #define SOME_SCOPE ct_scope_begin()
@@ -524,6 +538,7 @@ static void make_values(void)
     live_state = ct_state_from_tensors(1, (ct_tensor *[]){ ct_reshape(live, CT_SHAPE(1, 2, 3)) });
     optimizer = ct_sgd_new(params, (ct_sgd_options){ 0 });
     capture = ct_capture_new(CT_CPU, do_nothing, NULL);
+    plan = ct_plan_new_step(params, recurrent, 1);
     make_data();
     make_file();
     setenv("COTANGENT_TIMEMACHINE_URL", "http://127.0.0.1:1/timemachine.txt", 1);
@@ -535,6 +550,7 @@ static void free_values(void)
     fclose(null_file);
     ct_safetensors_close(tensors_file);
     ct_capture_free(capture);
+    ct_plan_free(plan);
     ct_loader_free(loader);
     ct_dataset_free(dataset);
     ct_loader_free(stream);

@@ -36,7 +36,7 @@ BEGIN {
           "ct_random_u32 ct_random_uniform ct_sha256_hex ct_shuffle ct_vocab_encode", list_, " ")
     for (i_ in list_)
         exception[list_[i_]] = "wrapped"
-    split("ct_error ct_site", list_, " ")       # they read and write the state of the thread
+    split("ct_error ct_site ct_plan_run", list_, " ") # of the thread's state; may not allocate
     for (i_ in list_)
         exception[list_[i_]] = "plain"
 }

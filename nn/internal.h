@@ -6,6 +6,7 @@
 
 #include <cotangent/nn/loss.h>
 #include <cotangent/nn/module.h>
+#include <cotangent/nn/recurrent.h>
 #include <cotangent/nn/state.h>
 
 /* True if s and its tensors are alive. Otherwise raises an error (for a NULL only if none is
@@ -67,7 +68,10 @@ bool cti_is_probability(const char *function, const char *name, double p);
  * another module. */
 void *cti_module_self(const ct_module *m, ct_tensor *(*forward)(void *self, ct_tensor *x));
 
-/* Returns size bytes of zeros, which the set frees; NULL with an error. */
+/* recurrent.c: the number of features that r takes; -1 while it is not known. */
+int64_t cti_recurrent_input_size(const ct_recurrent *r);
+
+/* size bytes of zeros that the set frees; NULL with an error. */
 void *cti_module_data(ct_params *params, size_t size);
 
 #endif

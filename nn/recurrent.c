@@ -358,8 +358,7 @@ typedef struct recurrent_call {
     ct_tensor **last; /* after the last step: state i of cell k is last[i * cells + k] */
 } recurrent_call;
 
-/* Returns the input size of the module; -1 if it is not known yet. */
-static int64_t recurrent_input_size(const ct_recurrent *r)
+int64_t cti_recurrent_input_size(const ct_recurrent *r)
 {
     const ct_shape *given = &r->open[0].given;
     int axis = 0;
@@ -378,7 +377,7 @@ static bool recurrent_check_x(const recurrent_call *c)
     const ct_recurrent *r = c->r;
     const ct_tensor *x = c->x;
     const int rank = ct_rank(x);
-    const int64_t size = recurrent_input_size(r);
+    const int64_t size = cti_recurrent_input_size(r);
     const ct_dtype dtype = ct_params_dtype(r->params);
 
     if (rank != 2 && rank != 3)

@@ -2,6 +2,7 @@
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
+#include "tensor/program.h"
 
 #include <math.h>
 #include <string.h>
@@ -187,6 +188,8 @@ static void *elements(const char *function, const ct_tensor *t)
 {
     if (!cti_usable(function, t))
         return NULL;
+    if (cti_program_recorded()) /* returns the address: the function may not check for NULL */
+        cti_program_refuse(cti_program_recorded(), "reads or writes values by their address");
     if (t->device != CT_CPU || !t->contiguous) {
         ct_raise(t->contiguous ? CT_ERR_DEVICE : CT_ERR_SHAPE, function,
                  "t %s must be contiguous and on the CPU (ct_contiguous, ct_to)",

@@ -6,6 +6,7 @@
 
 #include "tensor/hooks.h"
 #include "tensor/log.h"
+#include "tensor/program.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -52,8 +53,11 @@ static const device *device_at(ct_device d)
 
 const cti_backend *cti_backend_of(ct_device d)
 {
-    const device *found = device_at(d);
+    const device *found;
 
+    if (d == CT_CPU)
+        return cti_program_recorded() ? &cti_recording_backend : &cti_cpu_backend;
+    found = device_at(d);
     if (!found)
         return NULL;
     found->backend->select(found->ordinal);

@@ -49,8 +49,8 @@ typedef struct cti_leaf {
 enum {
     CTI_FOREIGN = 1,
     CTI_FOREIGN_CONSTANT = 2, /* in-place writes are refused */
-    CTI_FOREIGN_BORROWED = 4  /* borrowed until a scope ends; a tensor that outlives the scope needs
-                               * a copy */
+    CTI_FOREIGN_BORROWED = 4, /* until a scope ends: what is to outlive it must be a copy */
+    CTI_FOREIGN_SCRATCH = 8   /* of a running program (program.h), which frees it */
 };
 
 typedef struct ct_storage {
@@ -362,6 +362,7 @@ typedef struct ct_thread {
     struct cti_tickets *tickets;  /* the calls in which an asynchronous device may report a fault */
     struct ct_capture *capturing; /* the captured step that is running; NULL if none is */
     struct ct_capture *captured;  /* the list of all captured steps of the thread */
+    struct cti_program *program;  /* the program that is recorded (program.h); NULL if none is */
     uint32_t captured_tickets;
     char *message; /* the message of the recorded error (status.c); NULL before the first */
     cti_pool *pool;

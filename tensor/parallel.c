@@ -24,6 +24,7 @@
 
 #include "tensor/environment.h"
 #include "tensor/parallel.h"
+#include "tensor/program.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -299,7 +300,7 @@ void cti_parallel(int64_t pieces, void (*run)(void *context, int64_t piece), voi
     uint64_t begun, drawn, ended;
     int64_t mine;
 
-    if (pieces < 2 || ct_num_threads() < 2 || pthread_mutex_trylock(&owner) != 0) {
+    if (pieces < 2 || cti_run_now || ct_num_threads() < 2 || pthread_mutex_trylock(&owner) != 0) {
         run_here(pieces, run, context);
         return;
     }

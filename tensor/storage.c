@@ -20,6 +20,7 @@
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
+#include "tensor/program.h"
 
 #include <string.h>
 
@@ -224,6 +225,8 @@ bool cti_storage_own(const char *function, ct_storage *s)
 
 static void foreign_end(ct_storage *s)
 {
+    if (s->foreign & CTI_FOREIGN_SCRATCH)
+        return;
     if (s->deleter)
         s->deleter(s->data, s->context);
     cti_release(s);
@@ -251,13 +254,19 @@ static ct_storage *from_system(ct_thread *th, ct_device device, size_t bytes)
 
 ct_storage *cti_storage_try(ct_device device, size_t bytes)
 {
-    ct_thread *th = cti_thread();
+    ct_thread *th;
     size_t rounded, size, live;
-    int c = class_of(bytes, &rounded);
-    cti_pool *pool = pool_of(th);
-    ct_storage **idle = pool && c < CLASSES ? idle_of(th, pool, device) : NULL;
-    ct_storage *s = idle ? idle[c] : NULL;
+    int c;
+    cti_pool *pool;
+    ct_storage **idle, *s;
 
+    if (cti_run_now)
+        return cti_running_storage(cti_run_now, bytes);
+    th = cti_thread();
+    c = class_of(bytes, &rounded);
+    pool = pool_of(th);
+    idle = pool && c < CLASSES ? idle_of(th, pool, device) : NULL;
+    s = idle ? idle[c] : NULL;
     if (s) {
         idle[c] = s->next;
         th->memory.idle_bytes -= s->bytes;
@@ -282,6 +291,8 @@ ct_storage *cti_storage_try(ct_device device, size_t bytes)
     pool->bytes += s->bytes;
     live = live_bytes(pool);
     th->memory.peak_bytes = live > th->memory.peak_bytes ? live : th->memory.peak_bytes;
+    if (th->program && device == CT_CPU)
+        cti_program_note_storage(th->program, s, bytes);
     return s;
 }
 

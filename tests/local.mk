@@ -20,6 +20,7 @@ check_programs = \
 	tests/test_loss \
 	tests/test_init \
 	tests/test_recurrent \
+	tests/test_plan \
 	tests/test_optim \
 	tests/test_data \
 	tests/test_tensor_loader \
@@ -194,6 +195,16 @@ tests_test_dataset_SOURCES = \
 	tests/test_dataset.h
 tests_test_dataset_LDADD = $(tests_libs)
 tests_test_dataset_LDFLAGS = $(harness_ldflags)
+
+tests_test_plan_SOURCES = \
+	tests/plan_models.c \
+	tests/plan_models.h \
+	tests/plan_promise.c \
+	tests/test_plan.c \
+	tests/test_plan.h
+tests_test_plan_LDADD = $(tests_libs)
+tests_test_plan_LDFLAGS = $(harness_ldflags) \
+	-Wl,--wrap=pthread_mutex_lock,--wrap=pthread_mutex_trylock
 
 tests_test_optim_SOURCES = \
 	tests/files.c \

@@ -56,6 +56,9 @@ static const legal_null legal_nulls[] = {
     { "ct_capture_new", "context" },
     { "ct_capture_is_ready", "captured" },
     { "ct_capture_free", "captured" },
+    { "ct_plan_new_function", "params context" },
+    { "ct_plan_free", "p" },
+    { "ct_plan_bytes", "p" },
     { "ct_safetensors_close", "f" },
     { "ct_safetensors_write_to", "metadata" },
     { "ct_memory_writer", "buffer" },
@@ -249,6 +252,7 @@ static ct_loader *loader, *stream;
 static ct_generation *generation;
 static ct_safetensors *tensors_file;
 static ct_capture *capture;
+static ct_plan *plan;
 static ct_node *node; /* while backward runs */
 static FILE *null_file;
 static max_align_t memory[64];
@@ -314,6 +318,13 @@ static ct_optimizer *configure(void *self)
     return ct_sgd_new(ct_lm_params(self), (ct_sgd_options){ .lr = 1 });
 }
 
+static ct_status plan_nothing(void *context, ct_plan_call *call)
+{
+    (void)context;
+    call->output[0] = ct_neg(call->input[0]);
+    return ct_error();
+}
+
 static void identity_backward(ct_node *n, ct_tensor *const *dout);
 static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
                                 identity_backward, NULL };
@@ -370,6 +381,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_OPTIMIZER_VALUE (ct_optimizer_value[]){ { NULL, 0 } }
 #define A_PARAM ct_params_at(params, 0)
 #define A_PARAMS params
+#define A_PLAN plan
 #define A_PLOT_SERIES (ct_plot_series[]){ { 0 }, { 0 } }
 #define A_RECURRENT recurrent
 #define A_SAFETENSORS tensors_file
@@ -441,6 +453,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_OPTIMIZER_UPDATE { .value = live }
 #define GIVEN_OPTIMIZER_VALUE { "lr", 0 }
 #define GIVEN_PARAMS_OPTIONS { 0 }
+#define GIVEN_PLAN_OPTIONS { .dtype = { CT_F32 } }
 #define GIVEN_PLOT_OPTIONS { 0 }
 #define GIVEN_PLOT_SERIES { 0 }
 #define GIVEN_RADAM_OPTIONS { 0 }
@@ -466,6 +479,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define SOME_GRAD_HOOK same_gradient
 #define SOME_INIT ct_init_constant(1)
 #define SOME_LOADER_CURSOR (ct_loader_cursor){ 0 }
+#define SOME_PLAN_FUNCTION plan_nothing
 #define SOME_READER ct_memory_reader(memory, 100)
 #define SOME_RECOMPUTED_FUNCTION recompute
 #define SOME_SCOPE ct_scope_begin()
@@ -528,6 +542,7 @@ static void make_values(void)
     capture = ct_capture_new(CT_CPU, do_nothing, NULL);
     generation = ct_generation_new(&decoder, 2, generation_rows, NULL,
                                    (ct_generation_options){ .max_tokens = 1 });
+    plan = ct_plan_new_step(params, recurrent, 1);
     make_data();
     make_file();
     setenv("COTANGENT_TIMEMACHINE_URL", "http://127.0.0.1:1/timemachine.txt", 1);
@@ -539,6 +554,7 @@ static void free_values(void)
     fclose(null_file);
     ct_safetensors_close(tensors_file);
     ct_capture_free(capture);
+    ct_plan_free(plan);
     ct_loader_free(loader);
     ct_dataset_free(dataset);
     ct_loader_free(stream);

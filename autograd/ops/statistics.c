@@ -65,8 +65,8 @@ static ct_tensor *statistics_compose(const char *function, const ct_op *op, ct_t
  * Squares overflow and underflow where the root of their sum does not. Rows whose largest |x| is
  * beyond these limits are multiplied by a power of two, and the result is divided by it; for other
  * rows the factor is 1 and no bit changes. On the CPU the results of the plain formula show whether
- * any row needs it. On an asynchronous device the rows are always multiplied, because reading the
- * results would wait for the device. */
+ * any row needs it. On an asynchronous device, and while a program is recorded, the rows are always
+ * multiplied, because the results are not there to be read. */
 typedef struct statistics_range {
     double low, high;       /* the limits of the largest |x| of a row */
     double up, down;        /* the factors for rows below and above the limits */
@@ -84,14 +84,14 @@ static statistics_range statistics_range_of(ct_dtype dtype)
     return dtype == CT_F32 ? f32 : f64;
 }
 
-/* True if all of y, a contiguous tensor, lie in low..high; on an asynchronous device false. */
+/* True if all of y, a contiguous tensor, lie in low..high; false where y cannot be read. */
 static bool statistics_all_within(const ct_tensor *y, double low, double high)
 {
     const void *values;
     int64_t i;
     int out = 0;
 
-    if (cti_backend_of(y->device)->async || !y->contiguous)
+    if (cti_backend_of(y->device)->async || cti_thread()->program || !y->contiguous)
         return false;
     values = cti_data(y);
     if (y->dtype == CT_F32) {

@@ -72,11 +72,9 @@ static bool blas_find_calls(void *library)
     /* POSIX's way to turn an object pointer into a function pointer */
     *(void **)&blas.calls.sgemm = dlsym(library, "cblas_sgemm");
     *(void **)&blas.calls.dgemm = dlsym(library, "cblas_dgemm");
-    *(void **)&blas.calls.sgemv = dlsym(library, "cblas_sgemv");
-    *(void **)&blas.calls.dgemv = dlsym(library, "cblas_dgemv");
     *(void **)&set_threads = dlsym(library, "openblas_set_num_threads");
     *(void **)&config = dlsym(library, "openblas_get_config");
-    if (!blas.calls.sgemm || !blas.calls.dgemm || !blas.calls.sgemv || !blas.calls.dgemv)
+    if (!blas.calls.sgemm || !blas.calls.dgemm)
         return false;
     if (set_threads)
         set_threads(1);
@@ -154,7 +152,7 @@ void cti_blas_leave(void)
 
 const cti_blas *cti_blas_get(void)
 {
-    static const cti_blas calls = { cblas_sgemm, cblas_dgemm, cblas_sgemv, cblas_dgemv };
+    static const cti_blas calls = { cblas_sgemm, cblas_dgemm };
 
     return &calls;
 }

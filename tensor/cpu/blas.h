@@ -24,12 +24,6 @@ typedef struct cti_blas {
                   cti_blas_int m, cti_blas_int n, cti_blas_int k, double alpha, const double *a,
                   cti_blas_int lda, const double *b, cti_blas_int ldb, double beta, double *c,
                   cti_blas_int ldc);
-    void (*sgemv)(enum CBLAS_ORDER order, CBLAS_TRANSPOSE trans, cti_blas_int m, cti_blas_int n,
-                  float alpha, const float *a, cti_blas_int lda, const float *x, cti_blas_int incx,
-                  float beta, float *y, cti_blas_int incy);
-    void (*dgemv)(enum CBLAS_ORDER order, CBLAS_TRANSPOSE trans, cti_blas_int m, cti_blas_int n,
-                  double alpha, const double *a, cti_blas_int lda, const double *x,
-                  cti_blas_int incx, double beta, double *y, cti_blas_int incy);
 } cti_blas;
 
 /* Returns the functions of CBLAS. The first call opens OpenBLAS. Returns NULL if it cannot be

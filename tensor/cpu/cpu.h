@@ -97,6 +97,8 @@ typedef struct cti_row_loops {
 
     /* m rows of a product, added in the order of k; see loops_gemm.h */
     void (*gemm)(const cti_gemm *g, int64_t m, const void *a, const void *b, void *c);
+    /* one row of a product with a transposed B: a sum along each row of B, in vectors */
+    void (*gemm_row)(const cti_gemm *g, const void *a, const void *b, void *c);
 
     /* Convolution; see loops_conv.h. conv computes one vector of positions j, or four if wide:
      * out[i ldo + j] = sum over k of w[k rows + i] x[offset[k] + j]. If `more` is true, the sum is

@@ -6,6 +6,7 @@
 
 #include "tensor/cpu/blas.h"
 #include "tensor/parallel.h"
+#include "tensor/program.h"
 
 #include <limits.h>
 
@@ -30,31 +31,27 @@ static bool gemm_fits_int(const cti_gemm *g)
            g->ldc <= INT_MAX;
 }
 
-/* A product of one row: B (n, k) times a vector. */
-static void gemm_row(const cti_blas *blas, const cti_gemm *g, const void *a, const void *b, void *c)
-{
-    if (g->dtype == CT_F64)
-        blas->dgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, g->alpha, b, (int)g->ldb, a,
-                    1, g->beta, c, 1);
-    else
-        blas->sgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, (float)g->alpha, b,
-                    (int)g->ldb, a, 1, (float)g->beta, c, 1);
-}
-
 void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, void *c)
 {
     CBLAS_TRANSPOSE ta = g->trans_a ? CblasTrans : CblasNoTrans;
     CBLAS_TRANSPOSE tb = g->trans_b ? CblasTrans : CblasNoTrans;
-    const cti_blas *blas = ct_portable() || !gemm_fits_int(g) ? NULL : cti_blas_get();
+    const cti_blas *blas;
 
+    /* one row, as in a step of a recurrent layer: our own loop, so that a planned step (program.h)
+     * has the bits of any other step and never waits for a lock of BLAS */
+    if (m == 1 && g->trans_b && !g->trans_a && !ct_portable()) {
+        cti_cpu_rows_of(g->dtype)->gemm_row(g, a, b, c);
+        return;
+    }
+    blas = ct_portable() || !gemm_fits_int(g) ? NULL : cti_blas_get();
     if (!blas) {
         gemm_plain(g, m, a, b, c);
         return;
     }
+    if (cti_run_now)
+        cti_run_now->blas = true;
     cti_blas_enter();
-    if (m == 1 && g->trans_b && !g->trans_a)
-        gemm_row(blas, g, a, b, c);
-    else if (g->dtype == CT_F64)
+    if (g->dtype == CT_F64)
         blas->dgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, g->alpha, a, (int)g->lda,
                     b, (int)g->ldb, g->beta, c, (int)g->ldc);
     else

@@ -74,16 +74,20 @@ typedef struct code_key {
 
 typedef void code_kernel(void);
 
+/* A compiled kernel. It never changes once it is in the table, so that it is found without a lock. */
+typedef struct code_kept {
+    code_key key;
+    code_kernel *kernel;
+    struct code_kept *older;
+} code_kept;
+
 #define CODE_KERNELS 1024 /* a power of two */
 
 static struct {
     pthread_once_t once;
     bool started;
     pthread_mutex_t lock;
-    struct code_kept {
-        code_key key;
-        code_kernel *kernel;
-    } kept[CODE_KERNELS];
+    _Atomic(struct code_kept *) kept[CODE_KERNELS]; /* the newest of each place */
 } code = { .once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* LIBXSMM compiles for the instructions of the processor, which may exceed those of the code path
@@ -128,7 +132,7 @@ const char *cti_libxsmm_name(bool *in_use)
     return CT_LIBXSMM_VERSION ", off: there was not enough memory to start it";
 }
 
-static struct code_kept *code_place(const code_key *key)
+static _Atomic(struct code_kept *) *code_place(const code_key *key)
 {
     const unsigned char *bytes = (const unsigned char *)key;
     uint32_t hash = 2166136261u;
@@ -152,6 +156,37 @@ static code_kernel *code_compile(const code_key *key)
                                               &key->ldc, &one_f32, &beta_f32, &key->flags, NULL);
 }
 
+/* Returns the kernel of a key; NULL if there is none yet. */
+static const code_kept *code_find(const code_key *key)
+{
+    const code_kept *k = atomic_load_explicit(code_place(key), memory_order_acquire);
+
+    while (k && memcmp(&k->key, key, sizeof *key) != 0)
+        k = k->older;
+    return k;
+}
+
+/* Compiles a kernel, unless another thread has just done so. NULL if it cannot be compiled. */
+static code_kernel *code_add(const code_key *key)
+{
+    _Atomic(code_kept *) *place = code_place(key);
+    const code_kept *found;
+    code_kept *new;
+    code_kernel *kernel;
+
+    pthread_mutex_lock(&code.lock);
+    found = code_find(key);
+    kernel = found ? found->kernel : code_compile(key);
+    new = kernel && !found ? malloc(sizeof *new)
+                           : NULL; /* kept as long as LIBXSMM keeps the kernel */
+    if (new) {
+        *new = (code_kept){ *key, kernel, atomic_load_explicit(place, memory_order_relaxed) };
+        atomic_store_explicit(place, new, memory_order_release);
+    }
+    pthread_mutex_unlock(&code.lock);
+    return kernel;
+}
+
 /* LIBXSMM is column-major: C^T = B^T A^T. */
 static void small_gemm_compile(cti_small_gemm *g)
 {
@@ -159,18 +194,12 @@ static void small_gemm_compile(cti_small_gemm *g)
     const code_key key = {
         g->dtype, g->n, g->m, g->k, g->ldb, g->lda, g->ldc, flags, g->accumulate
     };
-    struct code_kept *at;
+    const code_kept *at;
 
     if (!code_may_compile() || (int64_t)g->m * g->n * g->k > MOST_FLOPS)
         return;
-    at = code_place(&key);
-    pthread_mutex_lock(&code.lock);
-    if (!at->kernel || memcmp(&at->key, &key, sizeof key) != 0) {
-        at->key = key;
-        at->kernel = code_compile(&key);
-    }
-    g->kernel = at->kernel;
-    pthread_mutex_unlock(&code.lock);
+    at = code_find(&key);
+    g->kernel = at ? at->kernel : code_add(&key);
 }
 
 static bool small_gemm_compiled(const cti_small_gemm *g, const void *a, const void *b, void *c)

@@ -298,8 +298,8 @@ static bool below_i32(int64_t n, uint64_t limit, const void *index)
         .sum_each = sum_each_##type, .activate = activate_##type,                                  \
         .activate_backward = activate_backward_##type, .lstm = lstm_##type,                        \
         .lstm_backward = lstm_backward_##type, .gru = gru_##type,                                  \
-        .gru_backward = gru_backward_##type, .gemm = gemm_##type, .conv = conv_##type,             \
-        .conv_weight = conv_weight_##type, .conv_store = conv_store_##type,                        \
+        .gru_backward = gru_backward_##type, .gemm = gemm_##type, .gemm_row = gemm_row_##type,     \
+        .conv = conv_##type, .conv_weight = conv_weight_##type, .conv_store = conv_store_##type,   \
         .conv_load = conv_load_##type, .update = {                                                 \
             CTI_UPDATE_RULES(RULE_##type)                                                          \
         }                                                                                          \

@@ -108,6 +108,72 @@ static void FN(gemm)(const cti_gemm *g, int64_t m, const void *a_, const void *b
         }
 }
 
+/* ---- one row ---- */
+
+/* The sum of a vector: halves are added until one element is left. */
+static T FN(vector_sum)(FN(vector) v)
+{
+    int half, i;
+
+    for (half = IN_VECTOR / 2; half > 0; half /= 2)
+        for (i = 0; i < half; i++)
+            v[i] += v[i + half];
+    return v[0];
+}
+
+/* sum[r] = the product of x (k) and row r of b, ldb apart, for a few rows: two vectors of partial sums
+ * for each row, then the elements after the last whole vector. How many rows are computed at a time
+ * does not change a bit. */
+static inline __attribute__((always_inline)) void FN(dot_rows)(int rows, int64_t k, const T *x,
+                                                               const T *b, int64_t ldb, T *sum)
+{
+    FN(vector) even[4] = { { 0 } }, odd[4] = { { 0 } };
+    int64_t i = 0;
+    int r;
+
+    for (; i + 2 * IN_VECTOR <= k; i += 2 * IN_VECTOR) {
+        FN(vector) x0 = *(const FN(vector) *)(x + i), x1 = *(const FN(vector) *)(x + i + IN_VECTOR);
+
+        for (r = 0; r < rows; r++) {
+            even[r] += x0 * *(const FN(vector) *)(b + r * ldb + i);
+            odd[r] += x1 * *(const FN(vector) *)(b + r * ldb + i + IN_VECTOR);
+        }
+    }
+    if (i + IN_VECTOR <= k) {
+        FN(vector) x0 = *(const FN(vector) *)(x + i);
+
+        for (r = 0; r < rows; r++)
+            even[r] += x0 * *(const FN(vector) *)(b + r * ldb + i);
+        i += IN_VECTOR;
+    }
+    for (r = 0; r < rows; r++)
+        sum[r] = FN(vector_sum)(even[r] + odd[r]);
+    for (; i < k; i++)
+        for (r = 0; r < rows; r++)
+            sum[r] += x[i] * b[r * ldb + i];
+}
+
+/* c (n) = alpha B a + beta c, for B (n, k) */
+static void FN(gemm_row)(const cti_gemm *g, const void *a, const void *b_, void *c_)
+{
+    const T *b = b_;
+    const T alpha = (T)g->alpha, beta = (T)g->beta;
+    T *c = c_, sum[4];
+    int64_t j;
+
+    for (j = 0; j < g->n; j += 4) {
+        int rows = g->n - j < 4 ? (int)(g->n - j) : 4, r;
+
+        if (rows == 4)
+            FN(dot_rows)(4, g->k, a, b + j * g->ldb, g->ldb, sum);
+        else
+            for (r = 0; r < rows; r++)
+                FN(dot_rows)(1, g->k, a, b + (j + r) * g->ldb, g->ldb, sum + r);
+        for (r = 0; r < rows; r++)
+            c[j + r] = beta == 0 ? alpha * sum[r] : alpha * sum[r] + beta * c[j + r];
+    }
+}
+
 #undef GEMM_ROWS
 #undef GEMM_DEPTH
 #undef GEMM_COLUMNS

@@ -61,6 +61,8 @@ shell_tests = \
 	tests/completion.sh \
 	tests/tool_files.sh \
 	tests/readme.sh \
+	tests/tutorial.sh \
+	tests/errors_page.sh \
 	tests/portable.sh \
 	tests/compress.sh \
 	tests/optional.sh \

@@ -91,10 +91,11 @@ START_TEST(message_of_a_dead_tensor)
     ck_assert(ct_scope_end(s) == CT_OK);
     used = __LINE__ + 1;
     ck_assert(ct_tanh(t) == NULL);
-    snprintf(want, sizeof want,
-             "%s:%d: ct_tanh: x is a dead tensor: its scope ended at %s:%d: ct_scope_end; use ct_keep "
-             "or ct_scope_return to keep a value",
-             __FILE__, used, __FILE__, died);
+    snprintf(
+        want, sizeof want,
+        "%s:%d: ct_tanh: x is a dead tensor: its scope ended at %s:%d: ct_scope_end; use ct_keep "
+        "or ct_scope_return to keep a value",
+        __FILE__, used, __FILE__, died);
     ck_assert_msg(strcmp(ct_error_message(), want) == 0, "%s\n%s", ct_error_message(), want);
     ct_error_clear();
 
@@ -102,10 +103,10 @@ START_TEST(message_of_a_dead_tensor)
     ct_free(k);
     used = __LINE__ + 1;
     ck_assert(ct_fill(k, 1) == CT_ERR_SCOPE);
-    snprintf(want, sizeof want, "%s:%d: ct_fill: t is a dead tensor: it was freed at %s:%d: ct_free",
-             __FILE__, used, __FILE__, died);
-    ck_assert_msg(strcmp(strstr(ct_error_message(), "test_handles.c:"), want) == 0, "%s\n%s",
-                  ct_error_message(), want);
+    snprintf(want, sizeof want,
+             "%s:%d: ct_fill: t is a dead tensor: it was freed at %s:%d: ct_free", __FILE__, used,
+             __FILE__, died);
+    ck_assert_msg(strcmp(ct_error_message(), want) == 0, "%s\n%s", ct_error_message(), want);
     ct_error_clear();
 }
 END_TEST

@@ -147,8 +147,9 @@ double cti_optimizer_decay(const ct_optimizer *o, int group);
 ct_status cti_optimizer_step(ct_optimizer *o, cti_param_table *t);
 
 /* Adds everything that two optimisers must have in common for one to resume the other's run: the
- * algorithm, its options, groups and schedule. The learning rates are the present ones. */
-void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e);
+ * algorithm, its options, groups and schedule. present: with the learning rate in use instead of the one
+ * that it was made with. */
+void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e, bool present);
 
 /* ---- the optimiser's section of a checkpoint (state.c) ----
  *

@@ -404,6 +404,7 @@ tests_test_language_model_LDFLAGS = $(harness_ldflags)
 
 tests_test_checkpoint_SOURCES = \
 	tests/checkpoint_faults.c \
+	tests/checkpoint_loop.c \
 	tests/checkpoint_sections.c \
 	tests/files.c \
 	tests/files.h \

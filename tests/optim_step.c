@@ -313,7 +313,7 @@ static void description_of(const ct_optimizer *o, char to[2000])
 {
     cti_entries e = { 0 };
 
-    cti_optimizer_describe(o, &e);
+    cti_optimizer_describe(o, &e, true);
     ck_assert(!cti_entries_failed(&e));
     *to = '\0';
     for (size_t i = 0; i < e.count; i++)

@@ -223,7 +223,7 @@ static const char *const sinks[] = {
     "ct_state_carry",   "ct_convert",          "ct_optimizer_step",    "ct_optimizer_state_load",
     "ct_schedule_step", "ct_schedule_observe", "ct_clip_grad_norm",    "ct_clip_grad_value",
     "ct_loader_begin",  "ct_loader_next",      "ct_loader_step",       "ct_loader_seek",
-    "ct_plot_save",     "ct_lm_save",
+    "ct_plot_save",     "ct_lm_save",          "ct_checkpoint_save",   "ct_checkpoint_load",
 };
 
 static bool is_sink(const char *function)
@@ -352,6 +352,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_CELL &cell
 #define A_CELL_PLACE &(ct_cell_place){ .module = recurrent, .cell = &cell, .options = &cell_options }
 #define A_CELL_STEP &(ct_cell_step){ 0 }
+#define A_CHECKPOINT &(ct_checkpoint){ .params = params }
 #define A_CORPUS corpus
 #define A_DATASET dataset
 #define A_DATASET_TABLE &table
@@ -397,6 +398,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_BLOB_OPTIONS { 0 }
 #define GIVEN_DLPACK_OPTIONS { 0 }
 #define GIVEN_CELL_PLACE { .module = recurrent, .cell = &cell, .options = &cell_options }
+#define GIVEN_CHECKPOINT { .params = params }
 #define GIVEN_CONVERT_OPTIONS { 0 }
 #define GIVEN_CONV_OPTIONS { .groups = 1 }
 #define GIVEN_CORPUS_OPTIONS { 0 }

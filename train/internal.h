@@ -87,7 +87,7 @@ typedef struct cti_run {
     ct_fit_result result;
     bool stopped;
     bool saved;        /* the checkpoint file has the present state */
-    char *description; /* JSON, resume_check.c's; NULL until it is needed */
+    char *description; /* JSON (resume_check.c); NULL until it is needed */
     cti_shown shown;
 } cti_run;
 
@@ -123,8 +123,8 @@ double cti_step_bits(const cti_run *run, double loss);
 
 /* ---- training steps (updates.c) ---- */
 
-/* Runs a training step in the innermost scope: an update of each optimiser whose turn it is, from the
- * next batches. False at the end of the epoch and after an error. *loss is the mean over the batches,
+/* Runs a training step in the innermost scope: an update of each optimiser that is due, from the next
+ * batches. False at the end of the epoch and after an error. *loss is the mean over the batches,
  * unless losses are deferred. */
 bool cti_updates_step(cti_run *run, double *loss);
 
@@ -216,31 +216,19 @@ void cti_metrics_add_loss(const cti_run *run, cti_metric_sums *sums, const ct_st
 void cti_metrics_read(const cti_run *run, const cti_metric_sums *sums, double *values);
 void cti_metrics_drop(cti_metric_sums *sums);
 
-/* ---- checkpoints (checkpoint.c) ---- */
-
-/* Tensors of the run, not of the model, have names that begin with this. */
-#define CTI_CHECKPOINT_PREFIX "training."
-
-/* Writes the run to path. */
-ct_status cti_checkpoint_write(cti_run *run, const char *path);
-
-/* Sets a run that has not begun to the state in path. All or nothing: the file is judged as a whole
- * before anything changes. */
-ct_status cti_checkpoint_read(cti_run *run, const char *path);
-
-/* ---- is it the same run? (resume_check.c) ---- */
+/* ---- checkpoints (run_checkpoint.c) ---- */
 
 /* The description of the run, in JSON, made by the first call; the run owns it. NULL with an
  * error. */
 const char *cti_run_describe(cti_run *run);
 void cti_run_forget_description(cti_run *run);
 
-/* p's name in the model's set. */
-const char *cti_run_param_name(const cti_run *run, const ct_param *p);
+/* Writes the run to path. */
+ct_status cti_run_save(cti_run *run, const char *path);
 
-/* CT_ERR_FORMAT, naming everything that differs, if f is not a checkpoint of this run. Prints a
- * note if it was made by another processor or library, whose last bits may differ. */
-ct_status cti_resume_check(cti_run *run, const ct_safetensors *f, const char *path);
+/* Sets a run that has not begun to the state in path. All or nothing: the file is judged as a whole
+ * before anything changes. */
+ct_status cti_run_load(cti_run *run, const char *path);
 
 /* ---- stopping (signals.c) ---- */
 

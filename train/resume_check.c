@@ -7,8 +7,10 @@
  *      "train_loader": {"kind": "windows", "data": SHA-256, ...}, "validation_loader": {...},
  *      "hyperparameters": {...}}
  *
- * All of it but the processor must be the same. The optimiser and the loaders describe themselves,
- * as they are when the run begins. */
+ * All of it but the processor must be the same. The checkpoint of a loop has no trainer; its loaders are
+ * "loader", "loader_1", ...; more optimisers are "optimizer_1", ... Optimisers and loaders describe
+ * themselves: in a run as they are when it begins; in a loop, optimisers with the learning rate that they
+ * were made with. */
 #include "tensor/internal.h"
 
 #include "autograd/internal.h"
@@ -17,26 +19,24 @@
 #include "tensor/hooks.h"
 #include "tensor/json.h"
 #include "tensor/text.h"
-#include "train/internal.h"
+#include "train/checkpoint_sections.h"
 
 #include <cotangent/tensor/build_info.h>
 
 #include <string.h>
 
-static const char *const me = "ct_fit";
-
-const char *cti_run_param_name(const cti_run *r, const ct_param *p)
+const char *cti_name_in(const ct_params *set, const ct_param *p)
 {
-    return ct_param_name(p) + strlen(cti_params_prefix(r->model->params));
+    return ct_param_name(p) + strlen(cti_params_prefix(set));
 }
 
 /* ---- the description ---- */
 
 /* Adds a member "key": "text". False with an error. */
-static bool describe_text(cti_buffer *b, const char *key, const char *text)
+static bool describe_text(const char *function, cti_buffer *b, const char *key, const char *text)
 {
     if (!cti_is_utf8(key) || !cti_is_utf8(text)) {
-        ct_raise(CT_ERR_ARGUMENT, me, "the hyperparameter %s or its value is not UTF-8",
+        ct_raise(CT_ERR_ARGUMENT, function, "the hyperparameter %s or its value is not UTF-8",
                  cti_quote(key).s);
         return false;
     }
@@ -46,47 +46,58 @@ static bool describe_text(cti_buffer *b, const char *key, const char *text)
 }
 
 /* Adds a member whose value is an object of entries, which are freed. False with an error. */
-static bool describe_entries(cti_buffer *b, const char *key, cti_entries *e)
+static bool describe_entries(const char *function, cti_buffer *b, const char *key, cti_entries *e)
 {
     bool done = !cti_entries_failed(e);
 
     if (!done)
-        cti_out_of_memory(me, e->count * sizeof *e->at);
+        cti_out_of_memory(function, e->count * sizeof *e->at);
     cti_json_add_key(b, key);
     cti_buffer_add(b, "{", 1);
     for (size_t i = 0; done && i < e->count; i++) {
         const char *text = e->at[i].value.bytes;
 
-        done = describe_text(b, e->at[i].name.bytes, text ? text : "");
+        done = describe_text(function, b, e->at[i].name.bytes, text ? text : "");
     }
     cti_buffer_add(b, "}", 1);
     cti_entries_free(e);
     return done;
 }
 
-static bool describe_optimizer(cti_buffer *b, const cti_run *r)
+static bool describe_optimizers(cti_buffer *b, const cti_checkpoint *c)
 {
-    for (int k = 0; k < r->optimizer_count; k++) {
+    for (int k = 0; k < c->parts.optimizer_count; k++) {
         cti_entries e = { 0 };
         char key[24] = "optimizer";
 
         if (k)
             snprintf(key, sizeof key, "optimizer_%d", k);
-        cti_optimizer_describe(r->optimizer[k], &e);
-        if (r->every[k] != 1)
-            cti_buffer_number(cti_entries_add(&e, "every"), (double)r->every[k]);
-        if (!describe_entries(b, key, &e))
+        cti_optimizer_describe(c->parts.optimizers[k], &e, c->run != NULL);
+        if (c->run && c->run->every[k] != 1)
+            cti_buffer_number(cti_entries_add(&e, "every"), (double)c->run->every[k]);
+        if (!describe_entries(c->function, b, key, &e))
             return false;
     }
     return true;
 }
 
-static bool describe_loader(cti_buffer *b, const char *key, const ct_loader *l)
+static bool describe_loaders(cti_buffer *b, const cti_checkpoint *c)
 {
-    cti_entries e = { 0 };
+    for (int k = 0; k < c->parts.loader_count; k++) {
+        cti_entries e = { 0 };
+        char key[24] = "loader";
 
-    cti_loader_describe(l, &e);
-    return describe_entries(b, key, &e);
+        if (!c->parts.loaders[k])
+            continue;
+        if (c->run)
+            snprintf(key, sizeof key, "%s", k ? "validation_loader" : "train_loader");
+        else if (k)
+            snprintf(key, sizeof key, "loader_%d", k);
+        cti_loader_describe(c->parts.loaders[k], &e);
+        if (!describe_entries(c->function, b, key, &e))
+            return false;
+    }
+    return true;
 }
 
 static bool describe_trainer(cti_buffer *b, const cti_run *r)
@@ -109,7 +120,7 @@ static bool describe_trainer(cti_buffer *b, const cti_run *r)
         cti_buffer_print(cti_entries_add(&e, "metric %d", i + 1), "%s", t->metrics[i]->name);
     if (t->monitor)
         cti_buffer_print(cti_entries_add(&e, "monitor"), "%s", t->monitor);
-    return describe_entries(b, "trainer", &e);
+    return describe_entries(r->function, b, "trainer", &e);
 }
 
 /* True if a later pair has the same key; that one holds. */
@@ -121,15 +132,16 @@ static bool describe_is_replaced(const ct_metadata *pair)
     return false;
 }
 
-static bool describe_hyperparameters(cti_buffer *b, const ct_metadata *h)
+static bool describe_hyperparameters(cti_buffer *b, const cti_checkpoint *c)
 {
+    const ct_metadata *h = c->parts.hyperparameters;
     bool done = true;
 
     cti_json_add_key(b, "hyperparameters");
     cti_buffer_add(b, "{", 1);
     for (; done && h && h->key; h++)
         if (!describe_is_replaced(h))
-            done = describe_text(b, h->key, h->value ? h->value : "");
+            done = describe_text(c->function, b, h->key, h->value ? h->value : "");
     cti_buffer_add(b, "}", 1);
     return done;
 }
@@ -145,40 +157,33 @@ static void describe_processor(char text[200])
         snprintf(text, 200, "%s, %.100s, LIBXSMM %.70s", b.code_path, b.blas, b.libxsmm);
 }
 
-const char *cti_run_describe(cti_run *r)
+char *cti_checkpoint_describe(const cti_checkpoint *c)
 {
+    const char *const function = c->function;
     cti_buffer b = { 0 };
     char processor[200];
     bool done;
 
-    if (r->description)
-        return r->description;
     describe_processor(processor);
     cti_buffer_add(&b, "{", 1);
-    done = describe_text(&b, "version", PACKAGE_VERSION) &&
-           describe_text(&b, "processor", processor) && describe_optimizer(&b, r) &&
-           describe_trainer(&b, r) && describe_loader(&b, "train_loader", r->train) &&
-           (!r->val || describe_loader(&b, "validation_loader", r->val)) &&
-           describe_hyperparameters(&b, r->trainer->hyperparameters);
+    done = describe_text(function, &b, "version", PACKAGE_VERSION) &&
+           describe_text(function, &b, "processor", processor) && describe_optimizers(&b, c) &&
+           (!c->run || describe_trainer(&b, c->run)) && describe_loaders(&b, c) &&
+           describe_hyperparameters(&b, c);
     cti_buffer_add(&b, "}", 1);
     if (done && !b.failed)
-        return r->description = b.bytes;
+        return b.bytes;
     if (done)
-        ct_raise(CT_ERR_MEMORY, me, "out of memory for the description of the run");
+        ct_raise(CT_ERR_MEMORY, function, "out of memory for the description of the run");
     cti_buffer_free(&b);
     return NULL;
-}
-
-void cti_run_forget_description(cti_run *r)
-{
-    cti_release(r->description);
-    r->description = NULL;
 }
 
 /* ---- the comparison ---- */
 
 /* What differs, as text, so that a message has room for it; and how much does not fit. */
 typedef struct differences {
+    const char *function; /* for messages */
     cti_buffer text;
     int more;
 } differences;
@@ -293,13 +298,13 @@ static void compare_texts(differences *d, const char *what, const char *there, c
 }
 
 /* A text as a JSON object, to cti_release; NULL if it is another text, or memory is out (*failed). */
-static cti_json *compare_read(const char *text, bool *failed)
+static cti_json *compare_read(const char *function, const char *text, bool *failed)
 {
     cti_json_error error = { 0 };
     cti_json *v = text ? cti_json_read(text, strlen(text), (cti_json_limits){ 0 }, &error) : NULL;
 
     if (error.memory) {
-        cti_out_of_memory(me, error.memory);
+        cti_out_of_memory(function, error.memory);
         *failed = true;
     }
     if (cti_json_is(v, CTI_JSON_OBJECT))
@@ -311,8 +316,8 @@ static cti_json *compare_read(const char *text, bool *failed)
 /* Two descriptions of a model that differ: JSON, or any text. */
 static void compare_model_texts(differences *d, const char *there, const char *here)
 {
-    cti_json *old = compare_read(there, &d->text.failed);
-    cti_json *own = compare_read(here, &d->text.failed);
+    cti_json *old = compare_read(d->function, there, &d->text.failed);
+    cti_json *own = compare_read(d->function, here, &d->text.failed);
 
     if (old && own && !cti_json_equal(old, own))
         compare_objects(d, "model", old, own);
@@ -345,15 +350,14 @@ static cti_quoted compare_tensor(const ct_safetensors *f, int i)
 }
 
 /* Names, shapes and dtypes of parameters. */
-static void compare_parameters(differences *d, const ct_safetensors *f, const cti_run *r)
+static void compare_parameters(differences *d, const ct_safetensors *f, const ct_params *set)
 {
     static const char prefix[] = CTI_CHECKPOINT_PREFIX;
-    const ct_params *set = r->model->params;
     const char *dtype = cti_dtype_file_name(ct_params_dtype(set));
 
     for (int i = 0; i < ct_params_count(set); i++) {
         const ct_param *p = ct_params_at(set, i);
-        const char *name = cti_run_param_name(r, p);
+        const char *name = cti_name_in(set, p);
         int at = ct_safetensors_find(f, name);
         ct_shape here = ct_param_shape(p), there = ct_safetensors_shape(f, at);
         cti_quoted own;
@@ -377,54 +381,56 @@ static void compare_report(const differences *d, const char *path)
     char more[60] = "";
 
     if (d->text.failed) {
-        cti_out_of_memory(me, d->text.size);
+        cti_out_of_memory(d->function, d->text.size);
         return;
     }
     if (d->more)
         snprintf(more, sizeof more, "; and %d more differences", d->more);
-    ct_raise(CT_ERR_FORMAT, me, "%.200s is a checkpoint of another run: %s%s", path, d->text.bytes,
-             more);
+    ct_raise(CT_ERR_FORMAT, d->function, "%.200s is a checkpoint of another run: %s%s", path,
+             d->text.bytes, more);
 }
 
+/* On the output of a run. */
 static void note_processor(const cti_run *r, const cti_json *there)
 {
     const char *old = cti_json_text(cti_json_get(there, "processor"));
     char here[200];
 
     describe_processor(here);
-    if (r->trainer->out && old && strcmp(old, here) != 0)
+    if (r && r->trainer->out && old && strcmp(old, here) != 0)
         fprintf(r->trainer->out,
                 "note: the run began on %s and is resumed on %s; its last bits may differ\n",
                 cti_quote(old).s, cti_quote(here).s);
 }
 
-/* Compares the run with a checkpoint's description of its own, and with its model and tensors. */
-static void compare_run(const cti_run *r, const ct_safetensors *f, const char *path,
+/* Compares a description with that of the file, and the model and tensors. */
+static void compare_run(const cti_checkpoint *c, const ct_safetensors *f, const char *path,
                         const cti_json *there, const cti_json *here)
 {
-    differences d = { .more = 0 };
+    differences d = { .function = c->function };
 
     compare_objects(&d, "", there, here);
-    compare_models(&d, ct_safetensors_metadata(f, "cotangent.model"), r->trainer->model_json);
-    compare_parameters(&d, f, r);
+    compare_models(&d, ct_safetensors_metadata(f, "cotangent.model"), c->parts.model_json);
+    compare_parameters(&d, f, c->parts.params);
     if (d.text.size || d.text.failed)
         compare_report(&d, path);
     else
-        note_processor(r, there);
+        note_processor(c->run, there);
     cti_buffer_free(&d.text);
 }
 
-ct_status cti_resume_check(cti_run *r, const ct_safetensors *f, const char *path)
+ct_status cti_resume_check(const cti_checkpoint *c, const char *description,
+                           const ct_safetensors *f, const char *path)
 {
     bool failed = false;
-    cti_json *there = compare_read(ct_safetensors_metadata(f, "cotangent.training"), &failed);
-    const char *own = failed ? NULL : cti_run_describe(r);
-    cti_json *here = compare_read(own, &failed);
+    cti_json *there =
+        compare_read(c->function, ct_safetensors_metadata(f, "cotangent.training"), &failed);
+    cti_json *here = failed ? NULL : compare_read(c->function, description, &failed);
 
-    if (own && !failed && !there)
-        ct_raise(CT_ERR_FORMAT, me, "%.300s is not a checkpoint of a run", path);
+    if (!failed && !there)
+        ct_raise(CT_ERR_FORMAT, c->function, "%.300s is not a checkpoint of a run", path);
     else if (there && here)
-        compare_run(r, f, path, there, here);
+        compare_run(c, f, path, there, here);
     cti_release(there);
     cti_release(here);
     return ct_error();

@@ -89,7 +89,7 @@ static bool trainer_next_step(cti_run *r)
     if (r->stopped)
         cti_updates_read_deferred(r);
     if (trainer_save_due(r))
-        cti_checkpoint_write(r, r->trainer->checkpoint);
+        cti_run_save(r, r->trainer->checkpoint);
     return ct_ok() && !r->stopped;
 }
 
@@ -162,7 +162,7 @@ static void trainer_compare(cti_run *r)
             ct_schedule_step(s);
     }
     if (best && r->trainer->best && ct_ok())
-        cti_checkpoint_write(r, r->trainer->best);
+        cti_run_save(r, r->trainer->best);
 }
 
 static bool trainer_is_over(const cti_run *r)
@@ -187,7 +187,7 @@ static void trainer_record_epoch(cti_run *r)
         cti_history_plot(&r->history, t->svg);
     r->saved = false;
     if (t->checkpoint && r->result.epochs % every == 0 && ct_ok())
-        r->saved = cti_checkpoint_write(r, t->checkpoint) == CT_OK;
+        r->saved = cti_run_save(r, t->checkpoint) == CT_OK;
 }
 
 static void trainer_finish_epoch(cti_run *r)
@@ -267,7 +267,7 @@ static bool trainer_begin(cti_run *r)
     if (!ct_ok() || !cti_monitor_fits(r) ||
         ((t->checkpoint || t->best || resumed) && !cti_run_describe(r)))
         return false;
-    if ((resumed && cti_checkpoint_read(r, t->resume) != CT_OK) ||
+    if ((resumed && cti_run_load(r, t->resume) != CT_OK) ||
         cti_csv_open(&r->shown.csv, t->csv, &r->history, resumed) != CT_OK ||
         cti_tensorboard_open(&r->shown.tensorboard, t->tensorboard, &r->history, resumed) != CT_OK)
         return false;
@@ -299,7 +299,7 @@ static void trainer_end(cti_run *r)
                         : r->result.epochs < r->trainer->max_epochs ? CT_FIT_END_PATIENCE
                                                                     : CT_FIT_END_FINISHED;
         if (r->trainer->checkpoint && !r->saved && r->result.steps > 0)
-            cti_checkpoint_write(r, r->trainer->checkpoint);
+            cti_run_save(r, r->trainer->checkpoint);
         if (r->trainer->svg && ct_ok())
             cti_history_plot(&r->history, r->trainer->svg);
         cti_average_install(r);

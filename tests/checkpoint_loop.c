@@ -337,7 +337,7 @@ START_TEST(bad_arguments)
     ct_params *p = ct_params_new((ct_params_options){ .device = DEVICE });
     ct_optimizer *no_optimizer = NULL;
     ct_loader *no_loader = NULL;
-    ct_generator *no_generator = NULL;
+    ct_generator g = ct_generator_from_seed(1), *no_generator = NULL, *const same[] = { &g, &g };
     const struct {
         ct_checkpoint c;
         const char *word;
@@ -347,6 +347,8 @@ START_TEST(bad_arguments)
         { { .params = p, .optimizer_count = 1, .optimizers = &no_optimizer }, "optimizers[0]" },
         { { .params = p, .loader_count = 1, .loaders = &no_loader }, "loaders[0] is NULL" },
         { { .params = p, .loader_count = 9, .loaders = &no_loader }, "9 loaders" },
+        { { .params = p, .generator_count = 2, .generators = same },
+          "generators[0] ... generators[1]" },
         { { .params = p, .state_count = -1 }, "-1 states" },
         { { .params = p, .state_count = 1 }, "states is NULL" },
         { { .params = p, .generator_count = 1, .generators = &no_generator }, "generators[0]" },

@@ -451,12 +451,15 @@ static bool checkpoint_check_array(const char *function, const char *name, int c
         ct_raise(CT_ERR_ARGUMENT, function, "%s is NULL", name);
         return false;
     }
-    for (int i = 0; i < count && !null_allowed; i++)
-        if (!entry[i]) {
+    for (int i = 0; i < count; i++) {
+        if (!entry[i] && !null_allowed)
             ct_raise(CT_ERR_ARGUMENT, function, "%s[%d] is NULL", name, i);
-            return false;
-        }
-    return true;
+        for (int k = 0; k < i && entry[i] && ct_ok(); k++)
+            if (entry[k] == entry[i])
+                ct_raise(CT_ERR_ARGUMENT, function, "%s[%d] and %s[%d] are the same", name, k, name,
+                         i);
+    }
+    return ct_ok();
 }
 
 static bool checkpoint_check_number(const char *function, const ct_saved_number *first,

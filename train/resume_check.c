@@ -243,7 +243,7 @@ static void compare_values(differences *d, const char *name, const cti_json *the
     if (cti_json_is(there, CTI_JSON_OBJECT) && cti_json_is(here, CTI_JSON_OBJECT))
         compare_objects(d, name, there, here); /* at most as deep as our own description */
     else if (cti_json_is(there, CTI_JSON_ARRAY) && cti_json_is(here, CTI_JSON_ARRAY))
-        compare_differs(d, name, "another list", "this one");
+        compare_differs(d, name, "one list", "another list");
     else
         compare_differs(d, name, compare_quote(there).s, compare_quote(here).s);
 }

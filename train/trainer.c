@@ -211,7 +211,7 @@ static void trainer_finish_epoch(cti_run *r)
 
 /* Checks the arguments, and moves the model to the trainer's device. */
 static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
-                               const ct_loader *train)
+                               const ct_loader *train, const ct_loader *val)
 {
     const char *missing = !trainer                ? "trainer"
                           : !model                ? "model"
@@ -224,6 +224,10 @@ static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
 
     if (missing)
         return ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", missing);
+    if (train == val)
+        return ct_raise(CT_ERR_ARGUMENT, me,
+                        "train and val are the same loader; each needs a position of its own: make "
+                        "a second loader of the same data");
     if (!cti_at_least(me, "max_epochs", trainer->max_epochs, 1))
         return ct_error();
     if (!(trainer->gradient_clip_val >= 0))
@@ -341,7 +345,7 @@ ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *tr
                                 .best_value = NAN,
                                 .best_loss = NAN,
                                 .best_perplexity = NAN };
-    if (ct_ok() && trainer_check(trainer, model, train) == CT_OK) {
+    if (ct_ok() && trainer_check(trainer, model, train, val) == CT_OK) {
         r.perplexity = trainer_perplexity_kind(trainer, train);
         if (trainer_begin(&r))
             trainer_run(&r);

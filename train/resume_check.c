@@ -45,7 +45,7 @@ static bool describe_text(const char *function, cti_buffer *b, const char *key, 
     return true;
 }
 
-/* Adds a member whose value is an object of entries, which are freed. False with an error. */
+/* Adds a member whose value is an object of entries. Frees the entries. False with an error. */
 static bool describe_entries(const char *function, cti_buffer *b, const char *key, cti_entries *e)
 {
     bool done = !cti_entries_failed(e);
@@ -123,7 +123,7 @@ static bool describe_trainer(cti_buffer *b, const cti_run *r)
     return describe_entries(r->function, b, "trainer", &e);
 }
 
-/* True if a later pair has the same key; that one holds. */
+/* True if a later pair has the same key. The last pair of a key counts. */
 static bool describe_is_replaced(const ct_metadata *pair)
 {
     for (const ct_metadata *later = pair + 1; later->key; later++)
@@ -146,7 +146,7 @@ static bool describe_hyperparameters(cti_buffer *b, const cti_checkpoint *c)
     return done;
 }
 
-/* What decides the last bits of a run. */
+/* The parts of the build and of the processor on which the last bits of a run depend. */
 static void describe_processor(char text[200])
 {
     const ct_build_info b = ct_build_get_info();
@@ -181,14 +181,14 @@ char *cti_checkpoint_describe(const cti_checkpoint *c)
 
 /* ---- the comparison ---- */
 
-/* What differs, as text, so that a message has room for it; and how much does not fit. */
+/* The differences as text, and the number of those for which the message has no room. */
 typedef struct differences {
     const char *function; /* for messages */
     cti_buffer text;
     int more;
 } differences;
 
-/* A value of a description, for a message. */
+/* The text of a value for a message. */
 static cti_quoted compare_quote(const cti_json *value)
 {
     cti_quoted q = { "absent" };
@@ -207,7 +207,7 @@ static cti_quoted compare_quote(const cti_json *value)
     return q;
 }
 
-/* A value without its quotes if it is a number. */
+/* Removes the quotes of a value that is a number. */
 static cti_quoted compare_bare(const char *value)
 {
     cti_quoted q;
@@ -241,14 +241,15 @@ static void compare_values(differences *d, const char *name, const cti_json *the
     if (there && here && cti_json_equal(there, here))
         return;
     if (cti_json_is(there, CTI_JSON_OBJECT) && cti_json_is(here, CTI_JSON_OBJECT))
-        compare_objects(d, name, there, here); /* at most as deep as our own description */
+        compare_objects(d, name, there, here); /* no deeper than our own description */
     else if (cti_json_is(there, CTI_JSON_ARRAY) && cti_json_is(here, CTI_JSON_ARRAY))
         compare_differs(d, name, "one list", "another list");
     else
         compare_differs(d, name, compare_quote(there).s, compare_quote(here).s);
 }
 
-/* The same for all keys of two objects. Names of hyperparameters stand alone. */
+/* Notes the differences of all members of two objects. Members of the top and hyperparameters are named
+ * without a prefix. */
 static void compare_objects(differences *d, const char *name, const cti_json *there,
                             const cti_json *here)
 {
@@ -272,7 +273,7 @@ static bool compare_is_space(char c)
     return c == ' ' || c == '\n' || c == '\t';
 }
 
-/* The words of text from the one at byte at, 40 bytes or a little more of them, in quotes. */
+/* The text from byte at on, cut at the end of a word after about 40 bytes, in quotes. */
 static cti_quoted compare_excerpt(const char *text, size_t at)
 {
     char words[64];
@@ -285,7 +286,7 @@ static cti_quoted compare_excerpt(const char *text, size_t at)
     return n ? cti_quote(words) : (cti_quoted){ "at its end" };
 }
 
-/* Two texts: where they begin to differ, from the beginning of that word. */
+/* Notes how two texts differ, from the first word that differs. */
 static void compare_texts(differences *d, const char *what, const char *there, const char *here)
 {
     size_t at = 0;
@@ -297,7 +298,8 @@ static void compare_texts(differences *d, const char *what, const char *there, c
     compare_differs(d, what, compare_excerpt(there, at).s, compare_excerpt(here, at).s);
 }
 
-/* A text as a JSON object, to cti_release; NULL if it is another text, or memory is out (*failed). */
+/* Parses a text as a JSON object, to cti_release. NULL if it is not one; if memory is out, also sets
+ * *failed. */
 static cti_json *compare_read(const char *function, const char *text, bool *failed)
 {
     cti_json_error error = { 0 };
@@ -313,7 +315,7 @@ static cti_json *compare_read(const char *function, const char *text, bool *fail
     return NULL;
 }
 
-/* Two descriptions of a model that differ: JSON, or any text. */
+/* Notes how two descriptions of a model differ: as JSON objects if both are, otherwise as texts. */
 static void compare_model_texts(differences *d, const char *there, const char *here)
 {
     cti_json *old = compare_read(d->function, there, &d->text.failed);
@@ -327,7 +329,7 @@ static void compare_model_texts(differences *d, const char *there, const char *h
     cti_release(own);
 }
 
-/* The texts that the trainer was given to describe the model. */
+/* Compares the texts that describe the model. */
 static void compare_models(differences *d, const char *there, const char *here)
 {
     if (there && here && strcmp(there, here) != 0)
@@ -349,7 +351,7 @@ static cti_quoted compare_tensor(const ct_safetensors *f, int i)
     return q;
 }
 
-/* Names, shapes and dtypes of parameters. */
+/* Compares the names, shapes and dtypes of the parameters with the tensors of the file. */
 static void compare_parameters(differences *d, const ct_safetensors *f, const ct_params *set)
 {
     static const char prefix[] = CTI_CHECKPOINT_PREFIX;
@@ -375,7 +377,7 @@ static void compare_parameters(differences *d, const ct_safetensors *f, const ct
     }
 }
 
-/* ct_fit: PATH is a checkpoint of another run: WHAT; WHAT and 3 more differences */
+/* Raises "PATH is a checkpoint of another run: DIFFERENCE; DIFFERENCE; and 3 more differences". */
 static void compare_report(const differences *d, const char *path)
 {
     char more[60] = "";
@@ -390,7 +392,7 @@ static void compare_report(const differences *d, const char *path)
              d->text.bytes, more);
 }
 
-/* On the output of a run. */
+/* Prints a note to the output of a run if processor or libraries differ. */
 static void note_processor(const cti_run *r, const cti_json *there)
 {
     const char *old = cti_json_text(cti_json_get(there, "processor"));
@@ -403,7 +405,7 @@ static void note_processor(const cti_run *r, const cti_json *there)
                 cti_quote(old).s, cti_quote(here).s);
 }
 
-/* Compares a description with that of the file, and the model and tensors. */
+/* Compares the descriptions, the models and the parameters. */
 static void compare_run(const cti_checkpoint *c, const ct_safetensors *f, const char *path,
                         const cti_json *there, const cti_json *here)
 {

@@ -1,4 +1,5 @@
-/* trainer.c - the fit loop: steps, epochs, and when a run ends. */
+/* trainer.c - the fit loop: epochs, comparison, output and the end of a run. updates.c has the training
+ * step, validation.c the pass over the validation data. */
 #include "tensor/internal.h"
 
 #include "data/internal.h"
@@ -15,7 +16,7 @@ static const char *const me = "ct_fit";
 
 /* ---- an epoch ---- */
 
-/* Epochs so far, with the part of the current one. */
+/* The epochs done, with a fraction for the current one. */
 static double trainer_epochs_done(const cti_run *r)
 {
     double batches = r->epoch.underway ? cti_updates_batches(r) : 0;
@@ -23,7 +24,7 @@ static double trainer_epochs_done(const cti_run *r)
     return (double)r->result.epochs + batches / (double)ct_loader_batches(r->train);
 }
 
-/* Fills in result as after the last step of the epoch. */
+/* Writes the results of the epoch so far. */
 static void trainer_sum_up(const cti_run *r, ct_fit_result *result)
 {
     const cti_tally *t = &r->epoch.tally;
@@ -108,7 +109,8 @@ static void trainer_train_epoch(cti_run *r)
         ;
 }
 
-/* The validation of an epoch. A pass that is stopped changes nothing; a resumed run repeats it. */
+/* Validates after an epoch. If the pass is stopped, generator and loader return to where they were, and a
+ * resumed run repeats the pass. */
 static void trainer_validate(cti_run *r)
 {
     ct_generator *g = ct_params_generator(r->model->params), before = *g;
@@ -171,7 +173,7 @@ static bool trainer_is_over(const cti_run *r)
            (r->trainer->patience > 0 && r->patience.epochs >= r->trainer->patience);
 }
 
-/* The files that show the run, and the checkpoint. */
+/* Writes the output files and the checkpoint. */
 static void trainer_record_epoch(cti_run *r)
 {
     const ct_trainer *t = r->trainer;
@@ -250,7 +252,7 @@ static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
     return CT_OK;
 }
 
-/* What CT_PERPLEXITY_AUTO stands for. */
+/* Resolves CT_PERPLEXITY_AUTO. */
 static ct_perplexity trainer_perplexity_kind(const ct_trainer *trainer, const ct_loader *train)
 {
     if (trainer->perplexity != CT_PERPLEXITY_AUTO)
@@ -258,7 +260,7 @@ static ct_perplexity trainer_perplexity_kind(const ct_trainer *trainer, const ct
     return cti_loader_has_tokens(train) ? CT_PERPLEXITY_TOKENS : CT_PERPLEXITY_NONE;
 }
 
-/* False with an error. */
+/* Makes the optimisers, resumes and opens the output files; false with an error. */
 static bool trainer_begin(cti_run *r)
 {
     const ct_trainer *t = r->trainer;

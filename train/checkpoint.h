@@ -69,7 +69,7 @@ typedef struct ct_checkpoint {
 /* Writes everything in c to one safetensors file. Atomic: whatever fails, path holds the old file or the
  * complete new one. The weights have their own names in it, so that ct_params_load with .non_strict, and
  * PyTorch, read them. Does nothing while an error is recorded. CT_ERR_ARGUMENT for a NULL c, path, params
- * or entry of an array, for an entry that is there twice, for a count out of range, for a bad or repeated name of a number, for a
+ * or entry of an array, for an entry that appears twice, for a count out of range, for a bad or repeated name of a number, for a
  * hyperparameter that is not UTF-8; CT_ERR_SHAPE for a lazy parameter; CT_ERR_IO; CT_ERR_MEMORY. */
 ct_status ct_checkpoint_save(const ct_checkpoint *c, const char *path) CT_WARN_UNUSED;
 

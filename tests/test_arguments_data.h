@@ -56,7 +56,7 @@ static const char *const sinks[] = {
     "ct_state_carry",   "ct_convert",          "ct_optimizer_step",    "ct_optimizer_state_load",
     "ct_schedule_step", "ct_schedule_observe", "ct_clip_grad_norm",    "ct_clip_grad_value",
     "ct_loader_begin",  "ct_loader_next",      "ct_loader_step",       "ct_loader_seek",
-    "ct_plot_save",     "ct_lm_save",
+    "ct_plot_save",     "ct_lm_save",          "ct_checkpoint_save",   "ct_checkpoint_load",
 };
 
 #endif

@@ -14,7 +14,7 @@ bool cti_deferred_wanted(const cti_run *r, bool training)
 
     for (i = 0; training && i < r->trainer->callback_count; i++)
         if (r->trainer->callbacks[i].step)
-            return false; /* the callback needs each loss at once */
+            return false; /* the callback receives each loss */
     return cti_backend_of(ct_params_device(r->model->params))->async != NULL;
 }
 

@@ -16,7 +16,7 @@
 
 /* ---- checks ---- */
 
-/* True if no other column has this name. */
+/* Whether no column has this name yet. */
 static bool monitor_name_is_new(const cti_run *r, const char *name)
 {
     static const char *const taken[] = { "loss", "perplexity", "bits" };
@@ -82,7 +82,7 @@ static bool monitor_find(cti_run *r, const char *name)
 
 /* ---- the losses of further optimisers ---- */
 
-/* Returns the mean loss from two sums: that of loss times count, and that of the counts. */
+/* The mean, from the sum of loss times count and the sum of counts. */
 static double monitor_mean(const void *self, const double *sums)
 {
     (void)self;

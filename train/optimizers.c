@@ -1,5 +1,5 @@
-/* optimizers.c - the optimisers of a run. If there are several, the parameters of the other
- * optimisers are frozen during the step of one, so that no time is spent on their gradients. */
+/* optimizers.c - the optimisers of a run. While one of several is trained, the parameters of the others are
+ * frozen: backward computes no gradients for them. */
 #include "tensor/internal.h"
 
 #include "autograd/internal.h"
@@ -8,7 +8,7 @@
 
 /* ---- creation ---- */
 
-/* True if set has p's value, under any name. */
+/* Whether set has an entry with p's value. */
 static bool optimizers_have(const ct_params *set, const ct_param *p)
 {
     for (int i = 0; i < ct_params_count(set); i++)

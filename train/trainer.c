@@ -1,4 +1,5 @@
-/* trainer.c - the fit loop: steps, epochs, and when a run ends. */
+/* trainer.c - the fit loop: epochs, comparison, output and the end of a run. updates.c has the training
+ * step, validation.c the pass over the validation data. */
 #include "tensor/internal.h"
 
 #include "data/internal.h"
@@ -15,7 +16,7 @@ static const char *const me = "ct_fit";
 
 /* ---- an epoch ---- */
 
-/* Epochs so far, with the part of the current one. */
+/* The epochs done, with a fraction for the current one. */
 static double trainer_epochs_done(const cti_run *r)
 {
     double batches = r->epoch.underway ? cti_updates_batches(r) : 0;
@@ -23,7 +24,7 @@ static double trainer_epochs_done(const cti_run *r)
     return (double)r->result.epochs + batches / (double)ct_loader_batches(r->train);
 }
 
-/* Fills in result as after the last step of the epoch. */
+/* Writes the results of the epoch so far. */
 static void trainer_sum_up(const cti_run *r, ct_fit_result *result)
 {
     const cti_tally *t = &r->epoch.tally;
@@ -89,7 +90,7 @@ static bool trainer_next_step(cti_run *r)
     if (r->stopped)
         cti_updates_read_deferred(r);
     if (trainer_save_due(r))
-        cti_checkpoint_write(r, r->trainer->checkpoint);
+        cti_run_save(r, r->trainer->checkpoint);
     return ct_ok() && !r->stopped;
 }
 
@@ -108,7 +109,8 @@ static void trainer_train_epoch(cti_run *r)
         ;
 }
 
-/* The validation of an epoch. A pass that is stopped changes nothing; a resumed run repeats it. */
+/* Validates after an epoch. If the pass is stopped, generator and loader return to where they were, and a
+ * resumed run repeats the pass. */
 static void trainer_validate(cti_run *r)
 {
     ct_generator *g = ct_params_generator(r->model->params), before = *g;
@@ -162,7 +164,7 @@ static void trainer_compare(cti_run *r)
             ct_schedule_step(s);
     }
     if (best && r->trainer->best && ct_ok())
-        cti_checkpoint_write(r, r->trainer->best);
+        cti_run_save(r, r->trainer->best);
 }
 
 static bool trainer_is_over(const cti_run *r)
@@ -171,7 +173,7 @@ static bool trainer_is_over(const cti_run *r)
            (r->trainer->patience > 0 && r->patience.epochs >= r->trainer->patience);
 }
 
-/* The files that show the run, and the checkpoint. */
+/* Writes the output files and the checkpoint. */
 static void trainer_record_epoch(cti_run *r)
 {
     const ct_trainer *t = r->trainer;
@@ -187,7 +189,7 @@ static void trainer_record_epoch(cti_run *r)
         cti_history_plot(&r->history, t->svg);
     r->saved = false;
     if (t->checkpoint && r->result.epochs % every == 0 && ct_ok())
-        r->saved = cti_checkpoint_write(r, t->checkpoint) == CT_OK;
+        r->saved = cti_run_save(r, t->checkpoint) == CT_OK;
 }
 
 static void trainer_finish_epoch(cti_run *r)
@@ -211,7 +213,7 @@ static void trainer_finish_epoch(cti_run *r)
 
 /* Checks the arguments, and moves the model to the trainer's device. */
 static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
-                               const ct_loader *train)
+                               const ct_loader *train, const ct_loader *val)
 {
     const char *missing = !trainer                ? "trainer"
                           : !model                ? "model"
@@ -224,6 +226,10 @@ static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
 
     if (missing)
         return ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", missing);
+    if (train == val)
+        return ct_raise(CT_ERR_ARGUMENT, me,
+                        "train and val are the same loader; each needs a position of its own: make "
+                        "a second loader of the same data");
     if (!cti_at_least(me, "max_epochs", trainer->max_epochs, 1))
         return ct_error();
     if (!(trainer->gradient_clip_val >= 0))
@@ -246,7 +252,7 @@ static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
     return CT_OK;
 }
 
-/* What CT_PERPLEXITY_AUTO stands for. */
+/* Resolves CT_PERPLEXITY_AUTO. */
 static ct_perplexity trainer_perplexity_kind(const ct_trainer *trainer, const ct_loader *train)
 {
     if (trainer->perplexity != CT_PERPLEXITY_AUTO)
@@ -254,7 +260,7 @@ static ct_perplexity trainer_perplexity_kind(const ct_trainer *trainer, const ct
     return cti_loader_has_tokens(train) ? CT_PERPLEXITY_TOKENS : CT_PERPLEXITY_NONE;
 }
 
-/* False with an error. */
+/* Makes the optimisers, resumes and opens the output files; false with an error. */
 static bool trainer_begin(cti_run *r)
 {
     const ct_trainer *t = r->trainer;
@@ -267,7 +273,7 @@ static bool trainer_begin(cti_run *r)
     if (!ct_ok() || !cti_monitor_fits(r) ||
         ((t->checkpoint || t->best || resumed) && !cti_run_describe(r)))
         return false;
-    if ((resumed && cti_checkpoint_read(r, t->resume) != CT_OK) ||
+    if ((resumed && cti_run_load(r, t->resume) != CT_OK) ||
         cti_csv_open(&r->shown.csv, t->csv, &r->history, resumed) != CT_OK ||
         cti_tensorboard_open(&r->shown.tensorboard, t->tensorboard, &r->history, resumed) != CT_OK)
         return false;
@@ -299,7 +305,7 @@ static void trainer_end(cti_run *r)
                         : r->result.epochs < r->trainer->max_epochs ? CT_FIT_END_PATIENCE
                                                                     : CT_FIT_END_FINISHED;
         if (r->trainer->checkpoint && !r->saved && r->result.steps > 0)
-            cti_checkpoint_write(r, r->trainer->checkpoint);
+            cti_run_save(r, r->trainer->checkpoint);
         if (r->trainer->svg && ct_ok())
             cti_history_plot(&r->history, r->trainer->svg);
         cti_average_install(r);
@@ -341,7 +347,7 @@ ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *tr
                                 .best_value = NAN,
                                 .best_loss = NAN,
                                 .best_perplexity = NAN };
-    if (ct_ok() && trainer_check(trainer, model, train) == CT_OK) {
+    if (ct_ok() && trainer_check(trainer, model, train, val) == CT_OK) {
         r.perplexity = trainer_perplexity_kind(trainer, train);
         if (trainer_begin(&r))
             trainer_run(&r);

@@ -126,22 +126,18 @@ START_TEST(bad_row)
 {
     const ct_generation_row three[] = { good, bad_rows[_i].row, good };
     const ct_generation_options o = { .max_tokens = 4 };
-    char want[200];
     ct_generation *g, *one;
     model m;
 
     ct_set_portable(true);
     model_init(&m, TRANSFORMER_READ, 0);
     m.decoder.max_tokens = 5;
-    snprintf(want, sizeof want, "row 1: %s", bad_rows[_i].text);
     g = generated(&m.decoder, 3, three, o);
     one = generated(&m.decoder, 1, &good, o);
     expect_same_row("good", g, 0, one, 0);
     expect_same_row("good", g, 2, one, 0);
     ck_assert(ct_generation_status(g, 1) == bad_rows[_i].status);
-    ck_assert_msg(strstr(ct_generation_message(g, 1), want) != NULL, "'%s', not '%s'",
-                  ct_generation_message(g, 1), want);
-    ck_assert(strstr(ct_generation_message(g, 1), ME));
+    ck_assert_str_eq(ct_generation_message(g, 1), bad_rows[_i].text);
     ck_assert_int_eq(ct_generation_count(g, 1), 0);
     ck_assert_str_eq(ct_generation_message(g, 0), "");
     ck_assert_int_eq(ct_generation_get(g, 1, 0).count, 0);
@@ -315,7 +311,7 @@ START_TEST(nan_logits)
     o.banned_count = 1;
     g = generated(&d, 2, two, o);
     ck_assert(ct_generation_status(g, 0) == CT_ERR_NUMERIC);
-    ck_assert(strstr(ct_generation_message(g, 0), "row 0: the model's logits are not finite"));
+    ck_assert_str_eq(ct_generation_message(g, 0), "the model's logits are not finite");
     ck_assert_int_eq(ct_generation_count(g, 0), 0);
     ck_assert(ct_generation_status(g, 1) == CT_OK);
     ck_assert_int_eq(ct_generation_get(g, 1, 0).count, 4);

@@ -385,12 +385,9 @@ START_TEST(batches)
                           { .prefix = NULL },
                           { .prefix = "him", .seed = 3, .count = -1 },
                           { .prefix = "him", .seed = 0, .count = 40 } };
-    static const char *const wrong[] = { NULL,
-                                         NULL,
-                                         "row 2: the prefix is empty",
-                                         NULL,
-                                         "row 4: the prefix is NULL",
-                                         "row 5: max_tokens is -1" };
+    static const char *const wrong[] = {
+        NULL, NULL, "the prefix is empty", NULL, "the prefix is NULL", "max_tokens is -1"
+    };
     ct_lm_generate_options o = { .count = 25, .temperature = 1.1, .top_p = 0.9 };
     int i;
 

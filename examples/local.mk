@@ -13,6 +13,7 @@ noinst_PROGRAMS = \
 	examples/lenet \
 	examples/gan \
 	examples/maml \
+	examples/server \
 	examples/custom_op \
 	examples/compress
 
@@ -45,6 +46,10 @@ examples_compress_LDADD = $(examples_libs) $(NETTLE_LIBS)
 examples_custom_op_SOURCES = examples/custom_op.c
 examples_custom_op_LDFLAGS = $(examples_ldflags)
 examples_custom_op_LDADD = $(examples_libs)
+
+examples_server_SOURCES = examples/server.c
+examples_server_LDFLAGS = $(examples_ldflags)
+examples_server_LDADD = $(examples_libs)
 
 examples_forecast_SOURCES = examples/forecast.c
 examples_forecast_LDFLAGS = $(examples_ldflags)

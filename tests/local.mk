@@ -55,6 +55,7 @@ shell_tests = \
 	tests/json_texts.sh \
 	tests/examples.sh \
 	tests/exercises.sh \
+	tests/server.sh \
 	tests/tool.sh \
 	tests/tool_files.sh \
 	tests/readme.sh \

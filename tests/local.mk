@@ -394,6 +394,7 @@ tests_test_plot_LDFLAGS = $(harness_ldflags)
 tests_test_generate_SOURCES = \
 	tests/generate_errors.c \
 	tests/generate_search.c \
+	tests/generate_torch.c \
 	tests/test_generate.c \
 	tests/test_generate.h
 tests_test_generate_LDADD = $(tests_libs)
@@ -591,6 +592,8 @@ EXTRA_DIST += \
 	tests/torch/README.md \
 	tests/torch/edges.py \
 	tests/torch/edges.txt \
+	tests/torch/generate.py \
+	tests/torch/generate.txt \
 	tests/torch/main_job.py \
 	tests/torch/main_job.txt \
 	tests/torch/maml.py \

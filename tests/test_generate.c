@@ -427,5 +427,6 @@ int main(void)
     tcase_add_test(tc, no_rows);
     generate_search_cases(suite);
     generate_errors_cases(suite);
+    generate_torch_cases(suite);
     return harness_run(suite);
 }

@@ -465,16 +465,15 @@ static void generation_step(cti_generation *g)
 
 static ct_generation *generation_alloc(const char *me, int count)
 {
-    ct_generation *result = cti_calloc(1, sizeof *result);
+    cti_generation_row *row = cti_calloc((size_t)count + 1, sizeof *row);
+    ct_generation *result = row ? cti_calloc(1, sizeof *result) : NULL;
 
-    if (result)
-        result->row = cti_calloc((size_t)count + 1, sizeof *result->row);
-    if (result && result->row) {
-        result->count = count;
+    if (result) {
+        *result = (ct_generation){ .count = count, .row = row };
         return result;
     }
-    cti_release(result);
-    cti_out_of_memory(me, ((size_t)count + 1) * sizeof *result->row);
+    cti_out_of_memory(me, row ? sizeof *result : ((size_t)count + 1) * sizeof *row);
+    cti_release(row);
     return NULL;
 }
 

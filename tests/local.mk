@@ -392,6 +392,8 @@ tests_test_plot_LDADD = $(tests_libs)
 tests_test_plot_LDFLAGS = $(harness_ldflags)
 
 tests_test_generate_SOURCES = \
+	tests/files.c \
+	tests/files.h \
 	tests/generate_errors.c \
 	tests/generate_search.c \
 	tests/generate_torch.c \

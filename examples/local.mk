@@ -14,6 +14,7 @@ noinst_PROGRAMS = \
 	examples/gan \
 	examples/maml \
 	examples/tagger \
+	examples/server \
 	examples/custom_op \
 	examples/compress
 
@@ -46,6 +47,10 @@ examples_compress_LDADD = $(examples_libs) $(NETTLE_LIBS)
 examples_custom_op_SOURCES = examples/custom_op.c
 examples_custom_op_LDFLAGS = $(examples_ldflags)
 examples_custom_op_LDADD = $(examples_libs)
+
+examples_server_SOURCES = examples/server.c
+examples_server_LDFLAGS = $(examples_ldflags)
+examples_server_LDADD = $(examples_libs)
 
 examples_forecast_SOURCES = examples/forecast.c
 examples_forecast_LDFLAGS = $(examples_ldflags)

@@ -198,8 +198,6 @@ void cti_generation_end_sequence(cti_generation *g, int row, int64_t node, doubl
 void cti_generation_fail_row(cti_generation *g, int row, ct_status status, const char *text)
 {
     cti_generation_row *r = &g->row[row];
-    const char *site = cti_thread()->site, *name = site ? site : g->call->function;
-    size_t size = strlen(name) + strlen(text) + 32;
 
     if (r->status != CT_OK)
         return;
@@ -211,9 +209,7 @@ void cti_generation_fail_row(cti_generation *g, int row, ct_status status, const
         g->failed = true;
         return;
     }
-    r->message = cti_calloc(1, size);
-    if (r->message)
-        snprintf(r->message, size, "%s: row %d: %s", name, row, text);
+    r->message = cti_strdup(text);
 }
 
 /* ---- requests ---- */
@@ -469,16 +465,15 @@ static void generation_step(cti_generation *g)
 
 static ct_generation *generation_alloc(const char *me, int count)
 {
-    ct_generation *result = cti_calloc(1, sizeof *result);
+    cti_generation_row *row = cti_calloc((size_t)count + 1, sizeof *row);
+    ct_generation *result = row ? cti_calloc(1, sizeof *result) : NULL;
 
-    if (result)
-        result->row = cti_calloc((size_t)count + 1, sizeof *result->row);
-    if (result && result->row) {
-        result->count = count;
+    if (result) {
+        *result = (ct_generation){ .count = count, .row = row };
         return result;
     }
-    cti_release(result);
-    cti_out_of_memory(me, ((size_t)count + 1) * sizeof *result->row);
+    cti_out_of_memory(me, row ? sizeof *result : ((size_t)count + 1) * sizeof *row);
+    cti_release(row);
     return NULL;
 }
 

@@ -148,8 +148,8 @@ ct_generation *ct_generation_new(const ct_decoder *d, int count, const ct_genera
                                  const ct_state *state, ct_generation_options options);
 void ct_generation_free(ct_generation *g); /* NULL is allowed */
 
-/* The error of a row, CT_OK if it has none, and its message, "" if it has none; the message belongs
- * to g. CT_ERR_INDEX for a row that does not exist. */
+/* The error of a row, CT_OK if it has none, and what is wrong with the row, "" if it has no error:
+ * "the prefix is empty". The text belongs to g. CT_ERR_INDEX for a row that does not exist. */
 ct_status ct_generation_status(const ct_generation *g, int row);
 const char *ct_generation_message(const ct_generation *g, int row);
 

@@ -54,6 +54,7 @@
 #include <cotangent/nn/dialect.h>
 #include <cotangent/nn/init.h>
 #include <cotangent/nn/module.h>
+#include <cotangent/nn/module_list.h>
 #include <cotangent/nn/linear.h>
 #include <cotangent/nn/state.h>
 #include <cotangent/nn/recurrent.h>

@@ -60,6 +60,7 @@
 #include <cotangent/nn/recurrent.h>
 #include <cotangent/nn/rnn.h>
 #include <cotangent/nn/lstm.h>
+#include <cotangent/nn/min_rnn.h>
 #include <cotangent/nn/gru.h>
 #include <cotangent/nn/sequential.h>
 #include <cotangent/nn/embedding.h>

@@ -54,12 +54,14 @@
 #include <cotangent/nn/dialect.h>
 #include <cotangent/nn/init.h>
 #include <cotangent/nn/module.h>
+#include <cotangent/nn/module_list.h>
 #include <cotangent/nn/linear.h>
 #include <cotangent/nn/state.h>
 #include <cotangent/nn/recurrent.h>
 #include <cotangent/nn/plan.h>
 #include <cotangent/nn/rnn.h>
 #include <cotangent/nn/lstm.h>
+#include <cotangent/nn/min_rnn.h>
 #include <cotangent/nn/gru.h>
 #include <cotangent/nn/sequential.h>
 #include <cotangent/nn/embedding.h>

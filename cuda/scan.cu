@@ -233,12 +233,13 @@ template <typename T, typename W>
 __global__ void __launch_bounds__(CU_BLOCK) linear_scan(cti_linear_scan_args s)
 {
     const T *a = static_cast<const T *>(s.a), *b = static_cast<const T *>(s.b);
+    const T *initial = static_cast<const T *>(s.initial);
     T *out = static_cast<T *>(s.out);
     int64_t column, j;
 
     for (column = cu_thread(); column < s.outer * s.inner; column += cu_threads()) {
         int64_t o = column, i = cu_split(&o, s.inner), first = o * s.n * s.inner + i;
-        W h = 0;
+        W h = initial ? static_cast<W>(initial[column]) : 0;
 
         for (j = 0; j < s.n; j++) {
             int64_t k = first + (s.reverse ? s.n - 1 - j : j) * s.inner;
@@ -276,6 +277,52 @@ void cu_linear_scan(const cti_linear_scan_args *a)
     case CT_BF16:
         break;
     }
+}
+
+/* Runs against the order of the forward scan; next: a of the step that was just run. */
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK) linear_scan_backward(cti_linear_scan_backward_args s)
+{
+    const T *a = static_cast<const T *>(s.a), *h = static_cast<const T *>(s.h);
+    const T *d = static_cast<const T *>(s.d), *initial = static_cast<const T *>(s.initial);
+    T *da = static_cast<T *>(s.da), *db = static_cast<T *>(s.db);
+    T *dinitial = static_cast<T *>(s.dinitial);
+    int64_t column, j;
+
+    for (column = cu_thread(); column < s.outer * s.inner; column += cu_threads()) {
+        int64_t o = column, i = cu_split(&o, s.inner), first = o * s.n * s.inner + i;
+        double g = 0;
+        T next = 0, rounded = 0;
+
+        for (j = s.n - 1; j >= 0; j--) {
+            int64_t k = first + (s.reverse ? s.n - 1 - j : j) * s.inner;
+            T before = initial ? initial[column] : T(0);
+
+            if (j > 0)
+                before = h[s.reverse ? k + s.inner : k - s.inner];
+            g = static_cast<double>(next) * g + static_cast<double>(d[k]);
+            next = a[k];
+            rounded = static_cast<T>(g);
+            if (db)
+                db[k] = rounded;
+            if (da)
+                da[k] = rounded * before;
+        }
+        if (dinitial)
+            dinitial[column] = rounded * next;
+    }
+}
+
+void cu_linear_scan_backward(const cti_linear_scan_backward_args *a)
+{
+    const int64_t blocks = cu_blocks(a->outer * a->inner, CU_BLOCK);
+
+    if (a->outer == 0 || a->n == 0 || a->inner == 0)
+        return;
+    if (a->dtype == CT_F32)
+        cu_run("linear_scan_backward", linear_scan_backward<float>, blocks, CU_BLOCK, *a);
+    else
+        cu_run("linear_scan_backward", linear_scan_backward<double>, blocks, CU_BLOCK, *a);
 }
 
 template <typename T>

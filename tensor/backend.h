@@ -266,8 +266,21 @@ typedef struct cti_linear_scan_args {
     bool reverse;   /* from the end: h_j = a_j h_(j+1) + b_j */
     int64_t outer, n, inner;
     const void *a, *b;
+    const void *initial; /* (optional) (outer, inner): h before the first; NULL: 0 */
     void *out;
 } cti_linear_scan_args;
+
+/* linear_scan_backward: with g_j = d_j + a_(j+1) g_(j+1), in double, db = g, and of g in the dtype da_j
+ * = g_j h_(j-1) and dinitial = a_0 g_0; for reverse likewise from the other end. The outputs are none of
+ * the inputs. */
+typedef struct cti_linear_scan_backward_args {
+    ct_dtype dtype; /* f32, f64 */
+    bool reverse;   /* that of the forward scan */
+    int64_t outer, n, inner;
+    const void *a, *h, *d;
+    const void *initial;      /* (optional) that of the forward scan */
+    void *da, *db, *dinitial; /* each optional: (outer, n, inner), the last (outer, inner) */
+} cti_linear_scan_backward_args;
 
 /* running_extreme: out_j = the position along n of the greatest, or least, element of in_0 .. in_j;
  * of equal ones the last. A NaN is the greatest and the least. */
@@ -677,6 +690,7 @@ typedef struct cti_async {
     SLOT(void, logcumsumexp, (const cti_cumsum_args *a))                                           \
     SLOT(void, logcumsumexp_backward, (const cti_logcumsumexp_backward_args *a))                   \
     SLOT(void, linear_scan, (const cti_linear_scan_args *a))                                       \
+    SLOT(void, linear_scan_backward, (const cti_linear_scan_backward_args *a))                     \
     SLOT(void, running_extreme, (const cti_running_extreme_args *a))                               \
     SLOT(ct_status, gather_rows, (const cti_gather_rows_args *a, cti_fault *fault))                \
     SLOT(ct_status, scatter_add_rows, (const cti_scatter_add_rows_args *a, cti_fault *fault))      \
@@ -712,7 +726,7 @@ typedef struct cti_backend {
 #undef CTI_SLOT_MEMBER
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 9
+#define CTI_BACKEND_VERSION 10
 
 /* ---- plug-ins ---- */
 

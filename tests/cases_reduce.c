@@ -295,6 +295,30 @@ static ct_tensor *call_cumprod(ct_tensor *const *in, const op_draw *d)
     return ct_cumprod(in[0], (int)d->i[0]);
 }
 
+/* a and b that broadcast, and h before the first step; i[0]: the axis, i[1]: from the end */
+static void draw_linear_scan(op_draw *d)
+{
+    ct_shape s = op_shape(d, 1, 4), initial = s;
+    const int axis = (int)op_below(d, s.rank);
+
+    for (int i = axis; i < s.rank - 1; i++)
+        initial.dim[i] = s.dim[i + 1];
+    initial.rank--;
+    op_uniform(d, d->broadcast ? op_narrower(d, s) : s, -1, 1);
+    op_uniform(d, s, -2, 2);
+    op_uniform(d, initial, -2, 2)->unused = op_chance(d, 0.5);
+    d->i[0] = axis;
+    d->i[1] = op_chance(d, 0.5);
+    d->i[2] = !d->in[2].unused;
+}
+
+static ct_tensor *call_linear_scan(ct_tensor *const *in, const op_draw *d)
+{
+    ct_linear_scan_options o = { .initial = d->i[2] ? in[2] : NULL, .reverse = d->i[1] != 0 };
+
+    return ct_linear_scan(in[0], in[1], (int)d->i[0], o);
+}
+
 static void draw_cummax(op_draw *d)
 {
     ct_shape s = op_shape(d, 1, 5);
@@ -398,6 +422,7 @@ const op_row reduce_rows[] = {
     { "ct_all_axis", draw_axis_bool, .call = call_all_axis, A_BOOL },
     { "ct_cumsum", draw_cumsum, .call = call_cumsum },
     { "ct_cumprod", draw_cumsum, .call = call_cumprod },
+    { "ct_linear_scan", draw_linear_scan, .call = call_linear_scan, .optional = 2 },
     { "ct_cummax", draw_cummax, .call = call_cummax },
     { "ct_cummin", draw_cummax, .call = call_cummin },
     { "ct_logcumsumexp", draw_cumsum, .call = call_logcumsumexp },

@@ -10,22 +10,52 @@
 static const int64_t columns[][3] = { { 1, 0, 1 },  { 0, 5, 3 },   { 3, 1, 1 },  { 33, 17, 1 },
                                       { 2, 33, 2 }, { 1, 300, 5 }, { 2, 7, 257 } };
 
-static void recurrence_case(run *t, ct_dtype dtype, const int64_t *s, bool reverse)
+/* bit 0 of how: reverse; bit 1: with a state before the first step */
+static void recurrence_case(run *t, ct_dtype dtype, const int64_t *s, int how)
 {
     int64_t n = s[0] * s[1] * s[2];
     void *a = put(t, dtype, n), *b = put(t, dtype, n), *out = put(t, dtype, n);
+    void *initial = put(t, dtype, s[0] * s[2]);
 
     if (dtype == CT_F32 || dtype == CT_F64) /* factors below 1, so that the sums stay small */
         change(t, CTI_EW_div_scalar, dtype, n, a, 4);
     t->be->linear_scan(&(cti_linear_scan_args){ .dtype = dtype,
-                                                .reverse = reverse,
+                                                .reverse = how & 1,
                                                 .outer = s[0],
                                                 .n = s[1],
                                                 .inner = s[2],
                                                 .a = a,
                                                 .b = b,
+                                                .initial = how & 2 ? initial : NULL,
                                                 .out = out });
     get(t, "out", out, dtype, n, tolerance_of(dtype));
+}
+
+/* bit 2 of how: only some of the gradients */
+static void recurrence_backward_case(run *t, ct_dtype dtype, const int64_t *s, int how)
+{
+    int64_t n = s[0] * s[1] * s[2], m = s[0] * s[2];
+    void *a = put(t, dtype, n), *h = put(t, dtype, n), *d = put(t, dtype, n);
+    void *initial = put(t, dtype, m), *dinitial = put(t, dtype, m);
+    void *da = put(t, dtype, n), *db = put(t, dtype, n);
+
+    change(t, CTI_EW_div_scalar, dtype, n, a, 4);
+    t->be->linear_scan_backward(
+        &(cti_linear_scan_backward_args){ .dtype = dtype,
+                                          .reverse = how & 1,
+                                          .outer = s[0],
+                                          .n = s[1],
+                                          .inner = s[2],
+                                          .a = a,
+                                          .h = h,
+                                          .d = d,
+                                          .initial = how & 2 ? initial : NULL,
+                                          .da = how & 4 ? NULL : da,
+                                          .db = db,
+                                          .dinitial = how & 2 && s[1] ? dinitial : NULL });
+    get(t, "da", da, dtype, n, tolerance_of(dtype));
+    get(t, "db", db, dtype, n, tolerance_of(dtype));
+    get(t, "dinitial", dinitial, dtype, m, tolerance_of(dtype));
 }
 
 static void extreme_case(run *t, ct_dtype dtype, const int64_t *s, bool least)
@@ -50,11 +80,16 @@ START_TEST(recurrences_and_extremes)
 
     for (d = 0; d < 4; d++)
         for (s = 0; s < LENGTH(columns); s++)
-            for (k = 0; k < 2; k++) {
-                BOTH(SAY("linear_scan %s shape %d %d", ct_dtype_name(numbers[d]), s, k),
-                     { recurrence_case(t, numbers[d], columns[s], k); });
-                BOTH(SAY("running_extreme %s shape %d %d", ct_dtype_name(numbers[d]), s, k),
-                     { extreme_case(t, numbers[d], columns[s], k); });
+            for (k = 0; k < 8; k++) {
+                if (k < 4)
+                    BOTH(SAY("linear_scan %s shape %d %d", ct_dtype_name(numbers[d]), s, k),
+                         { recurrence_case(t, numbers[d], columns[s], k); });
+                if (numbers[d] == CT_F32 || numbers[d] == CT_F64)
+                    BOTH(SAY("linear_scan_backward %s %d %d", ct_dtype_name(numbers[d]), s, k),
+                         { recurrence_backward_case(t, numbers[d], columns[s], k); });
+                if (k < 2)
+                    BOTH(SAY("running_extreme %s shape %d %d", ct_dtype_name(numbers[d]), s, k),
+                         { extreme_case(t, numbers[d], columns[s], k); });
             }
 }
 END_TEST

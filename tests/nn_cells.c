@@ -2,6 +2,7 @@
 #include "tests/harness.h"
 #include "tensor/internal.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -477,6 +478,43 @@ START_TEST(steps_and_lengths_are_checked)
 }
 END_TEST
 
+/* PyTorch's names; many modules, in their order. */
+START_TEST(module_lists)
+{
+    ct_params *set = new_params(5, CT_F64);
+    ct_scope s = ct_scope_begin();
+    ct_module_list *l = ct_nn_module_list(ct_params_sub(set, "net"), "layers");
+    ct_module *m, *made[20];
+    char name[32], long_name[202] = "";
+
+    memset(long_name, 'a', sizeof long_name - 1);
+    ck_assert_int_eq(ct_module_list_count(l), 0);
+    REFUSED(CT_ERR_INDEX, "ct_module_list_get", "i is 0 ... 0 modules", ct_module_list_get(l, 0));
+    for (int i = 0; i < 20; i++) {
+        m = made[i] = ct_nn_linear(
+            ct_params_sub(set, "net"), ct_module_list_next(l),
+            (ct_nn_linear_options){ .in_features = 2, .out_features = i + 1, .no_bias = true });
+        ck_assert(ct_module_list_append(l, m) == CT_OK);
+        snprintf(name, sizeof name, "net.layers.%d.weight", i);
+        expect_param(set, i, name, CT_SHAPE(i + 1, 2));
+    }
+    ck_assert_int_eq(ct_module_list_count(l), 20);
+    for (int i = 0; i < 20; i++)
+        ck_assert(ct_module_list_get(l, i) == made[i] && ct_module_list_get(l, i - 20) == made[i]);
+    REFUSED(CT_ERR_INDEX, "ct_module_list_get", "i is 20", ct_module_list_get(l, 20));
+    REFUSED(CT_ERR_INDEX, "ct_module_list_get", "i is -21", ct_module_list_get(l, -21));
+    REFUSED(CT_ERR_INDEX, "ct_module_list_get", "i is -2147483648", ct_module_list_get(l, INT_MIN));
+    ck_assert(ct_module_list_append(l, NULL) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_module_list_append", "m is NULL");
+    ck_assert(ct_module_list_count(NULL) == 0);
+    REFUSED(CT_ERR_ARGUMENT, "ct_nn_module_list", "", ct_nn_module_list(set, ""));
+    REFUSED(CT_ERR_ARGUMENT, "ct_nn_module_list", "it may have 200",
+            ct_nn_module_list(set, long_name));
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
+}
+END_TEST
+
 START_TEST(modules_are_checked)
 {
     ct_scope s = ct_scope_begin();
@@ -532,5 +570,6 @@ void nn_cells_cases(Suite *suite)
     tcase_add_test(tc, options_of_others);
     tcase_add_test(tc, cells_are_checked);
     tcase_add_test(tc, steps_and_lengths_are_checked);
+    tcase_add_test(tc, module_lists);
     tcase_add_test(tc, modules_are_checked);
 }

@@ -90,6 +90,61 @@ START_TEST(running_products_and_extremes)
 }
 END_TEST
 
+/* 0 in a begins again; 1 in a and 0 in b stands still; integers wrap; from the end. */
+START_TEST(linear_scans)
+{
+    const ct_linear_scan_options back = { .reverse = true };
+    ct_linear_scan_options o = { 0 };
+    ct_scope s = ct_scope_begin();
+    ct_tensor *a = F64(2, 0, 1, 0.5), *b = F64(1, 3, 0, 1);
+
+    o.initial = ct_full(CT_SCALAR, 10, CT_F64, DEVICE);
+    EXPECT(ct_linear_scan(a, b, 0, (ct_linear_scan_options){ 0 }), 1, 3, 3, 2.5);
+    EXPECT(ct_linear_scan(a, b, 0, o), 21, 3, 3, 2.5);
+    EXPECT(ct_linear_scan(a, b, -1, back), 7, 3, 1, 1);
+    EXPECT(ct_linear_scan(F64(2), b, 0, (ct_linear_scan_options){ 0 }), 1, 5, 10, 21);
+    EXPECT(ct_linear_scan(I64(1, 2), I64(INT64_MAX, 1), 0, (ct_linear_scan_options){ 0 }),
+           (double)INT64_MAX, -1);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* The kernels run tiles of columns. Bit 0 of _i: f32; bit 1: reverse; bit 2: initial. Values against a loop over
+ * steps of ops, and the kernel's gradients against those composed of ops. */
+START_TEST(linear_scans_of_many_columns)
+{
+    static const int64_t widths[] = { 1, 63, 64, 65, 128, 200 };
+    const ct_dtype dtype = _i & 1 ? CT_F32 : CT_F64;
+    const double tolerance = _i & 1 ? 1e-5 : 1e-14;
+    ct_generator g = ct_generator_from_seed(4);
+
+    for (int k = 0; k < LENGTH(widths); k++) {
+        ct_scope s = ct_scope_begin();
+        const ct_shape shape = CT_SHAPE(2, 5, widths[k]), flat = CT_SHAPE(2, widths[k]);
+        ct_tensor *in[3] = { random_normal(&g, shape, dtype), random_normal(&g, shape, dtype),
+                             random_normal(&g, flat, dtype) };
+        ct_tensor *h = _i & 4 ? in[2] : ct_zeros(flat, dtype, DEVICE), *step[5], *y, *dy;
+        ct_tensor *fused[3], *composed[3];
+        const int count = _i & 4 ? 3 : 2;
+
+        for (int i = 0; i < 3; i++)
+            ct_set_requires_grad(in[i], true);
+        for (int j = _i & 2 ? 4 : 0; j >= 0 && j < 5; j += _i & 2 ? -1 : 1)
+            step[j] = h = ct_add(ct_mul(ct_select(in[0], 1, j), h), ct_select(in[1], 1, j));
+        y = ct_linear_scan(
+            in[0], in[1], 1,
+            (ct_linear_scan_options){ .initial = _i & 4 ? in[2] : NULL, .reverse = _i & 2 });
+        expect_same("h", y, ct_stack(5, step, 1), tolerance);
+        dy = random_normal(&g, shape, dtype);
+        ck_assert(ct_grad(1, &y, count, in, &dy, false, fused) == CT_OK);
+        ck_assert(ct_grad(1, &y, count, in, &dy, true, composed) == CT_OK);
+        for (int i = 0; i < count; i++)
+            expect_same_bits("a gradient", fused[i], composed[i]);
+        ck_assert(ct_scope_end(s) == CT_OK);
+    }
+}
+END_TEST
+
 START_TEST(diagonals)
 {
     ct_scope s = ct_scope_begin();
@@ -112,6 +167,7 @@ START_TEST(search_misuse)
               *v = ct_ones(CT_SHAPE(3), CT_F32, DEVICE);
     ct_tensor *mask = ct_ones(CT_SHAPE(2), CT_BOOL, DEVICE), *half = ct_cast(v, CT_BF16), *at = x;
     ct_tensor *d = ct_cast(v, CT_F64);
+    ct_linear_scan_options scan = { 0 };
 
     REFUSED(CT_ERR_DTYPE, "ct_masked_select", "mask ... bool", ct_masked_select(x, x));
     REFUSED(CT_ERR_SHAPE, "ct_masked_select", "mask ... broadcast", ct_masked_select(x, mask));
@@ -135,6 +191,16 @@ START_TEST(search_misuse)
     REFUSED(CT_ERR_SHAPE, "ct_trace", "rank 2", ct_trace(v));
     REFUSED(CT_ERR_DTYPE, "ct_cumprod", "i64", ct_cumprod(mask, 0));
     REFUSED(CT_ERR_SHAPE, "ct_cummax", "axis 1", ct_cummax(v, 1, NULL));
+    REFUSED(CT_ERR_DTYPE, "ct_linear_scan", "i64", ct_linear_scan(mask, v, 0, scan));
+    REFUSED(CT_ERR_DTYPE, "ct_linear_scan", "b", ct_linear_scan(v, d, 0, scan));
+    REFUSED(CT_ERR_SHAPE, "ct_linear_scan", "broadcast",
+            ct_linear_scan(ct_narrow(v, 0, 0, 2), v, 0, scan));
+    REFUSED(CT_ERR_SHAPE, "ct_linear_scan", "axis 2", ct_linear_scan(x, v, 2, scan));
+    scan.initial = v;
+    REFUSED(CT_ERR_SHAPE, "ct_linear_scan", "options.initial ... [2]",
+            ct_linear_scan(x, v, 1, scan));
+    scan.initial = d;
+    REFUSED(CT_ERR_DTYPE, "ct_linear_scan", "options.initial", ct_linear_scan(x, v, 0, scan));
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST
@@ -147,6 +213,8 @@ void ops_search_cases(Suite *suite)
     tcase_add_test(tc, elements_that_are_set);
     tcase_add_test(tc, scatter_of_repeated_indices);
     tcase_add_test(tc, running_products_and_extremes);
+    tcase_add_test(tc, linear_scans);
+    tcase_add_loop_test(tc, linear_scans_of_many_columns, 0, 8);
     tcase_add_test(tc, diagonals);
     tcase_add_test(tc, search_misuse);
 }

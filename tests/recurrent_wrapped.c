@@ -1,9 +1,11 @@
 /* recurrent_wrapped.c - cells of a user's around the library's: zoneout (Krueger et al. 2016), which changes the
- * state after each step, and a residual connection, which changes y alone. */
+ * state after each step, and a residual connection, which changes y alone; minGRU and minLSTM. */
 #include <cotangent.h>
 
 #include "tests/harness.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/test_recurrent.h"
@@ -386,6 +388,83 @@ static ct_status refused_init(void *self, const ct_cell_place *at)
     return ct_error();
 }
 
+/* ---- minGRU and minLSTM (nn/min_rnn.h) ---- */
+
+/* h' of one number by the formula of the header; k: the numbers of the gates */
+static double min_by_hand(bool lstm, const double *k, double h)
+{
+    const double first = 1 / (1 + exp(-k[0]));
+
+    if (!lstm)
+        return (1 - first) * h + first * k[1];
+    return (first * h + k[2] / (1 + exp(-k[1]))) / (first + 1 / (1 + exp(-k[1])));
+}
+
+/* Bit 0 of _i: minLSTM; bit 1: step by step. */
+START_TEST(test_min_formulas)
+{
+    const int gates = _i & 1 ? 3 : 2;
+    ct_params *set = new_params(3, CT_F64);
+    ct_recurrent *r = (_i & 1 ? ct_nn_min_lstm : ct_nn_min_gru)(
+        set, "m", (ct_nn_recurrent_options){ .input_size = IN, .hidden_size = 1 });
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_param *w = ct_params_get(set, "m.weight_ih_l0"), *b = ct_params_get(set, "m.bias_ih_l0");
+    double *k = values_of(ct_linear(wrapped_x(), ct_param_value(w), ct_param_value(b)));
+    double want[STEPS * ROWS];
+
+    ck_assert_int_eq(ct_params_count(set), 2);
+    for (int i = 0; i < STEPS * ROWS; i++)
+        want[i] = min_by_hand(_i & 1, k + (ptrdiff_t)i * gates, i < ROWS ? 0 : want[i - ROWS]);
+    ct_set_fused_rnn(!(_i & 2));
+    expect_values("h", ct_recurrent_forward(r, wrapped_x(), NULL, NULL), want, LENGTH(want), 1e-14);
+    ct_set_fused_rnn(true);
+    free(k);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
+}
+END_TEST
+
+/* The gates of far numbers are finite, and so are their derivatives. */
+START_TEST(test_min_far)
+{
+    ct_params *set = new_params(3, CT_F32);
+    ct_recurrent *r = (_i ? ct_nn_min_lstm : ct_nn_min_gru)(
+        set, "m", (ct_nn_recurrent_options){ .input_size = 1, .hidden_size = 4, .no_bias = true });
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_set_requires_grad(
+        ct_from_data((float[]){ 1e4F, -1e4F }, CT_SHAPE(2, 1, 1), CT_F32, DEVICE), true);
+    ct_tensor *y = ct_sum(ct_recurrent_forward(r, x, NULL, NULL)), *g;
+
+    ck_assert(ct_grad(1, &y, 1, &x, NULL, false, &g) == CT_OK);
+    ck_assert(isfinite(ct_item(y)) && isfinite(ct_item(ct_sum(g))));
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
+}
+END_TEST
+
+START_TEST(test_min_misuse)
+{
+    const ct_nn_recurrent_options refused[] = {
+        { .hidden_size = 2, .nonlinearity = CT_NONLINEARITY_RELU },
+        { .hidden_size = 2, .layer_norm = true },
+        { .hidden_size = 2, .reset_before = true },
+        { .hidden_size = 2, .proj_size = 1 },
+        { .hidden_size = 2, .has_forget_bias = true },
+        { .hidden_size = 2, .forget_bias = 1 },
+        { .hidden_size = 2, .recurrent_dropout = 0.5 },
+        { .hidden_size = 2, .dialect = CT_DIALECT_KERAS },
+    };
+    ct_params *set = new_params(3, CT_F64);
+
+    for (int i = 0; i < LENGTH(refused); i++) {
+        REFUSED(CT_ERR_ARGUMENT, "ct_nn_min_gru", "is set", ct_nn_min_gru(set, "a", refused[i]));
+        REFUSED(CT_ERR_ARGUMENT, "ct_nn_min_lstm", "is set", ct_nn_min_lstm(set, "a", refused[i]));
+    }
+    ck_assert_int_eq(ct_params_count(set), 0);
+    ct_params_free(set);
+}
+END_TEST
+
 START_TEST(test_wrapped_misuse)
 {
     static const ct_cell few = {
@@ -419,4 +498,7 @@ void recurrent_wrapped_cases(Suite *suite)
     tcase_add_loop_test(tc, test_residual_values, 0, 2);
     tcase_add_loop_test(tc, test_cell_tables, 0, 3);
     tcase_add_test(tc, test_wrapped_misuse);
+    tcase_add_loop_test(tc, test_min_formulas, 0, 4);
+    tcase_add_loop_test(tc, test_min_far, 0, 2);
+    tcase_add_test(tc, test_min_misuse);
 }

@@ -119,6 +119,7 @@ static const legal_null legal_nulls[] = {
     { "ct_recurrent_step", "state next" },
     { "ct_recurrent_layers", "r" },
     { "ct_cell_inner_state_size", "c" },
+    { "ct_module_list_count", "l" },
     { "ct_cell_inner_output_size", "c" },
     { "ct_vjp", "v output" },
     { "ct_hvp", "output" },
@@ -374,6 +375,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
     &(ct_model){ .self = lm, .params = ct_lm_params(lm), .training_step = training_step, \
                  .configure_optimizers = configure }
 #define A_MODULE module
+#define A_MODULE_LIST module_list
 #define A_NODE node
 #define A_OP &identity
 #define A_OPTIMIZER optimizer
@@ -537,6 +539,8 @@ static void make_values(void)
         params, "layer", (ct_nn_transformer_options){ .d_model = 3, .num_heads = 1 });
     recurrent = ct_nn_gru(params, "gru", (ct_nn_gru_options){ .input_size = 3, .hidden_size = 3 });
     ct_nn_recurrent(params, "wrapper", &wrapper, cell_options);
+    module_list = ct_nn_module_list(params, "list");
+    ct_module_list_append(module_list, module);
     scored =
         ct_nn_luong_attention(params, "scored", (ct_nn_luong_attention_options){ 0, 3, 3, 0, 0 });
     live_state = ct_state_from_tensors(1, (ct_tensor *[]){ ct_reshape(live, CT_SHAPE(1, 2, 3)) });

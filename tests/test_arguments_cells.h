@@ -4,6 +4,7 @@
 
 #include <cotangent.h>
 
+static ct_module_list *module_list;
 static ct_attention *scored;
 static ct_cell_inner *cell_inner; /* set when a module of `wrapper` is made */
 

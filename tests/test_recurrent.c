@@ -388,7 +388,9 @@ START_TEST(test_states)
 }
 END_TEST
 
-static const maker makers[] = { ct_nn_rnn, ct_nn_lstm, ct_nn_gru, mgu };
+static const maker makers[] = {
+    ct_nn_rnn, ct_nn_lstm, ct_nn_gru, mgu, ct_nn_min_gru, ct_nn_min_lstm
+};
 
 /* Steps one after another, the state going from each to the next, are the whole sequence. */
 START_TEST(test_steps)

@@ -4,14 +4,15 @@
  *                    end
  *     logcumsumexp:  y_j = log(exp(x_0) + ... + exp(x_j));  dx = W^T d, W_ji = exp(x_i - y_j) for
  *                    i <= j, else 0
- *     recurrence:    h_j = a_j h_(j-1) + b_j;  with g_j = d_j + a_(j+1) g_(j+1), the recurrence from
- *                    the end, db = g and da_j = g_j h_(j-1)
+ *     linear_scan:   h_j = a_j h_(j-1) + b_j;  with g_j = d_j + a_(j+1) g_(j+1), the recurrence from
+ *                    the end, db = g, da_j = g_j h_(j-1) and dinitial = a_0 g_0
  *     cumprod:       the recurrence for a = (0, x_1, ...), b = (x_0, 0, ...)
  *     cummax, cummin:  y = x gathered at the positions of the extremes */
 #include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>
+#include <cotangent/autograd/ops/join.h>
 #include <cotangent/autograd/ops/rearrange.h>
 #include <cotangent/autograd/ops/scan.h>
 #include <cotangent/autograd/ops/views.h>
@@ -179,48 +180,190 @@ static ct_tensor *scan_shift(ct_tensor *t, int axis, bool back)
     return ct_pad(ct_narrow(t, axis, back, n - 1), 2 * pairs, sizes, 0);
 }
 
-/* h_j = a_j h_(j-1) + b_j, or from the end h_j = a_j h_(j+1) + b_j. a and b have one shape. */
-static ct_tensor *scan_recurrence(const char *me, ct_tensor *a, ct_tensor *b, scan_attributes r);
+/* The attributes of a recurrence. op names it in messages: ct_cumprod or ct_linear_scan. */
+typedef struct recurrence_attributes {
+    const ct_op *op;
+    int axis;
+    bool reverse, has_initial;
+} recurrence_attributes;
+
+/* h_j = a_j h_(j-1) + b_j, or from the end h_j = a_j h_(j+1) + b_j, for in = { a, b, initial }. a and b
+ * have one shape, initial, or NULL for 0, the shape without the axis. */
+static ct_tensor *scan_recurrence(ct_tensor *const *in, recurrence_attributes r);
+
+/* The place along the axis of the step that comes first. */
+static int64_t scan_first(const ct_tensor *h, recurrence_attributes r)
+{
+    return r.reverse ? h->shape.dim[r.axis] - 1 : 0;
+}
+
+/* h before each step */
+static ct_tensor *scan_before(ct_tensor *h, ct_tensor *initial, recurrence_attributes r)
+{
+    ct_tensor *part[2];
+    int64_t n = h->shape.dim[r.axis];
+
+    if (!initial || n == 0)
+        return scan_shift(h, r.axis, r.reverse);
+    part[r.reverse] = ct_unsqueeze(initial, r.axis);
+    part[!r.reverse] = ct_narrow(h, r.axis, r.reverse, n - 1);
+    return ct_cat(2, part, r.axis);
+}
 
 static void recurrence_grad(ct_node *n, ct_tensor *const *dout)
 {
-    scan_attributes r = *(const scan_attributes *)ct_node_attributes(n), back = r;
+    recurrence_attributes r = *(const recurrence_attributes *)ct_node_attributes(n), back = r;
     ct_tensor *a = ct_node_input(n, 0), *h = ct_node_output(n, 0), *g;
+    ct_tensor *initial = r.has_initial ? ct_node_input(n, 2) : NULL;
 
     back.reverse = !r.reverse;
-    g = scan_recurrence("ct_cumprod", scan_shift(a, r.axis, !r.reverse), dout[0], back);
+    back.has_initial = false;
+    g = scan_recurrence((ct_tensor *[]){ scan_shift(a, r.axis, !r.reverse), dout[0], NULL }, back);
+    if (!g || !h)
+        return;
     if (ct_node_needs_grad(n, 0))
-        ct_node_add_grad(n, 0, g ? ct_mul(g, scan_shift(h, r.axis, r.reverse)) : NULL);
+        ct_node_add_grad(n, 0, ct_mul(g, scan_before(h, initial, r)));
     if (ct_node_needs_grad(n, 1))
         ct_node_add_grad(n, 1, g);
+    if (initial && ct_node_needs_grad(n, 2) && h->shape.dim[r.axis]) {
+        int64_t first = scan_first(h, r);
+
+        ct_node_add_grad(n, 2, ct_mul(ct_select(a, r.axis, first), ct_select(g, r.axis, first)));
+    }
 }
 
-static const ct_op recurrence_op = { .name = "ct_cumprod",
-                                     .inputs = 2,
-                                     .outputs = 1,
-                                     .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                                     .backward = recurrence_grad };
-
-static ct_tensor *scan_recurrence(const char *me, ct_tensor *a, ct_tensor *b, scan_attributes r)
+/* A new tensor for a gradient, or NULL if none is needed. */
+static ct_tensor *scan_new_gradient(ct_node *n, int i, const ct_tensor *like, ct_shape shape)
 {
-    ct_tensor *in[2] = { a, b }, *x, *z, *h;
-    int64_t outer, inner;
+    return ct_node_needs_grad(n, i) ? cti_new("ct_linear_scan", shape, like->dtype, like->device)
+                                    : NULL;
+}
 
-    x = a && b ? cti_contiguous(a) : NULL;
-    z = x ? cti_contiguous(b) : NULL;
-    h = z ? cti_new(me, a->shape, a->dtype, a->device) : NULL;
-    if (!h)
+static void recurrence_fused_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const recurrence_attributes *r = ct_node_attributes(n);
+    ct_tensor *h = ct_node_output(n, 0), *gradient[3], *a, *d;
+    ct_tensor *initial = r->has_initial ? ct_node_input(n, 2) : NULL;
+    cti_linear_scan_backward_args s;
+    int i;
+
+    a = ct_node_input(n, 0);
+    if (!h || !a || !ct_ok())
+        return;
+    a = cti_contiguous(a);
+    d = cti_contiguous(dout[0]);
+    initial = initial ? cti_contiguous(initial) : NULL;
+    for (i = 0; i < 3; i++)
+        gradient[i] = scan_new_gradient(n, i, h, i < 2 || !initial ? h->shape : initial->shape);
+    if (!ct_ok())
+        return;
+    s = (cti_linear_scan_backward_args){ .dtype = h->dtype,
+                                         .reverse = r->reverse,
+                                         .n = h->shape.dim[r->axis],
+                                         .a = cti_data(a),
+                                         .h = cti_data(h),
+                                         .d = cti_data(d),
+                                         .initial = initial ? cti_data(initial) : NULL,
+                                         .da = gradient[0] ? cti_data(gradient[0]) : NULL,
+                                         .db = gradient[1] ? cti_data(gradient[1]) : NULL,
+                                         .dinitial = gradient[2] ? cti_data(gradient[2]) : NULL };
+    cti_split_axis(&h->shape, r->axis, &s.outer, &s.inner);
+    cti_backend_of(h->device)->linear_scan_backward(&s);
+    for (i = 0; i < 3; i++)
+        if (gradient[i] && s.n)
+            ct_node_add_grad(n, i, gradient[i]);
+}
+
+static const ct_op cumprod_op = { .name = "ct_cumprod",
+                                  .inputs = 3,
+                                  .outputs = 1,
+                                  .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                                  .backward = recurrence_grad,
+                                  .fused_backward = recurrence_fused_grad };
+
+static const ct_op linear_scan_op = { .name = "ct_linear_scan",
+                                      .inputs = 3,
+                                      .outputs = 1,
+                                      .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                                      .backward = recurrence_grad,
+                                      .fused_backward = recurrence_fused_grad };
+
+static ct_tensor *scan_recurrence(ct_tensor *const *in, recurrence_attributes r)
+{
+    ct_tensor *a, *b, *h, *initial = NULL;
+    cti_linear_scan_args s;
+
+    a = in[0] && in[1] ? cti_contiguous(in[0]) : NULL;
+    b = a ? cti_contiguous(in[1]) : NULL;
+    h = b ? cti_new(r.op->name, a->shape, a->dtype, a->device) : NULL;
+    if (!h || (in[2] && !(initial = cti_contiguous(in[2]))))
         return NULL;
-    cti_split_axis(&a->shape, r.axis, &outer, &inner);
-    cti_backend_of(a->device)->linear_scan(&(cti_linear_scan_args){ .dtype = a->dtype,
-                                                                    .reverse = r.reverse,
-                                                                    .outer = outer,
-                                                                    .n = a->shape.dim[r.axis],
-                                                                    .inner = inner,
-                                                                    .a = cti_data(x),
-                                                                    .b = cti_data(z),
-                                                                    .out = cti_data(h) });
-    return cti_record_n_with(&recurrence_op, 2, in, h, &r, sizeof r);
+    s = (cti_linear_scan_args){ .dtype = a->dtype,
+                                .reverse = r.reverse,
+                                .n = a->shape.dim[r.axis],
+                                .a = cti_data(a),
+                                .b = cti_data(b),
+                                .initial = initial ? cti_data(initial) : NULL,
+                                .out = cti_data(h) };
+    cti_split_axis(&a->shape, r.axis, &s.outer, &s.inner);
+    cti_backend_of(a->device)->linear_scan(&s);
+    return cti_record_n_with(r.op, 3, in, h, &r, sizeof r);
+}
+
+/* The arguments of ct_linear_scan: true, with the shape of the result, if they fit. */
+static bool linear_scan_check(const char *me, const ct_tensor *a, const ct_tensor *b,
+                              const ct_linear_scan_options *o, ct_shape *shape)
+{
+    int clash;
+
+    if (!cti_usable(me, a) || !cti_usable(me, b) ||
+        !cti_optional_as(me, "options.initial", o->initial) || !cti_want_number(me, "a", a) ||
+        !cti_same_dtype(me, "a", a, "b", b) || !cti_same_device(me, "a", a, "b", b) ||
+        (o->initial && (!cti_same_dtype(me, "a", a, "options.initial", o->initial) ||
+                        !cti_same_device(me, "a", a, "options.initial", o->initial))))
+        return false;
+    clash = cti_broadcast_shapes(&a->shape, &b->shape, shape);
+    if (clash < 0)
+        return true;
+    cti_no_broadcast(me, "a", a, "b", b, clash);
+    return false;
+}
+
+/* The axis in 0..rank - 1, if initial has the shape without it; otherwise -1 with an error. */
+static int linear_scan_axis(const char *me, const ct_tensor *h, int axis, const ct_tensor *initial)
+{
+    ct_shape want;
+    int i;
+
+    axis = cti_axis(me, h, axis);
+    if (axis < 0 || !initial)
+        return axis;
+    want = h->shape;
+    want.rank--;
+    for (i = axis; i < want.rank; i++)
+        want.dim[i] = h->shape.dim[i + 1];
+    if (cti_same_shape(&initial->shape, &want))
+        return axis;
+    ct_raise(CT_ERR_SHAPE, me, "options.initial %s must have the shape %s", cti_describe(initial).s,
+             cti_shape_text(&want).s);
+    return -1;
+}
+
+ct_tensor *ct_linear_scan(ct_tensor *a, ct_tensor *b, int axis, ct_linear_scan_options options)
+{
+    static const char *const me = "ct_linear_scan";
+    ct_tensor *in[3];
+    ct_shape shape;
+
+    if (!linear_scan_check(me, a, b, &options, &shape))
+        return NULL;
+    in[0] = cti_same_shape(&a->shape, &shape) ? a : ct_expand(a, shape);
+    in[1] = cti_same_shape(&b->shape, &shape) ? b : ct_expand(b, shape);
+    in[2] = options.initial;
+    if (!in[0] || !in[1] || (axis = linear_scan_axis(me, in[0], axis, options.initial)) < 0)
+        return NULL;
+    return scan_recurrence(
+        in, (recurrence_attributes){ &linear_scan_op, axis, options.reverse, in[2] != NULL });
 }
 
 /* Returns x with only its first element along axis kept if `first` is true, or with all others kept
@@ -243,7 +386,8 @@ ct_tensor *ct_cumprod(ct_tensor *x, int axis)
         return NULL;
     a = x->shape.dim[axis] ? scan_part(x, axis, false) : x;
     b = x->shape.dim[axis] ? scan_part(x, axis, true) : x;
-    return scan_recurrence(me, a, b, (scan_attributes){ .axis = axis });
+    return scan_recurrence((ct_tensor *[]){ a, b, NULL },
+                           (recurrence_attributes){ .op = &cumprod_op, .axis = axis });
 }
 
 /* ---- extremes ---- */

@@ -6,6 +6,8 @@
 
 #include "tensor/parallel.h"
 
+#include <string.h>
+
 #define CUMSUM(type, acc_type)                                                                     \
     do {                                                                                           \
         const type *x = (const type *)a->in + at * a->n * a->inner + column;                       \
@@ -151,48 +153,157 @@ void cti_cpu_logcumsumexp_backward(const cti_logcumsumexp_backward_args *a)
         cti_parallel(a->outer, logcumsumexp_backward_piece, (void *)a);
 }
 
-/* ---- linear recurrences ---- */
+/* ---- linear recurrences ----
+ *
+ * A piece is a tile of columns of one outer index, so that memory is read row by row. A full tile has a
+ * constant width, for which compilers make vector code. */
 
-#define LINEAR_SCAN(type, acc_type)                                                                \
-    do {                                                                                           \
-        int64_t first = at * s->n * s->inner + column, j;                                          \
-        acc_type h = 0;                                                                            \
+enum { SCAN_TILE = 64 };
+
+static int64_t scan_tiles(int64_t inner)
+{
+    return (inner + SCAN_TILE - 1) / SCAN_TILE;
+}
+
+/* Element j of column 0 of a tile, in the order of the loop. */
+static int64_t scan_row(int64_t n, int64_t inner, bool reverse, int64_t j)
+{
+    return (reverse ? n - 1 - j : j) * inner;
+}
+
+#define LINEAR_SCAN_ROW(width)                                                                     \
+    for (i = 0; i < (width); i++) {                                                                \
+        h[i] = (W)a[i] * h[i] + (W)b[i];                                                           \
+        out[i] = (T)h[i];                                                                          \
+    }
+
+/* The tile whose first element is number `first` of the arrays, and number `column` of initial. */
+#define LINEAR_SCAN(name, type, wide)                                                              \
+    static void name(const cti_linear_scan_args *s, int64_t first, int64_t column, int width)      \
+    {                                                                                              \
+        typedef type T;                                                                            \
+        typedef wide W;                                                                            \
+        const T *initial = s->initial;                                                             \
+        W h[SCAN_TILE] = { 0 };                                                                    \
+        int64_t j;                                                                                 \
+        int i;                                                                                     \
+                                                                                                   \
+        for (i = 0; initial && i < width; i++)                                                     \
+            h[i] = (W)initial[column + i];                                                         \
         for (j = 0; j < s->n; j++) {                                                               \
-            int64_t k = first + (s->reverse ? s->n - 1 - j : j) * s->inner;                        \
-            h = (acc_type)((const type *)s->a)[k] * h + (acc_type)((const type *)s->b)[k];         \
-            ((type *)s->out)[k] = (type)h;                                                         \
+            const int64_t at = first + scan_row(s->n, s->inner, s->reverse, j);                    \
+            const T *restrict a = (const T *)s->a + at, *restrict b = (const T *)s->b + at;        \
+            T *restrict out = (T *)s->out + at;                                                    \
+                                                                                                   \
+            if (width == SCAN_TILE)                                                                \
+                LINEAR_SCAN_ROW(SCAN_TILE)                                                         \
+            else                                                                                   \
+                LINEAR_SCAN_ROW(width)                                                             \
         }                                                                                          \
-    } while (0)
+    }
 
-static void linear_scan_piece(void *context, int64_t at)
+LINEAR_SCAN(linear_scan_f32, float, double)
+LINEAR_SCAN(linear_scan_f64, double, double)
+LINEAR_SCAN(linear_scan_i32, int32_t, uint32_t)
+LINEAR_SCAN(linear_scan_i64, int64_t, uint64_t)
+
+static void linear_scan_piece(void *context, int64_t piece)
 {
     const cti_linear_scan_args *s = context;
-    int64_t column;
+    const int64_t tiles = scan_tiles(s->inner), from = piece % tiles * SCAN_TILE;
+    const int64_t first = piece / tiles * s->n * s->inner + from;
+    const int64_t column = piece / tiles * s->inner + from;
+    const int width = s->inner - from < SCAN_TILE ? (int)(s->inner - from) : SCAN_TILE;
 
-    for (column = 0; column < s->inner; column++)
-        switch (s->dtype) {
-        case CT_F32:
-            LINEAR_SCAN(float, double);
-            break;
-        case CT_F64:
-            LINEAR_SCAN(double, double);
-            break;
-        case CT_I32:
-            LINEAR_SCAN(int32_t, uint32_t);
-            break;
-        case CT_I64:
-            LINEAR_SCAN(int64_t, uint64_t);
-            break;
-        case CT_BOOL:
-        case CT_BF16:
-            break;
-        }
+    switch (s->dtype) {
+    case CT_F32:
+        linear_scan_f32(s, first, column, width);
+        break;
+    case CT_F64:
+        linear_scan_f64(s, first, column, width);
+        break;
+    case CT_I32:
+        linear_scan_i32(s, first, column, width);
+        break;
+    case CT_I64:
+        linear_scan_i64(s, first, column, width);
+        break;
+    case CT_BOOL:
+    case CT_BF16:
+        break;
+    }
 }
 
 void cti_cpu_linear_scan(const cti_linear_scan_args *a)
 {
     if (a->n && a->inner)
-        cti_parallel(a->outer, linear_scan_piece, (void *)a);
+        cti_parallel(a->outer * scan_tiles(a->inner), linear_scan_piece, (void *)a);
+}
+
+#define SCAN_BACKWARD_ROW(width)                                                                   \
+    for (i = 0; i < (width); i++) {                                                                \
+        g[i] = (double)next[i] * g[i] + (double)d[i];                                              \
+        next[i] = a[i];                                                                            \
+        rounded[i] = (T)g[i];                                                                      \
+    }
+#define SCAN_BACKWARD_PRODUCT(width, out, x)                                                       \
+    for (i = 0; i < (width); i++)                                                                  \
+        (out)[i] = rounded[i] * (x)[i];
+
+/* Runs against the order of the forward scan; next: a of the step that was just run. */
+#define LINEAR_SCAN_BACKWARD(name, type)                                                           \
+    static void name(const cti_linear_scan_backward_args *s, int64_t first, int64_t column,        \
+                     int width)                                                                    \
+    {                                                                                              \
+        typedef type T;                                                                            \
+        double g[SCAN_TILE] = { 0 };                                                               \
+        T next[SCAN_TILE] = { 0 }, rounded[SCAN_TILE] = { 0 };                                     \
+        const T zeros[SCAN_TILE] = { 0 }, *initial = s->initial;                                   \
+        int64_t j;                                                                                 \
+        int i;                                                                                     \
+                                                                                                   \
+        for (j = s->n - 1; j >= 0; j--) {                                                          \
+            const int64_t at = first + scan_row(s->n, s->inner, s->reverse, j);                    \
+            const int64_t step = s->reverse ? s->inner : -s->inner;                                \
+            const T *a = (const T *)s->a + at, *d = (const T *)s->d + at;                          \
+            const T *before = j         ? (const T *)s->h + at + step                              \
+                              : initial ? initial + column                                         \
+                                        : zeros;                                                   \
+                                                                                                   \
+            if (width == SCAN_TILE)                                                                \
+                SCAN_BACKWARD_ROW(SCAN_TILE)                                                       \
+            else                                                                                   \
+                SCAN_BACKWARD_ROW(width)                                                           \
+            if (s->db)                                                                             \
+                memcpy((T *)s->db + at, rounded, (size_t)width * sizeof(T));                       \
+            if (s->da)                                                                             \
+                SCAN_BACKWARD_PRODUCT(width, (T *)s->da + at, before)                              \
+        }                                                                                          \
+        if (s->dinitial)                                                                           \
+            SCAN_BACKWARD_PRODUCT(width, (T *)s->dinitial + column, next)                          \
+    }
+
+LINEAR_SCAN_BACKWARD(linear_scan_backward_f32, float)
+LINEAR_SCAN_BACKWARD(linear_scan_backward_f64, double)
+
+static void linear_scan_backward_piece(void *context, int64_t piece)
+{
+    const cti_linear_scan_backward_args *s = context;
+    const int64_t tiles = scan_tiles(s->inner), from = piece % tiles * SCAN_TILE;
+    const int64_t first = piece / tiles * s->n * s->inner + from;
+    const int64_t column = piece / tiles * s->inner + from;
+    const int width = s->inner - from < SCAN_TILE ? (int)(s->inner - from) : SCAN_TILE;
+
+    if (s->dtype == CT_F32)
+        linear_scan_backward_f32(s, first, column, width);
+    else
+        linear_scan_backward_f64(s, first, column, width);
+}
+
+void cti_cpu_linear_scan_backward(const cti_linear_scan_backward_args *a)
+{
+    if (a->n && a->inner)
+        cti_parallel(a->outer * scan_tiles(a->inner), linear_scan_backward_piece, (void *)a);
 }
 
 /* ---- running extremes ---- */

@@ -689,6 +689,28 @@ along("softmax", lambda x, a, k: x.softmax(a))
 along("log_softmax", lambda x, a, k: x.log_softmax(a))
 along("cumsum", lambda x, a, k: x.cumsum(a).to(x.dtype), ints=True)
 along("cumprod", lambda x, a, k: x.cumprod(a).to(x.dtype), ints=True)
+
+
+@op("ct_linear_scan", 12)
+def _(d):
+    shape = d.shape(1, 3, 12)
+    axis = d.below(len(shape))
+    d.i = [axis, d.number % 2, d.number // 2 % 2]
+    d.floats(d.narrower(shape) if d.number % 3 == 0 else shape, -1, 1)
+    d.floats(shape)
+    d.floats(shape[:axis] + shape[axis + 1:])
+
+    def scan(a, b, initial):
+        a = a.expand(shape)
+        h = initial if d.i[2] else torch.zeros_like(initial) + 0 * initial.detach()
+        n = shape[axis]
+        out = [None] * n
+        for j in reversed(range(n)) if d.i[1] else range(n):
+            out[j] = h = a.select(axis, j) * h + b.select(axis, j)
+        return torch.stack(out, axis)
+    return scan
+
+
 along("cummax", lambda x, a, k: x.cummax(a).values, ints=True)
 along("cummin", lambda x, a, k: x.cummin(a).values, ints=True)
 along("logcumsumexp", lambda x, a, k: x.logcumsumexp(a))

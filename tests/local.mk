@@ -20,6 +20,7 @@ check_programs = \
 	tests/test_loss \
 	tests/test_init \
 	tests/test_recurrent \
+	tests/test_export \
 	tests/test_plan \
 	tests/test_optim \
 	tests/test_data \
@@ -192,6 +193,15 @@ tests_test_dataset_SOURCES = \
 	tests/test_dataset.h
 tests_test_dataset_LDADD = $(tests_libs)
 tests_test_dataset_LDFLAGS = $(harness_ldflags)
+
+tests_test_export_SOURCES = \
+	tests/export_models.c \
+	tests/export_models.h \
+	tests/plan_models.c \
+	tests/plan_models.h \
+	tests/test_export.c
+tests_test_export_LDADD = $(tests_libs)
+tests_test_export_LDFLAGS = $(harness_ldflags)
 
 tests_test_plan_SOURCES = \
 	tests/plan_models.c \

@@ -158,7 +158,7 @@ START_TEST(what_cannot_be_exported)
             ct_export_c(p, exported_path(&e, "m.c"), o));
     REFUSED(CT_ERR_ARGUMENT, "ct_export_c", "C library",
             ct_export_c(q, exported_path(&e, "m.c"), o));
-    REFUSED(CT_ERR_ARGUMENT, "ct_export_c", "floats",
+    REFUSED(CT_ERR_ARGUMENT, "ct_export_c", "dtype other than f32",
             ct_export_c(doubles, exported_path(&e, "m.c"), o));
     REFUSED(CT_ERR_ARGUMENT, "ct_export_c", "must end in .c",
             ct_export_c(good, exported_path(&e, "m.cc"), o));

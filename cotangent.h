@@ -74,6 +74,7 @@
 #include <cotangent/nn/attention.h>
 #include <cotangent/nn/positions.h>
 #include <cotangent/nn/transformer.h>
+#include <cotangent/nn/generate.h>
 #include <cotangent/nn/loss.h>
 #include <cotangent/nn/convert.h>
 

@@ -13,6 +13,10 @@
  * an error. For an optional state, ask only if it is not NULL. */
 bool cti_state_usable(const char *function, const char *name, const ct_state *s);
 
+/* An owned state of the values of s, which it shares with s if it can; NULL with an error. The caller
+ * has checked s. */
+ct_state *cti_state_keep(const char *function, const ct_state *s);
+
 /* Materializes p with a shape that follows from x. The error about another shape of p shows x. True for
  * a NULL p; false with an error. */
 bool cti_materialize_for(ct_param *p, ct_shape shape, const ct_tensor *x);

@@ -158,14 +158,15 @@ static ct_tensor *copy_kept(const char *function, const ct_tensor *t)
     return kept;
 }
 
-/* An owned state of copies. The caller has checked the tensors. */
-static ct_state *state_copy(const char *function, int count, ct_tensor *const *tensors)
+/* An owned state of copies, or sharing the values. The caller has checked the tensors. */
+static ct_state *state_own(const char *function, int count, ct_tensor *const *tensors, bool copy)
 {
     ct_state *s = state_alloc(function, count, true);
     int i;
 
     for (i = 0; s && i < count; i++) {
-        s->tensor[i] = copy_kept(function, tensors[i]);
+        s->tensor[i] = copy ? copy_kept(function, tensors[i])
+                            : cti_keep(function, tensors[i], cti_owner_state);
         if (!s->tensor[i]) {
             state_end(s, function);
             return NULL;
@@ -173,6 +174,17 @@ static ct_state *state_copy(const char *function, int count, ct_tensor *const *t
         s->count = i + 1;
     }
     return s;
+}
+
+/* An owned state of copies. The caller has checked the tensors. */
+static ct_state *state_copy(const char *function, int count, ct_tensor *const *tensors)
+{
+    return state_own(function, count, tensors, true);
+}
+
+ct_state *cti_state_keep(const char *function, const ct_state *s)
+{
+    return state_own(function, s->count, s->tensor, false);
 }
 
 ct_state *ct_state_new(int count, ct_tensor *const *tensors)

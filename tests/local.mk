@@ -30,6 +30,7 @@ check_programs = \
 	tests/test_train \
 	tests/test_checkpoint \
 	tests/test_progress \
+	tests/test_generate \
 	tests/test_language_model \
 	tests/test_main_job \
 	tests/test_autograd \
@@ -409,6 +410,14 @@ tests_test_plot_SOURCES = \
 	tests/test_plot.c
 tests_test_plot_LDADD = $(tests_libs)
 tests_test_plot_LDFLAGS = $(harness_ldflags)
+
+tests_test_generate_SOURCES = \
+	tests/generate_errors.c \
+	tests/generate_search.c \
+	tests/test_generate.c \
+	tests/test_generate.h
+tests_test_generate_LDADD = $(tests_libs)
+tests_test_generate_LDFLAGS = $(harness_ldflags)
 
 tests_test_language_model_SOURCES = \
 	tests/comma_locale.c \

@@ -192,6 +192,11 @@ static const legal_null legal_nulls[] = {
     { "ct_lm_loss", "state next" },
     { "ct_lm_step", "state next" },
     { "ct_lm_encode", "unknown" },
+    { "ct_lm_decoder", "m" },
+    { "ct_generation_new", "state" },
+    { "ct_generation_free", "g" },
+    { "ct_generation_count", "g" },
+    { "ct_generation_message", "g" },
 };
 /* clang-format on */
 
@@ -214,19 +219,7 @@ static bool is_legal_null(const char *function, const char *argument)
 /* Counts of work to do: a call with a large one is right to take long. */
 static const char *const long_calls[] = {
     "ct_fit trainer.max_epochs",
-};
-
-/* Functions with side effects: while an error is recorded they do nothing, and a scope counts the
- * refusal as an error. */
-static const char *const sinks[] = {
-    "ct_scope_return",  "ct_capture_run",      "ct_safetensors_write", "ct_npy_write",
-    "ct_file_write",    "ct_file_try",         "ct_backward",          "ct_backward_with",
-    "ct_grad",          "ct_params_init",      "ct_params_to",         "ct_params_save",
-    "ct_params_load",   "ct_params_save_to",   "ct_params_load_from",  "ct_safetensors_write_to",
-    "ct_state_carry",   "ct_convert",          "ct_optimizer_step",    "ct_optimizer_state_load",
-    "ct_schedule_step", "ct_schedule_observe", "ct_clip_grad_norm",    "ct_clip_grad_value",
-    "ct_loader_begin",  "ct_loader_next",      "ct_loader_step",       "ct_loader_seek",
-    "ct_plot_save",     "ct_lm_save",
+    "ct_lm_generate_batch options.count",
 };
 
 static bool is_sink(const char *function)
@@ -253,6 +246,7 @@ static ct_corpus *corpus;
 static ct_lm *lm;
 static ct_dataset *dataset, *datasets_out[2];
 static ct_loader *loader, *stream;
+static ct_generation *generation;
 static ct_safetensors *tensors_file;
 static ct_capture *capture;
 static ct_plan *plan;
@@ -366,13 +360,17 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_CORPUS corpus
 #define A_DATASET dataset
 #define A_DATASET_TABLE &table
+#define A_DECODER &decoder
 #define A_FIELD (ct_field[]){ { .name = "x" }, { .name = "y" } }
 #define A_FILE null_file
 #define A_FIT_RESULT &(ct_fit_result){ 0 }
 #define A_FUNCTION &(ct_function){ first_input, NULL }
+#define A_GENERATION generation
+#define A_GENERATION_ROW generation_rows
 #define A_GENERATOR &generator
 #define A_IDS (ct_ids[]){ { NULL, 0 }, { NULL, 0 } }
 #define A_LM lm
+#define A_LM_REQUEST (ct_lm_request[]){ { .prefix = "t" }, { .prefix = "h" } }
 #define A_LM_SCORE &(ct_lm_score){ 0 }
 #define A_LOADER loader
 #define A_MEMORY_BUFFER &(ct_memory_buffer){ 0 }
@@ -413,11 +411,16 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_CONV_OPTIONS { .groups = 1 }
 #define GIVEN_CORPUS_OPTIONS { 0 }
 #define GIVEN_CROSS_ENTROPY_OPTIONS { .has_ignore_index = true }
+#define GIVEN_EXPORT_OPTIONS { .name = "m" }
 #define GIVEN_FIT_RESULT { 0 }
 #define GIVEN_IDS { NULL, 0 }
 #define GIVEN_CTC_OPTIONS { 0 }
 #define GIVEN_GAUSSIAN_NLL_OPTIONS { 0 }
 #define GIVEN_BATCH { 0 }
+#define GIVEN_DECODER decoder
+#define GIVEN_GENERATION_OPTIONS { .max_tokens = 2 }
+#define GIVEN_GENERATION_ROW generation_rows[0]
+#define GIVEN_LM_REQUEST { .prefix = "t" }
 #define GIVEN_DATASET_CSV_OPTIONS { .fields = csv_fields }
 #define GIVEN_DATASET_PARALLEL_OPTIONS { .src = ct_corpus_vocab(corpus) }
 #define GIVEN_DATASET_WINDOWS_OPTIONS { .steps = 1 }
@@ -539,6 +542,8 @@ static void make_values(void)
     optimizer = ct_sgd_new(params, (ct_sgd_options){ 0 });
     capture = ct_capture_new(CT_CPU, do_nothing, NULL);
     plan = ct_plan_new_step(params, recurrent, 1);
+    generation = ct_generation_new(&decoder, 2, generation_rows, NULL,
+                                   (ct_generation_options){ .max_tokens = 1 });
     make_data();
     make_file();
     setenv("COTANGENT_TIMEMACHINE_URL", "http://127.0.0.1:1/timemachine.txt", 1);
@@ -554,6 +559,7 @@ static void free_values(void)
     ct_loader_free(loader);
     ct_dataset_free(dataset);
     ct_loader_free(stream);
+    ct_generation_free(generation);
     ct_lm_free(lm);
     ct_corpus_free(corpus);
     ct_text_free(text);

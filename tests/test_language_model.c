@@ -189,6 +189,10 @@ START_TEST(sampling)
     expect_texts(generate(m, other), generate(m, (ct_lm_generate_options){ 0 }), false);
     expect_texts(generate(m, (ct_lm_generate_options){ .top_k = 1000, .temperature = 2 }),
                  generate(m, (ct_lm_generate_options){ .temperature = 2 }), true);
+    expect_texts(generate(m, (ct_lm_generate_options){ .top_p = 1e-6, .temperature = 2 }),
+                 generate(m, (ct_lm_generate_options){ 0 }), true);
+    expect_texts(generate(m, (ct_lm_generate_options){ .top_p = 0.6, .temperature = 2 }),
+                 generate(m, (ct_lm_generate_options){ .temperature = 2 }), false);
     ct_lm_free(m);
 }
 END_TEST
@@ -316,6 +320,9 @@ START_TEST(bad_generation)
         { { .prefix = "" }, "prefix ... token" },
         { { .prefix = "a", .count = -1 }, "count is -1" },
         { { .prefix = "a", .top_k = -2 }, "top_k is -2" },
+        { { .prefix = "a", .top_p = 1.5 }, "top_p is 1.5" },
+        { { .prefix = "a", .stop_count = 1 }, "stop is NULL" },
+        { { .prefix = "a", .banned_count = -1 }, "banned_count is -1" },
         { { .prefix = "a", .temperature = -1 }, "temperature is -1" },
         { { .prefix = "a", .temperature = NAN }, "temperature is nan" },
         { { .prefix = "a", .temperature = INFINITY }, "temperature is inf" },
@@ -336,6 +343,121 @@ START_TEST(bad_generation)
     ck_assert_ptr_null(
         ct_lm_generate_text(m, (ct_lm_generate_options){ .prefix = "a", .count = 2 }));
     expect_error(CT_ERR_NUMERIC, "ct_lm_generate", "finite");
+    ct_lm_free(m);
+}
+END_TEST
+
+/* Tokens that end a text, and tokens that are not drawn. */
+START_TEST(stop_and_banned)
+{
+    ct_lm *m = small();
+    const ct_vocab *v = ct_lm_vocab(m);
+    const int32_t ends[] = { ct_vocab_id(v, "e"), ct_vocab_id(v, " "), ct_vocab_unknown(v) };
+    ct_lm_generate_options o = { .prefix = "the time", .count = 60, .temperature = 1.5 };
+    char *whole = generate(m, o), *text;
+
+    o.stop = ends;
+    o.stop_count = 2;
+    text = generate(m, o);
+    ck_assert_int_eq(strlen(text), 8 + strcspn(whole + 8, "e "));
+    ck_assert(strlen(text) < strlen(whole) && strncmp(text, whole, strlen(text)) == 0);
+    harness_free(text);
+    harness_free(whole);
+    o.banned = ends;
+    o.banned_count = 3; /* "<unk>" has five letters */
+    text = generate(m, o);
+    ck_assert_int_eq(strlen(text), 68);
+    ck_assert_int_eq(strcspn(text + 8, "e "), 60);
+    harness_free(text);
+    ct_lm_free(m);
+}
+END_TEST
+
+/* Texts of a batch are those of one at a time; a bad request fails alone. */
+START_TEST(batches)
+{
+    const struct arrangement *a = &arrangements[_i];
+    ct_lm *m = model_of(a->clean, a->tokens, a->options);
+    ct_lm_request r[] = { { .prefix = "time traveller", .seed = 1 },
+                          { .prefix = "him", .seed = 2, .count = 3 },
+                          { .prefix = "", .seed = 3 },
+                          { .prefix = "Time Traveller (for so it will be", .seed = 1 },
+                          { .prefix = NULL },
+                          { .prefix = "him", .seed = 3, .count = -1 },
+                          { .prefix = "him", .seed = 0, .count = 40 } };
+    static const char *const wrong[] = { NULL,
+                                         NULL,
+                                         "row 2: the prefix is empty",
+                                         NULL,
+                                         "row 4: the prefix is NULL",
+                                         "row 5: max_tokens is -1" };
+    ct_lm_generate_options o = { .count = 25, .temperature = 1.1, .top_p = 0.9 };
+    int i;
+
+    ct_set_portable(true);
+    ck_assert(ct_lm_generate_batch(m, LENGTH(r), r, o) == CT_OK);
+    for (i = 0; i < LENGTH(r); i++) {
+        ct_lm_generate_options one = o;
+
+        if (i < LENGTH(wrong) && wrong[i]) {
+            ck_assert(r[i].status == CT_ERR_ARGUMENT && !r[i].text);
+            ck_assert_msg(strstr(r[i].message, wrong[i]) != NULL, "'%s'", r[i].message);
+            continue;
+        }
+        ck_assert(r[i].status == CT_OK && !*r[i].message);
+        one.prefix = r[i].prefix;
+        one.seed = r[i].seed;
+        one.count = r[i].count ? r[i].count : o.count;
+        expect_texts(r[i].text, ct_lm_generate_text(m, one), true);
+    }
+    o.top_p = 2;
+    ck_assert(ct_lm_generate_batch(m, LENGTH(r), r, o) == CT_ERR_ARGUMENT);
+    ck_assert(r[0].status == CT_ERR_ARGUMENT && !r[0].text && strstr(r[0].message, "top_p is 2"));
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_generate_batch", "top_p is 2");
+    ct_set_portable(false);
+    ct_lm_free(m);
+}
+END_TEST
+
+/* A model as a decoder: beam search finds a text at least as likely as the greedy one. */
+START_TEST(decoder)
+{
+    ct_lm *m = small();
+    const ct_decoder d = ct_lm_decoder(m);
+    ct_generation_row row = { 0 };
+    ct_generation_options o = { .max_tokens = 12, .beams = 5, .length_penalty = CT_ZERO };
+    ct_generation *g, *greedy;
+    double logp[2] = { 0 };
+    int64_t n;
+    int i, k;
+
+    row.prefix = ct_lm_encode(m, "the time", 8, &n, NULL);
+    row.prefix_count = (int)n;
+    g = ct_generation_new(&d, 1, &row, NULL, o);
+    greedy = ct_generation_new(&d, 1, &row, NULL, (ct_generation_options){ .max_tokens = 12 });
+    ck_assert_msg(g && greedy, "%s", ct_error_message());
+    for (k = 0; k < 2; k++) {
+        ct_generated got = ct_generation_get(k ? greedy : g, 0, 0);
+        int32_t ids[32];
+        ct_scope s = ct_scope_begin_inference();
+        double *p;
+
+        memcpy(ids, row.prefix, (size_t)n * sizeof *ids);
+        memcpy(ids + n, got.ids, 12 * sizeof *ids);
+        p = values_of(ct_log_softmax(
+            ct_lm_forward(m, ct_from_data(ids, CT_SHAPE(1, n + 12), CT_I32, CT_CPU), NULL, NULL),
+            2));
+        for (i = 0; i < 12; i++)
+            logp[k] += p[(n + i - 1) * ct_vocab_size(ct_lm_vocab(m)) + got.ids[i]];
+        free(p);
+        ck_assert(ct_scope_end(s) == CT_OK);
+    }
+    expect_close("score", ct_generation_get(g, 0, 0).score, logp[0], 1e-4);
+    ck_assert(logp[0] >= logp[1] - 1e-4);
+    ck_assert_int_eq(ct_lm_decoder(NULL).vocab, 0);
+    harness_free((void *)(uintptr_t)row.prefix);
+    ct_generation_free(g);
+    ct_generation_free(greedy);
     ct_lm_free(m);
 }
 END_TEST
@@ -447,6 +569,9 @@ int main(void)
     tcase_add_test(tc, probabilities);
     tcase_add_loop_test(tc, streams, 0, LENGTH(arrangements));
     tcase_add_test(tc, bad_generation);
+    tcase_add_test(tc, stop_and_banned);
+    tcase_add_loop_test(tc, batches, 0, LENGTH(arrangements));
+    tcase_add_test(tc, decoder);
     language_model_files_cases(suite);
     harness_pooled = true;
     return harness_run(suite);

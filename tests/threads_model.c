@@ -21,6 +21,7 @@ static const char words[] = "the time traveller for so it will be convenient to 
 /* What one thread gets from a model. */
 typedef struct outcome {
     char *greedy, *sampled;
+    char *batch[3]; /* texts of prefixes of different lengths */
     double score, loss;
     double grad[2]; /* of the first and last parameter: the sum of squares */
 } outcome;
@@ -83,6 +84,21 @@ static void gradients(const user *u, double *squares)
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
 }
 
+/* Three texts at once. */
+static void batch_of_texts(const user *u, char **texts)
+{
+    ct_lm_request r[3] = { { .prefix = "t", .seed = 1 },
+                           { .prefix = "his pale grey eyes", .seed = 2, .count = 9 },
+                           { .prefix = "matter", .seed = 3 } };
+    int i;
+
+    ck_assert(ct_lm_generate_batch(u->m, 3, r,
+                                   (ct_lm_generate_options){
+                                       .count = 14, .temperature = 1, .top_p = 0.9 }) == CT_OK);
+    for (i = 0; i < 3; i++)
+        texts[i] = r[i].text;
+}
+
 static void *use_model(void *context)
 {
     user *u = context;
@@ -100,6 +116,7 @@ static void *use_model(void *context)
             u->m,
             (ct_lm_generate_options){
                 .prefix = "his grey", .count = 20, .temperature = 0.9, .top_k = 5, .seed = 4 });
+        batch_of_texts(u, o->batch);
         if (ct_lm_evaluate(u->m, u->text, &score) == CT_OK)
             o->score = score.loss;
         o->loss = loader_loss(u);
@@ -115,6 +132,9 @@ static void check_outcome(const char *what, const outcome *got, const outcome *w
                   got->greedy, want->greedy);
     ck_assert_msg(strcmp(got->sampled, want->sampled) == 0, "%s: sampled '%s', not '%s'", what,
                   got->sampled, want->sampled);
+    for (int i = 0; i < 3; i++)
+        ck_assert_msg(strcmp(got->batch[i], want->batch[i]) == 0, "%s: '%s', not '%s'", what,
+                      got->batch[i], want->batch[i]);
     expect_close("score", got->score, want->score, 0);
     expect_close("loss", got->loss, want->loss, 0);
     expect_close("first gradient", got->grad[0], want->grad[0], 0);
@@ -152,6 +172,8 @@ static void share_model(ct_lm_options options, int pool)
         for (k = 0; k < ROUNDS; k++) {
             harness_free(u[i].got[k].greedy);
             harness_free(u[i].got[k].sampled);
+            for (int n = 0; n < 3; n++)
+                harness_free(u[i].got[k].batch[n]);
         }
     pthread_barrier_destroy(&begin);
     ct_lm_free(m);

@@ -106,6 +106,11 @@ same()      # COUNT ARGUMENTS...: the outputs of COUNT runs, in $tmp/runs, are o
     '--temperature 1.5 --seed 3 --threads 3')" -eq 1 ] || fail "one seed gives several texts"
 [ "$(same 3 '--temperature 1.5 --seed 3' '--temperature 1.5 --seed 4' '')" -eq 3 ] ||
     fail "other seeds give the same text"
+[ "$(same 5 '' '--top-p 1e-9 -s 3' '--top-p 1e-9 -t 5' '-t 0 --top-p 0.5' '--top-p 0.9 -k 1')" -eq 1 ] ||
+    fail "greedy text is not that of the smallest --top-p"
+[ "$(same 3 '--top-p 1 -s 3' '-t 1 -s 3' '-k 1000 --top-p 1 -s 3')" -eq 1 ] ||
+    fail "--top-p 1 is not temperature 1"
+[ "$(same 2 '--top-p 0.5 -t 2 -s 3' '-t 2 -s 3')" -eq 2 ] || fail "--top-p changes nothing"
 [ "$(same 7 '' '--top-k 1' '--top-k 1 --temperature 7 --seed 5' '--temperature 1e-9' \
     '--temperature 0' '-t 0 --top-k 5 --seed 3' '-t 0 -k 1')" -eq 1 ] ||
     fail "greedy text is not the likeliest"
@@ -271,6 +276,10 @@ done
 for value in 0 -1 many '' 99999999999999999999; do
     refuses 2 "--top-k: \"$value\" is not a whole number from 1 to" \
         generate gru.safetensors -p the --top-k="$value"
+done
+for value in 0 -0.5 1.5 nan inf half ''; do
+    refuses 2 "--top-p: \"$value\" is not a number above 0 and at most 1" \
+        generate gru.safetensors -p the --top-p="$value"
 done
 refuses 2 '--length: "-1" is not a whole number' generate gru.safetensors -p the --length=-1
 refuses 2 '--seed: "x" is not a whole number' generate gru.safetensors -p the --seed x

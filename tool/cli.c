@@ -132,6 +132,8 @@ static double cli_number(const cli_option *o, const char *text)
         cli_refuse("--%s: \"%s\" is not a number of at least 0", o->name, text);
     if (o->kind == CLI_FRACTION && !(read && x >= 0 && x < 1))
         cli_refuse("--%s: \"%s\" is not a number from 0 to less than 1", o->name, text);
+    if (o->kind == CLI_SHARE && !(read && x > 0 && x <= 1))
+        cli_refuse("--%s: \"%s\" is not a number above 0 and at most 1", o->name, text);
     return x;
 }
 
@@ -190,6 +192,7 @@ static void cli_set(const cli_option *o, const char *text, char *to)
     case CLI_POSITIVE:
     case CLI_AT_LEAST_0:
     case CLI_FRACTION:
+    case CLI_SHARE:
         *(double *)field = cli_number(o, text);
         break;
     case CLI_CHOICE:

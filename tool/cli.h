@@ -20,6 +20,7 @@ typedef enum cli_kind {
     CLI_POSITIVE,   /* double above 0, finite */
     CLI_AT_LEAST_0, /* double, finite */
     CLI_FRACTION,   /* double in [0, 1) */
+    CLI_SHARE,      /* double in (0, 1] */
     CLI_STRING,     /* const char * */
     CLI_NAME,       /* const char *, not empty */
     CLI_CHOICE,     /* int or enum: one of the words in `value`, which are separated by bars */

@@ -24,10 +24,13 @@ static const cli_option table[] = {
     { "length", CLI_INTEGER, "N", "tokens to add: characters, bytes or words", FIELD(how.count),
       .high = INT64_MAX, .letter = 'n' },
     { "temperature", CLI_AT_LEAST_0, "X",
-      "draw each token; a lower temperature is safer; 0: the most likely|0; with --top-k 1",
+      "draw each token; a lower temperature is safer; 0: the most likely|0; with --top-k or "
+      "--top-p 1",
       FIELD(temperature), .letter = 't' },
     { "top-k", CLI_INTEGER, "N", "draw each token from the N most likely", FIELD(how.top_k),
       .low = 1, .high = INT32_MAX, .letter = 'k' },
+    { "top-p", CLI_SHARE, "X", "draw each token from the most likely that together reach X",
+      FIELD(how.top_p) },
     { "seed", CLI_INTEGER, "N", "the same seed gives the same text|0", FIELD(how.seed),
       .high = INT64_MAX, .letter = 's' },
     TOOL_MACHINE(options, device),
@@ -142,7 +145,7 @@ int tool_generate(int argc, char **argv)
     ct_lm *m;
 
     tool_parse(&program, argc, argv, &o);
-    o.how.temperature = o.temperature >= 0 ? o.temperature : o.how.top_k ? 1 : 0;
+    o.how.temperature = o.temperature >= 0 ? o.temperature : o.how.top_k || o.how.top_p > 0 ? 1 : 0;
     m = ct_lm_load(o.model, o.device);
     if (m && (!o.prefix || strcmp(o.prefix, "-") == 0))
         o.prefix = own = generate_read_prefix();

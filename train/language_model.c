@@ -1,4 +1,4 @@
-/* language_model.c - the model, generation and evaluation. */
+/* language_model.c - the model and its evaluation. Generation is in language_model_generate.c. */
 #include "tensor/internal.h"
 
 #include "nn/internal.h"
@@ -207,20 +207,19 @@ const char *ct_lm_corpus_sha256(const ct_lm *m)
 
 /* ---- forward ---- */
 
-static ct_tensor *lm_drop(ct_lm *m, ct_tensor *x)
+static ct_tensor *lm_drop(const ct_lm *m, ct_tensor *x)
 {
     return m->dropout ? ct_forward(m->dropout, x) : x;
 }
 
-/* ids of shape S -> the input of the recurrent layers, S + (in) */
-static ct_tensor *lm_inputs(ct_lm *m, ct_tensor *ids)
+ct_tensor *cti_lm_inputs(const ct_lm *m, ct_tensor *ids)
 {
     if (m->embedding)
         return lm_drop(m, ct_forward(m->embedding, ids));
     return ct_one_hot(ids, ct_vocab_size(m->vocab));
 }
 
-static bool lm_given(const char *function, const ct_lm *m)
+bool cti_lm_given(const char *function, const ct_lm *m)
 {
     if (!m && ct_ok())
         ct_raise(CT_ERR_ARGUMENT, function, "m is NULL");
@@ -230,25 +229,25 @@ static bool lm_given(const char *function, const ct_lm *m)
 static bool lm_may_run(const char *function, const ct_lm *m, const ct_tensor *ids,
                        const ct_state *state)
 {
-    return lm_given(function, m) && cti_usable(function, ids) &&
+    return cti_lm_given(function, m) && cti_usable(function, ids) &&
            (!state || cti_state_usable(function, "state", state));
 }
 
 /* ids (B, T) -> hidden states (T, B, hidden), the input of the output layer */
-static ct_tensor *lm_hidden(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
+static ct_tensor *lm_hidden(const ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
 {
     return lm_drop(
-        m, ct_recurrent_forward(m->rnn, lm_inputs(m, ct_transpose(ids, 0, 1)), state, next));
+        m, ct_recurrent_forward(m->rnn, cti_lm_inputs(m, ct_transpose(ids, 0, 1)), state, next));
 }
 
-ct_tensor *ct_lm_forward(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
+ct_tensor *ct_lm_forward(const ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
 {
     if (!lm_may_run("ct_lm_forward", m, ids, state))
         return NULL;
     return ct_transpose(ct_forward(m->linear, lm_hidden(m, ids, state, next)), 0, 1);
 }
 
-ct_tensor *ct_lm_loss(ct_lm *m, ct_tensor *ids, ct_tensor *targets, const ct_state *state,
+ct_tensor *ct_lm_loss(const ct_lm *m, ct_tensor *ids, ct_tensor *targets, const ct_state *state,
                       ct_state **next)
 {
     static const char *const me = "ct_lm_loss";
@@ -265,12 +264,12 @@ ct_tensor *ct_lm_loss(ct_lm *m, ct_tensor *ids, ct_tensor *targets, const ct_sta
                                       (ct_cross_entropy_options){ .reduction = CT_REDUCTION_MEAN });
 }
 
-ct_tensor *ct_lm_step(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
+ct_tensor *ct_lm_step(const ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
 {
     if (!lm_may_run("ct_lm_step", m, ids, state))
         return NULL;
     return ct_forward(m->linear,
-                      lm_drop(m, ct_recurrent_step(m->rnn, lm_inputs(m, ids), state, next)));
+                      lm_drop(m, ct_recurrent_step(m->rnn, cti_lm_inputs(m, ids), state, next)));
 }
 
 /* ---- reading ---- */
@@ -288,7 +287,7 @@ int32_t *ct_lm_encode(const ct_lm *m, const char *text, size_t size, int64_t *co
     *count = 0;
     if (unknown)
         *unknown = 0;
-    cleaned = lm_given("ct_lm_encode", m) ? ct_clean_apply(how, text, size, &n) : NULL;
+    cleaned = cti_lm_given("ct_lm_encode", m) ? ct_clean_apply(how, text, size, &n) : NULL;
     if (cleaned) {
         ids = cti_calloc(n + 1, sizeof *ids);
         if (ids)
@@ -306,176 +305,12 @@ static ct_tensor *lm_upload(const ct_lm *m, const int32_t *ids, ct_shape shape)
     return ct_from_data(ids, shape, CT_I32, ct_params_device(m->params));
 }
 
-/* ---- generating ---- */
-
-typedef struct lm_stream {
-    ct_lm *m;
-    const ct_lm_generate_options *o;
-    ct_generator g;
-    ct_state *state;
-    int32_t id; /* the last token, which the model has not read yet */
-} lm_stream;
-
-/* logits (1, vocab) -> the next id */
-static int32_t lm_choose(lm_stream *s, ct_tensor *logits)
-{
-    const ct_lm_generate_options *o = s->o;
-    const double temperature = fmax(o->temperature, 1e-30);
-    int64_t vocab = ct_vocab_size(s->m->vocab), k = o->top_k;
-    ct_tensor *kept = logits, *which = NULL, *at;
-
-    if (ct_ok() && !isfinite(ct_item(ct_sum(logits)))) {
-        if (ct_ok())
-            ct_raise(CT_ERR_NUMERIC, "ct_lm_generate", "the model's logits are not finite");
-        return 0;
-    }
-    if (o->temperature == 0)
-        return (int32_t)ct_item(ct_argmax(logits, 1, false));
-    if (k > 0 && k < vocab)
-        kept = ct_topk(logits, k, 1, true, &which);
-    /* the greatest is exactly 0, whatever the temperature is */
-    kept = ct_sub(kept, ct_amax_axis(kept, 1, true));
-    at = ct_multinomial(ct_softmax(ct_mul_scalar(kept, 1 / temperature), 1), 1, true, &s->g);
-    return (int32_t)ct_item(which ? ct_gather(which, 1, at) : at);
-}
-
-/* Reads the prefix except its last token, which the first step of generation reads. */
-static bool lm_read_prefix(lm_stream *s, const int32_t *ids, int64_t count)
-{
-    int64_t at, n;
-
-    for (at = 0; at + 1 < count && ct_ok(); at += n) {
-        ct_scope scope = ct_scope_begin_inference();
-        ct_state *next;
-
-        n = count - 1 - at < CHUNK ? count - 1 - at : CHUNK;
-        ct_recurrent_forward(s->m->rnn, lm_inputs(s->m, lm_upload(s->m, ids + at, CT_SHAPE(n, 1))),
-                             s->state, &next);
-        ct_state_carry(s->state, next);
-        if (ct_scope_end(scope) != CT_OK)
-            return false;
-    }
-    s->id = ids[count - 1];
-    return ct_ok();
-}
-
-/* Reads the last token and chooses the next. */
-static bool lm_step(lm_stream *s)
-{
-    ct_scope scope = ct_scope_begin_inference();
-    ct_state *next;
-
-    s->id = lm_choose(s, ct_lm_step(s->m, lm_upload(s->m, &s->id, CT_SHAPE(1)), s->state, &next));
-    ct_state_carry(s->state, next);
-    return ct_scope_end(scope) == CT_OK;
-}
-
-/* Passes the bytes of a token to emit. Returns false if the generation must stop. */
-static bool lm_emit_token(const lm_stream *s, int32_t id, bool first)
-{
-    const ct_vocab *v = s->m->vocab;
-    const char *token = ct_vocab_token(v, id);
-    bool is_byte = ct_vocab_kind(v) == CT_TOKEN_KIND_BYTE && id < 256;
-    size_t size = is_byte ? 1 : strlen(token);
-
-    if (!s->o->emit)
-        return true;
-    if (ct_vocab_kind(v) == CT_TOKEN_KIND_WORD && !first && !s->o->emit(s->o->context, " ", 1))
-        return false;
-    return s->o->emit(s->o->context, token, size);
-}
-
-static bool lm_check_generate(const ct_lm_generate_options *o)
-{
-    if (!o->prefix)
-        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "prefix is NULL");
-    else if (!cti_at_least("ct_lm_generate", "count", o->count, 0) ||
-             !cti_at_least("ct_lm_generate", "top_k", o->top_k, 0))
-        return false;
-    else if (!(o->temperature >= 0 && isfinite(o->temperature)))
-        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate",
-                 "temperature is %g; it must be finite and at least 0", o->temperature);
-    else
-        return true;
-    return false;
-}
-
-static void lm_run(lm_stream *s, const int32_t *ids, int64_t count)
-{
-    bool on = true;
-    int64_t i;
-
-    for (i = 0; i < count && on; i++)
-        on = lm_emit_token(s, ids[i], i == 0);
-    if (!on || s->o->count == 0 || !lm_read_prefix(s, ids, count))
-        return;
-    for (i = 0; i < s->o->count && on; i++)
-        on = lm_step(s) && lm_emit_token(s, s->id, false);
-}
-
-ct_status ct_lm_generate(ct_lm *m, ct_lm_generate_options options)
-{
-    lm_stream s = { .m = m, .o = &options };
-    int64_t count;
-    int32_t *ids;
-
-    if (!lm_given("ct_lm_generate", m) || !lm_check_generate(&options))
-        return ct_error();
-    ids = ct_lm_encode(m, options.prefix, strlen(options.prefix), &count, NULL);
-    if (ids && count == 0)
-        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "the prefix has no token");
-    s.g = ct_generator_stream(ct_generator_from_seed(options.seed), "generate");
-    s.state = ct_recurrent_begin_state(m->rnn, 1);
-    if (ct_ok())
-        lm_run(&s, ids, count);
-    ct_state_free(s.state);
-    cti_release(ids);
-    return ct_error();
-}
-
-typedef struct lm_collected {
-    char *s;
-    size_t size, room;
-} lm_collected;
-
-static bool lm_collect(void *context, const char *bytes, size_t size)
-{
-    lm_collected *c = context;
-
-    if (c->size + size >= c->room) {
-        size_t room = 2 * (c->room + size) + 64;
-        char *grown = cti_realloc(c->s, c->size, room);
-
-        if (!grown) {
-            cti_out_of_memory("ct_lm_generate_text", room);
-            return false;
-        }
-        c->s = grown;
-        c->room = room;
-    }
-    memcpy(c->s + c->size, bytes, size);
-    c->size += size;
-    c->s[c->size] = '\0';
-    return true;
-}
-
-char *ct_lm_generate_text(ct_lm *m, ct_lm_generate_options options)
-{
-    lm_collected c = { 0 };
-
-    options.emit = lm_collect;
-    options.context = &c;
-    if (ct_lm_generate(m, options) == CT_OK)
-        return c.s;
-    cti_release(c.s);
-    return NULL;
-}
-
 /* ---- evaluating ---- */
 
 /* Adds up the losses of the tokens 1 .. size - 1, which are read in chunks; false after an
  * error. */
-static bool lm_add_losses(ct_lm *m, const int32_t *ids, int64_t size, ct_state *state, double *nats)
+static bool lm_add_losses(const ct_lm *m, const int32_t *ids, int64_t size, ct_state *state,
+                          double *nats)
 {
     int64_t at, n;
 
@@ -497,7 +332,7 @@ static bool lm_add_losses(ct_lm *m, const int32_t *ids, int64_t size, ct_state *
 
 /* c is the corpus of the whole text. `first` is a corpus of its first token, which is not
  * scored. */
-static ct_status lm_score_corpus(ct_lm *m, const ct_corpus *c, const ct_corpus *first,
+static ct_status lm_score_corpus(const ct_lm *m, const ct_corpus *c, const ct_corpus *first,
                                  ct_lm_score *score)
 {
     const int64_t tokens = ct_corpus_size(c) - 1;
@@ -524,13 +359,13 @@ static ct_status lm_score_corpus(ct_lm *m, const ct_corpus *c, const ct_corpus *
     return CT_OK;
 }
 
-ct_status ct_lm_evaluate(ct_lm *m, const ct_text *text, ct_lm_score *score)
+ct_status ct_lm_evaluate(const ct_lm *m, const ct_text *text, ct_lm_score *score)
 {
     ct_corpus_options how = { .clean = ct_lm_clean(m), .known = ct_lm_vocab(m) };
     ct_corpus *c, *first;
     ct_status status;
 
-    if (!lm_given("ct_lm_evaluate", m))
+    if (!cti_lm_given("ct_lm_evaluate", m))
         return ct_error();
     if (!score)
         return ct_raise(CT_ERR_ARGUMENT, "ct_lm_evaluate", "score is NULL");

@@ -21,6 +21,7 @@
 #include <stdio.h>
 
 #include <cotangent/data/vocab.h>
+#include <cotangent/nn/generate.h>
 #include <cotangent/nn/recurrent.h>
 
 #ifdef __cplusplus
@@ -76,16 +77,16 @@ const char *ct_lm_corpus_sha256(const ct_lm *m);
 
 /* ids (B, T) -> logits (B, T, vocab), in the innermost scope. state and next as in
  * ct_recurrent_forward. */
-ct_tensor *ct_lm_forward(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next);
+ct_tensor *ct_lm_forward(const ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next);
 
 /* The mean cross-entropy of ct_lm_forward for the tokens targets (B, T) that follow ids (B, T), in nats, a
  * scalar of the innermost scope. Computed without the logits in memory (ct_linear_cross_entropy).
  * CT_ERR_SHAPE if the shapes differ. */
-ct_tensor *ct_lm_loss(ct_lm *m, ct_tensor *ids, ct_tensor *targets, const ct_state *state,
+ct_tensor *ct_lm_loss(const ct_lm *m, ct_tensor *ids, ct_tensor *targets, const ct_state *state,
                       ct_state **next);
 
 /* One step: ids (B) -> logits (B, vocab). Otherwise like ct_lm_forward. */
-ct_tensor *ct_lm_step(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next);
+ct_tensor *ct_lm_step(const ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next);
 
 /* Cleans and tokenises size bytes of text as the training text was; newlines count as spaces.
  * Returns the *count ids, which the caller frees with free(). Writes how many of them are <unk> to
@@ -93,14 +94,18 @@ ct_tensor *ct_lm_step(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state 
 int32_t *ct_lm_encode(const ct_lm *m, const char *text, size_t size, int64_t *count,
                       int64_t *unknown);
 
-/* Options for continuing a text. In each step the top_k largest logits are divided by the
- * temperature, and a token is drawn with the probabilities of their softmax. */
+/* Options for continuing a text. How the next token is chosen: nn/generate.h. */
 typedef struct ct_lm_generate_options {
     const char *prefix;
-    int64_t count;      /* the number of tokens to generate */
-    double temperature; /* 0: always the most likely token */
-    int64_t top_k;      /* 0: all */
-    uint64_t seed;      /* the same seed gives the same text */
+    int64_t count;         /* the number of tokens to generate */
+    double temperature;    /* 0: always the most likely token */
+    int64_t top_k;         /* 0: all */
+    double top_p;          /* in (0, 1]; 0: 1 */
+    uint64_t seed;         /* the same seed gives the same text */
+    const int32_t *banned; /* tokens that are never generated, such as ct_vocab_unknown */
+    int banned_count;
+    const int32_t *stop; /* the text ends before the first of these tokens */
+    int stop_count;
     /* Receives the text while it is generated: first the cleaned prefix, then each token, a word
      * with the space before it. The bytes are not NUL-terminated. Returning false stops the
      * generation. */
@@ -109,14 +114,38 @@ typedef struct ct_lm_generate_options {
 } ct_lm_generate_options;
 
 /* Generates text after the prefix: batch 1, initial state zero, dropout off. The memory does not
- * grow with count. CT_ERR_ARGUMENT for a prefix without a token, for a negative count or top_k,
- * and for a temperature that is negative or not finite. CT_ERR_NUMERIC for logits that are not
- * finite. */
-ct_status ct_lm_generate(ct_lm *m, ct_lm_generate_options options);
+ * grow with count. CT_ERR_ARGUMENT for a prefix without a token, for a negative count, and for
+ * options that ct_generation_new refuses. CT_ERR_NUMERIC for logits that are not finite. */
+ct_status ct_lm_generate(const ct_lm *m, ct_lm_generate_options options);
 
 /* Like ct_lm_generate, but returns the text as one string, which the caller frees with free(). emit
  * is not called. NULL with an error. */
-char *ct_lm_generate_text(ct_lm *m, ct_lm_generate_options options);
+char *ct_lm_generate_text(const ct_lm *m, ct_lm_generate_options options);
+
+/* One of several texts that are generated at once. */
+typedef struct ct_lm_request {
+    const char *prefix;
+    uint64_t seed;
+    int64_t count; /* the number of tokens to generate; 0: that of the options */
+
+    /* results */
+    char *
+        text; /* the text with its cleaned prefix, which the caller frees with free(); NULL: none */
+    ct_status status;  /* CT_OK, or the error of this request alone */
+    char message[160]; /* its message, cut off if it is longer; "" for CT_OK */
+} ct_lm_request;
+
+/* Continues `count` texts at once, with the same options, of which prefix, seed and emit are not
+ * used. A request that fails has a status and does not disturb the others. Each text is the one that
+ * ct_lm_generate_text returns for the same prefix, seed and count, in every bit of the logits if
+ * ct_set_portable is true. Returns CT_OK, or the error that left all requests without a text:
+ * those of ct_generation_new. */
+ct_status ct_lm_generate_batch(const ct_lm *m, int count, ct_lm_request *requests,
+                               ct_lm_generate_options options);
+
+/* The model for ct_generation_new, as long as m lives: for beam search and for tokens instead of text.
+ * ct_lm_encode makes prefixes. Zeros for NULL. */
+ct_decoder ct_lm_decoder(const ct_lm *m);
 
 /* A measure of how well a model predicts a text: each token is predicted from all tokens before it.
  * The first token is not counted. */
@@ -130,7 +159,7 @@ typedef struct ct_lm_score {
 
 /* Evaluates a model on a text as one sequence, with dropout off, and fills in *score. CT_ERR_SHAPE
  * for a text of fewer than two tokens. */
-ct_status ct_lm_evaluate(ct_lm *m, const ct_text *text, ct_lm_score *score);
+ct_status ct_lm_evaluate(const ct_lm *m, const ct_text *text, ct_lm_score *score);
 
 /* ---- files ---- */
 
@@ -147,7 +176,7 @@ char *ct_lm_describe(const ct_lm *m);
 
 /* Writes a model file. If that fails, path keeps its old contents. Does nothing while an error is
  * recorded. The errors of ct_safetensors_write. */
-ct_status ct_lm_save(ct_lm *m, const char *path) CT_WARN_UNUSED;
+ct_status ct_lm_save(const ct_lm *m, const char *path) CT_WARN_UNUSED;
 
 /* Loads a model from a model file, or from a checkpoint, whose tensors "training...." are ignored.
  * The caller frees it. The model is in evaluation mode: dropout is off until ct_fit or

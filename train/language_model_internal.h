@@ -24,6 +24,12 @@ struct ct_lm {
 /* Fills in the defaults and checks the options; false with an error. */
 bool cti_lm_check(const char *function, ct_lm_options *o);
 
+/* True if m is not NULL and no error is recorded; else raises one unless one is recorded. */
+bool cti_lm_given(const char *function, const ct_lm *m);
+
+/* ids of shape S -> the input of the recurrent layers, S + (in). */
+ct_tensor *cti_lm_inputs(const ct_lm *m, ct_tensor *ids);
+
 /* Makes a model, which owns vocab from now on, even after an error. */
 ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab);
 

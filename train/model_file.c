@@ -170,7 +170,7 @@ static ct_status model_file_write(const ct_lm *m, const char *path, const char *
     return status;
 }
 
-ct_status ct_lm_save(ct_lm *m, const char *path)
+ct_status ct_lm_save(const ct_lm *m, const char *path)
 {
     ct_status status;
     char *description;

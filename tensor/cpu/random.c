@@ -4,6 +4,7 @@
 
 #include "tensor/parallel.h"
 #include "tensor/philox.h"
+#include "tensor/running_sums.h"
 
 #include <float.h>
 
@@ -143,40 +144,9 @@ static ct_status multinomial_result(multinomial_job *j, cti_fault *fault)
 static void multinomial_sum_row(void *context, int64_t row)
 {
     multinomial_job *j = context;
-    int64_t n = j->a->n, i, end;
-    double *w = j->a->weights + row * n, before = 0, sum;
-    bool good = true;
 
-    for (i = 0; i < n;) {
-        end = i + CTI_CHAIN < n ? i + CTI_CHAIN : n;
-        for (sum = 0; i < end; i++) {
-            good = good && w[i] >= 0;
-            sum += w[i];
-            w[i] = before + sum;
-        }
-        before += sum;
-    }
-    if (!(good && before > 0 && before <= DBL_MAX))
+    if (!cti_running_sums(j->a->weights + row * j->a->n, j->a->n))
         multinomial_refuse(j, row);
-}
-
-/* The first position whose running sum is above u of the total. Where u times a subnormal total is
- * rounded to the total, it is the first whose running sum is the total. A weight of 0 leaves the
- * running sum as it was, so its position is never the first. */
-static int64_t multinomial_search(const double *sum, int64_t n, double u)
-{
-    double total = sum[n - 1], most = u * total;
-    int64_t low = 0, high = n - 1;
-
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-
-        if (sum[middle] > most || sum[middle] >= total)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
 }
 
 #define MULTINOMIAL_DRAWS 1024 /* in a piece */
@@ -193,7 +163,7 @@ static void multinomial_draws(void *context, int64_t piece)
         int half = (int)(d % 2) * 2;
 
         cti_philox(a->from.seed, a->from.stream, first + (uint64_t)(d / 2), w);
-        a->out[d] = multinomial_search(a->weights + d / a->k * a->n, a->n,
+        a->out[d] = cti_running_search(a->weights + d / a->k * a->n, a->n,
                                        cti_uniform_of_words(w[half], w[half + 1]));
     }
 }

@@ -31,21 +31,22 @@ static bool export_is_identifier(const char *name, size_t n)
     return true;
 }
 
-static bool export_take_name(cti_exporter *e, const char *path)
+bool cti_export_name(const char *function, const char *path, const ct_export_options *o, char *to,
+                     size_t size)
 {
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     const size_t n = strlen(base);
-    const char *name = e->options->name ? e->options->name : base;
-    const size_t length = e->options->name ? strlen(name) : n > 2 ? n - 2 : 0;
+    const char *name = o->name ? o->name : base;
+    const size_t length = o->name ? strlen(name) : n > 2 ? n - 2 : 0;
 
     if (n < 3 || strcmp(base + n - 2, ".c") != 0)
-        ct_raise(CT_ERR_ARGUMENT, me, "path is \"%s\"; it must end in .c", path);
+        ct_raise(CT_ERR_ARGUMENT, function, "path is \"%s\"; it must end in .c", path);
     else if (!export_is_identifier(name, length))
-        ct_raise(CT_ERR_ARGUMENT, me,
+        ct_raise(CT_ERR_ARGUMENT, function,
                  "the name \"%.*s\" must be a C identifier of at most 40 characters", (int)length,
                  name);
     else
-        snprintf(e->name, sizeof e->name, "%.*s", (int)length, name);
+        snprintf(to, size, "%.*s", (int)length, name);
     return ct_ok();
 }
 
@@ -414,14 +415,33 @@ static const char export_pragmas[] =
     "#pragma GCC optimize(\"fp-contract=off\", \"no-tree-loop-distribute-patterns\")\n"
     "#endif\n\n";
 
+/* Writes the helper functions that the body and the extra functions call. */
+static bool export_write_helpers(const cti_exporter *e, FILE *out, const char *body)
+{
+    const char *extra = e->extra ? e->extra : "";
+    const size_t n = strlen(body), more = strlen(extra);
+    char *both = cti_calloc(1, n + more + 1);
+    bool good;
+
+    if (!both) {
+        cti_out_of_memory(me, n + more);
+        return false;
+    }
+    memcpy(both, body, n);
+    memcpy(both + n, extra, more);
+    good = cti_export_helpers(out, both, e->options->libm);
+    cti_release(both);
+    return good;
+}
+
 static bool export_write_source(const cti_exporter *e, FILE *out, const char *body)
 {
     fprintf(out,
             "/* %s.c - a neural network. Written by Cotangent; the file is yours.\n *\n"
             " * C99, freestanding; float and double must be those of IEEE 754. */\n"
-            "#include \"%s.h\"\n\n#include <stddef.h>\n\n%s",
-            e->name, e->name, export_pragmas);
-    if (!cti_export_helpers(out, body, e->options->libm))
+            "#include \"%.*s.h\"\n\n#include <stddef.h>\n\n%s",
+            e->name, (int)strlen(e->file) - 2, e->file, export_pragmas);
+    if (!export_write_helpers(e, out, body))
         return false;
     if (!e->options->separate_weights)
         export_write_arrays(e, out);
@@ -457,9 +477,7 @@ static bool export_make_body(cti_exporter *e, export_files *f)
     e->out = open_memstream(&f->body, &f->body_size);
     if (e->out && cti_export_calls(e))
         export_write_carry(e);
-    if (e->out && !e->plan->states && !e->program->call_count)
-        fputs("    (void)state;\n", e->out);
-    else if (e->out)
+    if (e->out)
         fputs("    (void)state;\n", e->out);
     return export_close(e->out);
 }
@@ -566,8 +584,9 @@ ct_status cti_export(const char *function, const ct_plan *p, const char *path,
     if (!cti_sink_allowed() || !cti_given(function, "p", p) || !cti_given(function, "path", path))
         return ct_error();
     e.program = p->program;
-    if (export_take_name(&e, path) && export_begin(&e) && export_buffers(&e) &&
-        cti_export_find_tables(&e)) {
+    e.file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    if (cti_export_name(function, path, options, e.name, sizeof e.name) && export_begin(&e) &&
+        export_buffers(&e) && cti_export_find_tables(&e)) {
         export_shrink(&e);
         if (export_make_body(&e, &f) && export_weights_are_finite(&e) &&
             export_make_files(&e, &f) && export_make_weights(&e, &f))

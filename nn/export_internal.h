@@ -38,6 +38,7 @@ typedef struct cti_exporter {
     const cti_program *program;
     const ct_export_options *options;
     char name[48];
+    const char *file; /* the name of the C file */
     cti_export_array *arrays;
     size_t array_count, array_room;
     cti_export_buffer *buffers;
@@ -72,8 +73,12 @@ cti_export_text cti_export_float(float v);
 /* Writes those helper functions that `used` calls, directly or through others. False with an error. */
 bool cti_export_helpers(FILE *out, const char *used, bool libm);
 
-/* ct_export_c; errors name `me`. extra and its declarations follow the step function. */
-ct_status cti_export(const char *me, const ct_plan *p, const char *path,
+/* Writes the name of the exported code to `to`; false with an error. */
+bool cti_export_name(const char *function, const char *path, const ct_export_options *o, char *to,
+                     size_t size);
+
+/* ct_export_c; errors name `function`. extra and its declarations follow the step function. */
+ct_status cti_export(const char *function, const ct_plan *p, const char *path,
                      const ct_export_options *options, const char *extra, const char *extra_header);
 
 #endif

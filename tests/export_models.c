@@ -80,7 +80,7 @@ void exported_open(exported *e, const char *compiler, bool separate_weights)
 
     ck_assert(f && fputs(driver, f) >= 0 && fclose(f) == 0);
     snprintf(command, sizeof command,
-             "cd %s && %s " STRICT " -O2 -fPIC -c m.c && %s -O1 -fPIC -c driver.c && "
+             "cd %s && %s " STRICT " -O3 -fPIC -c m.c && %s -O1 -fPIC -c driver.c && "
              "test -z \"$(nm -u m.o)\" && %s -shared -o m.so m.o driver.o",
              e->folder, compiler, compiler, compiler);
     exported_run(command);

@@ -61,6 +61,7 @@ shell_tests = \
 	tests/tool_files.sh \
 	tests/readme.sh \
 	tests/portable.sh \
+	tests/export.sh \
 	tests/compress.sh \
 	tests/optional.sh \
 	tests/custom_op.sh \
@@ -576,6 +577,7 @@ protocols: examples/rnn_concise
 .PHONY: check-full check-tsan update-messages protocols
 
 EXTRA_DIST += $(shell_tests)
+EXTRA_DIST += examples/export/Makefile examples/export/generate.c examples/export/index.html
 EXTRA_DIST += \
 	tests/bad_arguments.awk \
 	tests/checked.sh \

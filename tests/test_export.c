@@ -102,7 +102,7 @@ START_TEST(wrong_code_is_found)
           "nn_tanhf(x[2 * n + i] + gates[2 * n + i])" },
         { ct_nn_gru, "b ? b[i] : 0", "0" },
         { ct_nn_rnn, "b ? x[i] + b[i] : x[i]", "b ? x[i] - b[i] : x[i]" },
-        { ct_nn_rnn, "c[j] + a0 * w[j] + a1 * w1[j]", "c[j] + a1 * w1[j] + a0 * w[j]" },
+        { ct_nn_rnn, "c[j] + a0 * w0[j] + a1 * w1[j]", "c[j] + a1 * w1[j] + a0 * w0[j]" },
     };
 
     ct_set_portable(true);

@@ -59,6 +59,7 @@
 #include <cotangent/nn/state.h>
 #include <cotangent/nn/recurrent.h>
 #include <cotangent/nn/plan.h>
+#include <cotangent/nn/export.h>
 #include <cotangent/nn/rnn.h>
 #include <cotangent/nn/lstm.h>
 #include <cotangent/nn/min_rnn.h>

@@ -28,6 +28,18 @@ bool cti_generation_check_options(const char *function, ct_generation_options *o
 /* Checks temperature, top_k, top_p and banned, and fills in defaults; false with an error. */
 bool cti_sampling_check(const char *function, ct_generation_options *o, int64_t vocab);
 
+/* logits (N, vocab) -> the weights (N, k) of the tokens *which (N, k), i64; *which is NULL for all
+ * tokens in their order. A row of logits that no token can be chosen from has weights NaN. */
+ct_tensor *cti_sampling_weights(const ct_generation_options *o, ct_tensor *logits,
+                                ct_tensor **which);
+
+/* A position, drawn with the probabilities w (n), which it overwrites; -1 if w has a NaN. Uses the
+ * random words that ct_multinomial uses. */
+int64_t cti_sampling_draw(double *w, int64_t n, ct_generator *g);
+
+/* True if token is in a list. */
+bool cti_generation_has(int count, const int32_t *tokens, int32_t token);
+
 /* ---- for the sources of generation ---- */
 
 /* A sequence that has not ended. */
@@ -107,8 +119,5 @@ double *cti_generation_numbers(ct_tensor *t);
 /* True if ids (count) are in 0..vocab-1; else false with an error about the option `name`. */
 bool cti_generation_check_tokens(const char *function, const char *name, int count,
                                  const int32_t *ids, int64_t vocab);
-
-/* True if token is in a list. */
-bool cti_generation_has(int count, const int32_t *tokens, int32_t token);
 
 #endif

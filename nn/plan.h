@@ -19,7 +19,7 @@
  *
  * A function that is planned must do the same each time: it must not branch on the values of tensors
  * or on its own counters. What a plan cannot repeat is refused when the plan is made: reading values
- * (ct_item, ct_data, lengths), random numbers (dropout in training), sorting, losses, gradients,
+ * (ct_item, ct_data, lengths), random numbers (dropout in training), losses, gradients,
  * writing parameters, results that no kernel computes, and tensors of the caller that are neither
  * inputs nor parameters. Host data
  * (ct_from_data) become constants of the plan. */

@@ -110,10 +110,8 @@ ct_tensor *cti_sampling_ban(const ct_generation_options *o, ct_tensor *logits)
     return ct_masked_fill(logits, ct_to(banned, logits->device), -INFINITY);
 }
 
-/* logits (N, vocab) -> the weights (N, k) of the tokens *which (N, k), i64; *which is NULL for all
- * tokens in their order. A row of logits that no token can be chosen from has weights NaN. */
-static ct_tensor *sampling_weights(const ct_generation_options *o, ct_tensor *logits,
-                                   ct_tensor **which)
+ct_tensor *cti_sampling_weights(const ct_generation_options *o, ct_tensor *logits,
+                                ct_tensor **which)
 {
     const int64_t vocab = ct_size(logits, 1), k = o->top_k > 0 ? o->top_k : vocab;
     ct_tensor *kept = cti_sampling_ban(o, logits), *w;
@@ -153,7 +151,7 @@ ct_tensor *ct_sampling_probabilities(ct_tensor *logits, ct_generation_options o)
         return NULL;
     scope = ct_scope_begin_no_grad();
     p = ct_reshape(logits, CT_SHAPE(logits->numel / vocab, vocab));
-    w = ct_numel(p) ? sampling_weights(&o, p, &which) : p;
+    w = ct_numel(p) ? cti_sampling_weights(&o, p, &which) : p;
     if (w && ct_numel(p)) {
         w = ct_div(w, ct_sum_axis(w, 1, true));
         if (which)
@@ -189,9 +187,7 @@ bool cti_generation_has(int count, const int32_t *tokens, int32_t token)
     return false;
 }
 
-/* A position, drawn with the probabilities w (n), which it overwrites; -1 if w has a NaN. Uses the
- * random words that ct_multinomial uses. */
-static int64_t sampling_draw(double *w, int64_t n, ct_generator *g)
+int64_t cti_sampling_draw(double *w, int64_t n, ct_generator *g)
 {
     cti_position from = cti_generator_take(g, 2, CT_CPU);
     uint32_t words[4];
@@ -233,7 +229,7 @@ static void sampling_take(cti_generation *g, int64_t i, int32_t token)
 
 void cti_sampling_choose(cti_generation *g, ct_tensor *logits)
 {
-    ct_tensor *which, *w = sampling_weights(&g->o, logits, &which);
+    ct_tensor *which, *w = cti_sampling_weights(&g->o, logits, &which);
     double *weights = cti_generation_numbers(w);
     const double *ids = which && weights ? cti_generation_numbers(which) : NULL;
     int64_t i, n = w ? ct_size(w, 1) : 0;
@@ -247,7 +243,7 @@ void cti_sampling_choose(cti_generation *g, ct_tensor *logits)
         if (g->o.temperature == 0)
             at = weights[i] == 1 ? 0 : -1;
         else
-            at = sampling_draw(weights + i * n, n, &g->row[row].g);
+            at = cti_sampling_draw(weights + i * n, n, &g->row[row].g);
         if (at < 0)
             cti_generation_fail_row(g, row, CT_ERR_NUMERIC, "the model's logits are not finite");
         else

@@ -63,6 +63,8 @@ static const program_pointer program_pointers[][CTI_MOST_REFERENCES + 1] = {
     [CTI_CALL_one_hot] = { IN(cti_one_hot_args, index), OUT(cti_one_hot_args, out), NO_MORE },
     [CTI_CALL_gather] = { IN(cti_gather_args, src), IN(cti_gather_args, index),
                           OUT(cti_gather_args, out), NO_MORE },
+    [CTI_CALL_sort] = { IN(cti_sort_args, in), OUT(cti_sort_args, order),
+                        OUT(cti_sort_args, scratch), NO_MORE },
     [CTI_CALL_softmax] = { IN(cti_softmax_args, in), OUT(cti_softmax_args, out), NO_MORE },
     [CTI_CALL_normalise] = { IN(cti_normalise_args, x), IN(cti_normalise_args, weight),
                              IN(cti_normalise_args, bias), OUT(cti_normalise_args, y),
@@ -171,8 +173,9 @@ void cti_program_note_storage(cti_program *p, ct_storage *s, size_t bytes)
                   sizeof *p->buffers))
         return;
     cti_storage_ref(s);
-    p->buffers[p->buffer_count++] =
-        (cti_buffer){ .storage = s, .data = s->data, .bytes = bytes, .first = -1, .last = -1 };
+    p->buffers[p->buffer_count++] = (cti_program_buffer){
+        .storage = s, .data = s->data, .bytes = bytes, .first = -1, .last = -1
+    };
 }
 
 cti_call *cti_program_add(cti_program *p, cti_recorded_slot slot)
@@ -196,7 +199,7 @@ static int program_region(const cti_program *p, const char *at)
     int end = -1;
 
     for (size_t i = p->buffer_count; i-- > 0;) {
-        const cti_buffer *b = &p->buffers[i];
+        const cti_program_buffer *b = &p->buffers[i];
 
         if (at >= b->data && at < b->data + b->bytes)
             return (int)i;
@@ -223,7 +226,7 @@ static const char *region_data(const cti_program *p, int region)
 /* Updates the life of the region for call number `number`. */
 static void program_use(cti_program *p, const cti_reference *r, int number)
 {
-    cti_buffer *b;
+    cti_program_buffer *b;
 
     if (r->region >= CTI_EXTERNAL) {
         if (r->how & CTI_WRITES)
@@ -333,13 +336,13 @@ static size_t program_align(size_t bytes)
     return (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-static bool buffer_is_used(const cti_buffer *b)
+static bool buffer_is_used(const cti_program_buffer *b)
 {
     return b->fixed || b->first >= 0;
 }
 
 /* True if both buffers must keep their values at the same time. */
-static bool buffers_overlap(const cti_buffer *a, const cti_buffer *b)
+static bool buffers_overlap(const cti_program_buffer *a, const cti_program_buffer *b)
 {
     return a->fixed || b->fixed || (a->first <= b->last && b->first <= a->last);
 }
@@ -351,7 +354,7 @@ static size_t program_lowest_gap(const cti_program *p, const size_t *placed, siz
     size_t at = 0;
 
     for (size_t i = 0; i < count; i++) {
-        const cti_buffer *b = &p->buffers[placed[i]];
+        const cti_program_buffer *b = &p->buffers[placed[i]];
 
         if (!buffers_overlap(b, &p->buffers[k]))
             continue;
@@ -373,7 +376,7 @@ static bool program_place(cti_program *p)
         return false;
     }
     for (size_t k = 0; k < p->buffer_count; k++) {
-        cti_buffer *b = &p->buffers[k];
+        cti_program_buffer *b = &p->buffers[k];
 
         if (!buffer_is_used(b))
             continue;
@@ -499,6 +502,7 @@ static ct_status call_run(const cti_call *c, cti_fault *fault)
         RUN_CALL(reduce)
         RUN_CALL(cumsum)
         RUN_CALL(linear_scan)
+        RUN_CALL(sort)
         RUN_CALL(softmax)
         RUN_CALL(sequence)
 #undef RUN_CALL

@@ -37,6 +37,7 @@
     RECORDED(gather_rows, cti_gather_rows_args)                                                    \
     RECORDED(one_hot, cti_one_hot_args)                                                            \
     RECORDED(gather, cti_gather_args)                                                              \
+    RECORDED(sort, cti_sort_args)                                                                  \
     RECORDED(softmax, cti_softmax_args)                                                            \
     RECORDED(normalise, cti_normalise_args)                                                        \
     RECORDED(sequence, cti_sequence)
@@ -93,7 +94,7 @@ typedef struct cti_call {
 } cti_call;
 
 /* Memory that the function allocated. */
-typedef struct cti_buffer {
+typedef struct cti_program_buffer {
     ct_storage *storage; /* a reference while it is recorded */
     const char *data;    /* its address then */
     size_t bytes;
@@ -101,7 +102,7 @@ typedef struct cti_buffer {
     bool written;    /* an input, or a call writes it */
     int first, last; /* the calls from which and until which its values matter; -1: none */
     size_t at;       /* its place in the block */
-} cti_buffer;
+} cti_program_buffer;
 
 /* Memory of a parameter. The program holds a reference to its storage. */
 typedef struct cti_external {
@@ -117,7 +118,7 @@ typedef struct cti_program {
     const char *site; /* its place in the user's program; may be NULL */
     cti_call *calls;
     size_t call_count, call_room;
-    cti_buffer *buffers;
+    cti_program_buffer *buffers;
     size_t buffer_count, buffer_room;
     cti_external *externals;
     size_t external_count, external_room;

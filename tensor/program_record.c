@@ -76,6 +76,7 @@ RECORD_VOID(max_pool, cti_max_pool_args)
 RECORD_VOID(reduce, cti_reduce_args)
 RECORD_VOID(cumsum, cti_cumsum_args)
 RECORD_VOID(linear_scan, cti_linear_scan_args)
+RECORD_VOID(sort, cti_sort_args)
 RECORD_VOID(softmax, cti_softmax_args)
 
 /* A kernel that declines (CT_ERR_MEMORY) is not recorded: the caller composes its result. */
@@ -156,7 +157,6 @@ static ct_status recording_download(void *host, const void *device, size_t bytes
 
 #define DRAWS "draws random numbers"
 #define TRAINS "trains; a plan only computes forward"
-#define SORTS "sorts or searches"
 
 REFUSE(uniform, (const cti_draw_args *a), DRAWS)
 REFUSE(normal, (const cti_draw_args *a), DRAWS)
@@ -173,8 +173,7 @@ REFUSE_STATUS(scatter_add_rows, (const cti_scatter_add_rows_args *a, cti_fault *
               "writes rows by index")
 REFUSE_STATUS(scatter_add, (const cti_scatter_add_args *a, cti_fault *f), "writes by index")
 REFUSE_STATUS(scatter, (const cti_scatter_add_args *a, cti_fault *f), "writes by index")
-REFUSE(sort, (const cti_sort_args *a), SORTS)
-REFUSE(searchsorted, (const cti_searchsorted_args *a), SORTS)
+REFUSE(searchsorted, (const cti_searchsorted_args *a), "searches")
 REFUSE_STATUS(cross_entropy, (const cti_cross_entropy_args *a, cti_fault *f), "computes a loss")
 REFUSE(cross_entropy_backward, (const cti_cross_entropy_backward_args *a), TRAINS)
 REFUSE(ctc, (const cti_ctc_args *a), "computes a loss")

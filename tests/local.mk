@@ -20,6 +20,7 @@ check_programs = \
 	tests/test_loss \
 	tests/test_init \
 	tests/test_recurrent \
+	tests/test_export \
 	tests/test_plan \
 	tests/test_optim \
 	tests/test_data \
@@ -65,6 +66,7 @@ shell_tests = \
 	tests/tutorial.sh \
 	tests/errors_page.sh \
 	tests/portable.sh \
+	tests/export.sh \
 	tests/compress.sh \
 	tests/optional.sh \
 	tests/custom_op.sh \
@@ -198,6 +200,15 @@ tests_test_dataset_SOURCES = \
 	tests/test_dataset.h
 tests_test_dataset_LDADD = $(tests_libs)
 tests_test_dataset_LDFLAGS = $(harness_ldflags)
+
+tests_test_export_SOURCES = \
+	tests/export_models.c \
+	tests/export_models.h \
+	tests/plan_models.c \
+	tests/plan_models.h \
+	tests/test_export.c
+tests_test_export_LDADD = $(tests_libs)
+tests_test_export_LDFLAGS = $(harness_ldflags)
 
 tests_test_plan_SOURCES = \
 	tests/plan_models.c \
@@ -584,6 +595,7 @@ protocols: examples/rnn_concise
 .PHONY: check-full check-tsan update-messages protocols
 
 EXTRA_DIST += $(shell_tests)
+EXTRA_DIST += examples/export/Makefile examples/export/generate.c examples/export/index.html
 EXTRA_DIST += \
 	tests/bad_arguments.awk \
 	tests/checked.sh \

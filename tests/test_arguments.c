@@ -409,6 +409,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_CONV_OPTIONS { .groups = 1 }
 #define GIVEN_CORPUS_OPTIONS { 0 }
 #define GIVEN_CROSS_ENTROPY_OPTIONS { .has_ignore_index = true }
+#define GIVEN_EXPORT_OPTIONS { .name = "m" }
 #define GIVEN_FIT_RESULT { 0 }
 #define GIVEN_IDS { NULL, 0 }
 #define GIVEN_CTC_OPTIONS { 0 }

@@ -12,6 +12,7 @@ typedef struct options {
     ct_device device;
     const char *model, *prefix; /* NULL: the prefix comes from stdin */
     double temperature;         /* negative: the option was not given */
+    bool portable;
     ct_lm_generate_options how;
 } options;
 
@@ -33,6 +34,8 @@ static const cli_option table[] = {
       FIELD(how.top_p) },
     { "seed", CLI_INTEGER, "N", "the same seed gives the same text|0", FIELD(how.seed),
       .high = INT64_MAX, .letter = 's' },
+    { "portable", CLI_FLAG, NULL, "the same text on any processor, and from exported code; slower",
+      FIELD(portable) },
     TOOL_MACHINE(options, device),
     { 0 }
 };
@@ -146,6 +149,7 @@ int tool_generate(int argc, char **argv)
 
     tool_parse(&program, argc, argv, &o);
     o.how.temperature = o.temperature >= 0 ? o.temperature : o.how.top_k || o.how.top_p > 0 ? 1 : 0;
+    ct_set_portable(o.portable);
     m = ct_lm_load(o.model, o.device);
     if (m && (!o.prefix || strcmp(o.prefix, "-") == 0))
         o.prefix = own = generate_read_prefix();

@@ -12,6 +12,7 @@ static const struct command {
     { "train", "train a language model on a text", tool_train },
     { "generate", "continue a text", tool_generate },
     { "eval", "measure how well a model predicts a text", tool_eval },
+    { "export", "write a model as C code", tool_export },
     { "info", "describe a file of tensors, or this build", tool_info },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

@@ -17,6 +17,7 @@
 int tool_train(int argc, char **argv);
 int tool_generate(int argc, char **argv);
 int tool_eval(int argc, char **argv);
+int tool_export(int argc, char **argv);
 int tool_info(int argc, char **argv);
 
 /* Prints one line on stderr, "cotangent: ...", and returns CLI_FAILED. */

@@ -22,6 +22,7 @@
 
 #include <cotangent/data/vocab.h>
 #include <cotangent/nn/generate.h>
+#include <cotangent/nn/export.h>
 #include <cotangent/nn/recurrent.h>
 
 #ifdef __cplusplus
@@ -184,6 +185,12 @@ ct_status ct_lm_save(const ct_lm *m, const char *path) CT_WARN_UNUSED;
  * tensors in the file before memory is allocated. CT_ERR_FORMAT if the file is not a model file,
  * with the reason; the errors of ct_params_load. */
 ct_lm *ct_lm_load(const char *path, ct_device device);
+
+/* Writes the model as a C file and a header (nn/export.h): NAME_step reads a token, i32, and writes the
+ * logits; NAME_next reads a token and returns the one that follows, greedy or sampled; NAME_token and
+ * NAME_find are the vocabulary. Its tokens are those of ct_lm_generate under ct_set_portable(true). The
+ * errors of ct_export_c. */
+ct_status ct_lm_export_c(const ct_lm *m, const char *path, ct_export_options options);
 
 /* Prints the model card to out: architecture, tokens, text, notes on the training. CT_ERR_ARGUMENT
  * for a NULL. */

@@ -134,6 +134,11 @@ static void lm_run(lm_stream *s, const int32_t *ids, int64_t count)
         return;
     call.options.emit = lm_emit_generated;
     call.options.context = s;
+    if (cti_lm_may_plan(s->m, &call.options) &&
+        cti_generation_check_options("ct_lm_generate", &call.options, d.vocab)) {
+        cti_lm_generate_planned(s->m, &call.options, &row);
+        return;
+    }
     ct_generation_free(cti_generation_run(&call));
 }
 

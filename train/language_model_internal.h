@@ -4,6 +4,7 @@
 
 #include "train/model_notes.h"
 
+#include <cotangent/nn/generate.h>
 #include <cotangent/nn/module.h>
 #include <cotangent/train/language_model.h>
 
@@ -29,6 +30,16 @@ bool cti_lm_given(const char *function, const ct_lm *m);
 
 /* ids of shape S -> the input of the recurrent layers, S + (in). */
 ct_tensor *cti_lm_inputs(const ct_lm *m, ct_tensor *ids);
+
+/* A plan of ct_lm_step: lm is the model. */
+ct_status cti_lm_plan_step(void *lm, ct_plan_call *call);
+
+/* True if a plan can generate with these options, whose defaults are filled in. */
+bool cti_lm_may_plan(const ct_lm *m, const ct_generation_options *o);
+
+/* Generates the tokens of one row, by a plan, and hands each to o->emit. Raises its errors. */
+void cti_lm_generate_planned(const ct_lm *m, const ct_generation_options *o,
+                             const ct_generation_row *row);
 
 /* Makes a model, which owns vocab from now on, even after an error. */
 ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab);

@@ -110,15 +110,25 @@ static void FN(gemm)(const cti_gemm *g, int64_t m, const void *a_, const void *b
 
 /* ---- one row ---- */
 
-/* The sum of a vector: halves are added until one element is left. */
-static T FN(vector_sum)(FN(vector) v)
-{
-    int half, i;
+/* Parts of a vector. */
+typedef T FN(half) __attribute__((vector_size(VECTOR_BYTES / 2), may_alias));
+typedef T FN(quarter) __attribute__((vector_size(16), may_alias));
 
-    for (half = IN_VECTOR / 2; half > 0; half /= 2)
-        for (i = 0; i < half; i++)
-            v[i] += v[i + half];
-    return v[0];
+/* The sum of a vector: its halves are added until one element is left. */
+static inline T FN(vector_sum)(FN(vector) v)
+{
+#if VECTOR_BYTES == 64
+    const FN(half) h = ((const FN(half) *)&v)[0] + ((const FN(half) *)&v)[1];
+    const FN(quarter) q = ((const FN(quarter) *)&h)[0] + ((const FN(quarter) *)&h)[1];
+#elif VECTOR_BYTES == 32
+    const FN(quarter) q = ((const FN(quarter) *)&v)[0] + ((const FN(quarter) *)&v)[1];
+#else
+    const FN(quarter) q = ((const FN(quarter) *)&v)[0];
+#endif
+
+    return sizeof(T) == 4
+               ? (q[0] + q[16 / (2 * (int)sizeof(T))]) + (q[1] + q[16 / (int)sizeof(T) - 1])
+               : q[0] + q[1];
 }
 
 /* sum[r] = the product of x (k) and row r of b, ldb apart, for a few rows: two vectors of partial sums

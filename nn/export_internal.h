@@ -1,0 +1,84 @@
+/* export_internal.h - what the files of the exporter share. (internal)
+ *
+ *     export.c          checks, the parts of the file, writing
+ *     export_calls.c    the statements for each recorded call
+ *     export_text.c     the text of helper functions
+ *     export_math.awk   takes functions of tensor/cpu/math.h into export_math.inc */
+#ifndef COTANGENT_NN_EXPORT_INTERNAL_H
+#define COTANGENT_NN_EXPORT_INTERNAL_H
+
+#include "nn/plan_internal.h"
+
+#include <cotangent/nn/export.h>
+
+#include <stdio.h>
+
+/* A constant array of the exported file. */
+typedef struct cti_export_array {
+    int external;     /* the parameter; -1 for a table */
+    size_t at;        /* its first element */
+    int64_t n, k, ld; /* transposed: of a matrix (n, k) with rows ld apart, as (k, n) */
+    bool transposed;
+    float *table;  /* the values of a table, of n k elements; owned */
+    int64_t size;  /* elements */
+    int64_t place; /* in the file of weights */
+} cti_export_array;
+
+/* How a buffer appears in the exported code. */
+typedef struct cti_export_buffer {
+    bool used;
+    bool known; /* its dtype is known */
+    ct_dtype dtype;
+    int64_t size; /* elements */
+    char name[32];
+} cti_export_buffer;
+
+typedef struct cti_exporter {
+    const ct_plan *plan;
+    const cti_program *program;
+    const ct_export_options *options;
+    char name[48];
+    const char *file; /* the name of the C file */
+    cti_export_array *arrays;
+    size_t array_count, array_room;
+    cti_export_buffer *buffers;
+    bool *skipped;     /* calls that need no statement */
+    bool *tables;      /* products that are looked up in a table */
+    FILE *out;         /* the body of the step function */
+    const char *extra; /* more functions and their declarations, after the step; may be NULL */
+    const char *extra_header;
+} cti_exporter;
+
+/* Part of a C expression. */
+typedef struct cti_export_text {
+    char s[160];
+} cti_export_text;
+
+/* Raises CT_ERR_ARGUMENT: "PLACE of the call: exported code does not support WHAT". */
+void cti_export_refuse(const cti_exporter *e, const cti_call *c, const char *what);
+
+/* Writes the statements of all calls to e->out. False with an error. */
+bool cti_export_calls(cti_exporter *e);
+
+/* Finds one-hot vectors that are only multiplied by constant weights: such a product is a row of a
+ * table. */
+bool cti_export_find_tables(cti_exporter *e);
+
+/* The name of constant array number i. */
+cti_export_text cti_export_array_name(const cti_exporter *e, size_t i);
+
+/* A float as a C constant, exact. v must be finite. */
+cti_export_text cti_export_float(float v);
+
+/* Writes those helper functions that `used` calls, directly or through others. False with an error. */
+bool cti_export_helpers(FILE *out, const char *used, bool libm);
+
+/* Writes the name of the exported code to `to`; false with an error. */
+bool cti_export_name(const char *function, const char *path, const ct_export_options *o, char *to,
+                     size_t size);
+
+/* ct_export_c; errors name `function`. extra and its declarations follow the step function. */
+ct_status cti_export(const char *function, const ct_plan *p, const char *path,
+                     const ct_export_options *options, const char *extra, const char *extra_header);
+
+#endif

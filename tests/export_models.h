@@ -1,0 +1,36 @@
+/* export_models.h - compiles exported code and runs it. */
+#ifndef TESTS_EXPORT_MODELS_H
+#define TESTS_EXPORT_MODELS_H
+
+#include <cotangent/nn/export.h>
+
+#include <stdbool.h>
+
+/* Exported code that was compiled and opened. */
+typedef struct exported {
+    char folder[64];
+    void *library;
+    void *state;
+    int (*step)(void *state, const void *x, void *y);
+    void *weights;
+} exported;
+
+/* A new folder for files. */
+void exported_begin(exported *e);
+
+/* The path of a file there; valid until the next call. */
+const char *exported_path(const exported *e, const char *file);
+
+/* Replaces one occurrence of `from` by `to` in the exported file m.c. False if there is none. */
+bool exported_change(const exported *e, const char *from, const char *to);
+
+/* Compiles m.c of the folder with a compiler and the strictest flags, and opens it. */
+void exported_open(exported *e, const char *compiler, bool separate_weights);
+
+/* Closes it and removes the files. */
+void exported_end(exported *e);
+
+/* The whole file; freed by free(). */
+char *exported_read(const char *path, size_t *size);
+
+#endif

@@ -118,7 +118,7 @@ START_TEST(idx)
 }
 END_TEST
 
-/* Each length but the right one, and each damaged byte of the header. */
+/* Every wrong length, and every damaged byte of the header, is refused. */
 START_TEST(idx_bad)
 {
     unsigned char bytes[sizeof images + 1] = { 0 };
@@ -171,7 +171,7 @@ START_TEST(idx_compressed)
     }
     free(bytes);
 
-    /* 100 MB that a small file stands for are not made */
+    /* a small file that decompresses to 100 MB is refused before it fills the memory */
     bytes = calloc(1, 1000000);
     memcpy(bytes, images, sizeof images);
     f = gzopen("bomb.gz", "wb9");

@@ -13,7 +13,7 @@
 
 /* ---- arrangements of other dtypes, and views ---- */
 
-/* More matrices than are looked through for a common step: 70 x 70, either factor repeated. */
+/* More matrices than are searched for a constant step: 70 x 70, with either factor repeated. */
 START_TEST(products_of_many_matrices)
 {
     ct_generator g = ct_generator_from_seed(13);
@@ -30,7 +30,7 @@ START_TEST(products_of_many_matrices)
                   want, 4900, 1e-12);
     free(a);
     free(b);
-    few = ct_randn(CT_SHAPE(2, 3), CT_F64, DEVICE, &g); /* of as many axes as there can be */
+    few = ct_randn(CT_SHAPE(2, 3), CT_F64, DEVICE, &g); /* with the largest rank */
     many = ct_randn(CT_SHAPE(3, 2), CT_F64, DEVICE, &g);
     a = values_of(ct_matmul(few, many));
     expect_values("of rank 8",
@@ -42,7 +42,7 @@ START_TEST(products_of_many_matrices)
 }
 END_TEST
 
-/* One element more than whole pieces of work: what is cut into pieces has its last. */
+/* One element more than a whole number of pieces: the last piece must not be missed. */
 START_TEST(one_more_than_whole_pieces)
 {
     static const int64_t pieces[] = { 1, 64, 256, 512, 1024, 4096, 8192, 16384, 32768 };

@@ -343,7 +343,7 @@ START_TEST(gradcheck_is_checked)
         ck_assert(check(cube_of_second, 2, mixed, NULL, &g, 0, 0));
         ct_set_requires_grad(single, true);
         ck_assert(check(sum_of_all, 16, many, NULL, &g, 1e-4, 1e-5));
-        ck_assert(g.position != at); /* the next check draws other weights */
+        ck_assert(g.position != at); /* so that the next check uses other weights */
     }
     ct_free(wide);
     leave(s);

@@ -1,4 +1,4 @@
-/* test_arguments_data.h - the tables of datasets and streams that test_arguments hands over. */
+/* test_arguments_data.h - the tables of datasets and streams that test_arguments passes. */
 #ifndef TESTS_TEST_ARGUMENTS_DATA_H
 #define TESTS_TEST_ARGUMENTS_DATA_H
 

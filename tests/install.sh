@@ -1,6 +1,6 @@
 #!/bin/sh
-# install.sh - installs into an empty directory and builds programs against that, outside the tree,
-# with the flags that pkg-config gives there: shared and static; runs the tool that it installed.
+# install.sh - installs into an empty directory, builds shared and static programs outside
+# the tree with the flags of pkg-config, and runs the installed tool.
 
 . "$(dirname "$0")/lib.sh"
 MAKEFLAGS=
@@ -21,7 +21,7 @@ step()      # COMMAND: prints it and runs it; its failure is the test's
     exit 1
 }
 
-# pkg-config of the installed copy, and of nothing else; its paths are those under $root.
+# pkg-config must find only the installed copy, with paths under $root.
 PKG_CONFIG_LIBDIR=$root$pkgconfigdir
 export PKG_CONFIG_LIBDIR
 unset PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
@@ -38,7 +38,7 @@ static_libs=$(flags --static --libs | sed 's/-lcotangent/-l:libcotangent.a/') ||
 
 cd "$tmp" || exit 99
 
-# Every installed header stands by itself and is part of <cotangent.h>.
+# Every installed header compiles alone and is part of <cotangent.h>.
 include=$root$includedir
 for header in $(cd "$include" && find cotangent -name '*.h' | sort); do
     echo "#include <$header>" >header.c

@@ -191,7 +191,7 @@ START_TEST(csv_categories)
     ct_dataset_free(v);
     ck_assert_ptr_null(csv_of("zone,price\nmid,4\nlow,5\n", with));
     expect_error(CT_ERR_FORMAT, "ct_dataset_csv_new",
-                 "csv:3: column \"zone\": \"low\" is no known category");
+                 "csv:3: column \"zone\": \"low\" is not a known category");
     ct_dataset_free(d);
 }
 END_TEST

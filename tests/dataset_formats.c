@@ -133,7 +133,9 @@ START_TEST(idx_bad)
         write_bytes("x", bytes, n);
         ck_assert(!ct_dataset_idx_new("x", "y"));
         expect_error(CT_ERR_FORMAT, "ct_dataset_idx_new",
-                     n < 4 ? "x: is no IDX file" : "x: has ... header says");
+                     n < 4    ? "x: is not an IDX file"
+                     : n < 16 ? "header is cut"
+                              : "x: has ... header");
     }
     for (int k = 0; k < 16; k++) {
         bytes[k] ^= 1;
@@ -145,7 +147,7 @@ START_TEST(idx_bad)
     }
     write_bytes("x", huge, sizeof huge);
     ck_assert(!ct_dataset_idx_new("x", NULL));
-    expect_error(CT_ERR_FORMAT, "ct_dataset_idx_new", "header says");
+    expect_error(CT_ERR_FORMAT, "ct_dataset_idx_new", "header ... sizes");
     write_bytes("x", images, sizeof images);
     ck_assert(!ct_dataset_idx_new("x", "x"));
     expect_error(CT_ERR_SHAPE, "ct_dataset_idx_new", "[3,2,2] and labels");

@@ -227,8 +227,8 @@ printf '<!DOCTYPE html>\n<html><body>Sign in</body></html>\n' >"$tmp/html/timema
 cp "$tmp/text" "$tmp/other/timemachine.txt"
 COTANGENT_DATA_DIR=$tmp/html
 export COTANGENT_DATA_DIR
-sums='SHA-256: got [0-9a-f]{64} expected 8424dbd9[0-9a-f]{56}'
-refuses 1 "html/timemachine.txt: $sums, looks like HTML$"
+sums='its SHA-256 is [0-9a-f]{64}; it must be 8424dbd9[0-9a-f]{56}'
+refuses 1 "html/timemachine.txt: $sums; the text looks like HTML$"
 COTANGENT_DATA_DIR=$tmp/other
 refuses 1 "other/timemachine.txt: $sums$"
 unset COTANGENT_DATA_DIR

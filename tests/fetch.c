@@ -297,9 +297,10 @@ START_TEST(data_dir)
     for (i = 0; i < LENGTH(wrong); i++) {
         write_bytes(path, wrong[i].text, strlen(wrong[i].text));
         ck_assert_ptr_null(ct_text_new_timemachine(NULL));
-        ck_assert_int_eq(strstr(ct_error_message(), ", looks like HTML") != NULL, wrong[i].html);
+        ck_assert_int_eq(strstr(ct_error_message(), "; the text looks like HTML") != NULL,
+                         wrong[i].html);
         expect_error(CT_ERR_FORMAT, "ct_text_new_timemachine",
-                     "data/timemachine.txt ... got ... expected " BOOK_BYTES);
+                     "data/timemachine.txt ... SHA-256 is ... must be " BOOK_BYTES);
     }
     ck_assert_int_eq(remove(path), 0);
     ck_assert_int_eq(mkdir(path, 0777), 0);
@@ -470,11 +471,12 @@ START_TEST(download_fails)
             .body = "none",
             .size = 4 },
           "no download: The requested URL returned error: 404" },
-        { { .head = OK_HEAD "\r\n", .body = html, .size = sizeof html - 1 }, ", looks like HTML" },
+        { { .head = OK_HEAD "\r\n", .body = html, .size = sizeof html - 1 },
+          "; the text looks like HTML" },
         { { .head = OK_HEAD "\r\n", .body = "The", .size = 3 },
-          "got b344d80e24a3679999fa964450b34bc24d1578a35509f934c1418b0a20d21a67 "
-          "expected " BOOK_BYTES },
-        { { .head = OK_HEAD "\r\n", .body = "", .size = 0 }, "got e3b0c442" },
+          "is b344d80e24a3679999fa964450b34bc24d1578a35509f934c1418b0a20d21a67; "
+          "it must be " BOOK_BYTES },
+        { { .head = OK_HEAD "\r\n", .body = "", .size = 0 }, "is e3b0c442" },
         { { .head = OK_HEAD "Content-Length: 178979\r\n\r\n", .body = "The", .size = 3 },
           "no download: " },
         { { .head = OK_HEAD "\r\n", .body = "The", .size = 3, .endless = true },

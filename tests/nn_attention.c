@@ -497,7 +497,7 @@ START_TEST(transformer_misuse)
     REFUSED(CT_ERR_ARGUMENT, me, "dropout is 1", STACK(o));
     o = small;
     o.activation = (ct_activation)9;
-    REFUSED(CT_ERR_ARGUMENT, me, "activation 9", STACK(o));
+    REFUSED(CT_ERR_ARGUMENT, me, "activation is 9", STACK(o));
     o = small;
     o.num_heads = 8;
     REFUSED(CT_ERR_ARGUMENT, me, "rotary_base", STACK(o));

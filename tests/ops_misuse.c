@@ -456,7 +456,7 @@ START_TEST(losses_of_distances)
             ct_cosine_embedding_loss(x, x, b, 0, mean));
     REFUSED(CT_ERR_SHAPE, "ct_cosine_embedding_loss", "a f32[]",
             ct_cosine_embedding_loss(one, one, t, 0, mean));
-    REFUSED(CT_ERR_ARGUMENT, "ct_cosine_embedding_loss", "margin is NaN",
+    REFUSED(CT_ERR_ARGUMENT, "ct_cosine_embedding_loss", "margin is nan",
             ct_cosine_embedding_loss(x, x, t, NAN, mean));
     REFUSED(CT_ERR_SHAPE, "ct_margin_ranking_loss", "b f32[3]",
             ct_margin_ranking_loss(x, v, x, 0, mean));
@@ -481,19 +481,19 @@ START_TEST(einsum)
     ct_tensor *wide[2] = { ct_ones(CT_SHAPE(1, 1, 1, 1, 1), CT_F32, DEVICE), NULL };
 
     wide[1] = wide[0];
-    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "no letter", ct_einsum("i1", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "only letters", ct_einsum("i1", 1, &x));
     REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "fewer terms", ct_einsum("ij", 2, two));
     REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "more terms", ct_einsum("ij,jk", 1, &x));
     REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "without", ct_einsum("ij-", 1, &x));
-    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "behind", ct_einsum("ij->i,j", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "after", ct_einsum("ij->i,j", 1, &x));
     REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "twice", ct_einsum("ij->ii", 1, &x));
     REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "not in an operand", ct_einsum("ij->k", 1, &x));
-    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "too many letters", ct_einsum("abcdefghi", 1, &x));
-    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "too many axes", ct_einsum("abcde,fghij", 2, wide));
-    REFUSED(CT_ERR_SHAPE, "ct_einsum", "names 1 axes", ct_einsum("i", 1, &x));
-    REFUSED(CT_ERR_SHAPE, "ct_einsum", "names 3 axes", ct_einsum("i...jk", 1, &x));
-    REFUSED(CT_ERR_SHAPE, "ct_einsum", "another size", ct_einsum("ij,ji", 2, two));
-    REFUSED(CT_ERR_SHAPE, "ct_einsum", "another size", ct_einsum("ii", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "more than 8 letters", ct_einsum("abcdefghi", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "more than 8 axes", ct_einsum("abcde,fghij", 2, wide));
+    REFUSED(CT_ERR_SHAPE, "ct_einsum", "has 1 letters", ct_einsum("i", 1, &x));
+    REFUSED(CT_ERR_SHAPE, "ct_einsum", "has 3 letters", ct_einsum("i...jk", 1, &x));
+    REFUSED(CT_ERR_SHAPE, "ct_einsum", "must have size 3", ct_einsum("ij,ji", 2, two));
+    REFUSED(CT_ERR_SHAPE, "ct_einsum", "must have size 2", ct_einsum("ii", 1, &x));
     REFUSED(CT_ERR_DTYPE, "ct_einsum", "operand", ct_einsum("ij,ij", 2, other));
     REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "NULL", ct_einsum("ij,ij", 2, none));
     REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "count is 0", ct_einsum("ij", 0, two));

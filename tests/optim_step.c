@@ -376,7 +376,7 @@ START_TEST(by_name)
     expect_same_sets("adam by name", a, b);
     ck_assert(!ct_optimizer_new_from_name(a, "adamant", NULL));
     expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new_from_name",
-                 "there is no algorithm \"adamant\"");
+                 "algorithm is \"adamant\"; no optimiser has this name");
     ck_assert(!ct_optimizer_new_from_name(a, "sgd", unknown));
     expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new_from_name", "SGD has no option \"gamma\"");
     ck_assert(!ct_optimizer_new_from_name(a, "adam", wrong));

@@ -368,8 +368,8 @@ START_TEST(bad_blobs)
     } rows[] = {
         { CT_ERR_SHAPE, "data has 11", x, 11, CT_SHAPE(3), CT_F32, { 0 } },
         { CT_ERR_SHAPE, "data has 24", x, 24, CT_SHAPE(2, 3), CT_F32, { 4, 1 } },
-        { CT_ERR_SHAPE, "too far", x, 64, CT_SHAPE(3, 3), CT_F32, { INT64_MAX, 1 } },
-        { CT_ERR_SHAPE, "too far", x, 64, CT_SHAPE(2, 2), CT_F32, { INT64_MAX / 2, 1 } },
+        { CT_ERR_SHAPE, "too large", x, 64, CT_SHAPE(3, 3), CT_F32, { INT64_MAX, 1 } },
+        { CT_ERR_SHAPE, "too large", x, 64, CT_SHAPE(2, 2), CT_F32, { INT64_MAX / 2, 1 } },
         { CT_ERR_SHAPE, "negative", x, 64, CT_SHAPE(-2), CT_F32, { 0 } },
         { CT_ERR_ARGUMENT, "strides[1]", x, 64, CT_SHAPE(2, 2), CT_F32, { 2, -1 } },
         { CT_ERR_ARGUMENT, "data is NULL", NULL, 64, CT_SHAPE(2), CT_F32, { 0 } },
@@ -498,7 +498,7 @@ START_TEST(dlpack_refuses_imports)
         ct_status status;
         const char *word;
     } rows[] = {
-        { CT_ERR_ARGUMENT, "version 2" },    { CT_ERR_DEVICE, "device 2" },
+        { CT_ERR_ARGUMENT, "version 2" },    { CT_ERR_DEVICE, "type 2" },
         { CT_ERR_DTYPE, "code 2" },          { CT_ERR_DTYPE, "64 bits" },
         { CT_ERR_DTYPE, "2 lanes" },         { CT_ERR_ARGUMENT, "aligned" },
         { CT_ERR_SHAPE, "rank 9" },          { CT_ERR_SHAPE, "rank -1" },

@@ -99,7 +99,7 @@ START_TEST(user_table)
     ck_assert_ptr_null(ct_batch_get(&b, "zone"));
     expect_error(CT_ERR_ARGUMENT, "ct_batch_get", "no field \"zone\" ... x, y");
     ck_assert_ptr_null(ct_batch_get(&(ct_batch){ 0 }, "x"));
-    expect_error(CT_ERR_ARGUMENT, "ct_batch_get", "none");
+    expect_error(CT_ERR_ARGUMENT, "ct_batch_get", "no named fields");
     ck_assert(n.freed == 0);
     ct_dataset_free(d);
     ct_dataset_free(NULL);
@@ -149,7 +149,7 @@ START_TEST(bad_tables)
           1,
           { { .name = "x", .shape = { 1, { -1 } } } },
           CT_ERR_ARGUMENT,
-          "no length" },
+          "table->length is NULL" },
         { &numbers_table,
           1,
           1,

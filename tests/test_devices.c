@@ -1,6 +1,5 @@
-/* test_devices.c - the library on a GPU compared with the library on the CPU: every op of the
- * tables with its gradients, modules, optimisers, moves, loaders, faults, and the first ten losses
- * of both protocols.
+/* test_devices.c - compares a GPU with the CPU: every op of the tables with its gradients, modules,
+ * optimisers, moves, loaders, faults, and the first ten losses of both protocols.
  *
  * The device is COTANGENT_TEST_DEVICE; if that is not set, cuda-emu, and also cuda if it exists. On
  * the emulated GPU each test runs with several seeds of the schedule and without the pool, so that
@@ -223,8 +222,7 @@ END_TEST
 
 /* ---- optimisers ---- */
 
-/* Compares five steps from the same values, whose gradients are the same functions of the
- * values. */
+/* Compares five steps from equal values with gradients that are equal functions of them. */
 static void check_optimizer(const char *name, ct_optimizer *(*make)(ct_params *set), ct_dtype dtype)
 {
     ct_params *set[2];

@@ -143,8 +143,8 @@ static ct_tensor *parity_input(const parity_case *c, int k, ct_dtype dtype)
     return ct_set_requires_grad(ct_cast(t, dtype), true);
 }
 
-/* Checks that the error of each element of t is at most 1e-12 (f32: 1e-5) times the sum of want's
- * magnitudes. */
+/* Checks that the error of each element of t is at most 1e-12 (f32: 1e-5) times the sum of the
+ * expected magnitudes. */
 static void compare(const parity_case *c, const char *what, ct_dtype dtype, ct_tensor *t,
                     const numbers *want)
 {

@@ -396,7 +396,8 @@ START_TEST(try_gpu)
     ck_assert_int_eq(d, 1);
     ck_assert_str_eq(said(0, "auto", &d), "");
     ck_assert_int_eq(d, 1);
-    ck_assert_str_eq(said(2, NULL, &d), "no CUDA device 2: there are 2; using the CPU\n");
+    ck_assert_str_eq(said(2, NULL, &d),
+                     "no CUDA device 2: only 2 exist, numbered from 0; using the CPU\n");
     ck_assert_int_eq(d, CT_CPU);
     expect_ok();
 }
@@ -457,7 +458,7 @@ START_TEST(faults)
     } cases[] = {
         { CTI_FAULT_INDEX, 9, CT_ERR_INDEX, "index at position 5" },
         { CTI_FAULT_TARGET, 9, CT_ERR_INDEX, "target at position 5" },
-        { CTI_FAULT_WEIGHTS, 9, CT_ERR_NUMERIC, "negative" },
+        { CTI_FAULT_WEIGHTS, 9, CT_ERR_NUMERIC, "at least 0" },
         { CTI_FAULT_DIVISOR, 0, CT_ERR_NUMERIC, "divisor at position 5" },
         { CTI_FAULT_PROBABILITY, 0, CT_ERR_NUMERIC, "probability at position 5" },
         { CTI_FAULT_NORM, 0, CT_ERR_NUMERIC, "norm ... finite" },

@@ -236,8 +236,8 @@ int64_t cti_dataset_length(const ct_dataset *d, int64_t i, int field)
         return n;
     if (ct_ok())
         ct_raise(CT_ERR_ARGUMENT, cti_dataset_function(),
-                 "%.100s: length of sample %lld, field %s returned %lld", d->table->name,
-                 (long long)i, d->name[field], (long long)n);
+                 "%.100s: length of sample %lld, field %s returned %lld; it must be at least 0",
+                 d->table->name, (long long)i, d->name[field], (long long)n);
     return -1;
 }
 

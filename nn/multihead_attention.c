@@ -55,7 +55,8 @@ static bool attention_module_check(const char *me, const ct_nn_multihead_attenti
         !cti_at_least(me, "vdim", o->vdim, 0) || !cti_is_probability(me, "dropout", o->dropout))
         return false;
     if (o->embed_dim > INT64_MAX / 3) {
-        ct_raise(CT_ERR_SHAPE, me, "embed_dim is %lld; that is too large", (long long)o->embed_dim);
+        ct_raise(CT_ERR_SHAPE, me, "embed_dim is %lld; it must be at most %lld",
+                 (long long)o->embed_dim, (long long)INT64_MAX / 3);
         return false;
     }
     if (o->embed_dim % o->num_heads) {

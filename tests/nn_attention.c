@@ -503,7 +503,7 @@ START_TEST(transformer_misuse)
     REFUSED(CT_ERR_ARGUMENT, me, "rotary_base", STACK(o));
     REFUSED(CT_ERR_SHAPE, run, "x",
             ct_transformer_forward(encoder, wide, NULL, (ct_transformer_call){ 0 }));
-    REFUSED(CT_ERR_ARGUMENT, run, "no memory",
+    REFUSED(CT_ERR_ARGUMENT, run, "must be NULL",
             ct_transformer_forward(encoder, x, x, (ct_transformer_call){ 0 }));
     REFUSED(CT_ERR_ARGUMENT, run, "memory is NULL",
             ct_transformer_forward(decoder, x, NULL, (ct_transformer_call){ 0 }));

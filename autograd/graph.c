@@ -92,6 +92,6 @@ ct_status ct_graph_dot(ct_tensor *t, FILE *out)
     fputs("}\n", out);
     cti_release(in_use);
     if (fflush(out) != 0 || ferror(out))
-        return ct_raise(CT_ERR_IO, me, "the graph cannot be written");
+        return ct_raise(CT_ERR_IO, me, "the graph could not be written to out");
     return CT_OK;
 }

@@ -95,7 +95,8 @@ static cti_hook **hook_list(const char *function, const ct_tensor *t)
         return &t->node->hooks;
     if (t->leaf)
         return &cti_leaf_of(t)->hooks;
-    ct_raise(CT_ERR_GRAD, function, "t %s is another handle of a leaf", cti_describe(t).s);
+    ct_raise(CT_ERR_GRAD, function, "t %s shares a leaf's memory, but is not the leaf",
+             cti_describe(t).s);
     return NULL;
 }
 

@@ -22,12 +22,12 @@ $(examples_rnn_concise_OBJECTS) $(examples_custom_op_OBJECTS) $(tool_cotangent_O
 $(bench_bench_OBJECTS) $(bench_handles_OBJECTS): \
 	include/cotangent_sites.h
 
-# One table: ours beside each peer whose environment is there, and bench/result.json.
-# COTANGENT_PEERS: a folder of environments made before.
+# Prints one table of this library and each peer whose environment exists, and writes
+# bench/result.json. COTANGENT_PEERS: a folder of environments made before.
 bench: bench/bench
 	$(SHELL) $(srcdir)/bench/run.sh bench/bench "$${COTANGENT_PEERS-bench/peers}" bench/result.json
 
-# Python environments of the peers (some GB), in the build folder.
+# Makes the Python environments of the peers (some GB) in the build folder.
 bench-peers:
 	for peer in "torch torch numpy" "jax jax flax optax" "tf tensorflow-cpu" \
 	    "mxnet mxnet==1.9.1 numpy==1.23.5"; do \

@@ -1,13 +1,14 @@
 #!/bin/sh
-# run.sh - every case by every contestant, interleaved, in rounds; then medians and ratios.
+# run.sh - runs every case for every contestant, interleaved, in rounds; then prints
+# medians and ratios.
 #
 #     run.sh BENCH PEERS RESULT.json
 #
-# BENCH is the built bench program; PEERS a folder of Python environments (torch, jax, tf, mxnet:
-# see make bench-peers), those that are missing being left out. COTANGENT_BENCH_ROUNDS (5) and
-# COTANGENT_BENCH_SECONDS (2) say how long it takes. Each contestant is taken at its best of 1 and 2
-# threads, eager and compiled, by median. Figures are of this machine and this run: only ratios
-# travel.
+# BENCH is the built bench program; PEERS is a folder of Python environments (torch, jax, tf, mxnet:
+# see make bench-peers), of which some may be missing. COTANGENT_BENCH_ROUNDS (5) and
+# COTANGENT_BENCH_SECONDS (2) set the duration. For each contestant the best median of 1 and 2
+# threads, eager and compiled, counts. The figures are valid for this machine and this run: only
+# ratios can be compared with other machines.
 
 bench=$1
 peers=$2
@@ -20,7 +21,7 @@ alive=
 trap 'for p in $alive; do kill $p; done 2>/dev/null; rm -rf "$tmp"' EXIT
 trap 'exit 99' HUP INT TERM
 
-# start WHO MODE: a process for each number of threads, that waits for cases on a pipe.
+# start WHO MODE: starts a process for each number of threads, which waits for cases on a pipe.
 start()
 {
     python=$peers/$1/bin/python
@@ -33,7 +34,7 @@ start()
         alive="$alive $!"
     done
     contestants="$contestants $1.$2"
-    # Versions of all that the environment holds of these.
+    # Prints the versions of the packages that the environment has.
     for name in torch jax jaxlib flax optax tensorflow_cpu keras mxnet numpy; do
         for info in "$peers/$1"/lib/python3*/site-packages/$name-*.dist-info; do
             [ -d "$info" ] && info=${info##*/} && echo "$1 ${info%.dist-info}" >>"$tmp/versions"
@@ -64,7 +65,7 @@ start tf compiled
 start mxnet eager
 start mxnet compiled
 
-# Until all have started: what one has cost is no part of another's figures.
+# Waits until all have started, so that starting one does not disturb the figures of another.
 for who in $contestants; do
     for threads in 1 2; do
         ask $who start $threads >"$tmp/started"

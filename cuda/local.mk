@@ -35,7 +35,7 @@ emu_headers = \
 	cuda/emu/report.h \
 	cuda/emu/cases/fixture.h \
 	cuda/emu/cases/cases.h
-# Small programs for the emulated GPU, wrong and right.
+# Small wrong and right programs for the emulated GPU.
 emu_cases = \
 	cuda/emu/cases/barriers.cu \
 	cuda/emu/cases/races.cu \
@@ -92,7 +92,7 @@ cuda_cuda_emu_la_LIBADD = $(emulated_objects) $(emu_objects) -lstdc++ $(LIBM)
 cuda_cuda_emu_la_DEPENDENCIES = $(emulated_objects) $(emu_objects)
 cuda_cuda_emu_la_LDFLAGS = $(plugin_ldflags) -export-symbols-regex '^cti_plugin_open$$|^emu_'
 
-# The same device with the checker, for tests alone: COTANGENT_PLUGIN_DIR names its folder.
+# The same device with the checker, only for tests: COTANGENT_PLUGIN_DIR names its folder.
 cuda_checked_cuda_emu_la_SOURCES =
 cuda_checked_cuda_emu_la_LIBADD = $(checked_objects) $(emu_objects) -lstdc++ $(LIBM)
 cuda_checked_cuda_emu_la_DEPENDENCIES = $(checked_objects) $(emu_objects)

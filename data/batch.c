@@ -25,8 +25,8 @@ ct_tensor *ct_batch_get(const ct_batch *b, const char *name)
     if (!cti_optional_as(me, "b->x", b->x) || !cti_optional_as(me, "b->y", b->y))
         return NULL;
     if (ct_ok())
-        ct_raise(CT_ERR_ARGUMENT, me, "there is no field %s; the batch has %s", cti_quote(name).s,
-                 there.n ? there.s : "none");
+        ct_raise(CT_ERR_ARGUMENT, me, "the batch has no field %s; it has %s", cti_quote(name).s,
+                 there.n ? there.s : "no named fields");
     return NULL;
 }
 

@@ -355,7 +355,7 @@ static bool csv_put(csv *c, const cti_csv_reader *r, const csv_value *v, void *t
         int64_t id = known->slots ? known->slot[csv_slot(known, text)] : -1;
 
         if (id < 0 && c->known[k])
-            return csv_refuse_value(c, r, line, column, text, "is no known category");
+            return csv_refuse_value(c, r, line, column, text, "is not a known category");
         if (id < 0)
             id = csv_categories_add(known, text);
         ((int32_t *)to)[i] = (int32_t)id;
@@ -638,17 +638,19 @@ static bool csv_check_options(const ct_dataset_csv_options *o)
         return false;
     if (strchr("\"\r\n+-0123456789eE", separator) || strchr("\"\r\n+-0123456789eE ", decimal) ||
         separator == decimal) {
-        ct_raise(CT_ERR_ARGUMENT, csv_making, "separator is '%c' and decimal is '%c'", separator,
-                 decimal);
+        ct_raise(CT_ERR_ARGUMENT, csv_making,
+                 "separator is '%c' and decimal is '%c'; they must differ, and be no "
+                 "quote, digit, sign, e or end of a line",
+                 separator, decimal);
         return false;
     }
     if ((unsigned)o->missing > CT_CSV_MISSING_SKIP_ROW) {
-        ct_raise(CT_ERR_ARGUMENT, csv_making, "missing is %d, which does not exist",
-                 (int)o->missing);
+        ct_raise(CT_ERR_ARGUMENT, csv_making, "missing is %d; it must be in 0..%d", (int)o->missing,
+                 CT_CSV_MISSING_SKIP_ROW);
         return false;
     }
     if (o->known && o->known->table != &csv_table) {
-        ct_raise(CT_ERR_ARGUMENT, csv_making, "known is no CSV dataset");
+        ct_raise(CT_ERR_ARGUMENT, csv_making, "known was not made by ct_dataset_csv_new");
         return false;
     }
     return true;

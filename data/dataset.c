@@ -74,8 +74,8 @@ static bool dataset_take_field(const char *function, ct_dataset *d, int k)
     int64_t n;
 
     if ((unsigned)f->dtype >= CTI_DTYPE_COUNT) {
-        ct_raise(CT_ERR_DTYPE, function, "fields[%d].dtype is %d, which does not exist", k,
-                 (int)f->dtype);
+        ct_raise(CT_ERR_DTYPE, function, "fields[%d].dtype is %d; it must be in 0..%d", k,
+                 (int)f->dtype, CTI_DTYPE_COUNT - 1);
         return false;
     }
     if (!cti_rank_check(function, &f->shape))
@@ -92,7 +92,7 @@ static bool dataset_take_field(const char *function, ct_dataset *d, int k)
     if (n < 0)
         return false;
     if (!dataset_holds(f->dtype, f->pad)) {
-        ct_raise(CT_ERR_ARGUMENT, function, "fields[%d].pad is %g, which %s does not hold", k,
+        ct_raise(CT_ERR_ARGUMENT, function, "fields[%d].pad is %g; %s cannot represent it", k,
                  f->pad, ct_dtype_name(f->dtype));
         return false;
     }
@@ -116,8 +116,8 @@ static bool dataset_take_fields(const char *function, ct_dataset *d, const ct_fi
         if (!dataset_take_field(function, d, k))
             return false;
         if (cti_field_is_sequence(&d->field[k]) && !d->table->length) {
-            ct_raise(CT_ERR_ARGUMENT, function,
-                     "field %s is a sequence, but the table has no length", d->name[k]);
+            ct_raise(CT_ERR_ARGUMENT, function, "field %s is a sequence, but table->length is NULL",
+                     d->name[k]);
             return false;
         }
     }
@@ -236,8 +236,8 @@ int64_t cti_dataset_length(const ct_dataset *d, int64_t i, int field)
         return n;
     if (ct_ok())
         ct_raise(CT_ERR_ARGUMENT, cti_dataset_function(),
-                 "%.100s: length of sample %lld, field %s returned %lld", d->table->name,
-                 (long long)i, d->name[field], (long long)n);
+                 "%.100s: length of sample %lld, field %s returned %lld; it must be at least 0",
+                 d->table->name, (long long)i, d->name[field], (long long)n);
     return -1;
 }
 

@@ -111,9 +111,9 @@ ct_status ct_dataset_split(ct_dataset *d, int count, const double *sizes, uint64
  *     targets 1, ahead k          the k-th value after x */
 typedef struct ct_dataset_windows_options {
     int64_t steps;
-    int64_t targets;   /* 0: 1; at most steps + ahead */
-    int64_t ahead;     /* 0: 1 */
-    int64_t stride;    /* 0: 1 */
+    int64_t targets;   /* default 1; at most steps + ahead */
+    int64_t ahead;     /* default 1 */
+    int64_t stride;    /* default 1 */
     const char *x, *y; /* NULL: the first field of d; NULL: the field of x */
 } ct_dataset_windows_options;
 

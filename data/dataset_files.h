@@ -37,8 +37,8 @@ typedef enum ct_csv_missing {
 typedef struct ct_dataset_csv_options {
     const ct_csv_field *fields;
     bool no_header;
-    char separator; /* 0: ',' */
-    char decimal;   /* 0: '.' */
+    char separator; /* default ',' */
+    char decimal;   /* default '.' */
     ct_csv_missing missing;
     /* a CSV dataset with fields of the same names: its categories are used, and any other text is
      * an error. For validation data. It may be freed after the call */

@@ -74,13 +74,20 @@ static bool idx_parse(idx_file *f, const char *path)
     uint64_t claims = idx_claims(b, f->size);
 
     if (f->size < 4 || b[0] || b[1] || b[2] != 8 || !b[3] || b[3] > CT_MAX_RANK) {
-        ct_raise(CT_ERR_FORMAT, idx_making, "%.400s: is no IDX file of bytes with 1 to %d axes",
-                 path, CT_MAX_RANK);
+        ct_raise(CT_ERR_FORMAT, idx_making,
+                 "%.400s: is not an IDX file of unsigned bytes with 1 to %d axes", path,
+                 CT_MAX_RANK);
+        return false;
+    }
+    if (claims == UINT64_MAX) {
+        ct_raise(CT_ERR_FORMAT, idx_making, "%.400s: its header is cut or has too large sizes",
+                 path);
         return false;
     }
     if (claims != f->size) {
-        ct_raise(CT_ERR_FORMAT, idx_making, "%.400s: has %zu bytes, but its header says %llu", path,
-                 f->size, (unsigned long long)claims);
+        ct_raise(CT_ERR_FORMAT, idx_making,
+                 "%.400s: has %zu bytes; by its header it must have %llu", path, f->size,
+                 (unsigned long long)claims);
         return false;
     }
     f->begin = 4 + 4 * (size_t)b[3];

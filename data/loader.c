@@ -177,7 +177,8 @@ static bool loader_next(ct_loader *l, ct_batch *batch)
         return false;
     be = cti_backend_of(l->device);
     if (!be) {
-        ct_raise(CT_ERR_DEVICE, "ct_loader_next", "there is no device %d", l->device);
+        ct_raise(CT_ERR_DEVICE, "ct_loader_next",
+                 "device %d does not exist; use CT_CPU or ct_device_from_name", l->device);
         return false;
     }
     if (l->cut == CTI_STREAM ? !cti_stream_next(l, batch)
@@ -336,7 +337,7 @@ static bool loader_check_options(const char *function, const ct_dataset *d,
         return false;
     }
     if (o->workers > 64 || o->prefetch > 1024) {
-        ct_raise(CT_ERR_ARGUMENT, function, "%s is %d; the most is %d",
+        ct_raise(CT_ERR_ARGUMENT, function, "%s is %d; it must be in 0..%d",
                  o->workers > 64 ? "workers" : "prefetch",
                  o->workers > 64 ? o->workers : o->prefetch, o->workers > 64 ? 64 : 1024);
         return false;
@@ -358,8 +359,8 @@ static bool loader_check_sequences(ct_loader *draft, const ct_loader_options *o)
         any = any || cti_field_is_sequence(&d->field[k]);
     draft->counted = ct_dataset_field(d, o->count);
     if (o->count && (draft->counted < 0 || !cti_field_is_sequence(&d->field[draft->counted]))) {
-        ct_raise(CT_ERR_ARGUMENT, draft->function, "count is %s, which is no sequence",
-                 cti_quote(o->count).s);
+        ct_raise(CT_ERR_ARGUMENT, draft->function,
+                 "count is %s; it must name a field that is a sequence", cti_quote(o->count).s);
         return false;
     }
     if (o->bucket && !any) {
@@ -393,7 +394,8 @@ static bool loader_take_weights(ct_loader *draft, const ct_loader_options *o)
         draft->sums[i] = sum += w;
     }
     if (!(sum > 0) || !isfinite(sum)) {
-        ct_raise(CT_ERR_ARGUMENT, draft->function, "the weights sum to %g", sum);
+        ct_raise(CT_ERR_ARGUMENT, draft->function,
+                 "the weights sum to %g; the sum must be finite and above 0", sum);
         return false;
     }
     draft->rows = o->samples ? o->samples : draft->data->count;
@@ -505,17 +507,38 @@ ct_loader_cursor ct_loader_tell(const ct_loader *l)
     return l ? (ct_loader_cursor){ l->epoch, l->next, l->offset } : (ct_loader_cursor){ 0, 0, 0 };
 }
 
-bool cti_loader_fits(const ct_loader *l, ct_loader_cursor at)
+/* Returns the number of batches of an epoch that begins at an offset; epoch 0 has none. */
+static int64_t loader_batches_at(const ct_loader *l, ct_loader_cursor at)
 {
     ct_loader there = *l;
 
-    if (at.epoch < 0 || at.batch < 0 || at.offset < 0 || at.offset >= loader_offsets(l))
-        return false;
     there.offset = at.offset;
     loader_measure(&there);
     if (l->cut == CTI_STREAM)
         there.batches = cti_stream_batches(l);
-    return at.batch <= (at.epoch ? there.batches : 0);
+    return at.epoch ? there.batches : 0;
+}
+
+bool cti_loader_fits(const ct_loader *l, ct_loader_cursor at)
+{
+    return at.epoch >= 0 && at.batch >= 0 && at.offset >= 0 && at.offset < loader_offsets(l) &&
+           at.batch <= loader_batches_at(l, at);
+}
+
+static ct_status loader_refuse_cursor(const char *function, const ct_loader *l, ct_loader_cursor at)
+{
+    const bool outside = at.offset < 0 || at.offset >= loader_offsets(l);
+    char range[60] = "epoch must be at least 0";
+
+    if (outside)
+        snprintf(range, sizeof range, "offset must be in 0..%lld",
+                 (long long)loader_offsets(l) - 1);
+    else if (at.epoch >= 0)
+        snprintf(range, sizeof range, "batch must be in 0..%lld",
+                 (long long)loader_batches_at(l, at));
+    return ct_raise(CT_ERR_ARGUMENT, function,
+                    "epoch %lld, batch %lld, offset %lld is not a position of this loader: %s",
+                    (long long)at.epoch, (long long)at.batch, (long long)at.offset, range);
 }
 
 ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
@@ -528,11 +551,7 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
     if (!l)
         return ct_raise(CT_ERR_ARGUMENT, me, "l is NULL");
     if (!cti_loader_fits(l, at))
-        return ct_raise(CT_ERR_ARGUMENT, me,
-                        "at is epoch %lld, batch %lld, offset %lld; an epoch of this loader has "
-                        "%lld batches, and offsets are below %lld",
-                        (long long)at.epoch, (long long)at.batch, (long long)at.offset,
-                        (long long)l->batches, (long long)loader_offsets(l));
+        return loader_refuse_cursor(me, l, at);
     if (ct_loader_stop(l) != CT_OK)
         return ct_error();
     l->next = 0;

@@ -108,7 +108,7 @@ ct_loader *ct_loader_stream_new(const ct_stream_table *table, void *self, ct_dev
 typedef struct ct_loader_windows_options {
     int64_t batch_size, steps;
     int64_t first;
-    int64_t count; /* 0: all from first */
+    int64_t count; /* 0: all after first */
     bool shuffle;  /* a new order in each epoch; false: in order */
     uint64_t seed;
     ct_device device;
@@ -173,7 +173,7 @@ bool ct_loader_continues(const ct_loader *l);
 typedef struct ct_loader_cursor {
     int64_t epoch;  /* number of epochs begun */
     int64_t batch;  /* number of batches of the current epoch that were returned */
-    int64_t offset; /* of the current epoch */
+    int64_t offset; /* the offset of the current epoch */
 } ct_loader_cursor;
 
 /* The current position of a loader, for ct_loader_seek; zeros for NULL. */

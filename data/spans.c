@@ -263,13 +263,13 @@ static bool windows_fields(const char *function, const ct_dataset *d,
     for (int side = 0; side < 2; side++) {
         field[side] = ct_dataset_field(d, names[side]);
         if (field[side] < 0) {
-            ct_raise(CT_ERR_ARGUMENT, function, "%s is %s, which is no field of the dataset",
+            ct_raise(CT_ERR_ARGUMENT, function, "%s is %s; the dataset has no field of this name",
                      side ? "y" : "x", cti_quote(names[side]).s);
             return false;
         }
         if (cti_field_is_sequence(&d->field[field[side]])) {
-            ct_raise(CT_ERR_ARGUMENT, function, "%s is %s, which is a sequence", side ? "y" : "x",
-                     cti_quote(names[side]).s);
+            ct_raise(CT_ERR_ARGUMENT, function, "%s is %s; it must not be a sequence",
+                     side ? "y" : "x", cti_quote(names[side]).s);
             return false;
         }
     }
@@ -340,7 +340,9 @@ ct_dataset *ct_dataset_windows_new(ct_dataset *d, ct_dataset_windows_options o)
         return NULL;
     for (int k = 0; k < d->field_count; k++)
         if (cti_field_is_sequence(&d->field[k])) {
-            ct_raise(CT_ERR_ARGUMENT, me, "field %s of the dataset is a sequence", d->name[k]);
+            ct_raise(CT_ERR_ARGUMENT, me,
+                     "field %s of the dataset is a sequence; windows need a fixed shape",
+                     d->name[k]);
             return NULL;
         }
     if (!windows_field(me, d, draft.field[0], o.steps, &fields[0]) ||

@@ -38,8 +38,8 @@ static bool stream_check_field(const char *function, const ct_batch_writer *w, c
 
     if (strlen(name) > CTI_FIELD_NAME || !*name || l->entry_count == CT_MAX_FIELDS) {
         ct_raise(CT_ERR_ARGUMENT, function, "field %s: %s", cti_quote(name).s,
-                 *name && strlen(name) <= CTI_FIELD_NAME ? "the batch has 16 fields already"
-                                                         : "a name has 1 to 63 bytes");
+                 *name && strlen(name) <= CTI_FIELD_NAME ? "a batch can have at most 16 fields"
+                                                         : "a name must have 1 to 63 bytes");
         return false;
     }
     for (int i = 0; i < l->entry_count; i++)
@@ -68,7 +68,8 @@ void *ct_batch_field(ct_batch_writer *w, const char *name, ct_dtype dtype, ct_sh
     if (!cti_given(me, "w", w) || !cti_given(me, "name", name))
         return NULL;
     if ((unsigned)dtype >= CTI_DTYPE_COUNT) {
-        ct_raise(CT_ERR_DTYPE, me, "dtype is %d, which does not exist", (int)dtype);
+        ct_raise(CT_ERR_DTYPE, me, "dtype is %d; it must be in 0..%d", (int)dtype,
+                 CTI_DTYPE_COUNT - 1);
         return NULL;
     }
     n = cti_shape_check(me, &shape, dtype);
@@ -155,7 +156,8 @@ static bool stream_measure(ct_loader *l)
 
     w->batches = w->table->batches(w->self);
     if (ct_ok() && w->batches < 1)
-        ct_raise(CT_ERR_ARGUMENT, l->function, "%.100s: batches returned %lld", w->table->name,
+        ct_raise(CT_ERR_ARGUMENT, l->function,
+                 "%.100s: batches returned %lld; it must return at least 1", w->table->name,
                  (long long)w->batches);
     l->batches = ct_ok() ? w->batches : 0;
     return ct_ok();
@@ -180,7 +182,7 @@ bool cti_stream_skip(ct_loader *l, int64_t batches)
         int found = stream_write(l->stream_writer);
 
         if (found == 0)
-            ct_raise(CT_ERR_ARGUMENT, "ct_loader_seek", "%.100s: the epoch ends at batch %lld",
+            ct_raise(CT_ERR_ARGUMENT, "ct_loader_seek", "%.100s: the epoch has only %lld batches",
                      l->stream_writer->table->name, (long long)i);
         if (found != 1)
             return false;

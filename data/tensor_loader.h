@@ -26,10 +26,10 @@ extern "C" {
  *     targets 1, ahead k          the k-th value after x */
 typedef struct ct_loader_series_options {
     int64_t batch_size, steps;
-    int64_t targets; /* 0: 1; at most steps + ahead */
-    int64_t ahead;   /* 0: 1 */
+    int64_t targets; /* default 1; at most steps + ahead */
+    int64_t ahead;   /* default 1 */
     int64_t first;
-    int64_t count; /* 0: all from first */
+    int64_t count; /* 0: all after first */
     bool shuffle;  /* a new order in each epoch; false: in order */
     uint64_t seed;
     ct_device device;
@@ -44,7 +44,7 @@ ct_loader *ct_loader_series_new(const ct_tensor *series, ct_loader_series_option
 typedef struct ct_loader_tensors_options {
     int64_t batch_size;
     int64_t first;
-    int64_t count; /* 0: all from first */
+    int64_t count; /* 0: all after first */
     bool shuffle;  /* a new order in each epoch; false: in order */
     uint64_t seed;
     ct_device device;

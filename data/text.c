@@ -284,8 +284,8 @@ static text_mismatch text_compare(const char *bytes, size_t size)
 
     ct_sha256_hex(bytes, size, hex);
     if (strcmp(hex, TIMEMACHINE_SHA256) != 0)
-        snprintf(m.s, sizeof m.s, "SHA-256: got %s expected %s%s", hex, TIMEMACHINE_SHA256,
-                 text_looks_like_html(bytes) ? ", looks like HTML" : "");
+        snprintf(m.s, sizeof m.s, "its SHA-256 is %s; it must be %s%s", hex, TIMEMACHINE_SHA256,
+                 text_looks_like_html(bytes) ? "; the text looks like HTML" : "");
     return m;
 }
 

@@ -165,8 +165,8 @@ const cti_load *cti_workers_take(cti_workers *w, int64_t batch)
 {
     workers_slot *s = &w->slot[batch % w->slots];
 
-    if (w->returned != batch) { /* only this thread writes `returned`; after an error it starts
-                                 * again */
+    if (w->returned != batch) { /* Only this thread writes `returned`. After an error the workers
+                                 * start again. */
         cti_workers_pause(w);
         cti_workers_resume(w, batch);
     }

@@ -140,7 +140,7 @@ static bool attention_check_options(const char *me, const ct_attention_options *
         return false;
     if (o->scale == o->scale)
         return true;
-    ct_raise(CT_ERR_ARGUMENT, me, "scale is %g", o->scale);
+    ct_raise(CT_ERR_ARGUMENT, me, "scale is %g; it must be a number", o->scale);
     return false;
 }
 

@@ -36,7 +36,7 @@ typedef struct ct_attention_options {
     int64_t first_query;     /* with causal: the position of query 0 among the keys; at least 0 */
     double dropout;          /* dropout of the weights, in [0, 1) */
     ct_generator *generator; /* required for dropout */
-    double scale;            /* 0: 1 / sqrt(D) */
+    double scale;            /* default: 1 / sqrt(D) */
     bool enable_gqa; /* k and v have fewer heads (axis -3); each serves several heads of q */
 } ct_attention_options;
 

@@ -11,8 +11,8 @@ extern "C" {
 
 typedef struct ct_nn_batch_norm_options {
     int64_t channels;      /* 0: taken from the first forward or from a loaded file */
-    double momentum;       /* 0: 0.1, the share of a batch in the running statistics */
-    double eps;            /* 0: 1e-5 */
+    double momentum;       /* default 0.1, the share of a batch in the running statistics */
+    double eps;            /* default 1e-5 */
     bool no_affine;        /* the module has neither weight nor bias */
     bool no_running_stats; /* no buffers: each batch is normalised by its own statistics */
 } ct_nn_batch_norm_options;

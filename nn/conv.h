@@ -18,11 +18,11 @@ typedef struct ct_nn_conv_options {
     int64_t in_channels; /* 0: taken from the first forward or from a loaded file */
     int64_t out_channels;
     int64_t kernel[2];
-    int64_t stride[2];         /* 0: 1 */
-    int64_t padding[2];        /* CT_NO_PADDING: 0 */
-    int64_t dilation[2];       /* 0: 1 */
+    int64_t stride[2];         /* default 1 */
+    int64_t padding[2];        /* CT_NO_PADDING means 0 */
+    int64_t dilation[2];       /* default 1 */
     int64_t output_padding[2]; /* only ConvTranspose2d */
-    int64_t groups;            /* 0: 1 */
+    int64_t groups;            /* default 1 */
     bool no_bias;
     ct_dialect dialect; /* the framework whose initial values are used; 0: CT_DIALECT_TORCH */
 } ct_nn_conv_options;

@@ -479,7 +479,7 @@ static bool convert_check_reset(const job *j, const cell *c)
     if (!before && one)
         return convert_refuse(
             j, c, CT_ERR_ARGUMENT,
-            "the GRU has one bias, so it resets before the matmul (.reset_before)");
+            "the GRU has one bias, so it resets before the matmul; set options.reset_before");
     if (before && convert_resets_after(j->o.to))
         return convert_refuse(j, c, CT_ERR_ARGUMENT,
                               "the target has no GRU that resets before the matmul");

@@ -24,7 +24,7 @@ static void ctc_slope_grad(ct_node *n, ct_tensor *const *dout)
     const int axes[] = { 0, 2 };
 
     if (ct_node_needs_grad(n, 0)) {
-        ct_raise(CT_ERR_GRAD, "ct_ctc_loss", "the gradient has no derivative by log_probs");
+        ct_raise(CT_ERR_GRAD, "ct_ctc_loss", "there is no second derivative by log_probs");
         return;
     }
     d = ct_mul(dout[0], grad);
@@ -159,7 +159,7 @@ static bool ctc_check_sum(const char *me, const ct_tensor *targets, const int64_
         sum += length[b];
     if (targets->shape.rank == 2 || sum == targets->numel)
         return true;
-    ct_raise(CT_ERR_SHAPE, me, "target_lengths add up to %lld, and targets %s has another size",
+    ct_raise(CT_ERR_SHAPE, me, "target_lengths add up to %lld; targets %s must have that size",
              (long long)sum, cti_describe(targets).s);
     return false;
 }

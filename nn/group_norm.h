@@ -11,7 +11,7 @@ extern "C" {
 typedef struct ct_nn_group_norm_options {
     int64_t groups;   /* 1 or more */
     int64_t channels; /* 0: taken from the first forward or from a loaded file */
-    double eps;       /* 0: 1e-5 */
+    double eps;       /* default 1e-5 */
     bool no_affine;   /* the module has neither weight nor bias */
 } ct_nn_group_norm_options;
 

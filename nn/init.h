@@ -16,8 +16,8 @@ extern "C" {
 #endif
 
 ct_init ct_init_constant(double value);           /* every element is value */
-ct_init ct_init_uniform(double low, double high); /* on [low, high) */
-ct_init ct_init_normal(double mean, double std);  /* std at least 0 */
+ct_init ct_init_uniform(double low, double high); /* uniform on [low, high) */
+ct_init ct_init_normal(double mean, double std);  /* normal; std must be at least 0 */
 
 /* Normal with mean and std; a value outside [low, high] is drawn again. CT_ERR_ARGUMENT if less
  * than 1% of the distribution is inside. */

@@ -12,7 +12,7 @@ extern "C" {
 typedef struct ct_nn_layer_norm_options {
     /* the size of the last axis; 0: taken from the first forward or from a loaded file */
     int64_t size;
-    double eps; /* 0: 1e-5 */
+    double eps; /* default 1e-5 */
     bool no_bias;
     bool no_affine; /* the module has neither weight nor bias */
 } ct_nn_layer_norm_options;

@@ -29,10 +29,10 @@ typedef enum ct_reduction {
 
 typedef struct ct_cross_entropy_options {
     ct_reduction reduction; /* the mean is over the targets that are not ignored */
-    double
-        label_smoothing;   /* in [0, 1]: this share of a target is spread evenly over all classes */
-    bool has_ignore_index; /* targets equal to ignore_index do not contribute to the loss */
-    int64_t ignore_index;  /* PyTorch's default is -100 */
+    double label_smoothing; /* in [0, 1]: the share that is spread over all classes */
+    bool has_ignore_index;  /* targets equal to ignore_index do not contribute to the loss */
+    int64_t ignore_index;   /* the class to ignore if has_ignore_index is set; PyTorch's default is
+                            * -100 */
 
     /* (C), with the dtype of the logits: the weight of each class. NULL: all 1. A mean is divided
      * by the sum of the weights of the targets. No gradient flows into it. */
@@ -172,7 +172,7 @@ ct_tensor *ct_margin_ranking_loss(ct_tensor *a, ct_tensor *b, ct_tensor *target,
 
 typedef struct ct_triplet_margin_options {
     ct_reduction reduction;
-    double margin; /* 0: 1; CT_ZERO for none */
+    double margin; /* default 1; CT_ZERO means 0 */
     double p;      /* the degree of the norm; 0: 2 */
     double eps;    /* added to each difference; 0: 1e-6, CT_ZERO for none */
     bool swap;     /* use the distance of positive and negative if it is smaller than that of anchor

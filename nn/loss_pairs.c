@@ -50,7 +50,7 @@ static bool loss_not_nan(const char *me, const char *name, double value)
 {
     if (!isnan(value))
         return true;
-    ct_raise(CT_ERR_ARGUMENT, me, "%s is NaN", name);
+    ct_raise(CT_ERR_ARGUMENT, me, "%s is nan; it must be a number", name);
     return false;
 }
 
@@ -122,9 +122,11 @@ static ct_tensor *gaussian_variance(const char *me, const ct_tensor *x, ct_tenso
         if (cti_same_shape(&rows, &var->shape))
             return ct_unsqueeze(var, -1);
     }
-    ct_raise(CT_ERR_SHAPE, me,
-             "var %s must have the shape of x %s, or 1 or nothing in place of its last size",
-             cti_describe(var).s, cti_describe(x).s);
+    ct_raise(
+        CT_ERR_SHAPE, me,
+        "var %s must have the shape of x %s, the same with last size 1, or the same without the "
+        "last axis",
+        cti_describe(var).s, cti_describe(x).s);
     return NULL;
 }
 

@@ -54,7 +54,8 @@ static bool attention_module_check(const char *me, const ct_nn_multihead_attenti
         !cti_at_least(me, "vdim", o->vdim, 0) || !cti_is_probability(me, "dropout", o->dropout))
         return false;
     if (o->embed_dim > INT64_MAX / 3) {
-        ct_raise(CT_ERR_SHAPE, me, "embed_dim is %lld; that is too large", (long long)o->embed_dim);
+        ct_raise(CT_ERR_SHAPE, me, "embed_dim is %lld; it must be at most %lld",
+                 (long long)o->embed_dim, (long long)INT64_MAX / 3);
         return false;
     }
     if (o->embed_dim % o->num_heads) {
@@ -62,12 +63,16 @@ static bool attention_module_check(const char *me, const ct_nn_multihead_attenti
                  (long long)o->num_heads, (long long)o->embed_dim);
         return false;
     }
-    if (o->rotary_base >= 0 && (o->rotary_base == 0 || o->embed_dim / o->num_heads % 2 == 0))
-        return true;
-    ct_raise(CT_ERR_ARGUMENT, me,
-             "rotary_base is %g and a head has %lld features; they must be at least 0 and even",
-             o->rotary_base, (long long)(o->embed_dim / o->num_heads));
-    return false;
+    if (!(o->rotary_base >= 0)) {
+        ct_raise(CT_ERR_ARGUMENT, me, "rotary_base is %g; it must be at least 0", o->rotary_base);
+        return false;
+    }
+    if (o->rotary_base > 0 && o->embed_dim / o->num_heads % 2 != 0) {
+        ct_raise(CT_ERR_ARGUMENT, me, "a head has %lld features; rotary_base needs an even number",
+                 (long long)(o->embed_dim / o->num_heads));
+        return false;
+    }
+    return true;
 }
 
 ct_attention *ct_nn_multihead_attention(ct_params *params, const char *name,

@@ -163,7 +163,7 @@ static bool recurrent_check_options(const char *me, const ct_nn_recurrent_option
         !cti_is_probability(me, "recurrent_dropout", o->recurrent_dropout))
         return false;
     if (o->reverse && o->bidirectional)
-        ct_raise(CT_ERR_ARGUMENT, me, "reverse and bidirectional are both set");
+        ct_raise(CT_ERR_ARGUMENT, me, "reverse and bidirectional are both set; only one may be");
     return ct_ok();
 }
 
@@ -388,7 +388,7 @@ static bool recurrent_check_x(const recurrent_call *c)
         ct_raise(CT_ERR_SHAPE, c->me, "x %s has %lld features; the module expects %lld",
                  cti_describe(c->x_given).s, (long long)ct_size(x, -1), (long long)size);
     else if (r->some && x->dtype != dtype)
-        ct_raise(CT_ERR_DTYPE, c->me, "x %s does not have the dtype of the parameters, %s",
+        ct_raise(CT_ERR_DTYPE, c->me, "x %s must have the dtype of the parameters, %s",
                  cti_describe(c->x_given).s, ct_dtype_name(dtype));
     return ct_ok();
 }

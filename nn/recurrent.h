@@ -33,7 +33,7 @@ typedef struct ct_nn_recurrent_options {
     int64_t input_size; /* the size of x's last axis; 0: taken from the first forward or from a
                          * loaded file */
     int64_t hidden_size;
-    int num_layers; /* 0: 1 */
+    int num_layers; /* default 1 */
     bool no_bias;
     bool bidirectional; /* y is (T, B, 2 output), the forward half first */
     bool reverse;       /* runs from the last step to the first; y keeps the order of x */

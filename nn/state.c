@@ -78,8 +78,8 @@ ct_tensor *ct_state_get(const ct_state *s, int i)
         return NULL;
     }
     if (i < 0 || i >= s->count) {
-        ct_raise(CT_ERR_INDEX, "ct_state_get", "the state has %d tensors; there is no tensor %d",
-                 s->count, i);
+        ct_raise(CT_ERR_INDEX, "ct_state_get", "i is %d; the state has %d tensors, counted from 0",
+                 i, s->count);
         return NULL;
     }
     return s->tensor[i];

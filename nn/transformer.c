@@ -78,15 +78,17 @@ static bool transformer_check(const char *me, const ct_nn_transformer_options *o
     if (!heads)
         ct_raise(CT_ERR_ARGUMENT, me, "num_heads is %lld; it must divide d_model, %lld",
                  (long long)o->num_heads, (long long)o->d_model);
-    else if (!(o->rotary_base >= 0) || (o->rotary_base > 0 && o->d_model / o->num_heads % 2 != 0))
-        ct_raise(CT_ERR_ARGUMENT, me,
-                 "rotary_base is %g and a head has %lld features; they must be at least 0 and even",
-                 o->rotary_base, (long long)(o->d_model / o->num_heads));
+    else if (!(o->rotary_base >= 0))
+        ct_raise(CT_ERR_ARGUMENT, me, "rotary_base is %g; it must be at least 0", o->rotary_base);
+    else if (o->rotary_base > 0 && o->d_model / o->num_heads % 2 != 0)
+        ct_raise(CT_ERR_ARGUMENT, me, "a head has %lld features; rotary_base needs an even number",
+                 (long long)(o->d_model / o->num_heads));
     else if (stack && (o->num_layers < 1 || o->num_layers > CTI_ATTENTION_LAYERS))
         ct_raise(CT_ERR_ARGUMENT, me, "num_layers is %d; it must be in 1..%d", o->num_layers,
                  CTI_ATTENTION_LAYERS);
     else if (o->activation < CT_ACTIVATION_RELU || o->activation > CT_ACTIVATION_GELU_TANH)
-        ct_raise(CT_ERR_ARGUMENT, me, "activation %d does not exist", (int)o->activation);
+        ct_raise(CT_ERR_ARGUMENT, me, "activation is %d; it must be in 0..%d", (int)o->activation,
+                 CT_ACTIVATION_GELU_TANH);
     else
         return true;
     return false;
@@ -245,7 +247,8 @@ static bool transformer_check_call(const char *me, const ct_transformer *t, cons
         return transformer_check_input(me, t, "memory", memory);
     if (!memory && !call->memory_mask && !call->memory_lengths)
         return true;
-    ct_raise(CT_ERR_ARGUMENT, me, "t is an encoder, which has no memory");
+    ct_raise(CT_ERR_ARGUMENT, me,
+             "t is an encoder; memory, call.memory_mask and call.memory_lengths must be NULL");
     return false;
 }
 

@@ -28,11 +28,11 @@ typedef enum ct_activation {
 
 typedef struct ct_nn_transformer_options {
     int64_t d_model, num_heads; /* required; num_heads must divide d_model */
-    int64_t dim_feedforward;    /* 0: 2048 */
+    int64_t dim_feedforward;    /* default 2048 */
     int num_layers;             /* for a stack: required, 1 to 32; for a layer: ignored */
     double dropout;             /* in [0, 1), while the set trains; 0: 0.1, CT_ZERO: none */
     ct_activation activation;   /* the activation of the feed-forward part */
-    double layer_norm_eps;      /* 0: 1e-5 */
+    double layer_norm_eps;      /* default 1e-5 */
     bool norm_first; /* each part is normalised before it is applied, instead of afterwards */
     bool no_bias;    /* neither linear layers nor norms have a bias */
     bool final_norm; /* for a stack: adds NAME.norm after the last layer; usual with norm_first */

@@ -108,7 +108,8 @@ ct_optimizer *ct_optimizer_new_from_name(ct_params *set, const char *algorithm,
         return NULL;
     table = ct_optimizer_table_from_name(algorithm);
     if (!table) {
-        ct_raise(CT_ERR_ARGUMENT, me, "there is no algorithm %s", cti_quote(algorithm).s);
+        ct_raise(CT_ERR_ARGUMENT, me, "algorithm is %s; no optimiser has this name",
+                 cti_quote(algorithm).s);
         return NULL;
     }
     options = cti_calloc(1, table->options_size);

@@ -40,7 +40,7 @@ typedef struct ct_optimizer ct_optimizer;
  * first update m = g) and w -= lr m; with nesterov: w -= lr (g + momentum m). nesterov requires a
  * momentum and dampening 0. State: momentum_buffer. */
 typedef struct ct_sgd_options {
-    double lr; /* 0.001 */
+    double lr; /* default 0.001 */
     double momentum, dampening, weight_decay;
     bool nesterov, maximize;
 } ct_sgd_options;
@@ -52,10 +52,10 @@ ct_optimizer *ct_sgd_new(ct_params *set, ct_sgd_options options);
  * and Hutter, 2019) does not add weight_decay to g; it multiplies w by 1 - lr weight_decay before
  * the update. State: exp_avg, exp_avg_sq, max_exp_avg_sq (amsgrad), step. */
 typedef struct ct_adam_options {
-    double lr;           /* 0.001 */
-    double beta1, beta2; /* 0.9, 0.999 */
-    double eps;          /* 1e-8 */
-    double weight_decay; /* Adam 0, AdamW 0.01 */
+    double lr;           /* default 0.001 */
+    double beta1, beta2; /* default 0.9 and 0.999 */
+    double eps;          /* default 1e-8 */
+    double weight_decay; /* default 0 for Adam, 0.01 for AdamW */
     bool amsgrad, maximize;
 } ct_adam_options;
 ct_optimizer *ct_adam_new(ct_params *set, ct_adam_options options);
@@ -66,9 +66,9 @@ ct_optimizer *ct_adamw_new(ct_params *set, ct_adam_options options);
  * counts as 0 (PyTorch may give NaN). With momentum: b = momentum b + d and w -= lr b. State:
  * square_avg, momentum_buffer, grad_avg, step. */
 typedef struct ct_rmsprop_options {
-    double lr;    /* 0.01 */
-    double alpha; /* 0.99 */
-    double eps;   /* 1e-8 */
+    double lr;    /* default 0.01 */
+    double alpha; /* default 0.99 */
+    double eps;   /* default 1e-8 */
     double momentum, weight_decay;
     bool centered, maximize;
 } ct_rmsprop_options;
@@ -78,8 +78,8 @@ ct_optimizer *ct_rmsprop_new(ct_params *set, ct_rmsprop_options options);
  *     w -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)
  * s starts as initial_accumulator_value. State: sum, step. */
 typedef struct ct_adagrad_options {
-    double lr;  /* 0.01 */
-    double eps; /* 1e-10 */
+    double lr;  /* default 0.01 */
+    double eps; /* default 1e-10 */
     double lr_decay, weight_decay, initial_accumulator_value;
     bool maximize;
 } ct_adagrad_options;
@@ -88,9 +88,9 @@ ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options options);
 /* Adamax (Kingma and Ba, 2015, section 7.1): m = beta1 m + (1 - beta1) g,
  * u = max(beta2 u, |g| + eps), w -= lr / (1 - beta1^t) m / u. State: exp_avg, exp_inf, step. */
 typedef struct ct_adamax_options {
-    double lr;           /* 0.002 */
-    double beta1, beta2; /* 0.9, 0.999 */
-    double eps;          /* 1e-8 */
+    double lr;           /* default 0.002 */
+    double beta1, beta2; /* default 0.9 and 0.999 */
+    double eps;          /* default 1e-8 */
     double weight_decay;
     bool maximize;
 } ct_adamax_options;
@@ -99,9 +99,9 @@ ct_optimizer *ct_adamax_new(ct_params *set, ct_adamax_options options);
 /* Adadelta (Zeiler, 2012): v = rho v + (1 - rho) g^2, d = sqrt(s + eps) / sqrt(v + eps) g,
  * s = rho s + (1 - rho) d^2, w -= lr d. State: square_avg (v), acc_delta (s), step. */
 typedef struct ct_adadelta_options {
-    double lr;  /* 1 */
-    double rho; /* 0.9 */
-    double eps; /* 1e-6 */
+    double lr;  /* default 1 */
+    double rho; /* default 0.9 */
+    double eps; /* default 1e-6 */
     double weight_decay;
     bool maximize;
 } ct_adadelta_options;
@@ -114,10 +114,10 @@ ct_optimizer *ct_adadelta_new(ct_params *set, ct_adadelta_options options);
  * With decoupled_weight_decay, w is multiplied by 1 - lr weight_decay before the update, and
  * weight_decay is not added to g. State: exp_avg, exp_avg_sq, mu_product (p, of the shape ()), step. */
 typedef struct ct_nadam_options {
-    double lr;             /* 0.002 */
-    double beta1, beta2;   /* 0.9, 0.999 */
-    double eps;            /* 1e-8 */
-    double momentum_decay; /* 0.004 */
+    double lr;             /* default 0.002 */
+    double beta1, beta2;   /* default 0.9 and 0.999 */
+    double eps;            /* default 1e-8 */
+    double momentum_decay; /* default 0.004 */
     double weight_decay;
     bool decoupled_weight_decay, maximize;
 } ct_nadam_options;
@@ -130,9 +130,9 @@ ct_optimizer *ct_nadam_new(ct_params *set, ct_nadam_options options);
  * else w -= lr m / (1 - beta1^t). decoupled_weight_decay as in NAdam. State: exp_avg, exp_avg_sq,
  * step. */
 typedef struct ct_radam_options {
-    double lr;           /* 0.001 */
-    double beta1, beta2; /* 0.9, 0.999 */
-    double eps;          /* 1e-8 */
+    double lr;           /* default 0.001 */
+    double beta1, beta2; /* default 0.9 and 0.999 */
+    double eps;          /* default 1e-8 */
     double weight_decay;
     bool decoupled_weight_decay, maximize;
 } ct_radam_options;
@@ -142,8 +142,8 @@ ct_optimizer *ct_radam_new(ct_params *set, ct_radam_options options);
  * then m = beta2 m + (1 - beta2) grad. The usual learning rate is 3 to 10 times smaller than for
  * AdamW. With maximize, -grad takes the place of grad. State: exp_avg (m). */
 typedef struct ct_lion_options {
-    double lr;           /* 0.0001 */
-    double beta1, beta2; /* 0.9, 0.99 */
+    double lr;           /* default 0.0001 */
+    double beta1, beta2; /* default 0.9 and 0.99 */
     double weight_decay;
     bool maximize;
 } ct_lion_options;

@@ -44,8 +44,8 @@
 extern "C" {
 #endif
 
-#define CT_OPTIMIZER_STATES 4 /* the most states that an optimiser has */
-#define CT_OPTIMIZER_RATES 6  /* the most rates */
+#define CT_OPTIMIZER_STATES 4 /* the maximum number of states of an optimiser */
+#define CT_OPTIMIZER_RATES 6  /* the maximum number of rates */
 
 /* An option: a field of the optimiser's struct of options. These names have a meaning:
  *     lr            required: the learning rate, which groups and schedules change
@@ -53,7 +53,8 @@ extern "C" {
  *     maximize      a flag: the sign of the gradients is changed (see ct_optimizer_update) */
 typedef struct ct_optimizer_option {
     const char *name;
-    size_t offset;        /* of a double, or of a bool if is_flag */
+    size_t offset;        /* the offset of a double in the options struct, or of a bool if
+                           * is_flag */
     bool is_flag;         /* the four numbers below are not used */
     double default_value; /* the value that 0 selects; CT_ZERO selects 0 */
     double low, high;     /* a value v is allowed if low <= v < high */
@@ -70,23 +71,24 @@ typedef struct ct_optimizer_option {
 typedef struct ct_optimizer_state_kind {
     const char *name;           /* PyTorch's word, for checkpoints: "exp_avg" */
     const char *only;           /* kept only if this option is not 0; NULL: always */
-    const char *initial_option; /* initially all elements have the value of this option; NULL: the
-                                 * value */
-    double initial;             /* of this field */
+    const char *initial_option; /* all elements begin with the value of this option; NULL: with the
+                                 * value of initial */
+    double initial;             /* used if initial_option is NULL */
     bool scalar;                /* has rank 0 instead of the parameter's shape */
 } ct_optimizer_state_kind;
 
 /* One update of one parameter. Nothing is recorded while it is computed. The tensors belong to the
  * library. */
 typedef struct ct_optimizer_update {
-    const char *name; /* of the parameter */
+    const char *name; /* the name of the parameter */
     /* grad is the gradient without weight decay. update gets -grad if the option maximize is true;
      * update_all gets grad. */
     ct_tensor *value, *grad;
     ct_tensor *state[CT_OPTIMIZER_STATES]; /* NULL for a state that is not kept */
     int64_t step;                          /* the number of this update of the parameter, from 1 */
     const void *options;                   /* the struct of options, with the defaults filled in */
-    double lr, weight_decay;               /* of the parameter, after its group and the schedule */
+    double lr, weight_decay;               /* the values for this parameter, after its group and the
+                                            * schedule */
     double rate[CT_OPTIMIZER_RATES]; /* the result of the table's rates function; without one, lr */
     const double *captured; /* the same on the device in a captured step; else NULL. Used by
                              * ct_optimizer_rate. */
@@ -96,7 +98,7 @@ typedef struct ct_optimizer_update {
  * made from it; make it static. */
 typedef struct ct_optimizer_table {
     const char *name;                   /* for messages and checkpoints: "Lion" */
-    size_t options_size;                /* of the struct of options */
+    size_t options_size;                /* the size of the options struct */
     const ct_optimizer_option *options; /* a NULL name ends them. A field of the struct that is not
                                          * listed is only copied. */
     ct_optimizer_state_kind states[CT_OPTIMIZER_STATES]; /* a NULL name ends them */

@@ -251,7 +251,7 @@ static bool schedule_check_cycle(const char *function, const ct_schedule_one_cyc
     if (top > 0 && down < steps - 1)
         return true;
     ct_raise(CT_ERR_ARGUMENT, function,
-             "pct_start is %g; with total_steps %lld the parts of the cycle would have no steps",
+             "pct_start is %g; with total_steps %lld a part of the cycle would have no step",
              o->pct_start, (long long)o->total_steps);
     return false;
 }

@@ -71,10 +71,10 @@ ct_status ct_schedule_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min);
  * not implemented: it is False. An option that is 0 has its default. */
 typedef struct ct_schedule_one_cycle_options {
     int64_t total_steps;     /* required; at least 2 */
-    double max_lr;           /* 0: the base rate, so that a group keeps its own */
-    double pct_start;        /* 0.3; in 0..1 */
-    double div_factor;       /* 25; above 0 */
-    double final_div_factor; /* 10,000; above 0 */
+    double max_lr;           /* 0: the base rate of each group */
+    double pct_start;        /* default 0.3; in 0..1 */
+    double div_factor;       /* default 25; above 0 */
+    double final_div_factor; /* default 10,000; above 0 */
     bool linear, three_phase;
 } ct_schedule_one_cycle_options;
 ct_status ct_schedule_one_cycle_lr(ct_schedule *s, ct_schedule_one_cycle_options options);
@@ -92,11 +92,11 @@ ct_status ct_schedule_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void
  * An option that is 0 has its default. Write CT_ZERO for a threshold or eps of 0, and a negative
  * number for a patience of 0. */
 typedef struct ct_schedule_plateau_options {
-    double factor;    /* 0.1; below 1 */
-    double threshold; /* 1e-4 */
+    double factor;    /* default 0.1; below 1 */
+    double threshold; /* default 1e-4 */
     double min_lr;    /* a rate that is already lower stays */
-    double eps;       /* 1e-8; smaller changes are not made */
-    int64_t patience; /* 10; negative: 0 */
+    double eps;       /* default 1e-8; smaller changes are not made */
+    int64_t patience; /* default 10; a negative number means 0 */
     int64_t cooldown;
     bool maximize, absolute;
 } ct_schedule_plateau_options;

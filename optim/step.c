@@ -212,7 +212,7 @@ static bool update_fits(const ct_optimizer *o, const ct_optimizer_update *u,
     if (cti_same_shape(&result->shape, &old->shape) && result->dtype == old->dtype &&
         result->device == old->device)
         return true;
-    ct_raise(CT_ERR_SHAPE, me, "%s: update gave %s for %s or its state, which is %s",
+    ct_raise(CT_ERR_SHAPE, me, "%s: update returned %s for %s or its state; it must be %s",
              o->table->name, cti_describe(result).s, u->name, cti_describe(old).s);
     return false;
 }

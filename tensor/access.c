@@ -238,7 +238,7 @@ bool cti_may_write(const char *function, const ct_tensor *t)
     }
     if (t->storage->foreign & CTI_FOREIGN_CONSTANT) {
         ct_raise(CT_ERR_ARGUMENT, function,
-                 "t %s is over memory that is read-only or whose elements share memory",
+                 "t %s cannot be written: its memory is read-only, or its elements share memory",
                  cti_describe(t).s);
         return false;
     }

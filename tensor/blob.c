@@ -73,7 +73,7 @@ static int64_t blob_bytes(const char *function, const cti_blob *b)
     if (span >= 0 && !__builtin_mul_overflow(span, (int64_t)ct_dtype_size(b->dtype), &bytes))
         return bytes;
     ct_raise(CT_ERR_SHAPE, function,
-             "the shape %s and its strides reach too far: the size overflows",
+             "the shape %s with its strides is too large: its size overflows",
              cti_shape_text(&b->shape).s);
     return -1;
 }
@@ -109,7 +109,7 @@ static bool blob_check(const char *function, const cti_blob *b, int64_t *bytes)
         return false;
     if (b->limited && (uint64_t)*bytes > b->limit) {
         ct_raise(CT_ERR_SHAPE, function,
-                 "the shape %s and its strides reach %lld bytes; data has %zu",
+                 "the shape %s with its strides needs %lld bytes; data has %zu",
                  cti_shape_text(&b->shape).s, (long long)*bytes, b->limit);
         return false;
     }

@@ -95,7 +95,7 @@ const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, dou
     if (!cti_capture_noting())
         return NULL;
     if (c->used + count > c->reserved) {
-        ct_raise(CT_ERR_DEVICE, me, "the step does not repeat its previous run");
+        ct_raise(CT_ERR_DEVICE, me, "the step does not repeat the work of its previous run");
         return NULL;
     }
     if (!cti_grow(me, (void **)&c->renewals, &c->renewal_room, c->renewal_count, sizeof *r))
@@ -345,7 +345,8 @@ ct_capture *ct_capture_new(ct_device device, ct_capture_function function, void 
     if (!cti_given(maker, "function", (const void *)function))
         return NULL;
     if (!cti_backend_of(device)) {
-        ct_raise(CT_ERR_DEVICE, maker, "there is no device %d", device);
+        ct_raise(CT_ERR_DEVICE, maker,
+                 "device %d does not exist; use CT_CPU or ct_device_from_name", device);
         return NULL;
     }
     c = cti_calloc(1, sizeof *c);

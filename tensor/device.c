@@ -223,8 +223,8 @@ static ct_device kind_device(kind *k, int number, char *why, size_t size)
     if (!plugin_open(k))
         snprintf(why, size, "no %s: %s", k->title, k->reason);
     else if (number >= k->count)
-        snprintf(why, size, "no %s %d: there %s %d", k->title, number, k->count == 1 ? "is" : "are",
-                 k->count);
+        snprintf(why, size, "no %s %d: only %d exist%s, numbered from 0", k->title, number,
+                 k->count, k->count == 1 ? "s" : "");
     else
         return k->first + number;
     return -1;
@@ -334,8 +334,8 @@ static void fault_raise(const char *function, const cti_fault *f, const cti_tick
         break;
     case CTI_FAULT_WEIGHTS:
         ct_raise(CT_ERR_NUMERIC, function,
-                 "row %lld of weights: one is negative or not finite, their sum is not finite, "
-                 "or fewer than %lld are positive",
+                 "row %lld of weights must have finite values of at least 0, a finite sum and at "
+                 "least %lld values above 0",
                  at, limit);
         break;
     case CTI_FAULT_DIVISOR:
@@ -379,7 +379,7 @@ bool cti_to_host(ct_device d, void *to, const void *data, size_t bytes)
 {
     cti_fault f = { 0, 0 };
 
-    if (!cti_capture_allows(d, "ct_capture_run", "read a value"))
+    if (!cti_capture_allows(d, "ct_capture_run", "read a value from the device"))
         return false;
     if (cti_backend_of(d)->download(to, data, bytes, &f) == CT_OK)
         return true;
@@ -392,7 +392,7 @@ bool cti_synchronise(ct_device d)
     const cti_backend *be = cti_backend_of(d);
     cti_fault f = { 0, 0 };
 
-    if (!cti_capture_allows(d, "ct_capture_run", "wait"))
+    if (!cti_capture_allows(d, "ct_capture_run", "wait for the device"))
         return false;
     if (!be->async || be->async->synchronise(&f) == CT_OK)
         return true;
@@ -403,7 +403,8 @@ bool cti_synchronise(ct_device d)
 ct_status ct_device_synchronize(ct_device d)
 {
     if (!device_at(d))
-        return ct_raise(CT_ERR_DEVICE, "ct_device_synchronize", "there is no device %d", d);
+        return ct_raise(CT_ERR_DEVICE, "ct_device_synchronize",
+                        "device %d does not exist; use CT_CPU or ct_device_from_name", d);
     return cti_synchronise(d) ? CT_OK : ct_error();
 }
 

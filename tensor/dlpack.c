@@ -148,8 +148,8 @@ static int dlpack_dtype(const char *function, cti_dlpack_dtype d)
         if (d.code == dlpack_dtypes[i].code && d.bits == dlpack_dtypes[i].bits && d.lanes == 1)
             return i;
     ct_raise(CT_ERR_DTYPE, function,
-             "m has the dtype code %d with %d bits and %d lanes, which no dtype here has", d.code,
-             d.bits, d.lanes);
+             "m has the dtype code %d with %d bits and %d lanes; the library has no such dtype",
+             d.code, d.bits, d.lanes);
     return -1;
 }
 
@@ -162,7 +162,8 @@ static bool dlpack_read(const char *function, const cti_dlpack_tensor *d, cti_bl
         return false;
     if (d->device.type != CTI_DLPACK_CPU) {
         ct_raise(CT_ERR_DEVICE, function,
-                 "m is on DLPack's device %d; only the CPU's memory is taken", (int)d->device.type);
+                 "m is on the device type %d of DLPack; it must be %d, the CPU",
+                 (int)d->device.type, CTI_DLPACK_CPU);
         return false;
     }
     b->dtype = (ct_dtype)dtype;

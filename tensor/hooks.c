@@ -78,7 +78,7 @@ ct_status ct_set_allocator(ct_allocator a)
         return ct_raise(CT_ERR_ARGUMENT, me, "%s",
                         hooks_allocator.allocate
                             ? "an allocator was set before"
-                            : "the library has asked for memory; set the allocator before that");
+                            : "the library has already allocated memory; set the allocator first");
     hooks_allocator = a;
     cti_memory_calls = (cti_memory_table){ user_allocate, user_release };
     return CT_OK;

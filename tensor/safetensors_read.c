@@ -166,8 +166,8 @@ static bool safetensors_parse_entry(const ct_safetensors *f, const cti_json *val
     if (!safetensors_is_sizes(offsets) || offsets->count != 2)
         return safetensors_refuse(f, value, "its data_offsets are not two integers from 0 up");
     if (!safetensors_measure(shape, e->kind, &e->shape, &bytes)) {
-        snprintf(why, sizeof why, "%s%s takes too many bytes or a part of a byte", e->kind->name,
-                 cti_shape_text(&e->shape).s);
+        snprintf(why, sizeof why, "%s%s is too large, or not a whole number of bytes",
+                 e->kind->name, cti_shape_text(&e->shape).s);
         return safetensors_refuse(f, value, why);
     }
     e->begin = (uint64_t)offsets->first->integer;
@@ -627,7 +627,8 @@ ct_tensor *ct_safetensors_load(ct_safetensors *f, int i, ct_device device)
     if (safetensors_entry_at(f, i))
         return safetensors_load(f, "ct_safetensors_load", i, device);
     ct_raise(CT_ERR_ARGUMENT, "ct_safetensors_load",
-             "%.400s: there is no tensor %d; the file has %d", f->file.path, i, f->count);
+             "%.400s: there is no tensor %d; the number of tensors is %d, counted from 0",
+             f->file.path, i, f->count);
     return NULL;
 }
 
@@ -640,6 +641,7 @@ ct_tensor *ct_safetensors_get(ct_safetensors *f, const char *name, ct_device dev
         return NULL;
     if (i >= 0)
         return safetensors_load(f, me, i, device);
-    ct_raise(CT_ERR_ARGUMENT, me, "%.400s: there is no tensor %s", f->file.path, cti_quote(name).s);
+    ct_raise(CT_ERR_ARGUMENT, me, "%.400s: the file has no tensor %s", f->file.path,
+             cti_quote(name).s);
     return NULL;
 }

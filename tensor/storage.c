@@ -236,8 +236,9 @@ static ct_storage *from_system(ct_thread *th, ct_device device, size_t bytes)
 {
     ct_storage *s;
 
-    if (cti_capture_noting() && !cti_capture_allows(device, "ct_capture_run",
-                                                    "allocate memory that the run before did not"))
+    if (cti_capture_noting() &&
+        !cti_capture_allows(device, "ct_capture_run",
+                            "allocate memory that its previous run did not"))
         return NULL;
     s = cti_calloc(1, sizeof *s);
     if (s)

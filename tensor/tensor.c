@@ -66,7 +66,8 @@ int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dt
     int i;
 
     if (!element) {
-        ct_raise(CT_ERR_DTYPE, function, "there is no dtype %d", (int)dtype);
+        ct_raise(CT_ERR_DTYPE, function, "dtype %d does not exist; it must be in 0..%d", (int)dtype,
+                 CTI_DTYPE_COUNT - 1);
         return -1;
     }
     if (!cti_rank_check(function, shape))
@@ -283,7 +284,8 @@ ct_tensor *cti_new(const char *function, ct_shape shape, ct_dtype dtype, ct_devi
     if (n < 0)
         return NULL;
     if (!cti_backend_of(device)) {
-        ct_raise(CT_ERR_DEVICE, function, "there is no device %d", device);
+        ct_raise(CT_ERR_DEVICE, function,
+                 "device %d does not exist; use CT_CPU or ct_device_from_name", device);
         return NULL;
     }
     s = cti_storage_new(device, (size_t)n * ct_dtype_size(dtype));

@@ -1,6 +1,7 @@
-/* allocator.c - a program with an allocator and a log handler of its own. tests/allocator.sh runs it.
- *     allocator         sets the allocator first, trains a step, lets memory fail, ends with nothing left
- *     allocator late    sets the allocator when the library has memory already */
+/* allocator.c - a program that sets an allocator and a log handler. tests/allocator.sh runs it.
+ *     allocator sets the allocator first, trains a step, makes allocations fail, and checks that
+ *     all memory is freed allocator late sets the allocator after the library has allocated
+ *     memory */
 #include <cotangent.h>
 
 #include <stdatomic.h>
@@ -20,8 +21,8 @@
     while (0)
 
 static atomic_long blocks, asked;
-static long failing_from = -1; /* the first request that fails; -1: none */
-static bool crooked;           /* what is returned is not aligned */
+static long failing_from = -1; /* the first allocation that fails; -1: none */
+static bool crooked;           /* allocations are not aligned */
 static int context;
 
 static void *allocate(size_t alignment, size_t bytes, void *c)
@@ -46,7 +47,7 @@ static void release(void *p, void *c)
     free((char *)p - ((uintptr_t)p & 1));
 }
 
-/* After the library's own end. */
+/* Runs after the library's destructors. */
 __attribute__((destructor(101))) static void expect_nothing_left(void)
 {
     if (!blocks)
@@ -65,7 +66,7 @@ static void take_line(const char *line, void *c)
     snprintf(last_line, sizeof last_line, "%s", line);
 }
 
-/* One step of training; the status of its scope. */
+/* Runs one training step; returns the status of its scope. */
 static ct_status train(void)
 {
     ct_params *params = ct_params_new((ct_params_options){ .seed = 1 });
@@ -110,7 +111,7 @@ int main(int argc, char **argv)
         CHECK(set(allocate, release) == CT_ERR_ARGUMENT && train() == CT_OK && !blocks);
         return 0;
     }
-    CHECK(setenv("COTANGENT_POOL", "many", 1) == 0); /* before the first call that asks for it */
+    CHECK(setenv("COTANGENT_POOL", "many", 1) == 0); /* before the first call that reads it */
     CHECK(set(NULL, release) == CT_ERR_ARGUMENT && set(allocate, NULL) == CT_ERR_ARGUMENT);
     CHECK(set(allocate, release) == CT_OK && set(allocate, release) == CT_ERR_ARGUMENT);
     CHECK(train() == CT_OK && blocks > 0);

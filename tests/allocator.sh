@@ -1,5 +1,5 @@
 #!/bin/sh
-# allocator.sh - a program with an allocator and a log handler of its own.
+# allocator.sh - runs a program that sets its own allocator and log handler.
 
 . "$(dirname "$0")/lib.sh"
 

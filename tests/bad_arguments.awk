@@ -1,4 +1,4 @@
-# bad_arguments.awk - from the public headers, calls of each function with one bad argument.
+# bad_arguments.awk - writes calls of each public function with one bad argument.
 #     awk -f m4/sites.awk -v prototypes=1 HEADER... | awk -f tests/bad_arguments.awk - HEADER...
 #
 # Writes statements of C. tests/test_arguments.c includes them and defines the values in capitals. An
@@ -104,7 +104,8 @@ function value(s) {
     return "0"
 }
 
-# A call of the function with the value bad for the argument at, after the statement before.
+# Writes a call of the function with the value bad for argument number at, after the statement
+# before.
 function emit(kind, what, n, at, bad, before,    i, call) {
     call = ""
     for (i = 1; i <= n; i++)
@@ -120,7 +121,7 @@ function emit(kind, what, n, at, bad, before,    i, call) {
 
 # ---- numbers at the edges ----
 
-# The edges of a type, in edge; how many there are.
+# Fills edge with the edges of a type. Returns their number.
 function edges_of(type) {
     if (type == "int")
         return split("INT_MIN -1 0 INT_MAX", edge, " ")
@@ -186,7 +187,7 @@ function emit_edges(n, i,    type, word, k, m, f, half, field) {
     }
 }
 
-# The name that an argument declares.
+# Returns the name of an argument.
 function argument(s) {
     if (match(s, /\(\*[a-z_]+\)/))
         return substr(s, RSTART + 2, RLENGTH - 3)

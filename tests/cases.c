@@ -1,4 +1,4 @@
-/* cases.c - what the tables of cases share: drawing shapes, values and strides. */
+/* cases.c - functions for the tables of cases: they draw shapes, values and strides. */
 #include "tests/cases.h"
 #include "tests/harness.h"
 
@@ -33,7 +33,7 @@ bool op_chance(op_draw *d, double p)
     return ct_random_uniform(&d->g) < p;
 }
 
-/* Makes one size huge, or two, but not that of the empty axis. */
+/* Makes one or two sizes huge, but not that of the empty axis. */
 static void make_huge(op_draw *d, ct_shape *s, int empty)
 {
     int i = (empty + 1 + (int)op_below(d, s->rank - 1)) % s->rank;
@@ -55,7 +55,7 @@ ct_shape op_shape(op_draw *d, int low, int high)
         s.dim[i] = 1 + op_below(d, left < 5 ? left : 5);
         left /= s.dim[i];
     }
-    for (i = s.rank - 1; i > 0; i--) { /* the large sizes anywhere */
+    for (i = s.rank - 1; i > 0; i--) { /* puts the large sizes at random positions */
         int j = (int)op_below(d, i + 1);
         int64_t t = s.dim[i];
 
@@ -219,7 +219,8 @@ static double uniform_value(const op_input *in, ct_generator *g)
     return v;
 }
 
-/* Points on a grid, each used once in a call, with a jitter smaller than its step. */
+/* Points on a grid, each used once in a call, plus random offsets that are smaller than its
+ * step. */
 typedef struct grid {
     int64_t *order, count, next;
 } grid;
@@ -282,7 +283,8 @@ static double gap(ct_dtype dtype)
     return dtype == CT_F64 || dtype == CT_F32 ? NAN : dtype == CT_BOOL ? 1 : 123456789;
 }
 
-/* A view of x's shape into a buffer of gaps: axes permuted, some with a step of 2. */
+/* Returns a view of x's shape in a larger buffer: its axes are permuted, and some have a step of
+ * 2. */
 static ct_tensor *gapped(const ct_tensor *x, ct_generator *g)
 {
     ct_shape shape = ct_tensor_shape(x), buffer = shape;
@@ -328,7 +330,7 @@ ct_tensor *op_strided(ct_tensor *x, ct_generator *g)
     return y && ct_record(&strided, 1, &x, 1, &y, NULL, 0) ? y : NULL;
 }
 
-/* The identity, but the gradient comes back strided. */
+/* The identity, but its backward returns a strided gradient. */
 static void identity_backward(ct_node *n, ct_tensor *const *dout)
 {
     ct_generator g = *(const ct_generator *)ct_node_attributes(n);

@@ -5,7 +5,7 @@
 
 enum { MASK_NONE, MASK_BOOL, MASK_ADDED };
 
-/* A size; 0 now and then, if the draw asks for one. */
+/* Returns a size; sometimes 0, if that is requested. */
 static int64_t attention_size(op_draw *d, int64_t high)
 {
     return d->zero && op_chance(d, 0.4) ? 0 : 1 + op_below(d, high);

@@ -31,14 +31,15 @@ static ct_conv_options conv_options(const op_draw *d, bool transposed)
                           .dilation = { d->i[4], d->i[5] },
                           .groups = d->i[6] };
 
-    if (transposed && d->i[7] && d->i[0] + d->i[4] > 2) /* below the stride or the dilation */
+    if (transposed && d->i[7] && d->i[0] + d->i[4] > 2) /* must be below the stride or the
+                                                         * dilation */
         o.output_padding[0] = 1;
     if (o.output_padding[0] && d->i[1] + d->i[5] == 2)
         o.output_padding[1] = CT_NO_PADDING;
     return o;
 }
 
-/* True if no input has more elements than the draw allows; otherwise they are drawn again. */
+/* True if no input has more elements than allowed; otherwise the inputs are drawn again. */
 static bool fits(op_draw *d)
 {
     bool fit = true;
@@ -56,7 +57,7 @@ static bool fits(op_draw *d)
     return fit;
 }
 
-/* A size that the kernel fits in. */
+/* Returns a size that is large enough for the kernel. */
 static int64_t size_for(op_draw *d, int i, int64_t kernel)
 {
     int64_t span = (kernel - 1) * d->i[4 + i] + 1 - 2 * d->i[2 + i];
@@ -64,7 +65,7 @@ static int64_t size_for(op_draw *d, int i, int64_t kernel)
     return (span > 1 ? span : 1) + op_below(d, 3);
 }
 
-/* x, weight and maybe bias, of axes sizes. */
+/* Draws x, weight and sometimes a bias, with `axes` spatial axes. */
 static void draw_conv_once(op_draw *d, int axes, bool transposed)
 {
     bool small = d->most < 64;
@@ -81,7 +82,7 @@ static void draw_conv_once(op_draw *d, int axes, bool transposed)
     for (i = 0; i < axes; i++) {
         w.dim[2 + i] = 1 + op_below(d, small ? 2 : 3);
         x.dim[2 + i] = size_for(d, i, w.dim[2 + i]);
-        if (transposed) /* so that the result is not empty */
+        if (transposed) /* the result must not be empty */
             x.dim[2 + i] = 2 + d->i[2 + i] + op_below(d, 2);
     }
     op_uniform(d, x, -2, 2);

@@ -29,7 +29,7 @@ static void above_one(op_draw *d)
     op_uniform(d, op_shape(d, 0, 5), 1.2, 3);
 }
 
-/* where hardsigmoid and hardswish have a slope and where they have none */
+/* values on both sides of -3 and 3, where hardsigmoid and hardswish change their slope */
 static void around_three(op_draw *d)
 {
     op_input *x = op_uniform(d, op_shape(d, 0, 5), -5, 5);
@@ -43,7 +43,7 @@ static void above_minus_one(op_draw *d)
     op_uniform(d, op_shape(d, 0, 5), -0.7, 2);
 }
 
-/* 0.3 or more from 0, of either sign */
+/* values of both signs, at least 0.3 away from 0 */
 static void reciprocal_domain(op_draw *d)
 {
     bool negative = op_chance(d, 0.5);
@@ -79,7 +79,7 @@ static void draw_rdiv(op_draw *d)
     d->p[0] = op_between(d, -3, 3);
 }
 
-/* whole exponents take negative bases too */
+/* with whole exponents, bases may be negative */
 static void draw_pow_scalar(op_draw *d)
 {
     bool whole = op_chance(d, 0.5);
@@ -108,7 +108,8 @@ static void draw_div(op_draw *d)
     }
 }
 
-/* a / b within one whole number and the next, for all elements: the quotient does not jump */
+/* for all elements, a / b is well between two whole numbers, so that the quotient is constant
+ * nearby */
 static void draw_quotient(op_draw *d, double *low, double *high)
 {
     double q = (double)op_below(d, 5) - 2;
@@ -143,14 +144,14 @@ static void draw_pow(op_draw *d)
     d->in[0].low = 0.2;
 }
 
-/* not at the origin */
+/* a and b are not both near 0 */
 static void draw_atan2(op_draw *d)
 {
     op_draw_two(d);
     d->in[0].low = 0.2;
 }
 
-/* an axis of an even size */
+/* the axis has an even size */
 static void draw_glu(op_draw *d)
 {
     ct_shape s = op_shape_share(d, 1, 5, 2);

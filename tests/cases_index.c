@@ -20,8 +20,8 @@ static void draw_embedding(op_draw *d)
     op_index(d, indices, weight.dim[0]);
 }
 
-/* One row more than the indices choose from: with the padding among them, the gradient would not be the
- * derivative. i[0]: the padding, the last row */
+/* i[0]: the padding row, which is the last one. No index selects it, because the gradient of a
+ * selected padding row is not the derivative. */
 static void draw_embedding_padded(op_draw *d)
 {
     int64_t most = d->most;
@@ -55,8 +55,8 @@ static ct_tensor *call_index_select(ct_tensor *const *in, const op_draw *d)
     return ct_index_select(in[0], (int)d->i[0], in[1]);
 }
 
-/* An index for each element. Its sizes are no larger than those of s, except along axis i[0], which
- * has about n positions; it is empty there if s is. */
+/* Returns a shape for an index: its sizes are at most those of s, except along axis i[0], where the
+ * size is about n, or 0 if s is empty along it. */
 static ct_shape index_shape(op_draw *d, ct_shape s)
 {
     int64_t axis = op_below(d, s.rank);
@@ -129,7 +129,7 @@ static void draw_index_add(op_draw *d)
     int64_t most = d->most;
     ct_shape s;
 
-    d->most = most > 4 ? most / 4 : 1; /* room for an axis that grows */
+    d->most = most > 4 ? most / 4 : 1; /* so that one axis may grow */
     draw_index_select(d);
     d->most = most;
     s = d->in[0].shape;
@@ -205,7 +205,7 @@ static ct_tensor *call_bincount(ct_tensor *const *in, const op_draw *d)
     return ct_bincount(in[0], d->count > 1 ? in[1] : NULL, d->i[0]);
 }
 
-/* i[0]: to the right; a row of sorted for each row of values, or one for all */
+/* i[0]: right; sorted has one row for each row of values, or one row for all */
 static void draw_searchsorted(op_draw *d)
 {
     ct_shape s = op_shape_share(d, 1, 4, 4), values = s;

@@ -5,7 +5,7 @@
 
 /* ---- cat and stack ---- */
 
-/* An axis of a shape, half of the time counted from the end. */
+/* Returns an axis, half of the time counted from the end. */
 static int64_t some_axis(op_draw *d, int rank)
 {
     int64_t axis = op_below(d, rank);
@@ -13,7 +13,7 @@ static int64_t some_axis(op_draw *d, int rank)
     return op_chance(d, 0.5) ? axis - rank : axis;
 }
 
-/* i[0]: the axis; a tensor may come twice */
+/* i[0]: the axis; the same tensor may occur twice */
 static void draw_cat(op_draw *d)
 {
     ct_shape s = op_shape(d, 1, 5);
@@ -70,7 +70,7 @@ static void draw_split(op_draw *d)
     }
 }
 
-/* the parts, the last one first */
+/* the parts in reverse order */
 static ct_tensor *call_split(ct_tensor *const *in, const op_draw *d)
 {
     ct_tensor *parts[4], *back[4];

@@ -3,8 +3,8 @@
 
 #include <cotangent.h>
 
-/* logits (..., C) and targets (...); i[0]: reduction, i[1]: an index is ignored, i[2]: which;
- * p[0]: smoothing. A mean needs a target that counts. */
+/* logits (..., C) and targets (...); i[0]: reduction, i[1]: an index is ignored, i[2]: that index;
+ * p[0]: smoothing. A mean needs at least one target that is not ignored. */
 static void draw_cross_entropy(op_draw *d)
 {
     ct_shape logits, targets;
@@ -21,7 +21,7 @@ static void draw_cross_entropy(op_draw *d)
     d->p[0] = op_chance(d, 0.5) ? op_between(d, 0, 1) : 0;
 }
 
-/* The same, and a weight for each class, all of them above 0. */
+/* Like draw_cross_entropy, with a positive weight for each class. */
 static void draw_weighted(op_draw *d)
 {
     draw_cross_entropy(d);
@@ -45,7 +45,7 @@ static ct_tensor *call_cross_entropy_with(ct_tensor *const *in, const op_draw *d
     return ct_cross_entropy_with(in[0], in[1], o);
 }
 
-/* targets that are probabilities, with gradients of their own */
+/* targets are class probabilities, which get gradients too */
 static void draw_probabilities(op_draw *d)
 {
     ct_shape s;
@@ -87,7 +87,7 @@ static ct_tensor *call_nll(ct_tensor *const *in, const op_draw *d)
     return ct_nll_loss(in[0], in[1], o);
 }
 
-/* two of one shape, of which no two elements are equal; i[0]: reduction; p[0]: delta */
+/* two inputs of one shape, without equal elements; i[0]: reduction; p[0]: delta */
 static void draw_difference(op_draw *d)
 {
     ct_shape s;
@@ -120,7 +120,7 @@ static ct_tensor *call_bce(ct_tensor *const *in, const op_draw *d)
     return ct_bce_with_logits(in[0], in[1], (ct_bce_options){ .reduction = (ct_reduction)d->i[0] });
 }
 
-/* also weight and pos_weight, either of which may be narrower; i[1], i[2]: left out */
+/* also weight and pos_weight, which may be narrower; i[1], i[2]: they are left out */
 static void draw_bce(op_draw *d)
 {
     int k;
@@ -313,8 +313,9 @@ static ct_tensor *call_triplet(ct_tensor *const *in, const op_draw *d)
     return ct_triplet_margin_loss(in[0], in[1], in[2], o);
 }
 
-/* scores (T, B, C), targets (B, S) from 0, and how many steps and labels do not count. i[0]: reduction,
- * i[1]: log-softmax of the scores first, i[2]: zero_infinity. Without it each sequence has a path. */
+/* scores (T, B, C), targets (B, S), and the numbers of steps and labels that do not count. i[0]:
+ * reduction, i[1]: log-softmax of the scores first, i[2]: zero_infinity. Without zero_infinity each
+ * sequence has a path. */
 static void draw_ctc(op_draw *d)
 {
     int64_t labels = op_below(d, 3), classes = 2 + op_below(d, 2), steps,

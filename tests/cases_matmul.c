@@ -10,13 +10,14 @@ static ct_shape with_last(ct_shape batch, int64_t rows, int64_t columns)
     return batch;
 }
 
-/* A size of a matrix: 0 now and then, if the draw asks for one. */
+/* Returns a size of a matrix; sometimes 0, if that is requested. */
 static int64_t size(op_draw *d, int64_t high)
 {
     return d->zero && op_chance(d, 0.4) ? 0 : 1 + op_below(d, high);
 }
 
-/* (batch, m, k) and (batch, k, n), the batch of either narrower; or a vector on either side */
+/* (batch, m, k) and (batch, k, n), where either batch may be narrower; or a vector on either
+ * side */
 static void draw_matmul(op_draw *d)
 {
     int64_t small = d->most < 64 ? 2 : 4;
@@ -25,7 +26,7 @@ static void draw_matmul(op_draw *d)
     ct_shape batch;
     bool left = op_chance(d, 0.5);
 
-    if (op_chance(d, 0.2)) { /* square, maybe one tensor */
+    if (op_chance(d, 0.2)) { /* square matrices, which may be one tensor */
         m = n = k;
     }
     d->most = small;
@@ -41,7 +42,7 @@ static void draw_matmul(op_draw *d)
         d->in[1].same_as = 0;
 }
 
-/* x (..., in), weight (out, in), bias (out) or none */
+/* x (..., in), weight (out, in), and sometimes bias (out) */
 static void draw_linear(op_draw *d)
 {
     int64_t small = d->most < 64 ? 3 : 5, in = size(d, small), out = size(d, small);
@@ -63,7 +64,7 @@ static ct_tensor *call_linear(ct_tensor *const *in, const op_draw *d)
     return ct_linear(in[0], in[1], d->count == 3 ? in[2] : NULL);
 }
 
-/* two vectors: of one length for dot; of any for outer */
+/* two vectors, of the same length for dot and of any lengths for outer */
 static void draw_dot(op_draw *d)
 {
     ct_shape s = op_shape(d, 1, 1);
@@ -80,7 +81,7 @@ static void draw_outer(op_draw *d)
     op_uniform(d, op_shape(d, 1, 1), -2, 2);
 }
 
-/* i[0]: which equation. Each letter has its size, a to e. */
+/* i[0]: the number of the equation. Each letter, a to e, has one size. */
 static const char *const equations[] = {
     "ij,jk->ik",    "bij,bjk->bik", "ii->i",
     "ij->ji",       "ij,jk",        "i,i->",
@@ -90,7 +91,7 @@ static const char *const equations[] = {
     "ij->",         "iji",          "bi,bj,bk->bij",
 };
 
-/* The shape of a term; the axes of "..." are of sizes e and d, and of d alone in every other term. */
+/* Returns the shape of a term. "..." has the sizes e and d, but only d in every other term. */
 static ct_shape einsum_shape(const char **at, const int64_t *size, int term)
 {
     ct_shape s = ct_shape_from_sizes(0, NULL);

@@ -21,7 +21,8 @@ static ct_tensor *affine_bias(ct_tensor *const *in, const op_draw *d)
     return d->i[1] ? NULL : in[2];
 }
 
-/* x of rank 1 or more, and weight and bias of the sizes of its last one or two axes: one without both */
+/* x of rank 1 or more, and weight and bias with the sizes of its last one or two axes (the last one
+ * if both are left out) */
 static void draw_layer_norm(op_draw *d)
 {
     ct_shape x = op_shape(d, 1, 4);

@@ -37,7 +37,7 @@ static ct_tensor *call_roll(ct_tensor *const *in, const op_draw *d)
     return ct_roll(in[0], d->i[1], (int)d->i[0]);
 }
 
-/* ---- pad: i[0] how many sizes, i[1...] they; p[0] the value ---- */
+/* ---- pad: i[0] the number of sizes, i[1...] the sizes; p[0] the value ---- */
 
 static void draw_pad(op_draw *d)
 {
@@ -56,7 +56,7 @@ static ct_tensor *call_pad(ct_tensor *const *in, const op_draw *d)
     return ct_pad(in[0], (int)d->i[0], d->i + 1, d->p[0]);
 }
 
-/* ---- repeat: i[0] how many axes, i[1...] the times ---- */
+/* ---- repeat: i[0] the number of axes, i[1...] the repetitions ---- */
 
 static void draw_repeat(op_draw *d)
 {

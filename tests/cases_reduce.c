@@ -5,9 +5,9 @@
 
 #include <cotangent.h>
 
-/* ---- several axes: i[0] how many, i[1...] which, i[7] keepdim ---- */
+/* ---- several axes: i[0] their number, i[1...] the axes, i[7] keepdim ---- */
 
-/* Some axes of s, in any order; none of size 0 unless empty ones may be among them. */
+/* Draws some axes of s in any order. An axis of size 0 is drawn only if `empty` is true. */
 static void some_axes(op_draw *d, ct_shape s, bool empty)
 {
     int64_t order[CT_MAX_RANK];
@@ -31,7 +31,7 @@ static void draw_axes(op_draw *d)
     some_axes(d, s, true);
 }
 
-/* How many elements come together. */
+/* Returns the number of elements that are reduced to one. */
 static int64_t together(const op_draw *d)
 {
     const ct_shape *s = &d->in[0].shape;
@@ -63,7 +63,7 @@ OVER_AXES(logsumexp_axes)
 OVER_AXES(any_axes)
 OVER_AXES(all_axes)
 
-/* axes with elements, and no ties */
+/* axes that are not empty, and values without ties */
 static void draw_extreme(op_draw *d)
 {
     ct_shape s = op_shape(d, 0, 5);
@@ -94,7 +94,8 @@ static void draw_bools(op_draw *d)
     some_axes(d, s, true);
 }
 
-/* p[0]: the correction, below the number of elements; std is 0, and flat, where that is 1 */
+/* p[0]: the correction, below the number of elements. The std of one element is 0 and has a
+ * gradient of 0 */
 static void draw_var_axes(op_draw *d)
 {
     static const double corrections[] = { 0, 1, 0.5 };
@@ -127,7 +128,7 @@ static void draw_var(op_draw *d)
 VAR_AXES(var_axes)
 VAR_AXES(std_axes)
 
-/* p[0]: p, p[1]: added to x, so that no two |x| tie where p is infinite */
+/* p[0]: p; p[1]: a number that is added to x, so that no two |x| are equal if p is infinite */
 static void draw_norm(op_draw *d)
 {
     static const double p[] = { 1, 2, 2, 3, 1.5, INFINITY, -INFINITY, 0, 0.5, -1.5 };
@@ -142,7 +143,7 @@ static void draw_norm(op_draw *d)
         return;
     }
     s = op_shape(d, 0, 5);
-    if (d->p[0] < 2 && d->p[0] != 1) /* far from 0: the second derivative is infinite there */
+    if (d->p[0] < 2 && d->p[0] != 1) /* away from 0, where the second derivative is infinite */
         op_uniform(d, s, 0.2, 2);
     else
         op_kink(op_uniform(d, s, -2, 2), 0);

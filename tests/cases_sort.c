@@ -38,7 +38,7 @@ const op_row sort_rows[] = {
     { 0 },
 };
 
-/* ---- draws, each time from the same place of the stream ---- */
+/* ---- random ops; each call begins at the same position of the stream ---- */
 
 static void draw_dropout(op_draw *d)
 {

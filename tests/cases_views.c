@@ -13,7 +13,7 @@ static int64_t elements(ct_shape s)
     return n;
 }
 
-/* An axis of a shape, half of the time counted from the end. */
+/* Returns an axis, half of the time counted from the end. */
 static int64_t some_axis(op_draw *d, int rank)
 {
     int64_t axis = op_below(d, rank);
@@ -26,7 +26,8 @@ static ct_shape options_shape(const op_draw *d)
     return ct_shape_from_sizes((int)d->i[0], d->i + 1);
 }
 
-/* i[0]: the rank, i[1...]: the new sizes, the old ones merged and split at random, one maybe -1 */
+/* i[0]: the rank; i[1...]: the new sizes, made by merging and splitting the old ones at random; one
+ * may be -1 */
 static void draw_reshape(op_draw *d)
 {
     ct_shape s = op_shape(d, 0, 5);
@@ -139,7 +140,7 @@ static ct_tensor *call_unsqueeze(ct_tensor *const *in, const op_draw *d)
     return ct_unsqueeze(in[0], (int)d->i[0]);
 }
 
-/* an expand is a broadcast, whatever the draw asks */
+/* an expand always broadcasts */
 static void draw_expand(op_draw *d)
 {
     ct_shape s = op_shape(d, 0, 5);
@@ -160,7 +161,7 @@ static ct_tensor *call_expand(ct_tensor *const *in, const op_draw *d)
     return ct_expand(in[0], options_shape(d));
 }
 
-/* i: axis, start, end, step; positions from before the start to beyond the end */
+/* i: axis, start, end, step; positions may lie before the start and beyond the end of the axis */
 static void draw_slice(op_draw *d)
 {
     ct_shape s = op_shape(d, 1, 5);

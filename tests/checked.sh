@@ -1,8 +1,9 @@
 #!/bin/sh
-# checked.sh - every kernel of cuda/ under the emulated GPU's checker, with several seeds: the same
-# results, and no race, access out of bounds or read of what was never written. First alone, on sizes
-# around those of warps and blocks; then as the library's ops, modules, optimisers and protocols call
-# them (tests/test_devices, three seeds of its own, no pool); in check-full as all tests do.
+# checked.sh - runs every kernel of cuda/ under the checker of the emulated GPU, with
+# several seeds. The results must be the same, and the checker must find no race, no access out of
+# bounds and no read of memory that was never written. First the kernels run alone, on sizes around
+# those of warps and blocks; then through the library's ops, modules, optimisers and protocols
+# (tests/test_devices, three other seeds, no pool); in check-full through all tests.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -37,7 +38,7 @@ for program in $programs; do
         checked "$seed" "$program"
     done
 done
-# What these draw is thinned, as in make check: the checker takes its time.
+# These programs draw fewer cases, as in make check, because the checker is slow.
 COTANGENT_TEST_FULL=
 export COTANGENT_TEST_FULL
 for program in $rest; do

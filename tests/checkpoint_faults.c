@@ -1,4 +1,5 @@
-/* checkpoint_faults.c - checkpoints that do not fit the run, are damaged, or cannot be written. */
+/* checkpoint_faults.c - checkpoints that do not match the run, are damaged, or cannot be
+ * written. */
 #include "tests/files.h"
 #include "tests/flips.h"
 #include "tests/harness.h"
@@ -12,7 +13,7 @@
 
 #include "tests/test_checkpoint.h"
 
-/* ---- runs that do not fit ---- */
+/* ---- runs that do not match ---- */
 
 static const ct_metadata own[] = { { "lr", "1" }, { "text", "abc" }, { NULL, NULL } };
 static const ct_metadata other[] = { { "lr", "2" }, { "text", "abc" }, { NULL, NULL } };
@@ -52,7 +53,7 @@ static const struct misfit {
       "optimizer.momentum ... 0.5 ... 0.6" },
 };
 
-/* Refused with a message about the difference; the model keeps its initial values. */
+/* A resume is refused with a message about the difference; the model keeps its initial values. */
 START_TEST(refused)
 {
     const struct misfit *c = &misfits[_i];
@@ -140,8 +141,8 @@ END_TEST
 
 /* ---- writes that fail ---- */
 
-/* Whatever call fails, the checkpoint is a complete one, and a run that resumes from it ends the
- * same. */
+/* Whichever call fails, the checkpoint is complete, and a run that resumes from it has the same
+ * result. */
 START_TEST(failing_calls)
 {
     run how = { RUN, .clip = 1, .checkpoint = "a", .epochs = 2 };
@@ -164,7 +165,8 @@ START_TEST(failing_calls)
         status = train(&failing, NULL, NULL);
         seen = files_seen;
         fail_nothing();
-        if (status == CT_OK) { /* there is no such call, or its failure does not matter */
+        if (status == CT_OK) { /* there are fewer calls, or the failure of this one does not
+                                * matter */
             ck_assert_str_eq(hash_of("a"), hash_of("b"));
             if (seen < k)
                 break;
@@ -201,7 +203,7 @@ static ct_optimizer *small_sgd(void *self)
     return ct_sgd_new(*(ct_params **)(void *)(left + 2), (ct_sgd_options){ .lr = 0.001 });
 }
 
-/* A loss that is not finite leaves the last good checkpoint alone. */
+/* A loss that is not finite does not change the last good checkpoint. */
 START_TEST(not_finite)
 {
     struct {

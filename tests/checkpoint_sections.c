@@ -1,5 +1,5 @@
-/* checkpoint_sections.c - checkpoints that are whole files, with valid digests, but lack a tensor or
- * a value, or have one that is not theirs; and checkpoints with a bit that is flipped. */
+/* checkpoint_sections.c - checkpoints with valid digests that lack a tensor or a value or have a
+ * foreign one; and checkpoints with a flipped bit. */
 #include "tests/files.h"
 #include "tests/flips.h"
 #include "tests/harness.h"
@@ -15,7 +15,7 @@
 
 #define MOST 100
 
-/* Within an epoch, with a carried state, and with the state of an optimiser. */
+/* A run that stops within an epoch, with a carried state and the state of an optimiser. */
 static const run whole = { RUN,       .cell = 1,     .hidden = 3,      .adam = true, .dropout = 0.3,
                            .seed = 3, .stop_at = 17, .checkpoint = "a" };
 
@@ -53,7 +53,7 @@ static void contents_write(const contents *c, const char *path)
                   "%s", ct_error_message());
 }
 
-/* Another dtype of the same size. */
+/* Returns the tensor with another dtype of the same size. */
 static ct_tensor *retyped(ct_tensor *t)
 {
     ct_dtype dtype = ct_tensor_dtype(t);
@@ -94,7 +94,7 @@ static const char *contents_change(contents *c, int i, change how)
     return name;
 }
 
-/* Refused, and nothing is changed. */
+/* The resume is refused, and nothing changes. */
 static void expect_refused_run(const char *what, const char *name)
 {
     run how = whole;
@@ -141,7 +141,7 @@ START_TEST(tensors)
 }
 END_TEST
 
-/* Values that no run has. */
+/* Values that are impossible in a run. */
 START_TEST(values)
 {
     static const struct {
@@ -209,7 +209,7 @@ START_TEST(values)
         expect_refused_run(what, "");
         *x = kept;
     }
-    contents_write(&c, "b"); /* as it was */
+    contents_write(&c, "b"); /* the original file again */
     trains((run){ RUN, .cell = 1, .hidden = 3, .adam = true, .dropout = 0.3, .seed = 3,
                   .resume = "b" });
     ct_safetensors_close(f);
@@ -219,7 +219,7 @@ END_TEST
 
 /* ---- the metadata ---- */
 
-/* Each key and each value of the description in turn, but the processor's. */
+/* Changes each key and each value of the description in turn, except the processor's. */
 START_TEST(metadata)
 {
     ct_safetensors *f;
@@ -277,7 +277,7 @@ static ct_status resume(const char *path, void *context)
     return train(&how, NULL, NULL);
 }
 
-/* Whatever bit is flipped, the run is refused. */
+/* Whichever bit is flipped, the resume is refused. */
 START_TEST(flipped)
 {
     trains(whole);

@@ -12,7 +12,7 @@ static bool comma_locale_is_set(const char *name)
     return setlocale(LC_ALL, name) && strcmp(localeconv()->decimal_point, ",") == 0;
 }
 
-/* LOCPATH is read at each setlocale, and the files are not needed after it. */
+/* setlocale reads LOCPATH and the files; they are not needed afterwards. */
 static bool comma_locale_make(void)
 {
     char folder[] = "/tmp/cotangent-locale-XXXXXX", command[200];

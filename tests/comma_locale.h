@@ -4,11 +4,11 @@
 
 #include <stdbool.h>
 
-/* Chooses it: one that is installed, else one that localedef makes in a temporary folder. False,
- * after a line that says so, if the system has neither. */
+/* Sets such a locale: an installed one, or one that localedef makes in a temporary folder. If
+ * neither is possible, prints a line and returns false. */
 bool comma_locale_begin(void);
 
-/* The C locale again. */
+/* Sets the C locale again. */
 void comma_locale_end(void);
 
 #endif

@@ -1,6 +1,6 @@
 #!/bin/sh
-# compress.sh - examples/compress gives back what it was given, on any code path, and refuses what is
-# damaged or not its own.
+# compress.sh - examples/compress restores each file, on any code path, and refuses damaged
+# files and files of other formats.
 
 . "$(dirname "$0")/lib.sh"
 unset COTANGENT_CPU_PATH GLIBC_TUNABLES
@@ -35,7 +35,7 @@ printf 'aaaaaaaaaaaa' >one
 head -c 400 "$compress" >binary
 "$compress" -t -m model -H 16 -p 4 text || fail "no model"
 
-# what one code path writes the others read
+# a file that one code path wrote is read on the others
 no_fma=glibc.cpu.hwcaps=-AVX2_Usable,-FMA_Usable,-AVX2,-FMA,-FMA4
 for writer in COTANGENT_CPU_PATH=base COTANGENT_CPU_PATH=avx512 GLIBC_TUNABLES=$no_fma; do
     env $writer "$compress" -H 16 -p 4 text coded >/dev/null || fail "$writer failed"
@@ -55,7 +55,7 @@ same text embedded
 "$compress" -m model -H 16 text given >/dev/null || fail "-m failed"
 same text -m model given
 
-# not whole, changed, another model, not one of its files
+# cut, changed, made with another model, of another format
 for cut in 0 50 119 300; do
     head -c $cut coded >short
     refuses 1 'compress' -d short none
@@ -71,7 +71,7 @@ printf '\1' | dd of=other bs=1 seek=$(($(wc -c <other) - 1)) conv=notrunc 2>/dev
 refuses 1 'another model' -d -m other given none
 refuses 1 'is not a file that compress wrote' -d text none
 
-# hostile: what it declares is not believed
+# hostile sizes in the header are refused
 byte()      # FILE OFFSET OCTAL...: writes these bytes
 {
     file=$1 at=$2

@@ -1,4 +1,4 @@
-/* counted.c - memory that is counted and fails, and child processes; see counted.h. */
+/* counted.c - memory that is counted and can fail, and child processes; see counted.h. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
 #endif
@@ -53,7 +53,7 @@ long calls, outstanding, fail_from = -1;
 bool fail_once;
 size_t budget, used; /* budget 0: no limit */
 
-#define FRONT 64 /* bytes in front of a block, which hold its size */
+#define FRONT 64 /* the bytes before a block, which hold its size */
 
 pthread_mutex_t counting = PTHREAD_MUTEX_INITIALIZER;
 

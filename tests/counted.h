@@ -1,4 +1,4 @@
-/* counted.h - what test_scope, test_storage and test_threads share: memory that is counted and fails,
+/* counted.h - for test_scope, test_storage and test_threads: memory that is counted and can fail,
  * and child processes. */
 #ifndef TESTS_COUNTED_H
 #define TESTS_COUNTED_H
@@ -7,7 +7,8 @@
 
 #include "tests/harness.h"
 
-/* Runs program in a forked process; its exit status, and what it wrote to stderr. */
+/* Runs program in a forked process. Returns its exit status, and writes its output to stderr to
+ * `out`. */
 int in_child(void (*program)(void), char *out, size_t room);
 
 extern long calls, outstanding, fail_from;
@@ -19,8 +20,8 @@ extern pthread_mutex_t counting;
  * it. */
 void count_calls(void);
 
-/* Uses a bit of everything: leaves, views, ops, history, a backward pass, in-place writes, kept
- * tensors. Returns a value that is 0 or NaN after an error. */
+/* Uses leaves, views, ops, history, a backward pass, in-place writes and kept tensors. Returns a
+ * number, which is 0 or NaN after an error. */
 double program(ct_status *status);
 
 #endif

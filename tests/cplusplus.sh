@@ -1,6 +1,7 @@
 #!/bin/sh
-# cplusplus.sh - the public headers and their macros compile without a warning and run in each standard of C
-# and C++ that the compilers at hand know: shapes, lists of tensors, an op, a module and a wrong call.
+# cplusplus.sh - the public headers and their macros compile without a warning and run in
+# each standard of C and C++ that the installed compilers know: shapes, lists of tensors, an op, a
+# module and a wrong call.
 
 LC_ALL=C
 export LC_ALL
@@ -110,7 +111,7 @@ try()       # COMPILER STANDARD SOURCE: skipped where the compiler does not know
     echo 'int main(void) { return 0; }' >"$tmp/empty.${3##*.}"
     # shellcheck disable=SC2086 # CFLAGS are several words
     $1 -std="$2" -o "$tmp/empty" "$tmp/empty.${3##*.}" >/dev/null 2>&1 || return 0
-    # The static library has all that a program needs besides the libraries that it was linked with.
+    # A program that links the static library needs only the libraries that it depends on.
     # shellcheck disable=SC2086
     $1 $CFLAGS -std="$2" -Wall -Wextra -pedantic-errors -Werror -Iinclude -I"$srcdir" \
         -c -o "$tmp/program.o" "$tmp/$3" || { echo "cplusplus.sh: $1 -std=$2 refuses the program"; exit 1; }

@@ -1,4 +1,5 @@
-/* cuda_kernels_costs.c - how kernels of a GPU touch memory, and what each call launches and copies. */
+/* cuda_kernels_costs.c - how kernels of a GPU access memory, and the launches and copies of each
+ * call. */
 #include "tests/harness.h"
 
 #include <stdint.h>
@@ -9,7 +10,7 @@
 #include "tensor/backend.h"
 #include "tests/test_cuda_kernels.h"
 
-/* ---- a run of a case on one device: its buffers, and what is compared ---- */
+/* ---- a run of a case on one device: its buffers and its results ---- */
 
 static void *put_zeros(run *t, ct_dtype dtype, int64_t n)
 {
@@ -19,7 +20,7 @@ static void *put_zeros(run *t, ct_dtype dtype, int64_t n)
     return p;
 }
 
-/* ---- how memory is touched ---- */
+/* ---- accesses to memory ---- */
 
 typedef struct touched {
     uint64_t requests, sectors;
@@ -104,7 +105,7 @@ static void softmax_rows(run *t)
                                         .out = put(t, CT_F32, 4096) });
 }
 
-/* Three matrices, none of whose axes join. */
+/* Three matrices, none of whose axes can be merged. */
 static void transpose_some(run *t)
 {
     const int64_t dim[3] = { 2, 64, 32 };
@@ -180,9 +181,9 @@ static void gather_64(run *t)
                        &f);
 }
 
-/* The most requests of warps to memory, and sectors of 32 bytes that they cover, for 4,096 floats,
- * by the kernel that is meant for the shape. (If g++ splits a read of 16 bytes, each part counts as
- * a request.) */
+/* For 4,096 floats, the kernel for each shape makes at most so many requests of warps to memory,
+ * which cover at most so many sectors of 32 bytes. (If g++ splits a read of 16 bytes, each part
+ * counts as a request.) */
 START_TEST(memory_is_touched_in_order)
 {
     static const struct {
@@ -226,9 +227,10 @@ START_TEST(memory_is_touched_in_order)
 }
 END_TEST
 
-/* ---- what calls cost ---- */
+/* ---- the costs of calls ---- */
 
-static emu_counters begun; /* by a call of what_it_costs, once its operands are there */
+static emu_counters begun; /* the counters before the measured call, after its operands have been
+                            * made */
 
 static void wait_and_count(run *t)
 {
@@ -266,7 +268,7 @@ static void cumsum_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t 
                                       .out = in });
 }
 
-/* Forward and derivative. */
+/* Runs the forward and the derivative kernel. */
 static void logcumsumexp_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t inner)
 {
     void *x = put_zeros(t, dtype, outer * n * inner), *y = put_zeros(t, dtype, outer * n * inner);
@@ -301,7 +303,7 @@ static void sort_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t k)
                                   .scratch = scratch });
 }
 
-/* count rows of width, into one of as many. */
+/* Adds count rows of width elements to an array of `rows` rows. */
 static void scatter_rows_of(run *t, ct_dtype dtype, int64_t count, int64_t width, int64_t rows)
 {
     void *to = put_zeros(t, dtype, rows * width), *from = put_zeros(t, dtype, count * width);
@@ -339,7 +341,7 @@ static void scatter_of(run *t, ct_dtype dtype, int64_t outer, int64_t m, int64_t
                        &f);
 }
 
-/* count segments of n, behind some of no elements and one of the other dtype. */
+/* Makes count segments of n elements, after some empty ones and one of the other dtype. */
 static int segments_of(run *t, cti_segment *s, ct_dtype dtype, int64_t count, int64_t n)
 {
     double *all = put_zeros(t, CT_F64, (count + 3) * n);
@@ -390,7 +392,7 @@ static void clip_of(run *t, ct_dtype dtype, int64_t segments, int64_t n, int64_t
         &(cti_clip_norm_args){ .segments = s, .count = many, .max_norm = 1, .norm = NULL }, &f);
 }
 
-/* With a bias, or without. */
+/* Multiplies with or without a bias. */
 static void gemm_of(run *t, ct_dtype dtype, int64_t m, int64_t k, int64_t bias)
 {
     cti_gemm g = { .dtype = dtype,
@@ -450,8 +452,8 @@ static void allocate_of(run *t, ct_dtype dtype, int64_t bytes, int64_t scratch, 
     t->be->release(t->be->allocate((size_t)bytes), (size_t)bytes);
 }
 
-/* Kernels, products, buffers and their bytes, copies of a call, exactly: so that no kernel that is
- * meant for a shape is left out, and nothing is done that need not be. */
+/* The exact numbers of kernels, products, buffers, bytes and copies of a call. So the kernel for
+ * each shape is used, and nothing unnecessary is done. */
 START_TEST(what_calls_cost)
 {
     static const struct {
@@ -461,7 +463,7 @@ START_TEST(what_calls_cost)
         int64_t a, b, c;
         uint64_t launches, gemms, allocations, bytes, copies;
     } cases[] = {
-        /* one pass, or two where a block's lanes would have more than 16 elements each */
+        /* one pass, or two if each lane of a block would have more than 16 elements */
         { "sum", sum_of, CT_F32, 1, 4096, 1, 1, 0, 0, 0, 0 },
         { "sum", sum_of, CT_F32, 1, 4097, 1, 2, 0, 1, 2 * 8, 0 },
         { "sum", sum_of, CT_I32, 3, 12289, 1, 2, 0, 1, 3 * 4 * 4, 0 },
@@ -496,7 +498,7 @@ START_TEST(what_calls_cost)
         { "scatter_add", scatter_of, CT_I32, 1, 65, 1, 5, 0, 2, 65 * 4 * 8, 0 },
         { "scatter_add", scatter_of, CT_F32, 0, 65, 1, 0, 0, 0, 0, 0 },
         { "scatter_add, enough columns", scatter_of, CT_F32, 2, 65, 4096, 1, 0, 0, 0, 0 },
-        /* 24 segments a launch, and the one of the other dtype */
+        /* 24 segments in a launch, and one launch for the other dtype */
         { "update", update_of, CT_F32, 24, 2, 0, 2, 0, 0, 0, 0 },
         { "update", update_of, CT_F64, 25, 2, 0, 3, 0, 0, 0, 0 },
         { "norm_squared", norm_of, CT_F32, 24, 2, 0, 3, 0, 1, 25 * 8, 0 },
@@ -512,7 +514,7 @@ START_TEST(what_calls_cost)
         { "LSTM", sequence_of, CT_F64, CTI_CELL_LSTM, 2, 0, 2, 2, 0, 0, 0 },
         { "LSTM, back", sequence_of, CT_F64, CTI_CELL_LSTM, 2, 1, 4, 2, 0, 0, 0 },
         { "GRU, back", sequence_of, CT_F64, CTI_CELL_GRU, 2, 1, 3, 2, 0, 0, 0 },
-        /* by pieces of a quarter of the ring, a MiB, of which setup took 48 bytes */
+        /* in pieces of a quarter of the ring, 1 MiB, of which the setup has used 48 bytes */
         { "upload", upload_of, CT_F32, 1 << 20, 1, 0, 0, 0, 0, 0, 2 },
         { "upload", upload_of, CT_F32, 100, 10, 0, 0, 0, 0, 0, 10 },
         { "upload", upload_of, CT_F32, 4 << 20, 1, 0, 0, 0, 0, 0, 5 },
@@ -529,7 +531,7 @@ START_TEST(what_calls_cost)
         cti_fault f = { 0, 0 };
 
         if (checking() && cases[k].a * cases[k].b * cases[k].c > 100000)
-            continue; /* many threads, which the checker watches slowly */
+            continue; /* many threads, for which the checker is slow */
         cases[k].call(&r, cases[k].dtype, cases[k].a, cases[k].b, cases[k].c);
         ck_assert(device->async->synchronise(&f) == CT_OK);
         now = count();
@@ -542,7 +544,7 @@ START_TEST(what_calls_cost)
                       "%s, row %d: %d buffers of %d bytes", cases[k].name, (int)k,
                       (int)(now.allocations - begun.allocations),
                       (int)(now.allocated_bytes - begun.allocated_bytes));
-        now.copies--; /* synchronise's own */
+        now.copies--; /* the copy of synchronise */
         ck_assert_msg(now.copies - begun.copies == cases[k].copies, "%s, row %d: %d copies",
                       cases[k].name, (int)k, (int)(now.copies - begun.copies));
         finish(&r);

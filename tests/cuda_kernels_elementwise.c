@@ -31,8 +31,8 @@ static const ew_row ew_rows[] = {
 #include "tensor/formulas.h"
 };
 
-/* Layouts of (3, n): all contiguous; the second operand one number; the base one element off; every
- * second element; transposed; the first operand a broadcast row; in place. */
+/* Layouts of (3, n): all contiguous; the second operand is one number; the first element is not
+ * aligned; every second element; transposed; the first operand is a broadcast row; in place. */
 enum { CONTIGUOUS, SCALAR, OFF, SPREAD, TRANSPOSED, ROW, IN_PLACE, LAYOUTS };
 
 static void lay_out(int layout, bool out, int k, int64_t n, int64_t *stride)
@@ -66,7 +66,7 @@ static void ew_case(run *t, const ew_row *row, ct_dtype dtype, int layout, int64
         e.param[0] = 3, e.param[1] = -2;
     for (k = 0; k < row->inputs; k++) {
         ct_dtype in = row->op == CTI_EW_where && k == 0 ? CT_BOOL : dtype;
-        /* x y may be rounded before it is added, y y before it is subtracted from 1 */
+        /* x y may be rounded before the addition, and y y before the subtraction from 1 */
         bool finite = (row->op == CTI_EW_fma && k == 2) || row->op == CTI_EW_tanh_backward;
         void *p = layout == IN_PLACE && k == 0 && in == out_dtype ? NULL
                   : finite                                        ? put(t, in, room)
@@ -117,17 +117,17 @@ static void copy_case(run *t, ct_dtype to, ct_dtype from, int layout, int64_t n,
     if (layout == 1) { /* transposed matrices */
         src.stride[1] = 1;
         src.stride[2] = 33;
-    } else if (layout == 2) { /* backwards */
+    } else if (layout == 2) { /* in reverse order */
         src.stride[2] = -1;
         src.data = shifted(in, n ? n - 1 : 0, from);
-    } else if (layout == 3) { /* one row for all, off its alignment */
+    } else if (layout == 3) { /* one row for all, not aligned */
         src.stride[0] = src.stride[1] = 0;
         src.data = shifted(in, 1, from);
         dst.data = shifted(out, 1, to);
-    } else if (layout == 4) { /* all axes the other way round */
+    } else if (layout == 4) { /* all axes in the opposite order */
         for (k = 0; k < 3; k++)
             src.stride[k] = k == 0 ? 1 : k == 1 ? 2 : 66;
-    } else if (layout == 5) { /* one number */
+    } else if (layout == 5) { /* one number for all elements */
         src.stride[0] = src.stride[1] = src.stride[2] = 0;
     }
     (carry ? t->be->carry : t->be->copy)(3, dim, &dst, &src);

@@ -63,8 +63,8 @@ END_TEST
 
 /* ---- sequences ---- */
 
-/* Bits of way: reverse, no bias, rows of different lengths, no dy, no last gradients, nothing
- * kept. */
+/* Bits of way: reverse, no bias, rows of different lengths, no dy, no gradients of the last states,
+ * nothing kept for backward. */
 static void sequence_case(run *t, ct_dtype dtype, cti_cell_kind kind, const int64_t *shape, int way)
 {
     int64_t steps = shape[0], batch = shape[1], n = shape[2], gates = cti_gates_of(kind), b;
@@ -80,7 +80,10 @@ static void sequence_case(run *t, ct_dtype dtype, cti_cell_kind kind, const int6
 
     s.x = put(t, dtype, steps * batch * gates * n);
     s.w = put(t, dtype, gates * n * n);
-    change(t, CTI_EW_affine, dtype, gates * n * n, (void *)(uintptr_t)s.w, 0.1); /* not chaotic */
+    change(t, CTI_EW_affine, dtype, gates * n * n, (void *)(uintptr_t)s.w, 0.1); /* small weights,
+                                                                                  * so that
+                                                                                  * differences do
+                                                                                  * not grow */
     s.bias = way & 2 ? NULL : put(t, dtype, gates * n);
     for (b = 0; b < batch; b++)
         lengths[b] = draw_below(&t->r, steps + 1);
@@ -129,7 +132,7 @@ START_TEST(sequences)
 }
 END_TEST
 
-/* bf16 products are refused here instead of being computed in f32. */
+/* A GPU refuses bf16 products; it does not compute them in f32. */
 START_TEST(bf16_is_refused)
 {
     const cti_gemm g = { .dtype = CT_F32,

@@ -9,7 +9,7 @@
 
 /* ---- optimisers ---- */
 
-#define SEGMENTS 30 /* more than one launch takes */
+#define SEGMENTS 30 /* more than fit into one launch */
 
 static const int64_t segment_sizes[] = { 1, 0, 33, 256, 4097, 7, 31 };
 
@@ -36,7 +36,7 @@ static void put_segments(run *t, cti_segment *s, int count, ct_dtype dtype, int 
                 s[i].state[k] = all + (2 + k) * n * (int64_t)ct_dtype_size(dtype);
                 if (k < 2)
                     change(t, CTI_EW_square, dtype, n, s[i].state[k], 0);
-                else /* the centre is not far from 0, so that the variance is one */
+                else /* a mean near 0, so that the variance is positive */
                     change(t, CTI_EW_affine, dtype, n, s[i].state[k], 0.01);
             }
     }
@@ -86,7 +86,7 @@ START_TEST(updates)
 }
 END_TEST
 
-/* More segments than a launch takes, of both dtypes. */
+/* Makes more segments than fit into a launch, of both dtypes. */
 static void many_segments(run *t, cti_segment *s)
 {
     int i;
@@ -113,7 +113,7 @@ static void clip_case(run *t, double max_norm, bool bad)
     void *norm, *squared;
     cti_fault f = { 1, 0 };
 
-    many_segments(t, s); /* which are the first three buffers */
+    many_segments(t, s); /* the segments are in the first three buffers */
     norm = put(t, CT_F64, 1);
     squared = put(t, CT_F64, 1);
     if (bad)
@@ -139,7 +139,8 @@ START_TEST(clipping)
 }
 END_TEST
 
-/* While a fault is recorded nothing changes; after the host has read it, everything works again. */
+/* While a fault is recorded, nothing changes; after the host has read it, all kernels work
+ * again. */
 START_TEST(faults)
 {
     cti_update u = { .rule = CTI_SGD, .scale = 1 };

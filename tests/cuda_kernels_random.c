@@ -10,7 +10,7 @@
 
 /* ---- random numbers ---- */
 
-/* A position's base: 5, on the device. */
+/* Returns the address of a 5 on the device, as the base of a position. */
 static const uint64_t *at_5(run *t)
 {
     uint64_t five = 5;
@@ -69,7 +69,7 @@ START_TEST(draws)
 }
 END_TEST
 
-/* Weights in [0, 3), every fifth 0; row bad has one that is negative. */
+/* Weights in [0, 3), with every fifth 0; row `bad` has a negative weight. */
 static void multinomial_case(run *t, const int64_t size[3], bool replacement, int64_t bad)
 {
     int64_t rows = size[0], n = size[1], k = size[2], i;
@@ -94,7 +94,8 @@ static void multinomial_case(run *t, const int64_t size[3], bool replacement, in
         get(t, "keys", weights, CT_F64, rows * n, 0);
 }
 
-/* The first draw is u: of weights u and 1 - u, whose sum is 1, that of the second. */
+/* The first uniform number is u. With the weights u and 1 - u, whose sum is 1, the draw must be the
+ * second position. */
 static void multinomial_between(run *t)
 {
     uint32_t w[4];
@@ -180,7 +181,7 @@ START_TEST(integers)
 }
 END_TEST
 
-/* bad: the element that is refused, or -1 */
+/* bad: the element that is not allowed, or -1 */
 static void check_case(run *t, ct_dtype dtype, int64_t n, int64_t bad)
 {
     bool real = dtype == CT_F32 || dtype == CT_F64;

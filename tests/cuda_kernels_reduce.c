@@ -56,7 +56,7 @@ START_TEST(reductions)
 }
 END_TEST
 
-/* logcumsumexp of numbers and of ones that are not, and both products of its derivative. */
+/* logcumsumexp of finite numbers, infinities and NaN, and both products of its derivative. */
 START_TEST(running_log_sums)
 {
     int d, b, k;
@@ -98,8 +98,8 @@ START_TEST(running_log_sums)
 }
 END_TEST
 
-/* A sum of n numbers may be near 0 while the sums on the way to it are about sqrt(n), so its error is
- * not in proportion to it. f32 and integers are added in f64 and i64. */
+/* A sum of n numbers may be near 0 although its partial sums are about sqrt(n), so its error is not
+ * proportional to it. f32 is added in f64, and integers in i64. */
 static double running_tolerance(ct_dtype dtype, int64_t n)
 {
     double of_dtype = tolerance_of(dtype), of_sums = 4 * (double)n * DBL_EPSILON;
@@ -166,7 +166,7 @@ END_TEST
 
 /* ---- cross-entropy ---- */
 
-/* Of targets, every seventh is ignored (-100); one is out of range where bad says so. */
+/* Makes targets: every seventh is ignored (-100), and number `bad` is out of range. */
 static void *put_targets(run *t, ct_dtype dtype, int64_t rows, int64_t classes, int64_t bad)
 {
     void *host = calloc((size_t)rows + 1, 8), *p;

@@ -137,7 +137,7 @@ START_TEST(scatters)
 }
 END_TEST
 
-/* The rows are not sorted; both devices must still go the same way. */
+/* The rows are not sorted; both devices must still give the same result. */
 static void search_case(run *t, ct_dtype dtype, const int64_t *s, bool right)
 {
     void *sorted = put_odd(t, dtype, s[0] * s[1]), *values = put_odd(t, dtype, s[0] * s[2]);

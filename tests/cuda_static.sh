@@ -1,7 +1,7 @@
 #!/bin/sh
-# cuda_static.sh - what can be said of the CUDA kernels without a GPU: they keep to the launch
-# header and to launch bounds; nvcc warns of nothing; no kernel spills, none has more registers than
-# a multiprocessor or more static shared memory than 48 KiB for its block.
+# cuda_static.sh - checks the CUDA kernels without a GPU: they use the launch header and
+# launch bounds; nvcc gives no warning; no kernel spills registers, needs more registers for a block
+# than a multiprocessor has, or uses more than 48 KiB of static shared memory.
 #
 # Compiles for one architecture, $COTANGENT_CUDA_ARCH (sm_80).
 
@@ -9,8 +9,8 @@
 arch=${COTANGENT_CUDA_ARCH:-sm_80}
 make_tmp
 
-# Prints a line for each fault in the source of the files given. A kernel's bounds stand on the line
-# of __global__ or on the next.
+# Prints a line for each fault in the given source files. A kernel's launch bounds are on the line
+# of __global__ or on the next line.
 source_faults()
 {
     awk '
@@ -30,7 +30,8 @@ source_faults()
     }' "$@"
 }
 
-# Of nvcc -Xptxas -v ($1) and PTX ($2): a line for each kernel that asks for too much.
+# Reads the output of nvcc -Xptxas -v ($1) and PTX ($2), and prints a line for each kernel that
+# needs too much.
 resource_faults()
 {
     awk '
@@ -61,7 +62,7 @@ resource_faults()
     END { if (!kernels) print "no kernel found" }' "$2" "$1"
 }
 
-# The checks themselves must find what is wrong.
+# The checks must find planted faults.
 cat > "$tmp/wrong.cu" <<'END'
 __global__ void unbounded(float *p)
 {

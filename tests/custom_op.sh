@@ -1,5 +1,5 @@
 #!/bin/sh
-# custom_op.sh - the example of ops of one's own runs, checks out and trains.
+# custom_op.sh - the example of a user's ops runs, passes its gradient checks and trains.
 
 . "$(dirname "$0")/lib.sh"
 

@@ -14,7 +14,8 @@
 
 #include "tests/test_data.h"
 
-/* A corpus whose windows of 9 tokens and more each occur once (place_of checks). */
+/* Makes a corpus in which each window of 9 or more tokens occurs only once (place_of checks
+ * this). */
 static ct_corpus *new_corpus(size_t size)
 {
     char *s = prose(size);
@@ -30,14 +31,14 @@ static ct_corpus *new_corpus(size_t size)
 
 /* ---- loaders ---- */
 
-/* An epoch, as a list of rows: where each row of x begins in the corpus. */
+/* An epoch as a list of rows: the position in the corpus at which each row of x begins. */
 typedef struct epoch {
     int64_t *start, rows;
-    int64_t batch_rows[40]; /* of each batch */
+    int64_t batch_rows[40]; /* the number of rows of each batch */
     int batches;
 } epoch;
 
-/* The only place of the corpus with these ids. */
+/* Returns the only position of the corpus with these ids. */
 static int64_t place_of(const ct_corpus *c, const int32_t *ids, int64_t steps)
 {
     const int32_t *all = ct_corpus_ids(c);
@@ -52,8 +53,8 @@ static int64_t place_of(const ct_corpus *c, const int32_t *ids, int64_t steps)
     return found;
 }
 
-/* Begins an epoch and goes through it; y must be x moved on by one. Check's assertions are slow:
- * one a row. */
+/* Runs an epoch and checks that y is x shifted by one. Uses one assertion for each row, because
+ * Check's assertions are slow. */
 static epoch run_epoch(ct_loader *l, const ct_corpus *c, int64_t steps)
 {
     epoch e = { .rows = 0 };
@@ -87,7 +88,7 @@ static epoch run_epoch(ct_loader *l, const ct_corpus *c, int64_t steps)
     }
     ck_assert_int_eq(e.batches, ct_loader_batches(l));
     ck_assert_int_eq(tokens, ct_loader_tokens(l));
-    ck_assert(!ct_loader_next(l, &b)); /* it stays at its end */
+    ck_assert(!ct_loader_next(l, &b)); /* a further call stays at the end */
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
     return e;
 }
@@ -153,7 +154,7 @@ START_TEST(windows_of_the_book_protocol)
         ck_assert_int_eq(e.batch_rows[0], 1024);
         ck_assert_int_eq(e.batch_rows[e.batches - 1], parts[p].last);
         ck_assert_int_eq(e.rows, parts[p].count);
-        for (i = 0; i < e.rows; i++) { /* each window once */
+        for (i = 0; i < e.rows; i++) { /* each window occurs once */
             int64_t window = e.start[i] - parts[p].first;
 
             if (window < 0 || window >= parts[p].count || seen[window])
@@ -186,7 +187,7 @@ START_TEST(windows_shuffled)
     int64_t comes_first[COUNT] = { 0 }, comes_last[COUNT] = { 0 }, half = 0;
     int k, i;
 
-    /* one seed repeats itself, epoch by epoch, however much of an epoch is used */
+    /* the same seed gives the same epochs, however many batches of the earlier epochs were used */
     e = run_epoch(b, c, T);
     ck_assert(same_epoch(&first, &e));
     free(e.start);
@@ -204,7 +205,7 @@ START_TEST(windows_shuffled)
     ck_assert(!same_epoch(&first, &e));
     free(e.start);
 
-    /* each window comes first and last about as often, and half of the time in the first half */
+    /* each window is equally often first and last, and in half of the epochs in the first half */
     for (k = 0; k < EPOCHS; k++) {
         e = run_epoch(a, c, T);
         comes_first[e.start[0]]++;
@@ -226,7 +227,7 @@ START_TEST(windows_shuffled)
 }
 END_TEST
 
-/* The epoch of the sequential iterator at this offset, by d2l's own formula. */
+/* True if the epoch is that of the sequential iterator with this offset, by d2l's formula. */
 static bool is_sequential(const epoch *e, int64_t offset, int64_t n, int64_t B, int64_t T)
 {
     int64_t length = (n - offset - 1) / B, row, batch;
@@ -250,7 +251,7 @@ START_TEST(sequential_offsets)
 
     ck_assert_ptr_nonnull(l);
     ck_assert_int_eq(ct_loader_batches(l), (N - 1) / B / T);
-    for (o = 0; o <= T; o++) { /* fixed */
+    for (o = 0; o <= T; o++) { /* a fixed offset */
         epoch e;
 
         ck_assert_int_eq(ct_loader_set_offset(l, o), CT_OK);
@@ -259,7 +260,7 @@ START_TEST(sequential_offsets)
         free(e.start);
     }
     ck_assert_int_eq(ct_loader_set_offset(l, -1), CT_OK);
-    for (k = 0; k < EPOCHS; k++) { /* drawn */
+    for (k = 0; k < EPOCHS; k++) { /* offsets that are drawn */
         epoch e = run_epoch(l, c, T);
 
         o = (int)e.start[0];
@@ -328,7 +329,8 @@ START_TEST(classic_protocol)
 }
 END_TEST
 
-/* Checks an epoch of the random iterator: windows at offset + k T, none twice, whole batches. */
+/* Checks an epoch of the random iterator: windows are at offset + k T, none occurs twice, and
+ * batches are whole. */
 static int64_t random_offset(const epoch *e, int64_t n, int64_t B, int64_t T)
 {
     int64_t offset = e->start[0] % T, windows = (n - offset - 1) / T, i;
@@ -376,7 +378,7 @@ START_TEST(random_iterator)
     }
     for (i = 0; i < T; i++) /* 100 expected */
         ck_assert_msg(times[i] >= 52 && times[i] <= 148, "offset %d: %d times", i, times[i]);
-    for (i = 0; i < (N - T) / T; i++) /* no window is always among those dropped, or never */
+    for (i = 0; i < (N - T) / T; i++) /* every window is dropped in some epochs, but not in most */
         ck_assert_msg(dropped[i] > 0 && dropped[i] < EPOCHS / 3, "window %d: %d", i, dropped[i]);
     ck_assert_int_lt(in_order, EPOCHS / 12); /* 1 in 24 expected */
 
@@ -424,9 +426,9 @@ START_TEST(windows_too_short)
 {
     static const struct {
         int64_t steps, first, count;
-        int64_t given; /* windows; 0: refused */
+        int64_t given; /* the number of windows; 0: the loader is refused */
     } cases[] = {
-        { 10, 0, 1000, 90 }, /* of 100 tokens; as many as there are */
+        { 10, 0, 1000, 90 }, /* 100 tokens; all windows from the first on */
         { 10, 89, 1000, 1 },    { 10, 90, 1, 0 },        { 99, 0, 5, 1 },
         { 100, 0, 5, 0 },       { 1, 98, 9, 1 },         { INT64_MAX, 0, 1, 0 },
         { 5, INT64_MAX, 1, 0 }, { 5, 0, INT64_MAX, 95 },
@@ -488,7 +490,7 @@ START_TEST(sequences_too_short)
 }
 END_TEST
 
-/* A count of 0 is all samples from first on, of every loader that has a count. */
+/* In every loader with a count, 0 means all samples from first on. */
 START_TEST(count_zero)
 {
     ct_corpus *c = new_corpus(100);
@@ -586,7 +588,7 @@ START_TEST(loader_errors_stand)
     ck_assert_ptr_null(b.x);
     expect_error(CT_ERR_SCOPE, "ct_from_data", "scope");
 
-    /* a loop over batches ends when its step fails, and the end of the next scope reports it */
+    /* a loop over batches ends when its step fails, and the next ct_scope_end returns the error */
     ct_raise(CT_ERR_NUMERIC, "step", "the loss is not finite");
     s = ct_scope_begin();
     ck_assert(!ct_loader_next(l, &b));
@@ -596,7 +598,7 @@ START_TEST(loader_errors_stand)
     ck_assert_int_eq(ct_scope_end(s), CT_ERR_NUMERIC);
     ct_error_clear();
     s = ct_scope_begin();
-    ck_assert(ct_loader_next(l, &b)); /* where it stopped: the second batch */
+    ck_assert(ct_loader_next(l, &b)); /* continues with the second batch */
     ck_assert_int_eq(place_of(c, ct_data(b.x), 5), 2);
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 

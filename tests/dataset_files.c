@@ -12,7 +12,7 @@
 
 static const ct_csv_field two[] = { { "x", "a,b", CT_F64, false }, { 0 } };
 
-/* A CSV dataset of a text. memory 1: read from the file, row by row. */
+/* Makes a CSV dataset of a text. With memory = 1, rows are read from the file. */
 static ct_dataset *csv_of(const char *text, ct_dataset_csv_options o)
 {
     const char *path = "data.csv";
@@ -21,7 +21,8 @@ static ct_dataset *csv_of(const char *text, ct_dataset_csv_options o)
     return ct_dataset_csv_new(path, o);
 }
 
-/* Compares all values of a field, as read at once and row by row from the last to the first. */
+/* Compares all values of a field twice: read at once, and read row by row from the last to the
+ * first. */
 static void expect_field(ct_dataset *d, const char *field, int64_t rows, int64_t width,
                          const double *want)
 {
@@ -38,7 +39,7 @@ static void expect_field(ct_dataset *d, const char *field, int64_t rows, int64_t
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 
-/* ---- what is right ---- */
+/* ---- valid files ---- */
 
 static const struct {
     const char *text;
@@ -50,7 +51,7 @@ static const struct {
     { "a,b\r\n1,2\r\n3,4",
       { .fields = two },
       2,
-      { 1, 2, 3, 4 } }, /* CRLF, no end of the last line */
+      { 1, 2, 3, 4 } }, /* CRLF, and no newline at the end */
     { "\xef\xbb\xbf"
       "b,c,a\n1,2,3\n",
       { .fields = two },
@@ -101,7 +102,7 @@ START_TEST(csv_good)
 }
 END_TEST
 
-/* ---- what is wrong ---- */
+/* ---- invalid files ---- */
 
 static const ct_csv_field whole[] = { { "x", "a,b", CT_I32, false }, { 0 } };
 static const ct_csv_field single[] = { { "x", "a,b", CT_F32, false }, { 0 } };
@@ -190,14 +191,14 @@ START_TEST(csv_categories)
     ct_dataset_free(v);
     ck_assert_ptr_null(csv_of("zone,price\nmid,4\nlow,5\n", with));
     expect_error(CT_ERR_FORMAT, "ct_dataset_csv_new",
-                 "csv:3: column \"zone\": \"low\" is no known category");
+                 "csv:3: column \"zone\": \"low\" is not a known category");
     ct_dataset_free(d);
 }
 END_TEST
 
 /* ---- files that do not fit in memory ---- */
 
-/* 1,000 rows of which some are left out, some have line ends in quotes. */
+/* 1,000 rows; some are skipped, and some have line ends in quotes. */
 static char *many_rows(size_t *size)
 {
     char *text = malloc(200000);
@@ -246,7 +247,7 @@ START_TEST(csv_large)
     }
     expect_ok();
 
-    /* the file changes: the next epoch finds it on a thread */
+    /* the file changes; a thread of the next epoch must notice it */
     f = fopen(path, "r+b");
     ck_assert(fseek(f, (long)size / 2, SEEK_SET) == 0);
     ck_assert(fputs("yyyyyyyyyyyyyyyyyyyyyyyyyyyyyy", f) >= 0 && fclose(f) == 0);
@@ -265,7 +266,7 @@ START_TEST(csv_large)
 }
 END_TEST
 
-/* A row of any length is cut at the same places, wherever the buffer ends. */
+/* Rows are cut correctly wherever the end of the buffer falls. */
 START_TEST(csv_long_rows)
 {
     const ct_dataset_csv_options o = { .fields = two };
@@ -290,7 +291,7 @@ START_TEST(csv_long_rows)
 }
 END_TEST
 
-/* Numbers are read to the last bit, as strtod reads them. */
+/* Numbers are read with the same bits as by strtod. */
 START_TEST(csv_numbers)
 {
     ct_generator g = ct_generator_from_seed(4);

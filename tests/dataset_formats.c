@@ -118,7 +118,7 @@ START_TEST(idx)
 }
 END_TEST
 
-/* Each length but the right one, and each damaged byte of the header. */
+/* Every wrong length, and every damaged byte of the header, is refused. */
 START_TEST(idx_bad)
 {
     unsigned char bytes[sizeof images + 1] = { 0 };
@@ -133,7 +133,9 @@ START_TEST(idx_bad)
         write_bytes("x", bytes, n);
         ck_assert(!ct_dataset_idx_new("x", "y"));
         expect_error(CT_ERR_FORMAT, "ct_dataset_idx_new",
-                     n < 4 ? "x: is no IDX file" : "x: has ... header says");
+                     n < 4    ? "x: is not an IDX file"
+                     : n < 16 ? "header is cut"
+                              : "x: has ... header");
     }
     for (int k = 0; k < 16; k++) {
         bytes[k] ^= 1;
@@ -145,7 +147,7 @@ START_TEST(idx_bad)
     }
     write_bytes("x", huge, sizeof huge);
     ck_assert(!ct_dataset_idx_new("x", NULL));
-    expect_error(CT_ERR_FORMAT, "ct_dataset_idx_new", "header says");
+    expect_error(CT_ERR_FORMAT, "ct_dataset_idx_new", "header ... sizes");
     write_bytes("x", images, sizeof images);
     ck_assert(!ct_dataset_idx_new("x", "x"));
     expect_error(CT_ERR_SHAPE, "ct_dataset_idx_new", "[3,2,2] and labels");
@@ -171,7 +173,7 @@ START_TEST(idx_compressed)
     }
     free(bytes);
 
-    /* 100 MB that a small file stands for are not made */
+    /* a small file that decompresses to 100 MB is refused before it fills the memory */
     bytes = calloc(1, 1000000);
     memcpy(bytes, images, sizeof images);
     f = gzopen("bomb.gz", "wb9");

@@ -1,4 +1,5 @@
-/* dataset_loader.c - the loader of any dataset: orders, own loops, positions, workers, errors. */
+/* dataset_loader.c - the loader of any dataset: orders, loops of the user, positions, workers,
+ * errors. */
 #include "tensor/internal.h"
 
 #include <errno.h>
@@ -35,7 +36,8 @@ START_TEST(orders)
         ck_assert(!ct_loader_continues(l));
         ck_assert_int_eq(epoch_of(l, "y", 10, ids[0]), cases[c].rows);
         ck_assert_int_eq(epoch_of(l, "y", 10, ids[1]), cases[c].rows);
-        ck_assert(ct_loader_begin(twin) == CT_OK); /* an epoch does not depend on those before */
+        ck_assert(ct_loader_begin(twin) == CT_OK); /* an epoch does not depend on the epochs
+                                                    * before */
         epoch_of(twin, "y", 10, ids[2]);
         ck_assert(memcmp(ids[1], ids[2], (size_t)cases[c].rows * sizeof ids[0][0]) == 0);
         for (int64_t i = 0; i < cases[c].rows; i++) {
@@ -53,7 +55,7 @@ START_TEST(orders)
 }
 END_TEST
 
-/* The loader of tensors shuffles in the order that it always had. */
+/* The loader of tensors shuffles in the same order as ct_loader_new. */
 START_TEST(order_of_tensors)
 {
     ct_scope s = ct_scope_begin();
@@ -84,7 +86,7 @@ START_TEST(weights)
         d, (ct_loader_options){ .batch_size = 32, .weights = w, .samples = 1000, .seed = 2 });
     int64_t ids[1000], times[10] = { 0 };
 
-    w[0] = 1e9; /* the loader has a copy */
+    w[0] = 1e9; /* the loader uses its own copy */
     for (int epoch = 0; epoch < 10; epoch++) {
         ck_assert_int_eq(epoch_of(l, "y", 10, ids), 1000);
         for (int i = 0; i < 1000; i++)
@@ -156,11 +158,11 @@ START_TEST(own_loop)
     int rows = 0, inner_rows = 0;
     ct_batch b, c;
 
-    ct_dataset_free(d); /* the loaders keep it */
+    ct_dataset_free(d); /* the loaders keep it alive */
     ck_assert(!ct_loader_step(l, &b));
     expect_error(CT_ERR_ARGUMENT, "ct_loader_step", "ct_loader_begin");
     ck_assert(ct_loader_begin(l) == CT_OK);
-    for (; ct_loader_step(l, &b); before = b.x) { /* each batch dies with the next */
+    for (; ct_loader_step(l, &b); before = b.x) { /* each batch is dead after the next call */
         if (before) {
             ck_assert(!ct_neg(before));
             expect_error(CT_ERR_SCOPE, "ct_neg", "dead");
@@ -176,14 +178,14 @@ START_TEST(own_loop)
     ck_assert(rows == 10 && inner_rows == 30);
     ck_assert_int_eq(cti_thread()->depth, 0);
 
-    /* left early */
+    /* a loop that is left early */
     ck_assert(ct_loader_begin(l) == CT_OK && ct_loader_step(l, &b));
     ck_assert_int_eq(cti_thread()->depth, 1);
     ck_assert(ct_loader_stop(l) == CT_OK && ct_loader_stop(l) == CT_OK);
     ck_assert_int_eq(cti_thread()->depth, 0);
-    ck_assert(ct_loader_step(l, &b) && b.rows == 4); /* continues */
+    ck_assert(ct_loader_step(l, &b) && b.rows == 4); /* continues with the next batch */
     expect_values("y", b.y, (double[]){ 40, 50, 60, 70 }, 4, 0);
-    ck_assert(ct_loader_begin(l) == CT_OK); /* ends it, too */
+    ck_assert(ct_loader_begin(l) == CT_OK); /* this ends the scope too */
     ck_assert_int_eq(cti_thread()->depth, 0);
     ck_assert(ct_loader_step(l, &b));
     ct_loader_free(l);
@@ -193,8 +195,8 @@ START_TEST(own_loop)
 }
 END_TEST
 
-/* An error in the body ends the loop, with no scope open; an inner loop's scope that an outer one has
- * ended is not ended again. */
+/* An error in the body ends the loop with no scope open. A scope of an inner loop that an outer
+ * scope has already ended is not ended again. */
 START_TEST(own_loop_errors)
 {
     numbers n;
@@ -269,7 +271,7 @@ END_TEST
 
 /* ---- workers ---- */
 
-/* The values of two epochs, which is stopped and begun again in between. */
+/* Reads the values of two epochs. Between them, an epoch is begun and left early. */
 static void run_workers(ct_dataset *d, int workers, int prefetch, int64_t *ids)
 {
     ct_loader *l = ct_loader_new(d, (ct_loader_options){ .batch_size = 7,
@@ -282,7 +284,8 @@ static void run_workers(ct_dataset *d, int workers, int prefetch, int64_t *ids)
 
     ck_assert(l != NULL);
     ck_assert_int_eq(epoch_of(l, "y", 10, ids), 300);
-    ck_assert(ct_loader_begin(l) == CT_OK && ct_loader_step(l, &b)); /* not used up */
+    ck_assert(ct_loader_begin(l) == CT_OK && ct_loader_step(l, &b)); /* this epoch is not
+                                                                      * completed */
     ck_assert_int_eq(epoch_of(l, "y", 10, ids + 300), 300);
     ct_loader_free(l);
 }
@@ -312,8 +315,8 @@ static void count_errors(ct_status status, const char *message, void *context)
     handled++;
 }
 
-/* The error of a worker reaches the waiting thread, once, with its text. Afterwards the loader
- * continues with the batch that failed. */
+/* The error of a worker is raised once, with its text, on the thread that waits. Afterwards the
+ * loader continues with the batch that failed. */
 START_TEST(errors_of_get)
 {
     numbers n;
@@ -336,7 +339,8 @@ START_TEST(errors_of_get)
         ck_assert(strstr(ct_error_message(), "test_dataset.c:"));
         ck_assert(strstr(ct_error_message(), "numbers_get: sample 22 is lost"));
         ck_assert_int_eq(handled, 1);
-        ck_assert(rows == 20 || (DEVICE != CT_CPU && rows == 16)); /* a GPU is a batch ahead */
+        ck_assert(rows == 20 || (DEVICE != CT_CPU && rows == 16)); /* on a GPU the loader is one
+                                                                    * batch ahead */
         ct_error_clear();
 
         n.silent = true;
@@ -355,7 +359,7 @@ START_TEST(errors_of_get)
 }
 END_TEST
 
-/* Without threads the loader works alone. */
+/* If no thread can be started, the loader still works. */
 static int no_thread(pthread_t *thread, const pthread_attr_t *a, void *(*start)(void *),
                      void *argument)
 {
@@ -381,11 +385,12 @@ END_TEST
 
 /* ---- streams ---- */
 
-/* Five batches an epoch, of 1 to 5 rows of the numbers that a generator gives. */
+/* A stream: each epoch has five batches of 1 to 5 rows of random numbers. */
 typedef struct draws {
     ct_generator g;
     int64_t batch;
-    int freed, ends, fault; /* ends: the epoch ends after so many batches; fault: in batch 2 */
+    int freed, ends, fault; /* ends: the number of batches in an epoch; fault: the kind of fault in
+                             * batch 2 */
 } draws;
 
 static ct_status draws_begin(void *self, int64_t epoch)
@@ -410,7 +415,7 @@ static bool draws_next(void *self, ct_batch_writer *w)
         if (d->fault == 1)
             return ct_raise(CT_ERR_IO, "draws_next", "the line is cut") == CT_OK;
         if (d->fault == 2)
-            return true; /* without a field */
+            return true; /* a batch without a field */
         ct_batch_field(w, "x", CT_F32, CT_SHAPE(2));
         if (d->fault == 3)
             ct_batch_field(w, "y", CT_F32, CT_SHAPE(3));
@@ -501,7 +506,7 @@ START_TEST(stream_bad)
     ct_batch b;
 
     ck_assert(ct_loader_begin(l) == CT_OK);
-    while (ct_loader_step(l, &b)) /* ends sooner than it said */
+    while (ct_loader_step(l, &b)) /* the epoch ends before the promised number of batches */
         batches++;
     expect_ok();
     ck_assert(batches == 3 && ct_loader_batches(l) == 3);

@@ -1,5 +1,5 @@
-/* dataset_resume.c - runs over a user's dataset that stop within an epoch and resume: the bits are
- * those of a run that was not stopped, and only the same data are accepted. */
+/* dataset_resume.c - runs over a user's dataset that stop within an epoch and resume. The results
+ * have the same bits as those of an uninterrupted run, and other data are refused. */
 #include "tensor/internal.h"
 
 #include <math.h>
@@ -64,14 +64,14 @@ static bool stops_at(void *context, const ct_fit_step *step)
     return step->step != *(const int64_t *)context;
 }
 
-/* How a run is made. */
+/* The settings of a run, and its results. */
 typedef struct run {
     ct_loader_options o;
     char digest;
     bool own_optimizer;
     int64_t stop_at;    /* after so many steps; 0: not */
     const char *resume; /* or NULL */
-    double end[3];      /* out: the weights and the bias */
+    double end[3];      /* results: the weights and the bias */
     ct_loader_cursor at;
 } run;
 
@@ -131,7 +131,7 @@ START_TEST(resumed_runs)
 
         ck_assert(run_line(&whole) == CT_OK);
         part.stop_at = 9;
-        part.o.workers = 2; /* which change nothing */
+        part.o.workers = 2; /* workers must not change the result */
         ck_assert(run_line(&part) == CT_OK);
         ck_assert(part.at.epoch == 2 && part.at.batch > 0);
         rest.resume = "run.safetensors";

@@ -110,7 +110,7 @@ START_TEST(padding)
 }
 END_TEST
 
-/* In buckets, fewer entries are filled up; without a shuffle a bucket is sorted and equal lengths keep
+/* With buckets there is less padding. Without shuffle, a bucket is sorted, and equal lengths keep
  * their order. */
 START_TEST(buckets)
 {

@@ -1,4 +1,4 @@
-/* devices_captured.c - captured steps on a GPU, and every call of CUDA that fails. */
+/* devices_captured.c - captured steps on a GPU, and a failure of every CUDA call. */
 #include "tests/cases.h"
 #include "tests/harness.h"
 #include "cuda/emu/report.h"
@@ -25,13 +25,13 @@ typedef struct job {
     ct_module *linear;
     ct_optimizer *o;
     ct_tensor *x, *y, *loss; /* the tensors that a step reads and writes */
-    ct_state *state;         /* NULL: none is carried */
+    ct_state *state;         /* NULL: no state is carried */
     int64_t classes;
     int calls;
     bool scheduled, draws;
     ct_generator g;
     ct_tensor *drawn;
-    /* an operation that a captured step must not do, at this call */
+    /* an operation that a captured step must not do; the step does it at this call */
     enum { NOTHING, READ, SEND, DRAW, KEEP, LEAVE_GRADIENTS, NEST, RAISE, GROW, LOAD } misdeed;
     int at;
     ct_tensor *kept;
@@ -113,13 +113,14 @@ static void job_step(void *context)
 typedef struct captured_case {
     const char *name;
     ct_optimizer *(*make)(ct_params *set);
-    bool carries, scheduled, adapts; /* a rate set between steps */
+    bool carries, scheduled, adapts; /* adapts: the learning rate is set between steps */
     ct_dtype dtype;
-    const protocol *protocol; /* whose model and sizes; NULL: a small one of two layers */
+    const protocol *protocol; /* the protocol whose model and sizes are used; NULL: a small model of
+                               * two layers */
     bool draws;
 } captured_case;
 
-/* with NULLs and an error if something fails */
+/* Makes a job; if something fails, its members are NULL and an error is recorded. */
 static job job_make(const captured_case *c, ct_device device)
 {
     const protocol *p = c->protocol;
@@ -171,7 +172,7 @@ static void job_free(job *j)
     ct_free(j->kept);
 }
 
-/* Ids of step i; one is out of range at the step bad_at. */
+/* Sets the ids of step i; one id is out of range at step bad_at. */
 static void give_batch(job *j, int i, int bad_at)
 {
     ct_scope s = ct_scope_begin();
@@ -308,7 +309,8 @@ static void check_captured(const captured_case *c, int steps)
     ck_assert_int_eq(b.calls, 3);
     expect_same_jobs(c->name, &a, &b);
     ct_capture_free(captured);
-    job_steps(&a, c, NULL, steps, steps + 2, -1, NULL); /* and continues without it */
+    job_steps(&a, c, NULL, steps, steps + 2, -1, NULL); /* then both continue without the captured
+                                                         * step */
     job_steps(&b, c, NULL, steps, steps + 2, -1, NULL);
     expect_same_jobs(c->name, &a, &b);
     job_free(&a);
@@ -358,7 +360,7 @@ static void emulator_symbol(const char *name, void *function)
     memcpy(function, &symbol, sizeof symbol);
 }
 
-/* Batches sent ahead, then steps that are captured; the last loss. */
+/* Uploads batches ahead, then runs captured steps. Returns the last loss. */
 static double work(ct_corpus *corpus)
 {
     static const protocol tiny = { true, 2, 2, 3 };
@@ -386,10 +388,10 @@ static double work(ct_corpus *corpus)
     return loss;
 }
 
-/* In a child process: call number k fails (0: none). The failure is reported, or another call makes
- * up for it. Afterwards the same work gives the same results and leaves as many CUDA objects as
- * without the failure (call 0 counts them). Returns 2 if there are fewer calls; 0 if all is
- * well. */
+/* Runs in a child process, where call number k fails (0: none). The failure is reported, or the
+ * work succeeds all the same. Afterwards the same work gives the same results and leaves as many
+ * CUDA objects as without the failure (call 0 counts them). Returns 2 if there are fewer calls; 0
+ * if all is well. */
 static int try_call(ct_corpus *corpus, const emulator *e, uint64_t k, uint64_t *objects)
 {
     uint64_t before = e->count().calls, alive;
@@ -403,14 +405,14 @@ static int try_call(ct_corpus *corpus, const emulator *e, uint64_t k, uint64_t *
     e->fail_at(0);
     alive = e->count().alive;
     told = !ct_ok() && (ct_error() == CT_ERR_DEVICE || ct_error() == CT_ERR_MEMORY);
-    survived = ct_ok(); /* memory is requested again */
+    survived = ct_ok(); /* an allocation that failed was tried again */
     if (k && !told && !survived) {
         printf("call %d fails: %s\n", (int)k, ct_error_message());
         return 1;
     }
     ct_error_clear();
     second = work(corpus);
-    begun = ct_ok(); /* a device that could not be started stays so */
+    begun = ct_ok(); /* a device that could not be started stays unusable */
     if (!begun && (ct_error() != CT_ERR_MEMORY || k > 10)) {
         printf("after the failure of call %d: %s\n", (int)k, ct_error_message());
         return 1;
@@ -443,7 +445,7 @@ START_TEST(any_call_of_cuda_may_fail)
     emulator_symbol("emu_reports", &e.reports);
     emulator_symbol("emu_fail", &e.fail_at);
     emulator_symbol("emu_checking", &e.checking);
-    /* a real GPU, whose failures cannot be chosen; or the same work again, slowly */
+    /* a real GPU cannot be made to fail; with the checker the same work would be slow */
     if (!e.count || e.checking())
         return;
     text = ct_text_read(harness_source("data/sample.txt"));
@@ -470,8 +472,8 @@ START_TEST(any_call_of_cuda_may_fail)
 }
 END_TEST
 
-/* Of two captured steps that take turns, each has its own buffers, and those of others stay
- * unchanged. */
+/* Two captured steps run alternately. Each has its own buffers and does not change the buffers of
+ * the other. */
 START_TEST(captured_steps_keep_to_their_own)
 {
     const captured_case *c = &captured_cases[3];
@@ -526,7 +528,7 @@ START_TEST(a_fault_in_a_captured_step)
     ck_assert_msg(strstr(message, "devices_captured.c:") && strstr(message, "0..6"), "%s", message);
     ct_error_clear();
     job_steps(&b, c, captured, 0, 9, 6, NULL);
-    for (i = 0; i < 3000; i++) { /* more tickets than are kept */
+    for (i = 0; i < 3000; i++) { /* more calls than the ring has tickets */
         ct_scope s = ct_scope_begin();
 
         ct_one_hot(ct_zeros(CT_SHAPE(1), CT_I32, gpu), 2);
@@ -544,8 +546,8 @@ START_TEST(a_fault_in_a_captured_step)
 }
 END_TEST
 
-/* An operation that a captured step cannot do is refused in the second run or the third. Without
- * it, the next three runs capture the step. */
+/* An operation that a captured step cannot do is refused in the second or third run. Without the
+ * operation, the next three runs capture the step. */
 START_TEST(captured_steps_refuse)
 {
     static const struct {
@@ -599,7 +601,7 @@ START_TEST(captured_steps_refuse)
 }
 END_TEST
 
-/* Its parameters were moved or frozen, or its values were read. */
+/* A captured step is refused if its parameters were moved or frozen, or if it reads values. */
 START_TEST(captured_steps_need_what_they_use)
 {
     const captured_case *c = &captured_cases[2];
@@ -627,7 +629,7 @@ START_TEST(captured_steps_need_what_they_use)
     ct_params_freeze(j.set, "linear.bias", true);
     job_steps(&j, c, captured, 5, 6, -1, NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "frozen");
-    job_steps(&j, c, captured, 6, 12, -1, NULL); /* captured again, without it */
+    job_steps(&j, c, captured, 6, 12, -1, NULL); /* captured again, without the operation */
     ck_assert(ct_capture_is_ready(captured));
     ct_params_to(j.set, CT_CPU);
     ct_capture_run(captured);
@@ -638,7 +640,7 @@ START_TEST(captured_steps_need_what_they_use)
 }
 END_TEST
 
-/* The CPU calls the function each time, whatever it does. */
+/* On the CPU each run calls the function, which may do anything. */
 START_TEST(on_the_cpu_a_captured_step_is_a_call)
 {
     const captured_case *c = &captured_cases[2];

@@ -9,11 +9,11 @@
 
 #define OTHERS 4
 
-/* Two of the threads capture a step, the others do not. During the recording of each of the two, all
- * others work: their results are right, and the graphs do not contain their work. */
+/* Two of the threads capture a step. While one of them records, all other threads work: their
+ * results are right, and the graph does not contain their work. */
 typedef struct crew {
     pthread_barrier_t turn;
-    ct_tensor *shared; /* freed by another thread during a capture */
+    ct_tensor *shared; /* a tensor that another thread frees during a capture */
 } crew;
 
 typedef struct member {
@@ -29,7 +29,7 @@ static void crew_step(void *context)
     member *m = context;
 
     ct_copy_into(m->w, ct_matmul(m->w, m->w));
-    if (++m->calls == 3) { /* the recording */
+    if (++m->calls == 3) { /* the run that is recorded */
         pthread_barrier_wait(&m->crew->turn);
         pthread_barrier_wait(&m->crew->turn);
     }
@@ -90,7 +90,8 @@ static void *crew_member(void *context)
     return NULL;
 }
 
-/* Six runs of w = w w + 1 from zeros of (2, 2): the elements are 1, 3, 19, 723, ... */
+/* Returns the result of six runs of w = w w + 1, starting with zeros (2, 2): the elements are 1, 3,
+ * 19, 723, ... */
 static double crew_result(void)
 {
     double w = 0;

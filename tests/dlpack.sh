@@ -1,6 +1,6 @@
 #!/bin/sh
-# dlpack.sh - tensors shared with NumPy and PyTorch; skipped where both are absent. PYTHON names a
-# Python that has them.
+# dlpack.sh - shares tensors with NumPy and PyTorch; skipped if neither is installed.
+# PYTHON names a Python that has them.
 #     make check TESTS=tests/dlpack.sh PYTHON=torch-venv/bin/python
 
 . "$(dirname "$0")/lib.sh"

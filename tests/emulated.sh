@@ -1,6 +1,7 @@
 #!/bin/sh
-# emulated.sh - the chapter's program on the emulated GPU gives the CPU's perplexities, to three
-# digits: both protocols, two epochs. Smaller models in make check, the chapter's in check-full.
+# emulated.sh - the chapter's program on the emulated GPU gives the CPU's perplexities, to
+# three digits: both protocols, two epochs. make check runs smaller models, check-full those of the
+# chapter.
 
 . "$(dirname "$0")/lib.sh"
 program=examples/rnn_concise

@@ -5,19 +5,21 @@
 #
 #     BOCHS=bochs KERNEL=/boot/vmlinuz-6.1.0-49-amd64 ../tests/emulated_cpu.sh test_kernels test_nn
 #
-# A Linux of that kernel and BusyBox is started from a CD-ROM image and runs them one after another;
-# what they print comes by the serial line. Bochs 3.0 or later, configured with --enable-x86-64
-# --enable-avx --enable-evex --enable-long-phy-address --with-nogui and whatever makes it faster
-# (--enable-repeat-speedups --enable-fast-function-calls --enable-handlers-chaining
+# The script starts a Linux of that kernel and BusyBox from a CD-ROM image, which runs them one
+# after another; their output comes over the serial line. Bochs 3.0 or later, configured with
+# --enable-x86-64 --enable-avx --enable-evex --enable-long-phy-address --with-nogui and whatever
+# makes it faster (--enable-repeat-speedups --enable-fast-function-calls --enable-handlers-chaining
 # --enable-trace-linking); Debian's packages busybox-static, isolinux, syslinux-common, genisoimage,
-# cpio, bochsbios and vgabios. Minutes for a program that takes a second. TIMEOUT: seconds for all.
-# CPU: the processor, as in bochsrc. The default has AVX512-BF16, but Bochs 3.0 tells programs so only
-# if get_std_cpuid_leaf_7 of cpu/cpudb/intel/corei7_skylake-x.cc is given a subleaf 1 (eax:
-# get_std_cpuid_leaf_7_subleaf_1_eax(0)) and says in subleaf 0 that there is one; its later models did
-# not start Linux 6.1.
+# cpio, bochsbios and vgabios. A program that normally takes a second takes minutes. TIMEOUT is the
+# limit for all programs in seconds. CPU: the processor, as in bochsrc. The default has AVX512-BF16,
+# but Bochs 3.0 tells programs so only if get_std_cpuid_leaf_7 of
+# cpu/cpudb/intel/corei7_skylake-x.cc is given a subleaf 1 (eax:
+# get_std_cpuid_leaf_7_subleaf_1_eax(0)) and says in subleaf 0 that there is one; its later models
+# did not start Linux 6.1.
 #
-# Bochs' FYL2X, of which the C library makes logl, errs by up to 3e-16: two checks of test_kernels
-# that compare logarithms with it (double_accuracy, elementwise_loops) fail there.
+# Bochs' FYL2X, of which the C library makes logl, has errors of up to 3e-16: two checks of
+# test_kernels that compare logarithms with it (double_accuracy, elementwise_loops) fail under
+# Bochs.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -96,7 +98,7 @@ display_library: nogui
 log: $tmp/log
 END
 
-# It goes on after the power is off.
+# Bochs keeps running after the machine has switched off.
 timeout "${TIMEOUT-3600}" "$BOCHS" -q -f "$tmp/bochsrc" >"$tmp/out" 2>&1 </dev/null &
 machine=$!
 while kill -0 $machine 2>/dev/null && ! grep -q '^== status' "$tmp/serial" 2>/dev/null; do

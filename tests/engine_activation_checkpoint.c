@@ -18,10 +18,10 @@ typedef struct layer {
     ct_tensor *w;
     ct_generator *g;
     int runs;
-    bool other; /* gives another shape the next time */
+    bool other; /* the next call returns another shape */
     bool fails;
-    bool forgets;  /* the last output */
-    bool detaches; /* the last output */
+    bool forgets;  /* leaves the last output NULL */
+    bool detaches; /* detaches the last output */
 } layer;
 
 /* h (4, 6), scale (1) -> tanh(h W) with noise, and its square */
@@ -43,7 +43,7 @@ static bool run_layer(void *context, int inputs_count, ct_tensor *const *inputs,
     return !l->fails;
 }
 
-/* The loss after three layers, with checkpoints or without. */
+/* Returns the loss after three layers, with or without activation checkpoints. */
 static ct_tensor *three_layers(layer *l, ct_tensor *h, ct_tensor *scale, bool checkpoint)
 {
     ct_tensor *loss = NULL;
@@ -91,7 +91,8 @@ START_TEST(a_checkpoint_gives_the_same_bits)
 }
 END_TEST
 
-/* Parameters that only the function knows are reached by ct_grad too, and in second order. */
+/* ct_grad also finds parameters that only the function uses, and computes second derivatives by
+ * them. */
 START_TEST(a_checkpoint_under_grad)
 {
     ct_generator init = ct_generator_from_seed(6), draws;
@@ -122,7 +123,8 @@ START_TEST(a_checkpoint_under_grad)
 }
 END_TEST
 
-/* Sixteen wide layers: with checkpoints, the history of one at a time. */
+/* One of sixteen wide layers. With activation checkpoints, memory holds the history of only one of
+ * them at a time. */
 static bool run_wide(void *context, int inputs_count, ct_tensor *const *inputs, int outputs_count,
                      ct_tensor **outputs)
 {
@@ -194,7 +196,7 @@ START_TEST(checkpoints_are_checked)
 }
 END_TEST
 
-/* Only g is set back for the second run: no other generator may draw, of tensors or of numbers. */
+/* Only g is set back for the second run, so no other generator may draw tensors or numbers. */
 static bool run_coin(void *context, int inputs_count, ct_tensor *const *inputs, int outputs_count,
                      ct_tensor **outputs)
 {
@@ -221,7 +223,7 @@ START_TEST(checkpoints_draw_from_their_generator)
         expect_error(CT_ERR_ARGUMENT, "ct_random_uniform", "pass that generator as g");
     }
     ck_assert(ct_activation_checkpoint(run_coin, &draws, &draws, 1, in, 1, out) == CT_OK);
-    ct_set_grad_enabled(false); /* no second run */
+    ct_set_grad_enabled(false); /* recording is off, so there is no second run */
     ck_assert(ct_activation_checkpoint(run_layer, &l, NULL, 2, in, 2, out) == CT_OK);
     ct_set_grad_enabled(true);
     ck_assert(ct_isfinite(ct_randn(CT_SHAPE(2), CT_F64, DEVICE, &init)) != NULL);
@@ -229,7 +231,8 @@ START_TEST(checkpoints_draw_from_their_generator)
 }
 END_TEST
 
-/* Filling one result of ct_grad changes neither another, nor the gradient that was given. */
+/* Filling one result of ct_grad changes neither another result nor the gradient that was passed
+ * in. */
 START_TEST(gradients_are_the_callers_own)
 {
     ct_scope s = ct_scope_begin();
@@ -264,7 +267,7 @@ static ct_tensor *fill_gradient(ct_tensor *gradient, void *context)
     return NULL;
 }
 
-/* loss = sum (h + z)^2: what a hook on h sees is z's gradient too. */
+/* loss = sum (h + z)^2, so h and z share their gradient: a hook on h must not write to it. */
 START_TEST(a_hook_cannot_write_its_gradient)
 {
     ct_scope s = ct_scope_begin();
@@ -280,8 +283,8 @@ START_TEST(a_hook_cannot_write_its_gradient)
 }
 END_TEST
 
-/* The first run: no output may be left out, nor fail without an error. The second: as many have
- * history as had. */
+/* In the first run, every output must be set, and a failure must raise an error. In the second run,
+ * the same outputs must have history. */
 START_TEST(checkpoints_give_all_outputs)
 {
     ct_generator init = ct_generator_from_seed(6), draws = ct_generator_from_seed(7);

@@ -3,14 +3,14 @@
 
 #include "tests/test_engine.h"
 
-/* x^3, element by element */
+/* Returns x^3, element by element. */
 static ct_tensor *cubes(int count, ct_tensor *const *in, void *context)
 {
     (void)count, (void)context;
     return ct_mul(ct_square(in[0]), in[0]);
 }
 
-/* sum of x^2 y, for vectors */
+/* Returns the sum of x^2 y, for vectors. */
 static ct_tensor *mixed(int count, ct_tensor *const *in, void *context)
 {
     (void)count, (void)context;
@@ -70,7 +70,8 @@ START_TEST(matrices)
     ct_function cube = { cubes, NULL }, two = { mixed, NULL };
     ct_tensor *x = VECTOR(1, 2), *y = VECTOR(3, 4), *in[2] = { x, y }, *j[2], *h[4];
     ct_function fixed = { constant, ct_sum(y) };
-    bool was = ct_set_grad_enabled(false); /* switched on for the function */
+    bool was = ct_set_grad_enabled(false); /* ct_jacobian must switch recording on while it calls
+                                            * the function */
 
     ck_assert(ct_jacobian(&cube, 1, &x, j) == CT_OK);
     ck_assert(ct_rank(j[0]) == 2);

@@ -1,4 +1,5 @@
-/* engine_history.c - what history holds: versions, large graphs, the memory of nodes, lifetimes, one-hot inputs. */
+/* engine_history.c - history: versions of saved tensors, large graphs, the memory of nodes,
+ * lifetimes, one-hot inputs. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
 #endif
@@ -23,7 +24,7 @@ START_TEST(a_saved_tensor_modified_later_is_an_error)
     ct_tensor *x = LEAF(1, 2), *data = VECTOR(3, 4), *y, *row;
     char made[64], wrote[64];
 
-    /* each place is that of the call on its line */
+    /* the place of each call is that of its line */
     /* clang-format off */
     y = ct_sum(ct_mul(x, data)); snprintf(made, sizeof made, "%s", CT_HERE);
     row = ct_slice(data, 0, 0, 1, 1);
@@ -51,7 +52,7 @@ static void write_data(ct_tensor *t)
     if (DEVICE == CT_CPU)
         ((double *)ct_mutable_data(t))[0] = 5;
     else
-        write_fill(t); /* its bytes cannot be read there */
+        write_fill(t); /* on a GPU the bytes cannot be accessed */
 }
 
 static void write_copy(ct_tensor *t)
@@ -129,7 +130,7 @@ START_TEST(in_place_writes_are_for_leaves_and_data)
     ck_assert(ct_fill(x, 5) == CT_OK);
     ct_set_grad_enabled(true);
     EXPECT(x, 5, 5);
-    ct_backward(ct_sum(y)); /* y saved x */
+    ct_backward(ct_sum(y)); /* y's node has saved x */
     ck_assert(ct_error() == CT_ERR_GRAD);
     ct_error_clear();
     EXPECT(detached, 1, 4);
@@ -180,8 +181,9 @@ START_TEST(a_graph_100000_wide)
 }
 END_TEST
 
-/* T selects from one tensor: the gradient of each touches only its own part. The test counts the
- * bytes requested from the pool: T copies of the whole would be T times as many. */
+/* T selects from one tensor: the gradient of each writes only its own part. The test counts the
+ * bytes that are requested from the pool; T copies of the whole tensor would need T times as
+ * many. */
 START_TEST(the_gradient_of_select_touches_its_part)
 {
     enum { STEPS = 512, WIDTH = 64 };
@@ -216,8 +218,8 @@ START_TEST(the_gradient_of_select_touches_its_part)
 }
 END_TEST
 
-/* A gradient is added in place to one that is already there. So memory never holds more than the
- * sum and the new gradient, and the leaf takes the sum without a copy. */
+/* A gradient is added in place to an existing gradient. So memory never holds more than the sum and
+ * the new gradient, and the leaf takes the sum without a copy. */
 START_TEST(gradients_add_up_in_place)
 {
     enum { WHOLE = 1 << 14 };
@@ -227,7 +229,7 @@ START_TEST(gradients_add_up_in_place)
     int uses, k, i;
 
     for (uses = 1; uses <= 5; uses += 4)
-        for (k = 0; k < 2; k++) { /* none is there; one is */
+        for (k = 0; k < 2; k++) { /* first without a gradient, then with one */
             ct_scope inner = ct_scope_begin();
             ct_tensor *y = ct_zeros(CT_SCALAR, CT_F64, DEVICE);
 
@@ -245,8 +247,8 @@ START_TEST(gradients_add_up_in_place)
 }
 END_TEST
 
-static char large[4096];   /* attributes, */
-static size_t large_bytes; /* the number of them */
+static char large[4096];   /* the attributes of a node */
+static size_t large_bytes; /* their number of bytes */
 
 static void large_backward(ct_node *n, ct_tensor *const *dout)
 {
@@ -254,8 +256,8 @@ static void large_backward(ct_node *n, ct_tensor *const *dout)
     ct_node_add_grad(n, 0, dout[0]);
 }
 
-/* The number of requests for memory that a node with these attributes makes after a node of the
- * same size was freed. */
+/* Returns the number of allocations for a node with these attributes, after a node of the same size
+ * was freed. */
 static int requests_of_node(void)
 {
     static const ct_op op = {
@@ -312,7 +314,7 @@ START_TEST(history_of_an_ended_scope_cannot_leave)
 }
 END_TEST
 
-/* A result of the outer scope used in an inner one: its history is still there. */
+/* A result of the outer scope can be used in an inner one: its history still exists. */
 START_TEST(an_inner_scope_extends_outer_history)
 {
     ct_scope s = ct_scope_begin(), inner;
@@ -336,7 +338,7 @@ static void *use_elsewhere(void *y)
     ct_scope s = ct_scope_begin();
     ct_tensor *own = LEAF(1), *g;
 
-    own = ct_sum(ct_square(own)); /* history of this thread's own, at the same places */
+    own = ct_sum(ct_square(own)); /* history of this thread, at the same positions of the tape */
     ct_square(y);
     expect_error(CT_ERR_SCOPE, "ct_square", "input 0 ... another thread");
     ct_backward(y);
@@ -387,7 +389,7 @@ END_TEST
 
 /* ---- one-hot tensors and their indices ---- */
 
-/* y = x W^T + b of a remembered one-hot x, and the gradients, against a dense copy of x. */
+/* y = x W^T + b and its gradients for a one-hot x with indices, compared with a dense copy of x. */
 START_TEST(linear_of_one_hot_equals_dense)
 {
     ct_generator g = ct_generator_from_seed(3);
@@ -414,7 +416,8 @@ START_TEST(linear_of_one_hot_equals_dense)
 }
 END_TEST
 
-/* A write makes it an ordinary tensor: the product sees what was written, also through a view. */
+/* A write makes it an ordinary tensor: the product uses the written values, also those written
+ * through a view. */
 START_TEST(a_written_one_hot_forgets_its_indices)
 {
     ct_scope s = ct_scope_begin();
@@ -423,7 +426,7 @@ START_TEST(a_written_one_hot_forgets_its_indices)
     ct_tensor *x = ct_one_hot_as(ids, 3, CT_F64), *z = ct_one_hot_as(ids, 3, CT_F64);
 
     EXPECT(ct_linear(x, w, NULL), 10, 1);
-    ct_fill(ids, 2); /* it remembers a copy */
+    ct_fill(ids, 2); /* the tensor has a copy of the indices */
     EXPECT(ct_linear(x, w, NULL), 10, 1);
     ct_fill(ct_select(x, 0, 0), 2);
     EXPECT(ct_linear(x, w, NULL), 222, 1);
@@ -462,7 +465,7 @@ static void *look(void *kept)
 }
 
 /* The values of one-hot rows, and of a product with them, are computed at the first access. They
- * are those of the time of the call, whichever handle or view is read first. */
+ * are the values at the time of the call, whichever handle or view is read first. */
 START_TEST(values_put_off)
 {
     ct_scope s = ct_scope_begin();
@@ -484,7 +487,8 @@ START_TEST(values_put_off)
     expect_hot(x);
     EXPECT(ct_select(ct_one_hot_as(ct_argmax(x, 1, false), LATER_CLASSES, CT_F64), 0, 1), 0, 0, 1);
 
-    inner = ct_scope_begin(); /* kept beyond the scope of its indices, freed without a look */
+    inner = ct_scope_begin(); /* kept after the scope of its indices has ended, and freed without an
+                               * access */
     kept = ct_keep(ct_one_hot_as(ct_argmax(x, 1, false), LATER_CLASSES, CT_F64));
     ct_free(ct_keep(ct_linear(kept, w, NULL)));
     end_scope(inner);
@@ -495,7 +499,8 @@ START_TEST(values_put_off)
         pthread_join(thread[i], NULL);
     ct_free(kept);
 
-    x = ct_one_hot_as(ct_argmax(ct_neg(z), 1, false), 1, CT_F32); /* written before any look */
+    x = ct_one_hot_as(ct_argmax(ct_neg(z), 1, false), 1, CT_F32); /* written before the first
+                                                                   * access */
     ct_fill(ct_select(x, 0, 2), 9);
     EXPECT(ct_narrow(x, 0, 1, 3), 1, 9, 1);
     ck_assert_int_eq(ct_numel(ct_one_hot(ct_zeros(CT_SHAPE(0), CT_I64, DEVICE), 4)), 0);

@@ -1,4 +1,4 @@
-/* engine_hooks.c - hooks of gradients, and passes inside of them. */
+/* engine_hooks.c - hooks of gradients, and backward passes inside hooks. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
 #endif
@@ -44,7 +44,8 @@ START_TEST(hooks_see_and_replace_gradients)
     ct_register_hook(x, times, &half, NULL);
     ct_register_hook(x, times, &half, NULL);
     ct_backward(loss);
-    ck_assert_int_eq(inside, 1); /* once, when complete, not for a and for b */
+    ck_assert_int_eq(inside, 1); /* called once with the complete gradient, not separately for a and
+                                  * b */
     ck_assert_int_eq(at_leaf, 1);
     EXPECT(ct_tensor_grad(x), 2 * 2 * 1 * 2.5, 2 * 2 * 2 * 2.5);
     ct_backward(loss); /* hooks get the new gradient, not the sum with the old one */
@@ -82,7 +83,7 @@ START_TEST(hooks_are_checked)
 }
 END_TEST
 
-/* ct_grad runs the nodes that lead to its inputs, and no others: not their hooks either. */
+/* ct_grad runs only the nodes and hooks on the paths to its inputs. */
 START_TEST(grad_runs_what_leads_to_its_inputs)
 {
     ct_scope s = ct_scope_begin();
@@ -96,7 +97,8 @@ START_TEST(grad_runs_what_leads_to_its_inputs)
     ck_assert(ct_grad(2, outputs, 1, inputs, given, _i != 0, g) == CT_OK);
     EXPECT(g[0], 2 * 9, 10 * 4 * 16);
     ck_assert_int_eq(calls, 0);
-    ck_assert(ct_grad(2, outputs, 2, inputs, given, _i != 0, g) == CT_OK); /* but not beyond it */
+    ck_assert(ct_grad(2, outputs, 2, inputs, given, _i != 0, g) == CT_OK); /* hooks before the input
+                                                                            * do not run */
     EXPECT(g[0], 2 * 9, 10 * 4 * 16);
     EXPECT(g[1], 2 * 3, 10 * 4 * 2 * 4);
     ck_assert_int_eq(calls, 1);
@@ -121,7 +123,8 @@ START_TEST(hooks_are_of_one_output)
     EXPECT(ct_tensor_grad(x), 2 + 30, 2 - 30);
     ck_assert(first == 1 && second == 1);
     ct_tensor_zero_grad(x);
-    ct_backward_with(y[0], VECTOR(1, 5)); /* the other has no gradient, and no hook is run */
+    ct_backward_with(y[0], VECTOR(1, 5)); /* the other output has no gradient, and its hook does not
+                                           * run */
     EXPECT(ct_tensor_grad(x), 2, 10);
     ck_assert(first == 2 && second == 1);
     in[0] = y[1];
@@ -165,8 +168,8 @@ static ct_tensor *backward_inside(ct_tensor *gradient, void *context)
     return NULL;
 }
 
-/* A hook that runs backward through the history that is being run is refused; through other history
- * it is allowed. */
+/* A hook may run backward through other history, but not through the history of the running
+ * pass. */
 START_TEST(backward_inside_a_hook)
 {
     ct_scope s = ct_scope_begin();
@@ -185,8 +188,8 @@ START_TEST(backward_inside_a_hook)
 }
 END_TEST
 
-/* The same for a leaf that has got a part of its gradient, and for writes to all of it or to a
- * view. */
+/* A hook must not run backward to a leaf that already has a part of its gradient, and must not
+ * write to the leaf or to a view of it. */
 START_TEST(backward_inside_to_the_same_leaf)
 {
     ct_scope s = ct_scope_begin();
@@ -198,7 +201,7 @@ START_TEST(backward_inside_to_the_same_leaf)
     ct_backward(loss);
     expect_error(CT_ERR_GRAD, _i ? "ct_select" : "ct_square", "backward");
     ck_assert_ptr_null(ct_tensor_grad(x));
-    ct_backward(other); /* and nothing is left of it */
+    ct_backward(other); /* nothing of the refused pass remains */
     EXPECT(ct_tensor_grad(x), _i ? 1 : 2, _i ? 0 : 4);
     leave(s);
 }
@@ -206,13 +209,13 @@ END_TEST
 
 static ct_tensor *grad_inside(ct_tensor *gradient, void *context)
 {
-    ct_tensor **of = context, *g; /* a result and its leaf */
+    ct_tensor **of = context, *g; /* a result and the leaf from which it was computed */
 
     ct_grad(1, &of[0], 1, &of[1], NULL, false, &g);
     return g ? ct_mul(gradient, g) : NULL;
 }
 
-/* ct_grad may run in a hook of ct_backward, not in one of ct_grad. */
+/* ct_grad may run in a hook of ct_backward, but not in a hook of ct_grad. */
 START_TEST(grad_inside_a_hook)
 {
     ct_scope s = ct_scope_begin();
@@ -232,11 +235,12 @@ END_TEST
 
 /* ---- removing, and contexts ---- */
 
-/* The context of a hook that counts its calls and its end, and may remove a hook while it runs. */
+/* The context of a hook, which counts its calls and its frees, and may remove another hook while it
+ * runs. */
 typedef struct watched {
     int calls, frees;
     ct_tensor *t;
-    struct watched *removes; /* removed in the next call */
+    struct watched *removes; /* the hook to remove in the next call */
 } watched;
 
 static ct_tensor *watch(ct_tensor *gradient, void *context)
@@ -249,8 +253,10 @@ static ct_tensor *watch(ct_tensor *gradient, void *context)
     w->removes = NULL;
     if (removes) {
         ck_assert(ct_remove_hook(w->t, watch, removes) == CT_OK);
-        ck_assert_int_eq(removes->frees, removes != w); /* the running one after its return */
-        ck_assert(ct_remove_hook(w->t, watch, removes) == CT_ERR_ARGUMENT); /* it is gone */
+        ck_assert_int_eq(removes->frees, removes != w); /* a running hook is freed after it
+                                                         * returns */
+        ck_assert(ct_remove_hook(w->t, watch, removes) == CT_ERR_ARGUMENT); /* the hook no longer
+                                                                             * exists */
         expect_error(CT_ERR_ARGUMENT, "ct_remove_hook", "no such hook");
     }
     return NULL;
@@ -280,7 +286,7 @@ START_TEST(removed_hooks_run_no_more)
     ct_backward(loss);
     EXPECT(ct_tensor_grad(x), _i ? 200 : 100, _i ? 400 : 100);
     ck_assert(ct_remove_hook(t, watch, &a) == CT_OK && a.frees == 1);
-    ck_assert(ct_remove_hook(t, times, &ten) == CT_OK); /* one of the two */
+    ck_assert(ct_remove_hook(t, times, &ten) == CT_OK); /* removes one of the two hooks */
     ct_tensor_zero_grad(x);
     ct_backward(loss);
     EXPECT(ct_tensor_grad(x), _i ? 20 : 10, _i ? 40 : 10);
@@ -290,7 +296,7 @@ START_TEST(removed_hooks_run_no_more)
     ck_assert(ct_remove_hook(VECTOR(1), watch, &a) == CT_ERR_GRAD);
     expect_error(CT_ERR_GRAD, "ct_remove_hook", "requires no gradient");
     leave(s);
-    ck_assert(a.frees == 1 && b.frees == 1); /* with the leaf, or the history */
+    ck_assert(a.frees == 1 && b.frees == 1); /* freed with the leaf or the history */
 }
 END_TEST
 
@@ -308,7 +314,7 @@ START_TEST(hooks_remove_hooks)
     w[remover].removes = &w[removed];
     ct_backward(loss);
     expect_ok();
-    for (i = 0; i < 3; i++) { /* a later hook that was removed has not run */
+    for (i = 0; i < 3; i++) { /* a later hook that was removed does not run */
         ck_assert_int_eq(w[i].calls, !(i == removed && removed > remover));
         ck_assert_int_eq(w[i].frees, i == removed);
     }

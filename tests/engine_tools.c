@@ -151,7 +151,7 @@ static ct_tensor *wrong_square(int count, ct_tensor *const *inputs, void *contex
     return ct_record(&wrong_op, 1, inputs, 1, &y, NULL, 0) ? y : NULL;
 }
 
-/* right, but its derivative is not recorded: the second order is missing */
+/* right, but not recorded, so second derivatives are missing */
 static void flat_backward(ct_node *n, ct_tensor *const *dout)
 {
     ct_node_add_grad(n, 0, ct_mul(dout[0], ct_mul_scalar(ct_detach(ct_node_input(n, 0)), 2)));
@@ -183,7 +183,7 @@ static ct_tensor *cube_of_second(int count, ct_tensor *const *inputs, void *cont
     return ct_mul(inputs[1], ct_square(inputs[1]));
 }
 
-/* Of the first input alone. */
+/* Returns the cube of the first input and ignores the others. */
 static ct_tensor *cube_of_first(int count, ct_tensor *const *inputs, void *context)
 {
     (void)count, (void)context;
@@ -199,11 +199,12 @@ START_TEST(gradcheck_tells_right_from_wrong)
 
     before = g.position;
     ck_assert(ct_gradcheck(product, 2, in, NULL, &g, 0, 0));
-    ck_assert(g.position != before); /* the next check draws other weights */
+    ck_assert(g.position != before); /* so that the next check uses other weights */
     ck_assert(ct_gradgradcheck(product, 2, in, NULL, &g, 0, 0));
-    ck_assert(ct_gradcheck(cube_of_first, 2, in, NULL, &g, 0, 0)); /* the other's gradient is 0 */
+    ck_assert(ct_gradcheck(cube_of_first, 2, in, NULL, &g, 0, 0)); /* the gradient of the other
+                                                                    * input is 0 */
     ck_assert(ct_gradgradcheck(cube_of_first, 2, in, NULL, &g, 0, 0));
-    EXPECT(in[0], 1, 2, -1); /* put back */
+    EXPECT(in[0], 1, 2, -1); /* the values are restored */
     ck_assert(!ct_gradcheck(wrong_square, 1, in, NULL, &g, 0, 0));
     ck_assert(ct_error() == CT_ERR_NUMERIC);
     ct_error_clear();
@@ -216,7 +217,8 @@ START_TEST(gradcheck_tells_right_from_wrong)
 }
 END_TEST
 
-/* The first, from which the slope in the last element of the second is context's. */
+/* An op that returns its first input, but whose backward gives the last element of the second input
+ * a slope from context. */
 static void skew_backward(ct_node *n, ct_tensor *const *dout)
 {
     ct_node_add_grad(n, 0, dout[0]);
@@ -235,7 +237,7 @@ static ct_tensor *skew(int count, ct_tensor *const *inputs, void *context)
     return ct_record(&skew_op, 2, inputs, 1, &y, context, sizeof(double)) ? y : NULL;
 }
 
-/* The tolerance is a share of the largest derivative of an input, or of 1. */
+/* The tolerance is relative to the largest derivative of an input, but at least to 1. */
 START_TEST(gradcheck_tells_by_how_much)
 {
     ct_scope s = ct_scope_begin();
@@ -326,7 +328,8 @@ START_TEST(gradcheck_is_checked)
         ck_assert(!check(product, 2, many, NULL, &g, 0, 0));
         expect_error(CT_ERR_NUMERIC, checks[i].name, "before");
         ck_assert(g.position == at);
-        ck_assert(!check(none_at_all, 1, &x, &g, &g, 0, 0)); /* no result, and no error either */
+        ck_assert(!check(none_at_all, 1, &x, &g, &g, 0, 0)); /* the function returns NULL without an
+                                                              * error */
         ck_assert(ct_ok());
         ck_assert(!check(none_at_all, 1, &x, NULL, &g, 0, 0));
         ck_assert_int_eq(ct_error(), CT_ERR_SHAPE);
@@ -340,7 +343,7 @@ START_TEST(gradcheck_is_checked)
         ck_assert(check(cube_of_second, 2, mixed, NULL, &g, 0, 0));
         ct_set_requires_grad(single, true);
         ck_assert(check(sum_of_all, 16, many, NULL, &g, 1e-4, 1e-5));
-        ck_assert(g.position != at); /* the next check draws other weights */
+        ck_assert(g.position != at); /* so that the next check uses other weights */
     }
     ct_free(wide);
     leave(s);
@@ -366,26 +369,27 @@ START_TEST(a_graph_is_drawn)
     ct_tensor *y = ct_tanh(ct_matmul(w, x));
     static char text[PICTURE];
 
-    ct_exp(x); /* not in y's history */
+    ct_exp(x); /* this op is not in y's history */
     dot_of(ct_add(y, y), text);
     ck_assert_msg(strncmp(text, "digraph history {\n", 18) == 0, "%s", text);
     ck_assert_int_eq(occurrences(text, "ct_tanh\\n"), 1);
     ck_assert_int_eq(occurrences(text, "ct_matmul\\n"), 1);
     ck_assert_int_eq(occurrences(text, "ct_add\\n"), 1);
     ck_assert_int_eq(occurrences(text, "ct_exp"), 0);
-    ck_assert_int_eq(occurrences(text, "engine_tools.c:"), 5); /* and two reshapes */
+    ck_assert_int_eq(occurrences(text, "engine_tools.c:"), 5); /* including two reshapes */
     ck_assert_int_eq(occurrences(text, "leaf\\nf64[2] "), 1);
     ck_assert_int_eq(occurrences(text, "leaf\\nf64[3,2] "), 1);
     ck_assert_int_eq(occurrences(text, " [label=\"f64[3] "), 3);
     ck_assert_str_eq(text + strlen(text) - 2, "}\n");
-    dot_of(ct_rdiv_scalar(ct_sub_scalar(x, 2), 3), text); /* the names that the user knows */
+    dot_of(ct_rdiv_scalar(ct_sub_scalar(x, 2), 3), text); /* the graph shows the names of public
+                                                           * functions */
     ck_assert_int_eq(occurrences(text, "ct_sub_scalar\\n"), 1);
     ck_assert_int_eq(occurrences(text, "ct_rdiv_scalar\\n"), 1);
     dot_of(x, text);
     ck_assert_int_eq(occurrences(text, "leaf"), 1);
     dot_of(VECTOR(1), text);
     expect_error(CT_ERR_GRAD, "ct_graph_dot", "history");
-    ck_assert_str_eq(text, ""); /* nothing is written of what has none */
+    ck_assert_str_eq(text, ""); /* nothing is written for a tensor without history */
     dot_of(NULL, text);
     expect_error(CT_ERR_ARGUMENT, "ct_graph_dot", "t is NULL");
     ck_assert_str_eq(text, "");
@@ -393,7 +397,8 @@ START_TEST(a_graph_is_drawn)
 }
 END_TEST
 
-/* A site and a name with what DOT has uses for; and a file that cannot be written. */
+/* A site and a name with characters that DOT treats specially, and a file that cannot be
+ * written. */
 START_TEST(a_graph_is_quoted)
 {
     static const ct_op odd = {
@@ -422,7 +427,8 @@ START_TEST(a_graph_is_quoted)
     }
     fail_allocation(1);
     ck_assert(ct_graph_dot(y, stdout) == CT_ERR_MEMORY);
-    ck_assert(ct_graph_dot(y, stdout) == CT_ERR_MEMORY); /* a side effect: refused */
+    ck_assert(ct_graph_dot(y, stdout) == CT_ERR_MEMORY); /* refused, because writing is a side
+                                                          * effect */
     fail_nothing();
     ck_assert_int_eq(ct_error(), CT_ERR_MEMORY);
     ct_error_clear();

@@ -1,6 +1,6 @@
 #!/bin/sh
-# examples.sh - examples/rnn_concise as a newcomer meets it: what it prints, what it says of bad
-# input (one line on stderr, and its exit status), that it is short, and that it leaks nothing.
+# examples.sh - tests examples/rnn_concise as a newcomer uses it: its output, its reaction
+# to bad input (one line on stderr, and the exit status), its length, and that it leaks nothing.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -9,7 +9,7 @@ make_tmp
 
 offline
 
-# The lines that predict and close, <unk> as one character.
+# Checks a line of predictions or the last line, with <unk> as one character.
 line_is()   # SED-ADDRESS PATTERN WHERE
 {
     sed -n "$1 s/<unk>/?/gp; $1 { /<unk>/!p; }" "$tmp/out" | grep -Exq -- "$2" ||
@@ -84,7 +84,7 @@ line_is 1 'text: sample text \([0-9]+ bytes, part of the library\): .+' "sample 
 line_is '$' 'trained: the.{7}' "sample text"
 prints "$closing, sample text" "sample text"
 
-# A cell of one's own (mgu.c) trains as the others do, and is saved and loaded.
+# A cell that the example defines (mgu.c) trains like the others, and is saved and loaded.
 mgu="--model mgu --epochs 40 --num-train 256 --num-val 64 --batch 32 --steps 16 --hidden 16"
 # shellcheck disable=SC2086
 run $mgu --data "$tmp/text" --checkpoint "$tmp/mgu.safetensors"
@@ -108,13 +108,13 @@ done
 
 # ---- runs that stop and go on --------------------------------------------------------------
 
-# A signal ends the step, the run's file is written, and the status says which signal it was; the
-# resumed run ends as one that was not stopped.
+# After a signal the run ends with the current step and writes its checkpoint, and its exit status
+# tells the signal; the resumed run gives the results of a run that was not stopped.
 more="$quick --epochs 40 --model lstm --data $tmp/text"
 stop_by()   # SIGNAL STATUS
 {
     rm -f "$tmp/run" "$tmp/run.csv"
-    # In the background a shell has programs ignore SIGINT.
+    # A shell lets background programs ignore SIGINT.
     # shellcheck disable=SC2086
     env --default-signal=INT "$program" $more --epochs 100000 --checkpoint "$tmp/run" \
         --csv "$tmp/run.csv" >"$tmp/out" 2>"$tmp/err" </dev/null &
@@ -139,7 +139,7 @@ run $more --checkpoint "$tmp/whole" --csv "$tmp/whole.csv" --svg "$tmp/whole.svg
 [ "$(wc -l <"$tmp/whole.csv")" -eq 41 ] || fail "--csv: not a line for each epoch"
 grep -q '^<polyline class="series"' "$tmp/whole.svg" || fail "--svg: no curve"
 perplexity=$(sed -n 's/^\(perplexity [0-9.]*\),.*/\1/p' "$tmp/out")
-# A finished run trains no more, so it has no tokens a second.
+# A finished run does not train again, so it prints no tokens per second.
 # shellcheck disable=SC2086
 run $more --checkpoint "$tmp/whole" --csv "$tmp/whole.csv" --resume
 [ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "a finished run, resumed: status $status"
@@ -227,13 +227,14 @@ printf '<!DOCTYPE html>\n<html><body>Sign in</body></html>\n' >"$tmp/html/timema
 cp "$tmp/text" "$tmp/other/timemachine.txt"
 COTANGENT_DATA_DIR=$tmp/html
 export COTANGENT_DATA_DIR
-sums='SHA-256: got [0-9a-f]{64} expected 8424dbd9[0-9a-f]{56}'
-refuses 1 "html/timemachine.txt: $sums, looks like HTML$"
+sums='its SHA-256 is [0-9a-f]{64}; it must be 8424dbd9[0-9a-f]{56}'
+refuses 1 "html/timemachine.txt: $sums; the text looks like HTML$"
 COTANGENT_DATA_DIR=$tmp/other
 refuses 1 "other/timemachine.txt: $sums$"
 unset COTANGENT_DATA_DIR
 
-# What each kind of option refuses, tool.sh tests; here, that these are of the right kind.
+# tool.sh tests which values each kind of option refuses; this loop tests that these options have
+# the right kind.
 for option in hidden layers epochs batch steps num-train num-val max-tokens length threads; do
     refuses 2 "--$option: \"0\" is not a whole number from 1 to [0-9]+" --$option 0
 done
@@ -251,7 +252,7 @@ refuses 2 '--device: there is no device "abacus"' --device abacus
 run --no-such-option
 [ $status -eq 2 ] || fail "--no-such-option: status $status, not 2"
 
-# A learning rate that is a number, but takes the weights out of f32.
+# A learning rate that is a valid number, but makes the weights overflow f32.
 run --lr 1e300 --data "$tmp/text"
 [ $status -eq 1 ] && grep -q 'not finite\|is inf\|is nan' "$tmp/err" &&
     [ "$(wc -l <"$tmp/err")" -eq 1 ] || fail "--lr 1e300: status $status"

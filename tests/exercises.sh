@@ -1,6 +1,6 @@
 #!/bin/sh
-# exercises.sh - the examples beside the chapter's program, in short: each prints what its head
-# comment says it does, refuses bad input, and leaks nothing.
+# exercises.sh - short runs of the other examples: each prints what its head comment says,
+# refuses bad input, and leaks nothing.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -9,7 +9,8 @@ make_tmp
 offline
 text=$srcdir/data/sample.txt
 
-# runs PROGRAM OPTIONS...: it must succeed without a word on stderr; $tmp/out is what it printed.
+# runs PROGRAM OPTIONS...: the program must succeed and print nothing on stderr; $tmp/out is its
+# output.
 runs()
 {
     what=$*
@@ -20,20 +21,21 @@ runs()
     [ ! -s "$tmp/err" ] || fail "$what: something on stderr"
 }
 
-# row PATTERN COLUMN: the number in this column (of words) of the one line that the pattern begins.
+# row PATTERN COLUMN: prints word number COLUMN of the only line that begins with the pattern.
 row()
 {
     [ "$(grep -Ec -- "^ *$1" "$tmp/out")" -eq 1 ] || fail "$what: not one line '$1'"
     grep -E -- "^ *$1" "$tmp/out" | awk -v column="$2" '{ sub(/,$/, "", $column); print $column }'
 }
 
-# holds CONDITION: of awk
+# holds CONDITION: true if awk's condition holds
 holds()
 {
     awk "BEGIN { exit !($1) }" || fail "$what: it does not hold that $1"
 }
 
-# svg FILE LINES: it is well-formed, where xmllint is there to say so, and has so many curves.
+# svg FILE LINES: the file is well-formed (checked if xmllint is installed) and has this many
+# curves.
 svg()
 {
     [ "$(grep -c '<polyline' "$1")" -eq "$2" ] || fail "$what: $1 has not $2 curves"
@@ -122,7 +124,7 @@ holds "$(row 'tagger:' 3) > 0.97 && $(row 'tagger:' 7) > 0.9"
 runs lenet --epochs 5
 holds "$(row 'epoch 5:' 6) > 0.85"
 
-# A file of the user's; a finished run is not run again.
+# A user's file; a finished run is not repeated.
 awk 'BEGIN {
     print "load,hour,temperature"
     for (i = 0; i < 400; i++)
@@ -169,8 +171,8 @@ refuses()   # STATUS PATTERN PROGRAM OPTIONS...
     grep -Eq -- "$pattern" "$tmp/err" || fail "$what: stderr has no '$pattern'"
 }
 
-# Command lines and texts are read as those of rnn_concise are (examples.sh): each program takes its own
-# options, and no others.
+# Command lines and texts are read as in rnn_concise (examples.sh): each program accepts its options
+# and no others.
 examples='rnn_scratch overfit deep clipping one_hot autoregressive linear_regression mlp lenet gan'
 for example in $examples; do
     "examples/$example" --help >"$tmp/out" 2>"$tmp/err" || fail "$example --help: status $?"
@@ -188,7 +190,7 @@ refuses 1 "$tmp/missing: No such file" overfit --data "$tmp/missing"
 refuses 1 'units.csv:[0-9]*: column "load": "4.* kW" is not a number' forecast "$tmp/units.csv"
 refuses 1 "$tmp/none/a.svg: No such file" autoregressive --svg "$tmp/none/a.svg"
 
-# A learning rate that is a number, but takes the weights out of f32.
+# A learning rate that is a valid number, but makes the weights overflow f32.
 for example in autoregressive linear_regression; do
     refuses 1 'not finite|inf|nan' $example --lr 1e30
 done

@@ -1,4 +1,4 @@
-/* fetch.c - tests of texts: reading, checking, and where The Time Machine comes from. */
+/* fetch.c - tests of texts: reading, checking, and finding The Time Machine. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -18,10 +18,10 @@
 
 #include <cotangent/tensor/random.h>
 
-/* ---- what the tests share ---- */
+/* ---- common functions ---- */
 
 const char *known_path;
-static char folder[200]; /* each test's own, removed after it */
+static char folder[200]; /* a folder for each test, which is removed after it */
 
 char *in_folder(const char *name)
 {
@@ -146,8 +146,8 @@ START_TEST(text_read)
     ck_assert_str_eq(ct_text_bytes(t), "Hello");
     ct_text_free(t);
 
-    write_bytes(path, large, 3000000); /* several of the reader's pieces */
-    t = ct_text_new_timemachine(path); /* any text may be named */
+    write_bytes(path, large, 3000000); /* the reader needs several pieces */
+    t = ct_text_new_timemachine(path); /* any text is allowed */
     ck_assert_ptr_nonnull(t);
     ck_assert_uint_eq(ct_text_size(t), 3000000);
     ck_assert_str_eq(ct_text_bytes(t), large);
@@ -233,7 +233,7 @@ START_TEST(text_null)
 }
 END_TEST
 
-/* ---- where The Time Machine comes from ---- */
+/* ---- finding The Time Machine ---- */
 
 static int file_count;
 
@@ -246,7 +246,7 @@ static int count_entry(const char *path, const struct stat *st, int type, struct
     return 0;
 }
 
-/* Files in the cache. */
+/* Returns the number of files in the cache. */
 static int cached_files(void)
 {
     file_count = 0;
@@ -265,7 +265,7 @@ static void is_known(const ct_text *t)
     ck_assert_uint_eq(strlen(ct_text_bytes(t)), ct_text_size(t));
 }
 
-/* The sample is in use; its line says so, and why. */
+/* Checks that t is the sample, and that its source line gives the reason. */
 static void is_sample(int line, ct_text *t, const char *why)
 {
     ck_assert_msg(t && ct_text_is_sample(t) && ct_ok(), "line %d: %s", line,
@@ -297,9 +297,10 @@ START_TEST(data_dir)
     for (i = 0; i < LENGTH(wrong); i++) {
         write_bytes(path, wrong[i].text, strlen(wrong[i].text));
         ck_assert_ptr_null(ct_text_new_timemachine(NULL));
-        ck_assert_int_eq(strstr(ct_error_message(), ", looks like HTML") != NULL, wrong[i].html);
+        ck_assert_int_eq(strstr(ct_error_message(), "; the text looks like HTML") != NULL,
+                         wrong[i].html);
         expect_error(CT_ERR_FORMAT, "ct_text_new_timemachine",
-                     "data/timemachine.txt ... got ... expected " BOOK_BYTES);
+                     "data/timemachine.txt ... SHA-256 is ... must be " BOOK_BYTES);
     }
     ck_assert_int_eq(remove(path), 0);
     ck_assert_int_eq(mkdir(path, 0777), 0);
@@ -343,7 +344,8 @@ START_TEST(sample_facts)
         char *sentence = seen[sentences];
 
         ck_assert_msg(*s == '\n' || (*s >= ' ' && *s <= '~'), "byte %d is not plain", *s);
-        if (strchr(".!?", *s)) { /* of four words or more: shorter ones are speech */
+        if (strchr(".!?", *s)) { /* only sentences of four or more words; shorter ones are from
+                                  * dialogues */
             for (i = 0; words >= 4 && i < sentences; i++)
                 ck_assert_msg(strcmp(seen[i], sentence) != 0, "twice: %s", sentence);
             sentences += words >= 4;
@@ -365,11 +367,11 @@ END_TEST
 
 #ifdef CT_HAVE_LIBCURL
 
-/* A server on 127.0.0.1 that answers every request alike. */
+/* A server on 127.0.0.1 that gives every request the same answer. */
 typedef struct server {
     const char *head, *body;
     size_t size;
-    bool endless; /* after the body, more until the client goes away */
+    bool endless; /* sends more bytes after the body until the client disconnects */
     int fd;
     volatile int served;
     pthread_t thread;
@@ -445,7 +447,7 @@ static void server_stop(server *s)
 
 #define OK_HEAD "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n"
 
-/* Serves the corpus; its bytes are to be freed after server_stop. */
+/* Serves the corpus. The caller frees the result after server_stop. */
 static ct_text *server_start_known(server *s)
 {
     ct_text *t = ct_text_read(known_path);
@@ -469,11 +471,12 @@ START_TEST(download_fails)
             .body = "none",
             .size = 4 },
           "no download: The requested URL returned error: 404" },
-        { { .head = OK_HEAD "\r\n", .body = html, .size = sizeof html - 1 }, ", looks like HTML" },
+        { { .head = OK_HEAD "\r\n", .body = html, .size = sizeof html - 1 },
+          "; the text looks like HTML" },
         { { .head = OK_HEAD "\r\n", .body = "The", .size = 3 },
-          "got b344d80e24a3679999fa964450b34bc24d1578a35509f934c1418b0a20d21a67 "
-          "expected " BOOK_BYTES },
-        { { .head = OK_HEAD "\r\n", .body = "", .size = 0 }, "got e3b0c442" },
+          "is b344d80e24a3679999fa964450b34bc24d1578a35509f934c1418b0a20d21a67; "
+          "it must be " BOOK_BYTES },
+        { { .head = OK_HEAD "\r\n", .body = "", .size = 0 }, "is e3b0c442" },
         { { .head = OK_HEAD "Content-Length: 178979\r\n\r\n", .body = "The", .size = 3 },
           "no download: " },
         { { .head = OK_HEAD "\r\n", .body = "The", .size = 3, .endless = true },
@@ -484,7 +487,7 @@ START_TEST(download_fails)
             .endless = true },
           "no download: more than 1000000 bytes" },
         { { .head = "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n", .body = "" },
-          "no download: Protocol " }, /* "file" is refused, not read and found to be wrong */
+          "no download: Protocol " }, /* a file: URL is refused before anything is read */
         { { .head = "not HTTP at all\r\n\r\n", .body = "" }, "no download: " },
     };
     int i;
@@ -498,7 +501,7 @@ START_TEST(download_fails)
         ck_assert_msg(s.served >= 1, "case %d was not asked", i);
         ck_assert_int_eq(cached_files(), 0);
     }
-    IS_SAMPLE(ct_text_new_timemachine(NULL), "no download: "); /* nobody listens any more */
+    IS_SAMPLE(ct_text_new_timemachine(NULL), "no download: "); /* the server has stopped */
     setenv("COTANGENT_TIMEMACHINE_URL", "file:///etc/passwd", 1);
     IS_SAMPLE(ct_text_new_timemachine(NULL), "no download: Protocol ");
     ck_assert_int_eq(cached_files(), 0);
@@ -521,13 +524,14 @@ START_TEST(download)
     ck_assert_int_eq(s.served, 1);
     ck_assert_int_eq(cached_files(), 1);
 
-    t = ct_text_new_timemachine(NULL); /* now it is there */
+    t = ct_text_new_timemachine(NULL); /* now it is in the cache */
     is_known(t);
     EXPECT_IN(ct_text_source(t), "/cache/cotangent/timemachine.txt (cached)");
     ct_text_free(t);
     ck_assert_int_eq(s.served, 1);
 
-    write_bytes(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7); /* fetched again */
+    write_bytes(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7); /* is downloaded
+                                                                              * again */
     t = ct_text_new_timemachine(NULL);
     is_known(t);
     ct_text_free(t);
@@ -553,7 +557,7 @@ START_TEST(download_elsewhere)
     if (without_corpus("download_elsewhere"))
         return;
     known = server_start_known(&s);
-    setenv("XDG_CACHE_HOME", "/dev/null", 1); /* no folder can be made there */
+    setenv("XDG_CACHE_HOME", "/dev/null", 1); /* no folder can be made in it */
     t = ct_text_new_timemachine(NULL);
     is_known(t);
     EXPECT_IN(ct_text_source(t), "not cached: Not a directory");
@@ -565,7 +569,7 @@ START_TEST(download_elsewhere)
     EXPECT_IN(ct_text_source(t), "/home/.cache/cotangent/timemachine.txt (downloaded");
     ct_text_free(t);
 
-    setenv("XDG_CACHE_HOME", "relative", 1); /* to be ignored */
+    setenv("XDG_CACHE_HOME", "relative", 1); /* a relative path is ignored */
     t = ct_text_new_timemachine(NULL);
     is_known(t);
     EXPECT_IN(ct_text_source(t), "/home/.cache/cotangent/timemachine.txt (cached)");
@@ -596,8 +600,8 @@ END_TEST
 /* ---- file calls that fail ---- */
 
 static cti_file_table libc_files;
-static int file_calls, failing_call; /* counted from 1; 0: none */
-static bool renamed, synced;         /* since the last write */
+static int file_calls, failing_call; /* the number of the call that fails, from 1; 0: none */
+static bool renamed, synced;         /* whether these happened since the last write */
 
 static bool file_call_fails(void)
 {
@@ -612,7 +616,7 @@ static int fail_open(const char *path, int flags, int mode)
     return file_call_fails() ? -1 : libc_files.open(path, flags, mode);
 }
 
-/* Besides, each other call is interrupted, and none moves many bytes. */
+/* Also, every second call is interrupted, and each call reads only a few bytes. */
 static ssize_t fail_read(int fd, void *buffer, size_t bytes)
 {
     static bool interrupted;
@@ -684,7 +688,8 @@ START_TEST(read_call_fails)
             ct_text_free(t);
             if (file_calls < failing_call)
                 break;
-            ck_assert_int_eq(failing_call, 6); /* open, 4 reads: a failed close is of no import */
+            ck_assert_int_eq(failing_call, 6); /* open and 4 reads; the failure of close does not
+                                                * matter */
         } else {
             expect_error(CT_ERR_IO, "ct_text_read", "/a.txt: Input/output error");
         }
@@ -711,13 +716,13 @@ START_TEST(cache_call_fails)
         file_calls = 0;
         renamed = false;
         t = ct_text_new_timemachine(NULL);
-        is_known(t); /* whatever fails, the text is there */
+        is_known(t); /* whichever call fails, the text is returned */
         whole = file_calls < failing_call;
         noted = strstr(ct_text_source(t), "not cached: Input/output error") != NULL;
         ck_assert(noted || renamed);
         ck_assert(renamed || !whole);
         ck_assert(!(noted && whole));
-        ck_assert_int_eq(cached_files(), renamed); /* no temporary file */
+        ck_assert_int_eq(cached_files(), renamed); /* no temporary file is left */
         ct_text_free(t);
         remove(in_folder("cache/cotangent/timemachine.txt"));
     }
@@ -730,7 +735,7 @@ END_TEST
 
 #endif
 
-/* ---- all of it ---- */
+/* ---- the cases ---- */
 
 TCase *text_cases(void)
 {

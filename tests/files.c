@@ -1,4 +1,4 @@
-/* files.c - a folder for each test, and tables of calls whose k-th fails. */
+/* files.c - a folder for each test, and tables of calls in which the k-th call fails. */
 #include "tests/files.h"
 #include "tests/harness.h"
 
@@ -76,7 +76,8 @@ void write_bytes(const char *path, const void *bytes, size_t size)
 {
     FILE *f;
 
-    remove(path); /* some file systems sync a file that is cut and written again */
+    remove(path); /* a new file, because some file systems sync a file that is truncated and written
+                   * again */
     f = fopen(path, "wb");
     ck_assert_msg(f != NULL, "%s: %s", path, strerror(errno));
     ck_assert_uint_eq(fwrite(bytes, 1, size, f), size);
@@ -114,7 +115,7 @@ static bool file_fails(char initial)
     return true;
 }
 
-/* Every third read or write is interrupted, and then done again. */
+/* True for every third read or write, which is then interrupted. */
 static bool interrupted(void)
 {
     static int n;

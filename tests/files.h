@@ -1,42 +1,42 @@
-/* files.h - what the tests of files share: a folder of their own, and calls that fail. */
+/* files.h - for tests of files: a folder for each test, and calls that fail. */
 #ifndef TESTS_FILES_H
 #define TESTS_FILES_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A checked fixture, to add after the harness's: the test runs in an empty folder, which is removed
- * after it. */
+/* A checked fixture, to be added after the harness's. The test runs in an empty folder, which is
+ * removed afterwards. */
 void files_setup(void);
 void files_teardown(void);
 
 void write_bytes(const char *path, const void *bytes, size_t size);
 
-/* The bytes of a file, to free(); fails if it is not there. */
+/* Returns the bytes of a file, which the caller frees; fails if the file does not exist. */
 char *read_bytes(const char *path, size_t *size);
 
-/* How many files the folder has. */
+/* Returns the number of files in the folder. */
 int count_files(void);
 
-/* From now on the k-th call of the table of file calls (reads, writes, opens, fsyncs, closes,
- * renames together) fails with EIO, reads and writes are cut to a few bytes, and every third is
- * interrupted first; 0: none fails. files_seen counts the calls since. */
+/* From now on the k-th file call (read, write, open, fsync, close or rename) fails with EIO; 0:
+ * none fails. Reads and writes move only a few bytes, and every third one is interrupted first.
+ * files_seen counts the calls. */
 void fail_file_call(int k);
 extern int files_seen;
 
-/* Those calls in order, as letters: open, read, write, fsync, close, reName; runs of reads or of
- * writes as one. */
+/* The calls in order, as letters: open, read, write, fsync, close, reName. A run of reads or of
+ * writes is one letter. */
 extern char files_log[64];
 
-/* The same for the table of memory. largest_seen: the most bytes asked for. */
+/* From now on the k-th allocation fails. largest_seen is the size of the largest one. */
 void fail_allocation(int k);
 extern int allocations_seen;
 
-/* From now on the k-th request of the table of memory fails, and so do all after it. */
+/* From now on the k-th allocation and all later ones fail. */
 void fail_allocations_from(int k);
 extern size_t largest_seen;
 
-/* Back to the default tables. */
+/* Restores the default tables. */
 void fail_nothing(void);
 
 #endif

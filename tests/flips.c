@@ -17,7 +17,7 @@ static void flips_write_byte(int fd, size_t at, char byte)
     ck_assert_int_eq(pwrite(fd, &byte, 1, (off_t)at), 1);
 }
 
-/* Loads the damaged copy with this bit flipped, and mends the bit. */
+/* Flips a bit of the copy, loads the copy, and restores the bit. */
 static void flips_try(const flips *f, int fd, const char *bytes, size_t bit)
 {
     size_t at = bit / 8;

@@ -10,9 +10,10 @@
 /* Loads the file at path completely; returns ct_error(). It frees what it has loaded. */
 typedef ct_status (*flips_load)(const char *path, void *context);
 
-/* Fails unless the file at path loads, and fails if a copy of it with one flipped bit loads, too. Tries
- * `count` random bits of the file, and also the bits from first to last - 1, each once. The place of a
- * silent flip and the seed of the random bits are printed. Needs files_setup; leaves no file and no error. */
+/* Fails if the file at path does not load, or if a copy with one flipped bit loads. Tries `count`
+ * random bits of the file and each bit from first to last - 1. Prints the position of a flip that
+ * was not noticed, and the seed of the random bits. Needs files_setup; leaves no file and no
+ * error. */
 typedef struct flips {
     const char *path;
     int count;
@@ -23,7 +24,8 @@ typedef struct flips {
 } flips;
 void expect_no_silent_flip(flips f);
 
-/* Gives the header of a file of ct_safetensors_write, which a test has edited, its right digest. */
+/* Corrects the digest of the header of a file of ct_safetensors_write after a test has edited the
+ * header. */
 void renew_header_digest(const char *path);
 
 #endif

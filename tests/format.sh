@@ -1,6 +1,6 @@
 #!/bin/sh
-# format.sh - fails on a C or CUDA source that .clang-format would change. `make format` mends it.
-# Other versions of clang-format break lines in other places, so that only version 14 judges.
+# format.sh - fails on a C or CUDA source that .clang-format would change. `make format`
+# mends it. Other versions of clang-format break lines in other places, so only version 14 is used.
 #     format.sh          compares
 #     format.sh apply    rewrites the sources
 

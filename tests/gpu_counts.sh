@@ -1,14 +1,14 @@
 #!/bin/sh
-# gpu_counts.sh - what one warm training step of each protocol asks of a GPU, counted on the emulated
-# one (docs/cuda.md has the figures): launches, waits, bytes, and by the checker, for each line of a
-# kernel that touches global memory, the requests of warps and the sectors of 32 bytes that they
-# cover. From the build folder:  sh ../tests/gpu_counts.sh [book|classic]
+# gpu_counts.sh - counts the work of one warm training step of each protocol on the
+# emulated GPU (docs/cuda.md has the figures): launches, waits and bytes; and with the checker, for
+# each line of a kernel that accesses global memory, the requests of warps and the sectors of 32
+# bytes that they cover. From the build folder: sh ../tests/gpu_counts.sh [book|classic]
 
 . "$(dirname "$0")/lib.sh"
 make_tmp
 
-# What an epoch of more steps does beyond one of fewer, over the steps that it has more: what begins
-# and ends an epoch is in both.
+# Subtracts the counts of an epoch of FEWER from one of MORE and divides by the difference in steps,
+# so the work at the begin and end of an epoch cancels.
 count()    # PLUG-IN FOLDER, PROTOCOL, OPTION, FEWER, MORE, STEPS
 {
     for n in "$4" "$5"; do

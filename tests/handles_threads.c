@@ -1,4 +1,4 @@
-/* handles_threads.c - handles that travel between threads, and inference on several of them. */
+/* handles_threads.c - handles that are passed between threads, and inference on several threads. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
 #endif
@@ -34,7 +34,7 @@ static void *free_elsewhere(void *context)
     return NULL;
 }
 
-/* A kept tensor may be freed on another thread; each thread sees which handles are dead. */
+/* A kept tensor may be freed on another thread; every thread recognises dead handles. */
 START_TEST(freed_on_another_thread)
 {
     ct_scope s = ct_scope_begin();
@@ -58,7 +58,7 @@ static void *leave_scope_open(void *context)
     ct_scope s = ct_scope_begin();
 
     *(ct_tensor **)context = ct_ones(CT_SHAPE(2), CT_F32, CT_CPU);
-    (void)s; /* the thread's end ends it */
+    (void)s; /* the end of the thread ends the scope */
     return NULL;
 }
 
@@ -78,8 +78,8 @@ static void *make_hundred(void *unused)
     return unused;
 }
 
-/* Threads that come and go do not use more and more memory: handles of ended threads are used again,
- * those that were never used at once, dead ones when more than 4,096 wait. */
+/* Many short threads do not need more and more memory. Handles of ended threads are reused: unused
+ * ones at once, and dead ones when more than 4,096 are waiting. */
 START_TEST(many_short_threads)
 {
     long before, after;
@@ -100,7 +100,7 @@ START_TEST(many_short_threads)
 }
 END_TEST
 
-/* Threads keep, hand over and free while others do the same. */
+/* Threads keep, pass on and free tensors at the same time. */
 #define MAILS 64
 
 static _Atomic(ct_tensor *) mail[MAILS];
@@ -149,7 +149,7 @@ static void *make_slabs(void *unused)
     return unused;
 }
 
-/* A process that forks while another thread holds the mutex: the child has no such thread. */
+/* A fork while another thread holds the mutex; the child does not have that thread. */
 START_TEST(fork_among_slabs)
 {
 #if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
@@ -201,7 +201,7 @@ START_TEST(inference_is_the_threads)
     ck_assert(is_training_elsewhere);
     y = ct_forward(dropout, x);
     ck_assert(ct_item(ct_sum(y)) == 1000 && !ct_tensor_requires_grad(ct_square(x)));
-    inner = ct_scope_begin(); /* scopes inside are for inference as well */
+    inner = ct_scope_begin(); /* inner scopes are for inference too */
     ck_assert(!ct_params_is_training(set) && !ct_grad_enabled());
     ck_assert(ct_scope_end(inner) == CT_OK);
     inner = ct_scope_begin_no_grad();
@@ -213,7 +213,7 @@ START_TEST(inference_is_the_threads)
     ck_assert(ct_params_is_training(set) && !ct_grad_enabled());
     ck_assert(ct_item(ct_sum(ct_forward(dropout, x))) != 1000);
     ck_assert(ct_scope_end(s) == CT_OK);
-    s = ct_scope_begin_inference(); /* ended by the outer one */
+    s = ct_scope_begin_inference(); /* the outer scope ends it */
     harness_forgets = true;
     ck_assert(ct_scope_end(outer) == CT_OK);
     harness_forgets = false;
@@ -225,7 +225,7 @@ START_TEST(inference_is_the_threads)
 }
 END_TEST
 
-/* Eight threads generate from one model with dropout: the text is that of one thread. */
+/* Eight threads generate from one model with dropout; each text is that of a single thread. */
 static ct_lm *shared_model;
 
 static const char *right_text;

@@ -1,4 +1,4 @@
-/* harness.c - what the test programs share. */
+/* harness.c - common functions of the test programs. */
 #define _GNU_SOURCE /* program_invocation_short_name */
 #include "tests/harness.h"
 
@@ -17,17 +17,18 @@
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/ops/views.h>
 
-static char source_folder[4096]; /* absolute: a test may run in a folder of its own */
+static char source_folder[4096]; /* absolute, because a test may run in another folder */
 
-/* ---- what is not given back ---- */
+/* ---- leaks ---- */
 
 static cti_memory_table libc_memory;
 static cti_file_table libc_files;
 static atomic_long blocks, files;
 static bool passed;
 
-/* Bytes around each block: the size in front, and DIRT behind. Blocks come full of DIRT (NaNs, -1),
- * and go so. COTANGENT_TEST_GUARDS=0 is for valgrind; AddressSanitizer has its own. */
+/* The bytes around each block: its size before it, and DIRT after it. New and freed blocks are
+ * filled with DIRT (NaNs, -1). COTANGENT_TEST_GUARDS=0 is for valgrind; AddressSanitizer has its
+ * own. */
 #define GUARD 64
 #define DIRT 0xff
 #ifdef __SANITIZE_ADDRESS__
@@ -112,8 +113,8 @@ static void count_all(void)
     cti_file_calls.close = count_close;
 }
 
-/* Each test is a process. When one that passed ends, after the library's own end, nothing may be
- * left. */
+/* Each test is a process. When a test that passed ends, after the library's destructors, all memory
+ * and files must have been returned. */
 __attribute__((destructor(101))) static void expect_nothing_left(void)
 {
     if (!passed || (!blocks && !files))
@@ -122,7 +123,8 @@ __attribute__((destructor(101))) static void expect_nothing_left(void)
     _exit(EXIT_FAILURE);
 }
 
-/* An outer scope's end pops inner ones that were forgotten: only a test about that may. */
+/* Ending a scope also ends inner scopes that are still open; only a test of this may set the
+ * flag. */
 bool harness_forgets;
 ct_status __real_ct_scope_end(ct_scope s);
 ct_status __wrap_ct_scope_end(ct_scope s);
@@ -136,8 +138,8 @@ ct_status __wrap_ct_scope_end(ct_scope s)
     return __real_ct_scope_end(s);
 }
 
-/* A thread unlocks, and waits with, what it has locked (glibc notes the owner of any mutex), and
- * joins what has begun. */
+/* Checks that a thread unlocks, or waits with, only a mutex that it has locked (glibc stores the
+ * owner of a mutex), and joins only threads that were started. */
 int __real_pthread_join(pthread_t thread, void **result);
 int __wrap_pthread_join(pthread_t thread, void **result);
 int __real_pthread_mutex_unlock(pthread_mutex_t *m);
@@ -204,11 +206,11 @@ void *harness_on_thread(void *(*run)(void *context), void *context)
     return result;
 }
 
-/* ---- the messages of a whole run on the CPU, a line each ---- */
+/* ---- the messages of a complete run on the CPU, one on each line ---- */
 
-static char messages_file[4096]; /* "" if none are wanted */
+static char messages_file[4096]; /* "" if messages are not recorded */
 
-/* Creates an empty file. Nothing is recorded if only some of the cases are to run. */
+/* Creates an empty file. Records nothing if only some of the cases run. */
 static void start_messages(void)
 {
     static const char *const choices[] = { "CK_RUN_CASE", "CK_RUN_SUITE", "CK_INCLUDE_TAGS",
@@ -230,7 +232,7 @@ static void start_messages(void)
         fclose(file);
 }
 
-/* Appends "STATUS text". The folder that a test runs in is "DIR"; a byte beyond ASCII is \xNN. */
+/* Appends "STATUS text". The test's folder is written as "DIR", and a byte beyond ASCII as \xNN. */
 static void record_message(ct_status status, const char *text)
 {
     char line[4096], folder[2048];
@@ -289,7 +291,8 @@ void harness_teardown(void)
     ct_scope s;
 
     expect_ok();
-    s = ct_scope_begin(); /* the outermost: every test ended its own */
+    s = ct_scope_begin(); /* must be the outermost scope, because the test has ended its own
+                           * scopes */
     ck_assert_msg(s.depth == 1, "%u scopes are still open", s.depth - 1);
     ck_assert(ct_scope_end(s) == CT_OK);
     passed = true;
@@ -334,7 +337,7 @@ ct_device harness_device(void)
 
     if (!looked && name && *name) {
         device = ct_device_from_name(name);
-        if (device < 0) { /* not a failure of each test: of this program */
+        if (device < 0) { /* fail once for the program, not in every test */
             fprintf(stderr, "COTANGENT_TEST_DEVICE: %s\n", ct_error_message());
             _exit(99);
         }
@@ -403,7 +406,7 @@ const char *harness_source(const char *file)
     return path;
 }
 
-/* The message without "FILE:LINE: ". */
+/* Returns the message without "FILE:LINE: ". */
 static const char *without_site(const char *message)
 {
     const char *colon = strchr(message, ':');
@@ -440,8 +443,8 @@ static bool is_of_word(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
 
-/* The end of the first place in text where the first length bytes of word stand as whole words, or
- * NULL. */
+/* Finds the first `length` bytes of word in text, as whole words. Returns the end of the first
+ * occurrence, or NULL. */
 static const char *word_end(const char *text, const char *word, size_t length)
 {
     const char *at = text;
@@ -470,8 +473,8 @@ static bool has_word(const char *text, const char *word)
     return word_end(text, word, strlen(word)) != NULL;
 }
 
-/* True if the message begins with the place of a call that stands in the statement at place, a
- * CT_HERE, or in one of its next lines. */
+/* True if the message begins with the file and line of a call in the statement at place (a
+ * CT_HERE); the statement may have several lines. */
 static bool is_of_place(const char *message, const char *place)
 {
     const char *colon = strrchr(place, ':');
@@ -485,7 +488,7 @@ static bool is_of_place(const char *message, const char *place)
     return strncmp(end, ": ", 2) == 0 && line >= first && line <= first + 5;
 }
 
-/* place is where the test expects the error. */
+/* place is the line of the test that expects the error. */
 void expect_error_at(const char *place, ct_status status, const char *function, const char *word)
 {
     const char *message = harness_message(), *text = without_site(message);
@@ -510,7 +513,7 @@ void expect_out_of_memory(void)
     ct_error_clear();
 }
 
-/* Fails unless the result of a call that is not NULL is refused later. */
+/* Fails unless an asynchronous device reports an error of this status later. */
 static void expect_later(const char *place, ct_status status)
 {
     ck_assert_msg(harness_later() && (status == CT_ERR_INDEX || status == CT_ERR_NUMERIC),
@@ -542,7 +545,8 @@ static unsigned errors_before;
 void harness_no_value(const char *call)
 {
     const char *message = without_site(ct_error_message());
-    size_t name = strcspn(message, ":"), n = strlen(message); /* ct_x for ct_x_with as well */
+    size_t name = strcspn(message, ":"), n = strlen(message); /* the message may name ct_x for a
+                                                               * call of ct_x_with */
 
     ck_assert_msg(ct_error() == CT_ERR_ARGUMENT, "%s: got %s \"%s\"", call,
                   ct_status_name(ct_error()), ct_error_message());

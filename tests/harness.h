@@ -1,4 +1,4 @@
-/* harness.h - what the test programs share. */
+/* harness.h - common functions of the test programs. */
 #ifndef TESTS_HARNESS_H
 #define TESTS_HARNESS_H
 
@@ -13,17 +13,18 @@
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/tensor.h>
 
-/* Runs a suite: errors are collected silently (harness_setup), and the exit status says whether all
- * passed. If COTANGENT_TEST_MESSAGES names a folder, the messages that expect_error and its kin see
- * are written to a file there, named after the program; tests/messages.sh compares them. */
+/* Runs a suite without printing the library's errors (harness_setup). Returns an exit status: 0 if
+ * all tests passed. If COTANGENT_TEST_MESSAGES names a folder, the messages that expect_error and
+ * similar functions check are written to a file in it, named after the program; tests/messages.sh
+ * compares them. */
 int harness_run(Suite *suite);
 
-/* Tests run with COTANGENT_POOL=0: each buffer has its own size and life, and memory that fails
- * fails everywhere. Not so where the pool matters: in a program that says harness_pooled before
- * harness_run, and in a harness_pooled_case. */
+/* Tests run with COTANGENT_POOL=0, so that each buffer is allocated and freed separately and any
+ * allocation can fail. A program that tests the pool sets harness_pooled before harness_run, or
+ * uses harness_pooled_case. */
 extern bool harness_pooled;
 
-/* A checked fixture for every case: no error is recorded, the handler is quiet, there is one
+/* A checked fixture for every case: no error is recorded, errors are not printed, and ops use one
  * thread. Add it with tcase_add_checked_fixture(tc, harness_setup, harness_teardown). A test also
  * fails if it leaves a scope open, ends a scope while an inner one is open (unless it sets
  * harness_forgets), writes outside a block of memory, or does not return all memory and files
@@ -32,63 +33,66 @@ void harness_setup(void);
 void harness_teardown(void);
 extern bool harness_forgets;
 
-/* What run(context) gives on a thread of its own. */
+/* Runs run(context) on a new thread and returns its result. */
 void *harness_on_thread(void *(*run)(void *context), void *context);
 
-/* A request for memory that failed on purpose, SIZE_MAX for none: the message about it must tell as
- * many bytes (but a tensor's, which tells those of its values). */
+/* The size of an allocation that a test made fail; SIZE_MAX if there is none. The message about it
+ * must have this number of bytes (for a tensor, the bytes of its values). */
 extern _Thread_local size_t harness_refused;
 
-/* free() for what a header says is yours to free(): in tests that memory is not libc's alone. */
+/* Frees memory that a header tells the caller to free with free(); in tests such memory comes from
+ * the harness's table. */
 void harness_free(void *p);
 
-/* A test case of suite with the fixture. */
+/* Adds a test case with the fixture to suite. */
 TCase *harness_case(Suite *suite, const char *name);
 TCase *harness_pooled_case(Suite *suite, const char *name);
 
-/* True for the full counts (COTANGENT_TEST_FULL). */
+/* True if COTANGENT_TEST_FULL requests the full numbers of cases. */
 bool harness_full(void);
 
-/* Where the tests run: COTANGENT_TEST_DEVICE, else the CPU. A test that is about the CPU's memory
- * itself says CT_CPU. */
+/* The device of the tests: COTANGENT_TEST_DEVICE, or the CPU. Tests of the CPU's memory use
+ * CT_CPU. */
 #define DEVICE harness_device()
 ct_device harness_device(void);
 
-/* A function of the emulated GPU (cuda/emu/report.h), by the name of its device, which is in use; NULL
- * for another device. */
+/* Returns a function of the emulated GPU (cuda/emu/report.h) if device is such a GPU, which must be
+ * in use; NULL for another device. */
 void *harness_emulator(const char *device, const char *function);
 
-/* An emulated device is some hundred times slower: how many rounds of a long test, there and on
- * others. */
+/* Returns the number of rounds of a long test: `emulated` on an emulated device, which is some
+ * hundred times slower, `usual` on others. */
 int harness_rounds(int emulated, int usual);
 
-/* The standing error's message, with "cpu" for the name of the tests' device. */
+/* Returns the message of the recorded error, with "cpu" in place of the name of the tests'
+ * device. */
 const char *harness_message(void);
 
-/* True if the tests' device is asynchronous: the next call that waits for it reports what it
- * found. */
+/* True if the tests' device is asynchronous, so that the next call that waits for it reports its
+ * faults. */
 bool harness_later(void);
 
-/* Ends enough tensors of the thread that from now on dead handles are reused instead of new ones
- * made. */
+/* Frees so many tensors of the thread that from now on dead handles are reused and no new handles
+ * are made. */
 void harness_fill_handles(void);
 
-/* How many random cases: thin in make check, whole in make check-full. */
+/* Returns the number of random cases: thin in make check, whole in make check-full. */
 int harness_count(int thin, int whole);
 
-/* The path of a file in COTANGENT_DATA_DIR, or NULL after saying that the test is skipped. */
+/* Returns the path of a file in COTANGENT_DATA_DIR. If it does not exist, says that the test is
+ * skipped and returns NULL. */
 const char *harness_data(const char *file);
 
-/* The path of a file of the source tree: "tests/torch/main_job.txt". */
+/* Returns the path of a file of the source tree, such as "tests/torch/main_job.txt". */
 const char *harness_source(const char *file);
 
-/* Fails unless an error of this status stands, raised by function, whose message holds word; then
- * clears it. word is a key word or a short phrase, and stands as whole words. " ... " in it is any
- * text: "weight ... dtype". The full texts are in tests/messages.txt. */
+/* Fails unless the recorded error has this status, names function, and contains word; then clears
+ * the error. word is a key word or a short phrase, which must occur as whole words. " ... " in it
+ * matches any text: "weight ... dtype". The full texts are in tests/messages.txt. */
 #define expect_error(status, function, word) expect_error_at(CT_HERE, status, function, word)
 void expect_error_at(const char *place, ct_status status, const char *function, const char *word);
 
-/* Fails unless an error of memory stands, of any function; then clears it. */
+/* Fails unless the recorded error is CT_ERR_MEMORY, of any function; then clears it. */
 void expect_out_of_memory(void);
 
 /* Fails unless result, a pointer that a call has returned, is NULL and this error is recorded. On
@@ -124,8 +128,8 @@ void expect_ok(void);
         harness_no_second_error(#call);                                                            \
     } while (0)
 
-/* Its halves: compares the error with what it should be and raises another one; fails unless that one still
- * stands alone, and clears it. */
+/* The two halves of EXPECT_NO_VALUE. The first checks the error and raises another one. The second
+ * fails unless that other error is still the only one, and clears it. */
 void harness_no_value(const char *call);
 void harness_no_second_error(const char *call);
 

@@ -1,4 +1,4 @@
-/* helpers.c - what the tests share about values, tensors and sets. */
+/* helpers.c - functions for tests: values, tensors and sets. */
 #include "tests/helpers.h"
 #include "tests/harness.h"
 
@@ -20,7 +20,7 @@ void expect_close(const char *what, double got, double want, double tolerance)
 {
     if (isnan(got) && isnan(want))
         return;
-    if (got == want) /* infinities */
+    if (got == want) /* also equal infinities */
         return;
     if (!(fabs(got - want) <= tolerance))
         ck_abort_msg("%s: got %.17g, expected %.17g, tolerance %g", what, got, want, tolerance);
@@ -86,7 +86,7 @@ ct_tensor *random_normal(ct_generator *g, ct_shape shape, ct_dtype dtype)
     return ct_randn(shape, dtype, DEVICE, g);
 }
 
-/* The elements as they are, row-major; yours to free(). */
+/* Returns the bytes of the elements, row-major; the caller frees them. */
 static void *bytes_of(ct_tensor *t, size_t *n)
 {
     void *bytes;

@@ -1,4 +1,4 @@
-/* helpers.h - what the tests share about values, tensors and sets. */
+/* helpers.h - functions for tests: values, tensors and sets. */
 #ifndef TESTS_HELPERS_H
 #define TESTS_HELPERS_H
 
@@ -16,22 +16,24 @@
 
 /* ---- numbers ---- */
 
-/* Fails unless |got - want| <= tolerance; a NaN fails, unless both are. */
+/* Fails unless |got - want| <= tolerance or both are NaN. */
 void expect_close(const char *what, double got, double want, double tolerance);
 
-/* Element i of values of a dtype in memory. A bool is v != 0; bf16 is cut, not rounded. */
+/* Load and store element i of an array of a dtype. For bool, stores v != 0; for bf16, truncates
+ * instead of rounding. */
 long double element_load(const void *values, ct_dtype dtype, int64_t i);
 void element_store(void *values, ct_dtype dtype, int64_t i, long double v);
 
 /* ---- tensors ---- */
 
-/* A random tensor of the innermost scope: normal values, on the tests' device. */
+/* Makes a tensor of random normal values in the innermost scope, on the tests' device. */
 ct_tensor *random_normal(ct_generator *g, ct_shape shape, ct_dtype dtype);
 
-/* The elements of any tensor as doubles, row-major; yours to free(). */
+/* Returns the elements of any tensor as doubles, row-major; the caller frees them. */
 double *values_of(ct_tensor *t);
 
-/* Writes element at, row-major, of a contiguous tensor on any device; recording may be on. */
+/* Writes element `at`, in row-major order, of a contiguous tensor on any device; recording may be
+ * on. */
 void put_value(ct_tensor *t, int64_t at, double value);
 
 /* Fails unless the elements of t, row-major, equal the count numbers of want within tolerance. */
@@ -44,15 +46,15 @@ void expect_same(const char *what, ct_tensor *got, ct_tensor *want, double toler
 /* Fails unless both have one dtype, one shape and the same bytes. */
 void expect_same_bits(const char *what, ct_tensor *got, ct_tensor *want);
 
-/* True if both have the same number of bytes, and the same ones. */
+/* True if both have the same bytes. */
 bool same_bytes(ct_tensor *a, ct_tensor *b);
 
 /* ---- sets and corpora ---- */
 
-/* An empty set on the tests' device. */
+/* Makes an empty set on the tests' device. */
 ct_params *new_params(uint64_t seed, ct_dtype dtype);
 
-/* The corpus of some bytes of text, without the text. */
+/* Makes a corpus from some bytes; the text is freed. */
 ct_corpus *new_corpus_of(const void *bytes, size_t size, ct_corpus_options options);
 
 #endif

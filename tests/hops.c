@@ -1,8 +1,8 @@
-/* hops.c - one call each of three kinds, traced. tests/hops.py builds and runs it; see there.
+/* hops.c - traces one call each of three kinds. tests/hops.py builds and runs it.
  *
- * The library and the generated call-site wrappers are compiled with -finstrument-functions, so that
- * the two hooks below see each function that is entered. Between trace_begin and trace_end they note
- * the distinct functions and the longest chain of nested calls. */
+ * The library and the generated call-site wrappers are compiled with -finstrument-functions, so the
+ * two hooks below are called for each function. Between trace_begin and trace_end they record the
+ * different functions and the longest chain of nested calls. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,15 +12,17 @@
 #define HIDDEN __attribute__((no_instrument_function))
 enum { MAX_DEPTH = 1024, MAX_CALLS = 1 << 14 };
 
-/* One function calls another, once or many times. caller is NULL for what the program calls. */
+/* A pair of functions, of which one calls the other. caller is NULL for functions that the program
+ * calls. */
 typedef struct call {
     void *caller, *callee;
 } call;
 
 static void *stack[MAX_DEPTH], *deepest[MAX_DEPTH];
-static int depth, most;            /* functions on the stack, and on the deepest one so far */
+static int depth, most;            /* the number of functions on the stack, and on the deepest stack
+                                    * so far */
 static call calls[MAX_CALLS];      /* a hash table */
-static _Thread_local bool tracing; /* of this thread alone */
+static _Thread_local bool tracing; /* only this thread is traced */
 
 void __cyg_profile_func_enter(void *function, void *site) HIDDEN;
 void __cyg_profile_func_exit(void *function, void *site) HIDDEN;
@@ -116,8 +118,8 @@ HIDDEN static void trace_lstm(void)
     ct_params_free(params);
 }
 
-/* A step of ct_fit around a model that does next to nothing: from the return of its training_step to
- * the next call of it. */
+/* A step of ct_fit with a model that does almost nothing: from the return of training_step to its
+ * next call. */
 typedef struct model {
     ct_params *params;
     ct_param *weight;

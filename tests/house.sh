@@ -1,6 +1,6 @@
 #!/bin/sh
-# house.sh - the counts of tests/house.py (long files, names in two files, long functions) are within
-# their limits, and house.py finds one of each in a tree that has one of each.
+# house.sh - the counts of tests/house.py (long files, names in two files, long functions)
+# are within their limits, and house.py finds one fault of each kind in a tree made for this.
 
 srcdir=${srcdir-.}
 python=${PYTHON:-python3}

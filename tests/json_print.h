@@ -1,4 +1,4 @@
-/* json_print.h - JSON that was read, written again. */
+/* json_print.h - writes JSON that was read. */
 #ifndef TESTS_JSON_PRINT_H
 #define TESTS_JSON_PRINT_H
 

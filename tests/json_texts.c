@@ -1,4 +1,4 @@
-/* json_texts.c - this library's half of tests/json_texts.sh: says of each line of standard input what it is.
+/* json_texts.c - the library's half of tests/json_texts.sh: classifies each line of stdin.
  *
  *     json HEX     "1 HEX" with the text written again, or "0 OFFSET REASON"
  *     file PATH    "1", or "0 MESSAGE", for ct_safetensors_open */

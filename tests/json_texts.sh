@@ -1,6 +1,6 @@
 #!/bin/sh
-# json_texts.sh - the reader of JSON and of safetensors headers against Python's; skipped without Python.
-# PYTHON names a Python that also has safetensors.
+# json_texts.sh - compares the reader of JSON and of safetensors headers with Python's;
+# skipped without Python. PYTHON names a Python that also has safetensors.
 #     make check TESTS=tests/json_texts.sh PYTHON=torch-venv/bin/python
 
 . "$(dirname "$0")/lib.sh"

@@ -29,7 +29,7 @@ static real quotient_down(real x, real y)
     return isfinite(x) && isinf(y) ? -(real)(r != x) : roundl((x - r) / y);
 }
 
-/* written again here, independently of formulas.h */
+/* The formulas, written independently of formulas.h. */
 static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
 {
     switch (op) {
@@ -188,7 +188,7 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return y < 0 ? x * p * expl(y) : 0;
     case CTI_EW_tail_mul:
         return (isnan(x) ? x : fminl(fmaxl(x, -1e4L), 1e4L)) * y;
-    case CTI_EW_gelu_backward: /* of infinities the limits */
+    case CTI_EW_gelu_backward: /* the limits at infinity */
         return x * (0.5L * erfcl(-y * sqrtl(0.5L)) +
                     (isinf(y) ? 0 : y * expl(-y * y / 2) * 0.398942280401432677939946L));
     case CTI_EW_pow_base:
@@ -268,8 +268,8 @@ static int inputs_of(cti_ew_op op)
     return inputs[op];
 }
 
-/* Differences that steps of the formula may make: a few units of the last place of the result, and
- * of the largest intermediate. */
+/* Returns the tolerance: a few units of the last place of the result and of the largest
+ * intermediate result. */
 static real tolerance(cti_ew_op op, ct_dtype dtype, const real *in, real want)
 {
     real eps = dtype == CT_F32 ? 0x1p-23L : 0x1p-52L, scale = fabsl(want), tiny;
@@ -278,7 +278,7 @@ static real tolerance(cti_ew_op op, ct_dtype dtype, const real *in, real want)
         return 0;
     if (op == CTI_EW_fma || op == CTI_EW_tanh_backward)
         scale += fabsl(in[0] * in[1]) + fabsl(in[2]) + fabsl(in[0]);
-    if (op == CTI_EW_logaddexp) /* near 0 the terms cancel */
+    if (op == CTI_EW_logaddexp) /* terms cancel near 0 */
         scale += 1;
     if (op == CTI_EW_mish) /* the reciprocal of a sum of two exponentials */
         scale *= 2;
@@ -317,14 +317,14 @@ static void check_element(const char *what, cti_ew_op op, ct_dtype dtype, const 
                      got, want);
 }
 
-/* its integers are divided: none is 0 */
+/* True if the op divides integers, so that no divisor may be 0. */
 static bool is_division(cti_ew_op op)
 {
     return op == CTI_EW_remainder || op == CTI_EW_floor_divide;
 }
 
-/* gelu and silu of -inf are -inf 0, NaN, as in the formula, and so are infinite gradients times slopes
- * of 0; powers of special values are C's */
+/* Draws a value. Special values are drawn only for ops whose plain formula handles them: in plain
+ * formulas gelu and silu of -inf are -inf times 0, which is NaN. */
 static real draw_value(ct_generator *g, ct_dtype dtype, cti_ew_op op, bool select_condition)
 {
     static const double special[] = { 0.0,       -0.0, INFINITY, -INFINITY, NAN,  0x1p-149,
@@ -343,7 +343,8 @@ static real draw_value(ct_generator *g, ct_dtype dtype, cti_ew_op op, bool selec
     return dtype == CT_F32 ? (real)(float)v : (real)v;
 }
 
-/* One run of a loop: strides of 0 are constants; in place: out is the first operand. */
+/* Runs a loop once. A stride of 0 means a constant operand; in_place means that out is the first
+ * operand. */
 static void run_loop(const char *what, cti_loop loop, cti_ew_op op, ct_dtype dtype, int64_t n,
                      const int64_t *step, int in_place, ct_generator *g)
 {
@@ -379,7 +380,7 @@ static void run_loop(const char *what, cti_loop loop, cti_ew_op op, ct_dtype dty
             in[k] = kept[k][i * step[k + 1]];
         check_element(what, op, dtype, in, element_load(out, out_dtype, i * out_step), param);
     }
-    if (!in_place) /* nothing is written behind the end, nor between */
+    if (!in_place) /* nothing is written after the end or between elements */
         for (i = 0; i < ROOM; i++)
             if ((i >= n * out_step || i % out_step) &&
                 ((uint8_t *)out)[(size_t)i * ct_dtype_size(out_dtype)] != 0x5a)
@@ -433,7 +434,7 @@ START_TEST(elementwise_loops)
 }
 END_TEST
 
-/* Numbers beside integers are clamped to their range, a NaN is 0. */
+/* Numbers for integer ops are clamped to the range of the dtype, and NaN becomes 0. */
 START_TEST(integer_parameters)
 {
     int32_t a = -1, o = 0;
@@ -498,10 +499,10 @@ END_TEST
 
 typedef struct strided {
     int64_t stride[CT_MAX_RANK];
-    int64_t room; /* elements from the first to behind the last */
+    int64_t room; /* the distance in elements from the first element to the end */
 } strided;
 
-/* A layout of dim: axes in random order, gaps, and (for inputs) axes of stride 0. */
+/* Makes a layout of dim: axes in random order, gaps, and (for inputs) axes of stride 0. */
 static strided random_layout(ct_generator *g, int rank, const int64_t *dim, bool input)
 {
     strided s = { .room = 1 };
@@ -596,14 +597,15 @@ START_TEST(walks)
 
     for (i = 0; i < harness_count(600, 20000); i++)
         walk_case(&g, (int)ct_random_below(&g, 6), 5);
-    for (i = 0; i < harness_count(30, 300); i++) /* tiles: transpositions, and a short last axis */
+    for (i = 0; i < harness_count(30, 300); i++) /* shapes with tiles: transpositions, and a short
+                                                  * last axis */
         walk_case(&g, 2 + i % 2, i % 2 ? 40 : 150);
     for (i = 0; i < harness_count(4, 40); i++) /* several pieces, one of them short */
         walk_case(&g, 1 + i % 2, i % 2 ? 300 : 60000);
 }
 END_TEST
 
-/* A copy between layouts, some of whose axes run backwards in the source. */
+/* Copies between layouts; some axes of the source have negative strides. */
 static void copy_case(ct_generator *g, ct_dtype dtype, int rank, int64_t most)
 {
     int64_t dim[CT_MAX_RANK], n = random_dims(g, rank, most, dim), i, first = 0;

@@ -20,8 +20,9 @@
 
 /* ---- gemm ---- */
 
-/* C = alpha op(A) op(B) + beta C, batch times, in padded rows; what is between rows stays; in some, a
- * bias in the place of C. bare: alpha is 1, beta 0 or 1, and A has no padding. */
+/* Checks C = alpha op(A) op(B) + beta C, batch times, with padded rows; the padding must not
+ * change. Some cases have a bias instead of beta C. If `bare` is true, alpha is 1, beta is 0 or 1,
+ * and A has no padding. */
 static void gemm_case(ct_generator *g, ct_dtype dtype, const int64_t *size_of, bool bare)
 {
     static const double scales[] = { 0, 1, -0.5, 2 };
@@ -49,7 +50,7 @@ static void gemm_case(ct_generator *g, ct_dtype dtype, const int64_t *size_of, b
     }
     rows_a = p.trans_a ? k : m;
     rows_b = p.trans_b ? n : k;
-    p.a_step = ct_random_below(g, 3) ? rows_a * p.lda : 0; /* 0: the same A for all */
+    p.a_step = ct_random_below(g, 3) ? rows_a * p.lda : 0; /* 0: all products use the same A */
     p.b_step = ct_random_below(g, 3) ? rows_b * p.ldb : 0;
     p.c_step = m * p.ldc;
     size_a = batch * rows_a * p.lda + 1;
@@ -62,7 +63,7 @@ static void gemm_case(ct_generator *g, ct_dtype dtype, const int64_t *size_of, b
     random_matrix(g, pa, dtype, size_a);
     random_matrix(g, pb, dtype, size_b);
     random_matrix(g, p.c, dtype, size_c);
-    if (p.beta == 0) /* C's old values do not count, not even a NaN */
+    if (p.beta == 0) /* the old values of C must not matter, even if they are NaN */
         element_store(p.c, dtype, 0, (real)NAN);
     for (i = 0; i < size_c; i++)
         before[i] = element_load(p.c, dtype, i);
@@ -121,7 +122,7 @@ START_TEST(gemm)
 }
 END_TEST
 
-/* The portable product adds in the order of k, to the last bit. */
+/* The bits of the portable product are those of additions in the order of k. */
 START_TEST(portable_gemm)
 {
     enum { M = 7, N = 19, K = 300 };
@@ -189,7 +190,7 @@ static double bf16_of(double v)
     return (double)float_of(bits);
 }
 
-/* ---- the processor's own products in bf16, played by plain loops where the tests say so ---- */
+/* ---- bf16 products by the processor's instructions, which plain loops can imitate ---- */
 
 static bool plays_bf16;
 
@@ -223,7 +224,7 @@ static void plain_pack_b(bool trans, int64_t k, int64_t n, const float *b, int64
                          uint32_t *out)
 {
     plain_pack_a(!trans, n, k, b, ldb, out);
-    if (!trans) { /* that was (pairs, n) */
+    if (!trans) { /* the result so far is (pairs, n) */
         int64_t j, p, pairs = cti_bf16_pairs(k);
         uint32_t *turned = malloc((size_t)(n * pairs) * sizeof *turned);
 
@@ -265,8 +266,8 @@ const cti_bf16_path *__wrap_cti_bf16_path_get(void)
     return plays_bf16 ? &plain_bf16 : __real_cti_bf16_path_get();
 }
 
-/* In bf16 a product is that of the rounded operands, in f32; by the processor's instructions where
- * it has them. What C was before, or a bias, is not rounded. */
+/* A bf16 product is the f32 product of the rounded operands. The old values of C, or a bias, are
+ * not rounded. */
 static void gemm_bf16_case(ct_generator *g, int64_t m, int64_t n, int64_t k, int64_t batch)
 {
     cti_gemm p = { .dtype = CT_F32,
@@ -368,7 +369,8 @@ START_TEST(scratch_of_sequences)
 }
 END_TEST
 
-/* A ReLU layer's step in bf16, and back, rounds the state, the gradient and the weights. */
+/* A step of a ReLU layer in bf16, forward and backward, rounds the state, the gradient and the
+ * weights. */
 START_TEST(sequence_bf16)
 {
     enum { B = 37, H = 37 }; /* three tiles of rows, the last short */
@@ -424,7 +426,7 @@ static void *refuse_one(size_t alignment, size_t bytes)
 
 enum { ROOM_M = 70, ROOM_N = 40, ROOM_K = 90, ROOM_STEPS = 5 };
 
-/* C = A B^T or A^T B, by the way that the number says. */
+/* Computes C = A B^T or A^T B in one of several ways. */
 static void product_of_way(int way, const float *a, const float *b, float *c)
 {
     bool trans = way & 1;
@@ -449,7 +451,7 @@ static void product_of_way(int way, const float *a, const float *b, float *c)
     plays_bf16 = false;
 }
 
-/* Where there is no memory for a copy of an operand, the product is made without it. */
+/* Without memory for a copy of an operand, the product is computed without the copy. */
 START_TEST(products_without_memory)
 {
     static float a[ROOM_M * ROOM_K], b[ROOM_N * ROOM_K], c[ROOM_M * ROOM_N];
@@ -480,7 +482,7 @@ START_TEST(products_without_memory)
 }
 END_TEST
 
-/* The same of whole sequences: their weights are not packed then. */
+/* Without memory, sequences are computed with weights that are not packed. */
 START_TEST(sequences_without_memory)
 {
     enum { B = 20, H = 12 };
@@ -552,14 +554,15 @@ START_TEST(precision)
     ct_set_bf16_emulation(true);
     ck_assert(ct_set_matmul_precision(CT_MATMUL_PRECISION_BF16) == CT_OK);
     ck_assert(ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16);
-    ct_set_bf16_emulation(true); /* once more changes nothing */
+    ct_set_bf16_emulation(true); /* a second call changes nothing */
     ck_assert(ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16);
     ct_set_bf16_emulation(false);
     ck_assert(ct_get_matmul_precision() == left);
 }
 END_TEST
 
-/* Row strides that no int of a BLAS holds; one row, so that no such memory is needed. */
+/* Row strides that are too large for the int of a BLAS. One row suffices, so no such memory is
+ * needed. */
 START_TEST(gemm_large_stride)
 {
     const int64_t large = (int64_t)1 << 32;
@@ -567,7 +570,7 @@ START_TEST(gemm_large_stride)
     int i;
 
     for (i = 0; i < 8; i++) {
-        bool one = i & 4; /* one row of B, as well */
+        bool one = i & 4; /* B has one row too */
         cti_gemm p = { .dtype = CT_F32,
                        .m = 1,
                        .n = 2,
@@ -587,7 +590,7 @@ START_TEST(gemm_large_stride)
                       "case %d: %g, %g", i, (double)c[0], (double)c[1]);
     }
 #ifdef HAVE_OPENBLAS_SET_NUM_THREADS
-    { /* and where one was used, it is left with one thread */
+    { /* OpenBLAS, if used, still has one thread */
         cti_gemm p = { .dtype = CT_F32,
                        .m = 1,
                        .n = 2,

@@ -21,7 +21,7 @@ static bool compiles(void)
     return cti_small_gemm_init(&g);
 }
 
-/* What has a kernel of its own: products of all sizes but 0 and those too large. */
+/* There are compiled kernels for products of all sizes except 0 and very large ones. */
 START_TEST(small_products)
 {
     static const struct {
@@ -51,7 +51,7 @@ START_TEST(small_products)
         ck_assert(!cti_small_gemm_init(&g) && !g.kernel);
         ct_set_portable(false);
     }
-    for (way = 0; way < 16; way++) { /* with and without one: (3, 4) by (4, 5) */
+    for (way = 0; way < 16; way++) { /* with and without a kernel: (3, 4) by (4, 5) */
         ct_dtype dtype = way & 1 ? CT_F64 : CT_F32;
         bool trans_a = way & 2, add = way & 4;
         cti_small_gemm g = { .dtype = dtype,
@@ -85,7 +85,8 @@ START_TEST(small_products)
 }
 END_TEST
 
-/* Element (i, j) of B where it lies among the packed: chunks of rows, of panels of columns. */
+/* Returns the position of element (i, j) of B in the packed data: chunks of rows consist of panels
+ * of columns. */
 static int64_t packed_at(const cti_packed *p, int64_t i, int64_t j)
 {
     int64_t columns = cti_packed_columns(p), chunk = i / p->chunk, panel = j / p->width;
@@ -158,7 +159,8 @@ START_TEST(packing)
 }
 END_TEST
 
-/* The parts of a product, each with its kernel; and rows of A that are a page apart are gathered. */
+/* Checks a product in all its parts, each with its kernel; rows of A that are a page apart are
+ * gathered. */
 static void product_case(const int64_t *c, ct_dtype dtype, bool trans, bool add, bool bias)
 {
     int64_t k = c[0], n = c[1], chunk = c[2], m = c[3], lda = c[4], ldc = n + 1;
@@ -216,7 +218,7 @@ START_TEST(products)
 }
 END_TEST
 
-/* Which products are made of packed operands: those of a size for which that is quicker. */
+/* Operands are packed only for sizes for which that is faster. */
 START_TEST(packed_or_not)
 {
 #ifdef CT_HAVE_BLAS
@@ -229,7 +231,7 @@ START_TEST(packed_or_not)
         bool yes;
         int64_t m, n, k;
         bool trans_a, trans_b;
-        cti_gemm but; /* what else is special: 0 where it is as usual */
+        cti_gemm but; /* members that differ from a usual product; 0: usual */
     } cases[] = {
         { true, 64, 40, 70, false, false, { 0 } },
         { true, 64, 40, 70, true, true, { 0 } },

@@ -44,7 +44,7 @@ static void rows_sums(rows_case *c)
     near(c, "sum_squares", c->loops->sum_squares(c->n, c->in), squares, 0x1p-45L * squares);
 }
 
-/* Loss and gradient of rows with targets, one of them ignored, by their formulas. */
+/* Checks the loss and gradient of rows against the formulas; one target is ignored. */
 static void rows_loss(rows_case *c, int64_t width, double smoothing, int64_t g_step)
 {
     int64_t rows = c->n / width, target[64] = { 0 }, i, k;
@@ -80,7 +80,7 @@ static void rows_loss(rows_case *c, int64_t width, double smoothing, int64_t g_s
     }
 }
 
-/* Several rows at once are as each alone. */
+/* Several rows at once give the same result as each row alone. */
 static void rows_several(rows_case *c, int64_t width)
 {
     int64_t rows = c->n / width, i;
@@ -114,7 +114,7 @@ static void rows_softmax(rows_case *c)
     near(c, "most", element_load(&got_most, c->dtype, 0), most, 0);
     near(c, "log_sum_exp", element_load(&got, c->dtype, 0), logl(total),
          8 * c->eps * (1 + fabsl(logl(total))));
-    for (i = 0; i < 5; i++) { /* short rows stand side by side */
+    for (i = 0; i < 5; i++) { /* short rows are computed side by side */
         static const int64_t widths[] = { 0, 127, 128, 129, 300 };
         int64_t width = i ? widths[i] : 1 + c->n % 61;
 
@@ -169,7 +169,7 @@ static void rows_update(rows_case *c, bool momentum, bool nesterov)
     }
 }
 
-/* A step of the other rules, from element at on, by their formulas. */
+/* Checks a step of the other rules, from element `at` on, against the formulas. */
 static void rows_rule(rows_case *c, int variant, int64_t at)
 {
     static const cti_update_rule rules[] = { CTI_ADAM,    CTI_ADAM,    CTI_RMSPROP,
@@ -288,7 +288,7 @@ START_TEST(row_loops)
 }
 END_TEST
 
-/* Large offsets, infinities and NaN give what the formula of softmax gives. */
+/* Large offsets, infinities and NaN give the results of the formula of softmax. */
 START_TEST(softmax_specials)
 {
     float most, lse;
@@ -318,7 +318,7 @@ START_TEST(softmax_specials)
         l->log_sum_exp(1, 2, most_of_all, &most, &lse);
         ck_assert(most + lse == INFINITY);
         l->cross_entropy(1, 3, masked, (int64_t[]){ 1 }, 0, out, &most,
-                         &lse); /* a mask takes no part */
+                         &lse); /* masked scores do not count */
         expect_close("loss", (double)out[0], log(2), 1e-6);
         expect_close("lse", (double)most + (double)lse, 1 + log(2), 1e-6);
     }

@@ -20,7 +20,7 @@
 
 #define FILE_NAME "model.safetensors"
 
-/* What two models give for the same ids, to the bit. */
+/* Checks that two models give the same logits for the same ids, to the bit. */
 static void expect_same_logits(ct_lm *a, ct_lm *b)
 {
     ct_scope s = ct_scope_begin_no_grad();
@@ -92,7 +92,7 @@ START_TEST(notes)
 }
 END_TEST
 
-/* Writes the model's tensors, or all but one, and perhaps another, under a description. */
+/* Writes the model's tensors and a description. May leave out one tensor and add another. */
 static void write_model(const ct_lm *m, const char *description, const char *left_out,
                         const char *extra)
 {
@@ -120,14 +120,14 @@ static void write_model(const ct_lm *m, const char *description, const char *lef
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 
-/* The model file is refused, by ct_lm_load or by what it calls. */
+/* Checks that ct_lm_load, or a function that it calls, refuses the file. */
 static void load_refused(const char *function, const char *word)
 {
     ck_assert_msg(ct_lm_load(FILE_NAME, CT_CPU) == NULL, "it was loaded, not '%s'", word);
     expect_error(CT_ERR_FORMAT, function, word);
 }
 
-/* The end of the JSON value at s. */
+/* Returns the end of the JSON value at s. */
 static const char *value_end(const char *s)
 {
     int depth = 0;
@@ -142,8 +142,8 @@ static const char *value_end(const char *s)
     return s;
 }
 
-/* A copy, to free(), of a description with another value of a key in an object, or in the outermost
- * object for NULL. Without the key for NULL as value. */
+/* Returns a copy of a description, which the caller frees, with another value for a key of an
+ * object (NULL: the outermost object). A NULL value removes the key. */
 static char *description_with(const char *good, const char *object, const char *key,
                               const char *value)
 {
@@ -158,7 +158,7 @@ static char *description_with(const char *good, const char *object, const char *
     at = at ? strstr(at, quoted) : NULL;
     ck_assert_msg(at != NULL, "no %s", key);
     end = value_end(at + strlen(quoted));
-    if (!value) { /* and without a comma */
+    if (!value) { /* removes the comma too */
         quoted[0] = '\0';
         end += *end == ',';
     }
@@ -166,7 +166,7 @@ static char *description_with(const char *good, const char *object, const char *
     return changed;
 }
 
-/* Fields of the description, each with another value; NULL: taken out. */
+/* Fields of the description with wrong values; NULL: the field is removed. */
 START_TEST(malformed_descriptions)
 {
     static const struct {
@@ -231,7 +231,7 @@ START_TEST(malformed_descriptions)
 
         write_model(m, bad, NULL, NULL);
         free(bad);
-        fail_allocation(0); /* counts */
+        fail_allocation(0); /* only counts allocations */
         if (cases[i].word[0] == VOCABULARY[0])
             load_refused("ct_vocab_new_from_tokens", cases[i].word + 1);
         else
@@ -268,7 +268,7 @@ START_TEST(malformed_files)
     load_refused("ct_lm_load", "linear.bias");
     write_model(m, good, NULL, "optimizer.step");
     load_refused("ct_lm_load", "\"optimizer.step\"");
-    write_model(m, good, NULL, "training.adam.step"); /* a checkpoint's */
+    write_model(m, good, NULL, "training.adam.step"); /* a tensor of a checkpoint */
     back = ct_lm_load(FILE_NAME, CT_CPU);
     ck_assert_msg(back != NULL, "%s", ct_error_message());
     expect_same_logits(m, back);
@@ -293,8 +293,8 @@ static ct_status load_model(const char *path, void *context)
     return ct_error();
 }
 
-/* No flipped bit of a model's file is silent: of the header's length and of the header, each; of the
- * payload, random ones. */
+/* Every flipped bit of a model file is noticed: each bit of the header and its length, and random
+ * bits of the payload. */
 START_TEST(flipped_bits)
 {
     ct_lm *m = model_of(CT_CLEAN_NONE, CT_TOKEN_KIND_CHAR, (ct_lm_options){ .hidden_size = 3 });
@@ -316,8 +316,8 @@ START_TEST(flipped_bits)
 }
 END_TEST
 
-/* Random bytes of the header changed: refused, unless neither key of a digest is left, and never much
- * memory. */
+/* Random changes of bytes in the header are refused, unless both keys of digests are destroyed, and
+ * never need much memory. */
 START_TEST(damaged_files)
 {
     ct_generator g = ct_generator_stream(ct_generator_from_seed(8), "damage");
@@ -346,7 +346,8 @@ START_TEST(damaged_files)
         ck_assert_msg(largest_seen < 1000000, "asked for %zu bytes", largest_seen);
         fail_nothing();
         ck_assert((back != NULL) == (ct_ok() != 0));
-        if (back && memcmp(copy, bytes, size) != 0) /* then it is a file of another program */
+        if (back && memcmp(copy, bytes, size) != 0) /* it is accepted only as a file of another
+                                                     * program */
             ck_assert(!memmem(copy, size, "\"cotangent.header_sha256\"", 25) &&
                       !memmem(copy, size, "\"cotangent.payload_sha256\"", 26));
         ct_error_clear();
@@ -358,7 +359,7 @@ START_TEST(damaged_files)
 }
 END_TEST
 
-/* Each allocation of a load fails in turn, and each of a save. */
+/* Each allocation of a load and of a save fails in turn. */
 START_TEST(memory_fails)
 {
     ct_lm *m = model_of(CT_CLEAN_NONE, CT_TOKEN_KIND_CHAR, (ct_lm_options){ .hidden_size = 3 }),
@@ -414,7 +415,7 @@ START_TEST(card)
 
     ct_lm_note_text(m, "name", "a\033[1mb\302\233c");
     ct_lm_note(m, "perplexity", 1.5);
-    (void)comma_locale_begin(); /* changes nothing */
+    (void)comma_locale_begin(); /* the locale must not change the output */
     ct_lm_print(m, out);
     comma_locale_end();
     fclose(out);

@@ -1,6 +1,6 @@
 #!/bin/sh
-# launches.sh - what the launch header and the emulator refuse at compile time: launches
-# whose arguments do not fit, errors that nobody looks at, functions that the emulator has not.
+# launches.sh - the launch header and the emulator refuse at compile time: launches with
+# wrong arguments, ignored error codes, functions that the emulator does not have.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -27,7 +27,7 @@ accepted()
     compiles "$1" || { echo "does not compile: $1"; sed 10q "$tmp/log"; failures=1; }
 }
 
-# $2 is in the compiler's words.
+# The compiler's message must contain $2.
 refused()
 {
     if compiles "$1"; then
@@ -57,7 +57,7 @@ refused 'cublasSgemm_v2(0, CUBLAS_OP_N, CUBLAS_OP_N, 1, 1, 1, x, x, 1, x, 1, x, 
          return cudaSuccess;' 'unused-result'
 refused 'return cudaMemcpyAsync(x, 4, x, cudaMemcpyDeviceToDevice, s);' 'invalid conversion'
 
-# Undefined in the emulator: the module would not link.
+# The emulator does not define these functions, so the module would not link.
 emulator=../cuda/emu/.libs/runtime.o
 test -f "$emulator" || emulator=cuda/emu/.libs/runtime.o
 if test "$NM" != no && test -f "$emulator"; then

@@ -1,5 +1,6 @@
 #!/bin/sh
-# layers.sh - fails on an #include that points the wrong way, and on a CUDA conditional outside cuda/.
+# layers.sh - fails on an #include that breaks the order of the folders, and on a CUDA
+# conditional outside cuda/.
 #
 #     examples, tool ──> train ──> nn, optim, data ──> autograd ──> tensor <·· cuda (nobody includes it)
 #

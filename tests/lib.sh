@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034 # variables are for the tests that read this
-# lib.sh - what the shell tests share. Each begins with
+# lib.sh - functions for the shell tests. Each test begins with
 #
 #     . "$(dirname "$0")/lib.sh"
 #
@@ -68,8 +68,8 @@ under_valgrind()    # COMMAND: runs it; an error of memory or a leak is status 9
         >"$tmp/out" 2>"$tmp/err" </dev/null
 }
 
-# COMMAND: true if valgrind runs it, a short run without leaks. Not every valgrind reads what every
-# compiler writes for debuggers.
+# COMMAND: true if valgrind runs this short command without finding leaks. Some versions of valgrind
+# cannot read the debug information of some compilers.
 has_valgrind()
 {
     case "${VALGRIND-no} $CFLAGS" in
@@ -83,8 +83,8 @@ has_valgrind()
     return 1
 }
 
-# SEED PROGRAM: on the emulated GPU under this seed of its schedule; it must pass, and without a
-# report of the emulator. Else $status is 1.
+# SEED PROGRAM: runs the program on the emulated GPU with this seed of its schedule. Sets $status to
+# 1 if it fails or the emulator reports a fault.
 run_emulated()
 {
     COTANGENT_EMU_SEED=$1 "$2" >"$tmp/log" 2>&1 || {

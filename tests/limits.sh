@@ -12,7 +12,7 @@ esac
 COTANGENT_POOL=0
 export COTANGENT_POOL
 
-# judge WHERE: of a run that ended with $status
+# judge WHERE: checks a run that ended with $status
 judge()
 {
     case $status in

@@ -1,4 +1,4 @@
-# One program a folder, with Check, over all of the library: internals (cti_...) too. `make check
+# Test programs that use Check and may call internal functions (cti_...). `make check
 # TESTS=tests/test_nn` runs one.
 check_programs = \
 	tests/test_tensor \
@@ -98,7 +98,7 @@ if HAVE_CHECK
 check_PROGRAMS += $(check_programs)
 check_LTLIBRARIES += tests/libharness.la tests/libcases.la
 TESTS += $(check_programs)
-# It compares what they have recorded.
+# messages.sh compares the texts that they have recorded.
 tests/messages.log: $(check_programs:=.log)
 else
 TESTS += tests/without-check.sh
@@ -560,7 +560,7 @@ update-messages: $(check_programs) $(check_programs:=.log)
 clean-local:
 	rm -rf tests/messages
 
-# What `make check` leaves out, in a line each.
+# Prints a line for each test that `make check` leaves out.
 check-local:
 if !HAVE_CHECK
 	@echo 'Check is not installed: skipped $(check_programs)'
@@ -578,7 +578,7 @@ check-full:
 	COTANGENT_TEST_FULL=1; CK_DEFAULT_TIMEOUT=$${CK_DEFAULT_TIMEOUT-3600}; \
 	export COTANGENT_TEST_FULL CK_DEFAULT_TIMEOUT; $(MAKE) check
 
-# The tests of threads with ThreadSanitizer, in a build of their own.
+# Runs the tests of threads with ThreadSanitizer, in a separate build.
 check-tsan:
 	$(MKDIR_P) tsan
 	cd tsan && { test -f Makefile || $(abs_srcdir)/configure --without-cuda --disable-shared \
@@ -587,7 +587,8 @@ check-tsan:
 	    TSAN_OPTIONS="suppressions=$(abs_srcdir)/tests/tsan.supp $$TSAN_OPTIONS" \
 	    $(MAKE) check TESTS='tests/test_threads tests/test_handles'
 
-# Both protocols at full length, three seeds each: perplexities against the chapter's.
+# Runs both protocols at full length with three seeds each, and compares perplexities with the
+# chapter's.
 protocols: examples/rnn_concise
 	@COTANGENT_DATA_DIR="$${COTANGENT_DATA_DIR-$(COTANGENT_DATA_DIR)}" \
 	$(SHELL) $(srcdir)/tests/protocols.sh

@@ -8,8 +8,8 @@
 
 #include <cotangent.h>
 
-/* The kernel takes up to 128 classes with transposed gradients, more in tiles, and a large weight in
- * blocks; tiles have 64 rows, pieces 512 or more. */
+/* The kernel has three ways: transposed gradients for up to 128 classes, tiles for more classes,
+ * and blocks for a large weight. Tiles have 64 rows, pieces at least 512. */
 static const struct linear_size {
     int64_t rows, classes, in;
 } sizes[] = {
@@ -25,7 +25,7 @@ typedef struct linear_case {
     ct_cross_entropy_options options;
 } linear_case;
 
-/* Case number i: the size, with and without a bias, smoothing and an ignored class. */
+/* Makes case number i, which selects the size, a bias, smoothing and an ignored class. */
 static linear_case linear_draw(int i, ct_dtype dtype)
 {
     const struct linear_size *s = &sizes[i];
@@ -66,7 +66,7 @@ static ct_tensor *linear_composed(const linear_case *c)
                                  c->targets, c->options);
 }
 
-/* The gradients of 3 loss. */
+/* Computes the gradients of 3 times the loss. */
 static void linear_gradients(const linear_case *c, ct_tensor *loss, ct_tensor **gradient)
 {
     loss = ct_mul_scalar(loss, 3);
@@ -117,7 +117,8 @@ START_TEST(threads_change_no_bit)
 }
 END_TEST
 
-/* The first pass is given the gradients of the forward pass, and may have written to them. */
+/* The first backward pass uses the gradients of the forward pass and may write to them, so a second
+ * pass must compute them again. */
 START_TEST(history_can_be_used_again)
 {
     ct_scope s = ct_scope_begin();
@@ -136,7 +137,7 @@ START_TEST(history_can_be_used_again)
 }
 END_TEST
 
-/* Only what requires a gradient gets one, and nothing is recorded where nothing is wanted. */
+/* Only inputs that require a gradient get one, and nothing is recorded if none does. */
 START_TEST(gradients_that_are_wanted)
 {
     ct_scope s = ct_scope_begin();
@@ -160,7 +161,7 @@ START_TEST(gradients_that_are_wanted)
 }
 END_TEST
 
-/* A common offset of the scores, rows that are ignored, and scores that are not finite. */
+/* Scores with a large common offset, ignored rows, and scores that are not finite. */
 START_TEST(edges_of_the_scores)
 {
     ct_scope s = ct_scope_begin();
@@ -194,7 +195,8 @@ START_TEST(linear_module)
     ct_tensor *x = random_normal(&g, CT_SHAPE(4, 5, 3), CT_F32);
     ct_tensor *y = ct_full(CT_SHAPE(4, 5), 2, CT_I64, DEVICE);
     ct_cross_entropy_options sum = { .reduction = CT_REDUCTION_SUM };
-    ct_tensor *loss = ct_nn_linear_cross_entropy(linear, x, y, sum); /* settles the lazy weight */
+    ct_tensor *loss = ct_nn_linear_cross_entropy(linear, x, y, sum); /* materializes the lazy
+                                                                      * weight */
 
     ck_assert_msg(loss != NULL, "%s", ct_error_message());
     expect_close("loss", ct_item(loss),

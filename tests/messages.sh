@@ -6,8 +6,8 @@
 #     messages.sh update    rewrites that file (make update-messages)
 #
 # Each test program of a whole run on the CPU records to $COTANGENT_TEST_MESSAGES/PROGRAM.txt
-# (tests/harness.c). A program that has not run leaves its messages out: then only messages that the
-# file has not are faults.
+# (tests/harness.c). If a program has not run, its messages are absent: then only messages that are
+# not in the file are faults.
 
 . "$(dirname "$0")/lib.sh"
 golden=$srcdir/tests/messages.txt
@@ -20,8 +20,8 @@ if [ -z "$(ls "$folder" 2>/dev/null)" ]; then
     skip 'no test program has recorded its messages'
 fi
 
-# What depends on the machine or on chance becomes a word; messages that only some machines give are
-# left out: those of a processor, of an installed plug-in, of a user who is not root.
+# Replaces text that depends on the machine or on chance by a word, and leaves out messages that
+# only some machines give: those of a processor, of an installed plug-in, of a user who is not root.
 normalise()
 {
     sed -e '/bf16 products/d' -e '/no plug-in /d' -e '/Permission denied/d' \

@@ -20,7 +20,8 @@ static ct_tensor *lengths_of(int count, const int32_t *lengths)
     return ct_from_data(lengths, CT_SHAPE(count), CT_I32, DEVICE);
 }
 
-/* The second of two rows may see no key, in each way of hiding: zeros, and no gradient, not NaN. */
+/* For the second of two rows all keys are hidden, in each possible way. Its result and gradient are
+ * 0, not NaN. */
 START_TEST(a_query_that_sees_nothing)
 {
     ct_scope s = ct_scope_begin();
@@ -153,7 +154,7 @@ START_TEST(encodings)
     expect_param(set, 0, "pos.weight", CT_SHAPE(5, 4));
     y = ct_narrow(ct_param_value(ct_params_at(set, 0)), 0, 0, 3);
     expect_same("learned", ct_forward(learned, x), ct_add(x, y), 0);
-    /* a rotation keeps lengths, and products depend on the difference of positions */
+    /* a rotation preserves lengths, and products depend on differences of positions */
     y = ct_rotary_embedding(x, 3, 100);
     expect_same("lengths", ct_norm_axis(y, 2, -1, false), ct_norm_axis(x, 2, -1, false), 1e-14);
     turned = ct_rotary_embedding(x, 10, 100);
@@ -205,7 +206,7 @@ static ct_tensor *param_of(ct_params *set, const char *name)
     return ct_param_value(ct_params_get(set, name));
 }
 
-/* Computed head by head, as in the paper. */
+/* Computes attention head by head, as in the paper. */
 static ct_tensor *heads_by_hand(ct_params *set, ct_tensor *const *x, int heads, bool one_weight)
 {
     static const char *const names[3] = { "a.q_proj_weight", "a.k_proj_weight", "a.v_proj_weight" };
@@ -234,7 +235,7 @@ static ct_tensor *heads_by_hand(ct_params *set, ct_tensor *const *x, int heads, 
 
 START_TEST(multihead_attention_by_hand)
 {
-    const bool other = _i == 1; /* key and value of other sizes */
+    const bool other = _i == 1; /* key and value have other sizes */
     ct_params *set = new_params(3, CT_F64);
     ct_attention *a = ct_nn_multihead_attention(
         set, "a",
@@ -370,7 +371,7 @@ START_TEST(cached_steps_equal_the_whole)
 }
 END_TEST
 
-/* A row that is taken from a cache continues as that row. */
+/* Selected rows of a cache give the same results as the original rows. */
 START_TEST(cached_rows_are_selected)
 {
     ct_params *set = new_params(5, CT_F32);
@@ -396,7 +397,7 @@ START_TEST(cached_rows_are_selected)
 }
 END_TEST
 
-/* What is beyond a row's length changes nothing in the row. */
+/* Elements after a row's length do not change the row's result. */
 START_TEST(lengths_hide_what_follows)
 {
     ct_params *set = new_params(5, CT_F64);
@@ -445,7 +446,7 @@ START_TEST(transformer_gradients)
 }
 END_TEST
 
-/* While the set trains, each of the dropouts draws. */
+/* While the set trains, each dropout draws random numbers. */
 START_TEST(transformer_dropout)
 {
     ct_params *set = new_params(5, CT_F64);
@@ -496,13 +497,13 @@ START_TEST(transformer_misuse)
     REFUSED(CT_ERR_ARGUMENT, me, "dropout is 1", STACK(o));
     o = small;
     o.activation = (ct_activation)9;
-    REFUSED(CT_ERR_ARGUMENT, me, "activation 9", STACK(o));
+    REFUSED(CT_ERR_ARGUMENT, me, "activation is 9", STACK(o));
     o = small;
     o.num_heads = 8;
     REFUSED(CT_ERR_ARGUMENT, me, "rotary_base", STACK(o));
     REFUSED(CT_ERR_SHAPE, run, "x",
             ct_transformer_forward(encoder, wide, NULL, (ct_transformer_call){ 0 }));
-    REFUSED(CT_ERR_ARGUMENT, run, "no memory",
+    REFUSED(CT_ERR_ARGUMENT, run, "must be NULL",
             ct_transformer_forward(encoder, x, x, (ct_transformer_call){ 0 }));
     REFUSED(CT_ERR_ARGUMENT, run, "memory is NULL",
             ct_transformer_forward(decoder, x, NULL, (ct_transformer_call){ 0 }));

@@ -13,7 +13,8 @@
 
 /* ---- a user's cell ---- */
 
-/* Two states: h' = h + x, c' = c + call's number, of one column more than h; y = 2 h'. */
+/* A cell with two states: h' = h + x, and c' = c + the number of the call; c has one column more
+ * than h. y = 2 h'. */
 static ct_status own_init(void *self, const ct_cell_place *at)
 {
     *(int64_t *)self = at->options->hidden_size;
@@ -74,7 +75,7 @@ START_TEST(cell_of_ones_own)
 }
 END_TEST
 
-/* As many states as there can be; state i grows by i + 1 a step. */
+/* A cell with the most states; state i grows by i + 1 in each step. */
 static ct_tensor *growing_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
                                const ct_cell_step *at)
 {
@@ -123,7 +124,7 @@ START_TEST(cell_of_most_states)
 }
 END_TEST
 
-/* A batch of no rows, by every way: results of the right shapes, and gradients. */
+/* An empty batch, run in every way, gives results and gradients of the right shapes. */
 START_TEST(empty_batches)
 {
     const bool recorded = _i % 2, ragged = _i / 2 % 2;
@@ -171,7 +172,7 @@ START_TEST(most_layers)
 }
 END_TEST
 
-/* A cell that counts its steps, and one whose sequences know no lengths. */
+/* A cell that counts its steps, and a cell whose sequence function does not support lengths. */
 static int steps_taken, sequences_taken;
 
 static ct_tensor *counted_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
@@ -190,7 +191,7 @@ static ct_tensor *counted_sequence(void *self, ct_tensor *x, ct_tensor **state, 
     return ct_mul_scalar(x, 1);
 }
 
-/* Steps that no row has are left out, but for the first. */
+/* Steps after the end of all rows do not run, except the first step. */
 START_TEST(steps_are_left_out)
 {
     static const struct {
@@ -230,7 +231,7 @@ START_TEST(steps_are_left_out)
 }
 END_TEST
 
-/* Where nothing is dropped no random numbers are drawn. */
+/* Without dropout, no random numbers are drawn. */
 START_TEST(nothing_is_drawn)
 {
     ct_params *set = new_params(5, CT_F32);
@@ -246,7 +247,7 @@ START_TEST(nothing_is_drawn)
 }
 END_TEST
 
-/* A cell's sequence serves where it may. */
+/* A cell's sequence function is used where it is allowed. */
 START_TEST(sequences_where_they_serve)
 {
     static const ct_cell counted = {
@@ -257,7 +258,8 @@ START_TEST(sequences_where_they_serve)
         ct_nn_recurrent(set, "r", &counted, (ct_nn_recurrent_options){ .hidden_size = 1 });
     int i;
 
-    for (i = 0; i < 4; i++) { /* plain, all rows whole, some not, not wanted */
+    for (i = 0; i < 4; i++) { /* no lengths, full lengths, shorter lengths, and a cell that
+                               * declines */
         ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
         ct_tensor *x = ct_ones(CT_SHAPE(2, 2, 1), CT_F64, DEVICE);
         int64_t lengths[2] = { 2, i == 2 ? 1 : 2 };
@@ -277,7 +279,7 @@ START_TEST(sequences_where_they_serve)
 }
 END_TEST
 
-/* A step of a module of batches first is as that of one of time first; T is 1 or more there, too. */
+/* batch_first does not change the results, only the order of the axes. */
 START_TEST(batches_first)
 {
     ct_params *sets[2] = { new_params(5, CT_F64), new_params(5, CT_F64) };
@@ -302,7 +304,7 @@ START_TEST(batches_first)
 }
 END_TEST
 
-/* Options that a module has no use for, by its names. */
+/* Options of another kind are refused, by every constructor. */
 START_TEST(options_of_others)
 {
     static ct_recurrent *(*const makers[])(ct_params *, const char *, ct_nn_recurrent_options) = {
@@ -367,7 +369,7 @@ START_TEST(options_of_others)
 }
 END_TEST
 
-/* Parameters of the input's size, as many as there is room for; data says how many. */
+/* A cell with `own_parameters` parameters that depend on the input size, up to the limit. */
 static int own_parameters;
 
 static ct_status many_init(void *self, const ct_cell_place *at)
@@ -422,7 +424,8 @@ START_TEST(cells_are_checked)
 }
 END_TEST
 
-/* Steps are of one direction, forward; lengths are whole numbers, one a row, in 0..T. */
+/* ct_recurrent_step requires one direction, forward; lengths must be integers, one for each row, in
+ * 0..T. */
 START_TEST(steps_and_lengths_are_checked)
 {
     ct_scope s = ct_scope_begin();

@@ -1,4 +1,4 @@
-/* nn_conv.c - the modules of convolution and pooling, and what their ops refuse. */
+/* nn_conv.c - the modules of convolution and pooling, and the errors of their ops. */
 #include "tests/files.h"
 #include "tests/test_nn.h"
 
@@ -14,7 +14,7 @@ static ct_tensor *images(int64_t n, int64_t c, int64_t h, int64_t w)
     return random_normal(&g, CT_SHAPE(n, c, h, w), CT_F64);
 }
 
-/* ---- against sums by hand ---- */
+/* ---- compared with sums by loops ---- */
 
 START_TEST(conv_by_hand)
 {
@@ -35,8 +35,8 @@ START_TEST(conv_by_hand)
 }
 END_TEST
 
-/* The convolution is the product of the filter with the unfolded x, in sizes that take several pieces
- * of work: long rows, many channels, many images. */
+/* The convolution is the product of the filter and the unfolded x, also for sizes that need several
+ * pieces of work: long rows, many channels, many images. */
 START_TEST(conv_is_the_product_with_columns)
 {
     static const int64_t sizes[][8] = {
@@ -67,7 +67,7 @@ START_TEST(conv_is_the_product_with_columns)
 }
 END_TEST
 
-/* The work is cut by shape alone. */
+/* The bits do not depend on the number of threads. */
 START_TEST(conv_bits_depend_on_no_threads)
 {
     ct_scope s = ct_scope_begin();
@@ -188,7 +188,7 @@ START_TEST(pool_modules_run_their_ops)
 }
 END_TEST
 
-/* ---- what is refused ---- */
+/* ---- errors ---- */
 
 #define CONV(...) ct_conv2d(x, w, NULL, (ct_conv_options){ __VA_ARGS__ })
 #define POOL(...) ct_max_pool2d(x, (ct_pool_options){ __VA_ARGS__ }, NULL)

@@ -8,8 +8,8 @@
 
 /* ---- the kernels ---- */
 
-/* Rows shorter and longer than the blocks of sums (1,024); one and several pieces; more rows than are
- * summed in one go (32). */
+/* Rows shorter and longer than the blocks of sums (1,024); one piece and several; more rows than
+ * are summed in T (32). */
 static const struct norm_size {
     int64_t rows, n;
 } norm_sizes[] = { { 1, 1 },    { 3, 7 },      { 33, 16 },  { 64, 65 },    { 5, 1023 },
@@ -18,7 +18,7 @@ static const struct norm_size {
 
 enum { IN_X, IN_WEIGHT, IN_BIAS, IN_COUNT };
 
-/* Case number i: with and without weight and bias, centred or not. */
+/* A case; its number selects weight, bias and centring. */
 typedef struct norm_case {
     ct_tensor *in[IN_COUNT];
     bool centred;
@@ -58,7 +58,7 @@ static ct_tensor *norm_composed(const norm_case *c)
     return c->in[IN_BIAS] ? ct_add(y, c->in[IN_BIAS]) : y;
 }
 
-/* Each element within tolerance of the greatest one. */
+/* Fails unless each difference is within tolerance times the greatest element. */
 static void expect_near(const char *what, ct_tensor *got, ct_tensor *want, double tolerance)
 {
     expect_same(what, got, want, tolerance * (1 + ct_item(ct_max(ct_abs(want)))));
@@ -89,7 +89,7 @@ START_TEST(norms_and_formulas_agree)
 }
 END_TEST
 
-/* Only the gradients that are needed; a strided x, and a strided gradient of y. */
+/* Only some gradients are required; x and the gradient of y are strided. */
 START_TEST(norms_of_parts)
 {
     ct_scope s = ct_scope_begin();
@@ -123,7 +123,7 @@ START_TEST(norms_over_several_axes)
 }
 END_TEST
 
-/* A common offset of 1e4 costs f32 the digits of the offset, no more. */
+/* With a common offset of 1e4, f32 loses only the digits of the offset. */
 START_TEST(norms_far_from_zero)
 {
     const float far[4] = { 10000, 10001, 10002, 10003 };

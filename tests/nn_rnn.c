@@ -1,4 +1,4 @@
-/* nn_rnn.c - the RNN against its formula by loops, and how it is called. */
+/* nn_rnn.c - the RNN compared with loops over its formula, and its calls. */
 #include "tests/harness.h"
 #include "autograd/internal.h"
 #include "nn/cell.h"
@@ -42,8 +42,8 @@ static double *param_values(ct_params *set, const char *what, int layer, int dir
     return values_of(ct_param_value(ct_params_get(set, name)));
 }
 
-/* One cell over time: x (T, B, in) -> its half of y (T, B, width) from column first on; h (B, H)
- * is left as it is after the last step. */
+/* Runs one cell over time: x (T, B, in) -> its half of y (T, B, width), from column `first` on.
+ * Afterwards h (B, H) is the state after the last step. */
 static void cell_oracle(const rnn_case *c, ct_params *set, int layer, int d, const double *x,
                         int in, double *h, double *y, int width)
 {
@@ -76,7 +76,8 @@ static void cell_oracle(const rnn_case *c, ct_params *set, int layer, int d, con
     free(b_hh);
 }
 
-/* x (T, B, IN), h (layers * directions, B, H), changed -> y (T, B, directions * H), to free */
+/* Computes y (T, B, directions * H), which the caller frees, from x (T, B, IN) and h (layers *
+ * directions, B, H), which becomes the last state. */
 static double *rnn_oracle(const rnn_case *c, ct_params *set, const double *x, double *h)
 {
     int width = c->directions * H, layer, d;
@@ -105,7 +106,7 @@ static ct_recurrent *rnn_of(ct_params *set, const rnn_case *c, int64_t input_siz
                              .bidirectional = c->directions == 2 });
 }
 
-/* Both ways to run: with history, and without. */
+/* Runs with and without history. */
 START_TEST(rnn_is_its_formula)
 {
     const rnn_case *c = &rnn_cases[_i / 4];
@@ -134,7 +135,7 @@ START_TEST(rnn_is_its_formula)
     ck_assert_int_eq(ct_state_count(next), 1);
     expect_values("next", ct_state_get(next, 0), h, (size_t)(c->layers * c->directions * B * H),
                   tolerance);
-    if (!recorded) /* nothing of the state given is in the state got */
+    if (!recorded) /* the new state must not share memory with the given state */
         ct_fill(ct_state_get(next, 0), 7);
     expect_values("state", ct_state_get(state, 0), before,
                   (size_t)(c->layers * c->directions * B * H), 0);
@@ -148,8 +149,8 @@ START_TEST(rnn_is_its_formula)
 }
 END_TEST
 
-/* A sequence in two halves, the state handed on, is the sequence at once; a one-hot input is its
- * dense copy. */
+/* Two halves of a sequence, with the state passed on, give the result of the whole sequence; a
+ * one-hot input gives the result of its dense copy. */
 START_TEST(rnn_goes_on)
 {
     const rnn_case c = { .layers = 2, .directions = 1 };
@@ -250,8 +251,8 @@ START_TEST(rnn_misuse)
 }
 END_TEST
 
-/* Nothing of a step is left after it: a run needs its input's part of all steps and its output, and
- * little more, be it by whole sequences or by steps. */
+/* The memory of a step is freed after it. A run needs memory for the projected input and the output
+ * of all steps, and little more, with and without the sequence function. */
 START_TEST(inference_in_constant_memory)
 {
     const int64_t steps = harness_rounds(200, _i ? 1000 : 5000), b = 4, in = 8, h = 32;
@@ -274,7 +275,7 @@ START_TEST(inference_in_constant_memory)
 }
 END_TEST
 
-/* Rows of a table that stand for the input are taken from the table: nobody writes them down. */
+/* If the input consists of rows of a table, the rows are read from the table and never written. */
 START_TEST(rows_by_index)
 {
     const int32_t ids[6] = { 1, 0, 3, 3, 2, 1 };
@@ -300,8 +301,7 @@ START_TEST(rows_by_index)
 }
 END_TEST
 
-/* Steps one at a time with a carried state, as in generation: after a warm-up no memory is
- * requested. */
+/* Single steps with a carried state, as in generation, allocate no memory after a warm-up. */
 START_TEST(generation_in_constant_memory)
 {
     ct_params *set = new_params(5, CT_F32);

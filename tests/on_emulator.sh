@@ -1,10 +1,10 @@
 #!/bin/sh
-# on_emulator.sh - the test programs of the library, on the emulated GPU: what they want of the CPU,
-# and no report of the emulator. Three seeds of its schedule (as late as can be, now and then, at
-# once). Under the second one each tensor's memory is its own (no pool), under the others it comes
-# from the pool, but for programs that say themselves which they want. Two of the long ones run in make
-# check, under one seed and with the pool (a buffer's own memory takes the system's time); all of
-# them, under all seeds, in make check-full.
+# on_emulator.sh - runs the library's test programs on the emulated GPU: they must pass as
+# on the CPU, without a report of the emulator. Each of three seeds sets when the emulator runs
+# queued work: as late as possible, at random, at once. With the second seed each tensor has
+# separate memory (no pool), with the others memory comes from the pool, except in programs that
+# choose for themselves. make check runs two of the long programs, with one seed and the pool
+# (separate memory is slow); make check-full runs all of them with all seeds.
 
 . "$(dirname "$0")/lib.sh"
 

@@ -13,7 +13,7 @@
 
 /* ---- arrangements of other dtypes, and views ---- */
 
-/* More matrices than are looked through for a common step: 70 x 70, either factor repeated. */
+/* More matrices than are searched for a constant step: 70 x 70, with either factor repeated. */
 START_TEST(products_of_many_matrices)
 {
     ct_generator g = ct_generator_from_seed(13);
@@ -30,7 +30,7 @@ START_TEST(products_of_many_matrices)
                   want, 4900, 1e-12);
     free(a);
     free(b);
-    few = ct_randn(CT_SHAPE(2, 3), CT_F64, DEVICE, &g); /* of as many axes as there can be */
+    few = ct_randn(CT_SHAPE(2, 3), CT_F64, DEVICE, &g); /* with the largest rank */
     many = ct_randn(CT_SHAPE(3, 2), CT_F64, DEVICE, &g);
     a = values_of(ct_matmul(few, many));
     expect_values("of rank 8",
@@ -42,7 +42,7 @@ START_TEST(products_of_many_matrices)
 }
 END_TEST
 
-/* One element more than whole pieces of work: what is cut into pieces has its last. */
+/* One element more than a whole number of pieces: the last piece must not be missed. */
 START_TEST(one_more_than_whole_pieces)
 {
     static const int64_t pieces[] = { 1, 64, 256, 512, 1024, 4096, 8192, 16384, 32768 };
@@ -72,8 +72,8 @@ START_TEST(one_more_than_whole_pieces)
         w = values_of(ct_mul_scalar(ct_add(x, x), 0.5)); /* elementwise */
         ck_assert(memcmp(v, w, (size_t)n * sizeof *v) == 0);
         free(w);
-        two =
-            ct_stack(2, (ct_tensor *[]){ x, ct_neg(x) }, 1); /* (n, 2): rows, and a wide product */
+        two = ct_stack(2, (ct_tensor *[]){ x, ct_neg(x) }, 1); /* (n, 2), for rows and for a wide
+                                                              * product */
         w = values_of(ct_contiguous(ct_transpose(two, 0, 1)));
         ck_assert(memcmp(v, w, (size_t)n * sizeof *v) == 0);
         free(w);
@@ -90,7 +90,7 @@ START_TEST(one_more_than_whole_pieces)
         expect_close("the last product", ct_item(ct_select(ct_select(m, 0, n - 1), 0, 0)), v[n - 1],
                      1e-12);
 
-        ct_params_add(set, "x", CT_SHAPE(n), ct_init_constant(0)); /* the norm and the update */
+        ct_params_add(set, "x", CT_SHAPE(n), ct_init_constant(0)); /* for the norm and the update */
         sgd = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
         ct_backward_with(ct_param_value(ct_params_get(set, "x")), x);
         ck_assert(ct_clip_grad_norm(set, 1e30, &norm) == CT_OK);
@@ -113,8 +113,8 @@ START_TEST(one_more_than_whole_pieces)
 }
 END_TEST
 
-/* A batch of matrices (.., rows, columns) whose axes may be 1, missing, expanded, out of order and
- * with steps; *values are those of the whole batch, each axis broadcast. */
+/* Makes a batch of matrices (..., rows, columns) whose axes may be 1, missing, expanded, permuted
+ * or strided. *values receives the values of the whole batch, with all axes broadcast. */
 static ct_tensor *some_matrices(ct_generator *g, ct_shape batch, int64_t rows, int64_t columns,
                                 double **values)
 {
@@ -147,7 +147,7 @@ static ct_tensor *some_matrices(ct_generator *g, ct_shape batch, int64_t rows, i
     whole.dim[whole.rank++] = rows;
     whole.dim[whole.rank++] = columns;
     *values = values_of(ct_contiguous(ct_expand(t, whole)));
-    if (ct_random_below(g, 3) == 0) { /* an axis that is expanded, not 1 */
+    if (ct_random_below(g, 3) == 0) { /* an expanded axis instead of one of size 1 */
         own = ct_tensor_shape(t);
         for (i = 1; i <= own.rank - 2; i++)
             own.dim[own.rank - 2 - i] = batch.dim[batch.rank - i];
@@ -188,7 +188,7 @@ START_TEST(products_of_any_batches)
         ck_assert_msg(z != NULL, "%s", ct_error_message());
         batch.dim[batch.rank++] = m;
         batch.dim[batch.rank++] = n;
-        z = ct_expand(z, batch); /* where both are narrower */
+        z = ct_expand(z, batch); /* both operands may be narrower than the batch */
         expect_values("product", z, want, (size_t)(count * m * n), 1e-12);
         free(a);
         free(b);
@@ -226,8 +226,8 @@ START_TEST(arrangements_take_any_dtype)
 }
 END_TEST
 
-/* Parts of different lengths, around the number whose lengths fit in a stack buffer: each part gets
- * its own range of the gradient. */
+/* About as many parts as have lengths in the stack buffer, of different lengths; each part gets its
+ * own range of the gradient. */
 START_TEST(many_parts_of_a_cat)
 {
     static const int counts[] = { 255, 256, 257, 600 };
@@ -267,7 +267,7 @@ START_TEST(a_repeat_is_no_view)
 }
 END_TEST
 
-/* A view of (4, 6, 4) with strides of any kind. */
+/* Makes a view (4, 6, 4) with random strides. */
 static ct_tensor *strange_view(ct_generator *g)
 {
     ct_tensor *x = ct_randn(CT_SHAPE(4, 6, 4), CT_F64, DEVICE, g);
@@ -299,7 +299,7 @@ static ct_tensor *strange_view(ct_generator *g)
     return x;
 }
 
-/* A random shape of n elements. */
+/* Returns a random shape of n elements. */
 static ct_shape random_factors(int64_t n, ct_generator *g)
 {
     ct_shape shape = CT_SCALAR;
@@ -316,7 +316,7 @@ static ct_shape random_factors(int64_t n, ct_generator *g)
     return shape;
 }
 
-/* Where element number i of t lies, by its strides; strides NULL: row-major ones. */
+/* Returns the offset of element number i, from the strides; NULL strides mean row-major. */
 static int64_t place_of(const ct_shape *shape, const int64_t *stride, int64_t i)
 {
     int64_t at = 0;
@@ -329,8 +329,8 @@ static int64_t place_of(const ct_shape *shape, const int64_t *stride, int64_t i)
     return at;
 }
 
-/* Whether strides exist for shape that give x's elements in order: those of a step along each axis,
- * then, must do. */
+/* True if x can be viewed in this shape. Tries the strides that one step along each axis
+ * requires. */
 static bool can_be_view(const ct_tensor *x, const ct_shape *shape)
 {
     int64_t stride[CT_MAX_RANK], step = 1, i;

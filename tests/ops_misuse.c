@@ -1,4 +1,4 @@
-/* ops_misuse.c - arguments that ops refuse. */
+/* ops_misuse.c - invalid arguments of ops. */
 #include "tests/harness.h"
 #include "tensor/hooks.h"
 #include "tensor/internal.h"
@@ -15,7 +15,7 @@
 
 static const int no_axis[] = { 0, 5 }, twice[] = { 1, -1 }, first[] = { 0 };
 
-/* Shapes that differ in one axis, wherever it is and whichever has more axes. */
+/* Shapes that differ in one axis, at any position, and with different ranks. */
 START_TEST(broadcasts_refuse)
 {
     static const int64_t whole[] = { 2, 3, 4, 5 };
@@ -47,7 +47,7 @@ START_TEST(broadcasts_refuse)
 }
 END_TEST
 
-/* Along one axis: the same bits as over a list of one axis. */
+/* The _axis form gives the same bits as the _axes form with one axis. */
 START_TEST(one_axis)
 {
     ct_scope s = ct_scope_begin();
@@ -142,7 +142,7 @@ START_TEST(reductions_refuse)
 }
 END_TEST
 
-/* Sizes that BLAS cannot take, of tensors without elements; the largest that it can. */
+/* Sizes that are too large for BLAS, in tensors without elements, and the largest allowed size. */
 START_TEST(products_that_are_too_large)
 {
     const int64_t most = INT32_MAX, more = most + 1;
@@ -156,7 +156,7 @@ START_TEST(products_that_are_too_large)
             ct_linear(NOTHING(0, more), NOTHING(0, more), NULL));
     REFUSED(CT_ERR_SHAPE, "ct_linear", "too large",
             ct_linear(NOTHING(0, 0), NOTHING(more, 0), NULL));
-    for (i = 0; i < 2; i++) { /* as many rows as you like */
+    for (i = 0; i < 2; i++) { /* the number of rows is not limited */
         ck_assert(ct_matmul(NOTHING(i ? more : 0, i ? 0 : most), NOTHING(i ? 0 : most, 0)));
         ck_assert(ct_matmul(NOTHING(0, 0), NOTHING(0, most)));
         ck_assert(ct_linear(NOTHING(i ? more : 0, i ? 0 : most), NOTHING(0, i ? 0 : most), NULL));
@@ -178,7 +178,8 @@ START_TEST(vectors_refuse)
     REFUSED(CT_ERR_DTYPE, "ct_dot", "f32 or f64", ct_dot(ct_cast(a, CT_I32), ct_cast(a, CT_I32)));
     REFUSED(CT_ERR_SHAPE, "ct_outer", "rank 1", ct_outer(a, m));
     REFUSED(CT_ERR_DTYPE, "ct_outer", "b ... dtype", ct_outer(d, a));
-    m = ct_ones(CT_SHAPE(1, 3), CT_F32, DEVICE); /* as many elements, and what would broadcast */
+    m = ct_ones(CT_SHAPE(1, 3), CT_F32, DEVICE); /* a matrix with the same number of elements, which
+                                                  * would broadcast */
     REFUSED(CT_ERR_SHAPE, "ct_dot", "a f32[3]", ct_dot(a, m));
     REFUSED(CT_ERR_SHAPE, "ct_dot", "a f32[1,3]", ct_dot(m, a));
     REFUSED(CT_ERR_SHAPE, "ct_outer", "a f32[1,3]", ct_outer(m, a));
@@ -240,8 +241,8 @@ START_TEST(arrangements_refuse)
 }
 END_TEST
 
-/* Shapes for ct_reshape of a tensor with a number of elements, and the size that -1 becomes (0
- * without -1); or they are refused. */
+/* Shapes for ct_reshape: the number of elements of the tensor, the shape, and the size that -1
+ * becomes (0 if the shape has no -1); invalid shapes are refused. */
 START_TEST(shapes_asked_for)
 {
     static const struct {
@@ -455,7 +456,7 @@ START_TEST(losses_of_distances)
             ct_cosine_embedding_loss(x, x, b, 0, mean));
     REFUSED(CT_ERR_SHAPE, "ct_cosine_embedding_loss", "a f32[]",
             ct_cosine_embedding_loss(one, one, t, 0, mean));
-    REFUSED(CT_ERR_ARGUMENT, "ct_cosine_embedding_loss", "margin is NaN",
+    REFUSED(CT_ERR_ARGUMENT, "ct_cosine_embedding_loss", "margin is nan",
             ct_cosine_embedding_loss(x, x, t, NAN, mean));
     REFUSED(CT_ERR_SHAPE, "ct_margin_ranking_loss", "b f32[3]",
             ct_margin_ranking_loss(x, v, x, 0, mean));
@@ -480,19 +481,19 @@ START_TEST(einsum)
     ct_tensor *wide[2] = { ct_ones(CT_SHAPE(1, 1, 1, 1, 1), CT_F32, DEVICE), NULL };
 
     wide[1] = wide[0];
-    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "no letter", ct_einsum("i1", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "only letters", ct_einsum("i1", 1, &x));
     REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "fewer terms", ct_einsum("ij", 2, two));
     REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "more terms", ct_einsum("ij,jk", 1, &x));
     REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "without", ct_einsum("ij-", 1, &x));
-    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "behind", ct_einsum("ij->i,j", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "after", ct_einsum("ij->i,j", 1, &x));
     REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "twice", ct_einsum("ij->ii", 1, &x));
     REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "not in an operand", ct_einsum("ij->k", 1, &x));
-    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "too many letters", ct_einsum("abcdefghi", 1, &x));
-    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "too many axes", ct_einsum("abcde,fghij", 2, wide));
-    REFUSED(CT_ERR_SHAPE, "ct_einsum", "names 1 axes", ct_einsum("i", 1, &x));
-    REFUSED(CT_ERR_SHAPE, "ct_einsum", "names 3 axes", ct_einsum("i...jk", 1, &x));
-    REFUSED(CT_ERR_SHAPE, "ct_einsum", "another size", ct_einsum("ij,ji", 2, two));
-    REFUSED(CT_ERR_SHAPE, "ct_einsum", "another size", ct_einsum("ii", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "more than 8 letters", ct_einsum("abcdefghi", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "more than 8 axes", ct_einsum("abcde,fghij", 2, wide));
+    REFUSED(CT_ERR_SHAPE, "ct_einsum", "has 1 letters", ct_einsum("i", 1, &x));
+    REFUSED(CT_ERR_SHAPE, "ct_einsum", "has 3 letters", ct_einsum("i...jk", 1, &x));
+    REFUSED(CT_ERR_SHAPE, "ct_einsum", "must have size 3", ct_einsum("ij,ji", 2, two));
+    REFUSED(CT_ERR_SHAPE, "ct_einsum", "must have size 2", ct_einsum("ii", 1, &x));
     REFUSED(CT_ERR_DTYPE, "ct_einsum", "operand", ct_einsum("ij,ij", 2, other));
     REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "NULL", ct_einsum("ij,ij", 2, none));
     REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "count is 0", ct_einsum("ij", 0, two));
@@ -525,7 +526,7 @@ START_TEST(ctc)
     REFUSED(CT_ERR_ARGUMENT, "ct_ctc_loss", "blank is 4", ct_ctc_loss(x, t, all, n, last));
     REFUSED(CT_ERR_DTYPE, "ct_ctc_loss", "targets", ct_ctc_loss(x, x, all, n, o));
     EXPECT_NO_VALUE(ct_ctc_loss(x, t, NULL, n, o));
-    /* a label that repeats needs a blank in between: two steps are too few for 1 1; rows in a row */
+    /* equal labels need a blank between them, so two steps are too few for 1 1 */
     x = ct_set_requires_grad(ct_detach(x), true);
     y = ct_ctc_loss(x, I64(1, 1, 2), I64(2, 1), n, o);
     EXPECT(ct_isfinite(y), 0, 1);
@@ -568,7 +569,7 @@ START_TEST(no_rank_above_the_limit)
 }
 END_TEST
 
-/* Numbers that overflow where sizes and strides are computed. */
+/* Numbers with which sizes or strides would overflow. */
 START_TEST(positions_at_the_edges)
 {
     ct_scope s = ct_scope_begin();

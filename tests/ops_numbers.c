@@ -10,7 +10,8 @@
 
 #define I32(...) ct_cast(I64(__VA_ARGS__), CT_I32)
 
-/* Fails unless the elements of t, i64, are exactly these: a double does not hold all of them. */
+/* Fails unless the elements of t, i64, equal these numbers exactly; not all are exact as
+ * doubles. */
 static void expect_i64(const char *what, ct_tensor *t, const int64_t *want, int64_t count)
 {
     int64_t got[8], i;
@@ -143,8 +144,8 @@ END_TEST
 
 /* ---- comparisons ---- */
 
-/* The six comparisons of x with s, as bits in the order of their names below, and what C says of
- * x and s as long doubles, which hold every i64. */
+/* Returns the six comparisons of x with s as bits, in the order of the names below. They must agree
+ * with C's comparisons of long doubles, which hold every i64. */
 static int compared(ct_tensor *x, double s)
 {
     ct_tensor *(*const compare[])(ct_tensor *,
@@ -207,7 +208,7 @@ START_TEST(comparisons_at_other_values)
 
     EXPECT(ct_gt_scalar(x, 1), 0, 0, 1);
     EXPECT(ct_ne_scalar(x, 1), 0, 1, 1);
-    EXPECT(ct_eq_scalar(f, 0.1), 1, 1); /* the number is rounded as the elements were */
+    EXPECT(ct_eq_scalar(f, 0.1), 1, 1); /* the number is rounded to f32, as the elements are */
     EXPECT(ct_eq(t, u), 1, 0, 1);
     EXPECT(ct_ne(t, u), 0, 1, 0);
     EXPECT(ct_lt(u, t), 0, 1, 0);
@@ -324,7 +325,7 @@ START_TEST(tensors_are_compared_as_a_whole)
     ck_assert(ct_allclose(F64(inf, -inf), F64(inf, -inf), 0, 0, false));
     ck_assert(!ct_allclose(F64(inf), F64(-inf), 1, 1, false));
     ck_assert(!ct_allclose(F64(1), F64(inf), 1, 1, false));
-    ck_assert(ct_allclose(F64(1.1), F64(1), 0.11, 0, false)); /* rtol is of b */
+    ck_assert(ct_allclose(F64(1.1), F64(1), 0.11, 0, false)); /* rtol is relative to b */
     ck_assert(!ct_allclose(F64(1), F64(1.2), 0.15, 0, false));
     ck_assert(ct_allclose(F64(1.2), F64(1.1), 0.15, 0, false));
     ck_assert(!ct_allclose(I64(1ll << 60), I64((1ll << 60) + 2), 0, 1, false));

@@ -7,8 +7,8 @@
 
 #include <cotangent.h>
 
-/* Fails unless counts of n draws agree with the shares: chi-square is below its mean by five of its
- * standard deviations more. A share of 0 allows no draw. */
+/* Fails unless the counts agree with the shares: chi-square must be at most five standard
+ * deviations above its mean. A share of 0 must have no draws. */
 static void expect_shares(const char *what, const double *count, const double *share, int cells)
 {
     double n = 0, chi = 0;
@@ -50,8 +50,8 @@ START_TEST(integers_are_uniform)
         count[(int)v[i] + 3]++;
     }
     expect_shares("-3..6", count, tenth, 10);
-    /* of the 2^64 words a quarter is drawn again: if it were not, the first third came half of the
-     * time */
+    /* a quarter of the 2^64 words must be drawn again; otherwise the first third of the range would
+     * come in half of the draws */
     ck_assert(ct_to_host(ct_randint(INT64_MIN, INT64_MAX / 2 + 1, CT_SHAPE(n), CT_I64, DEVICE, &g),
                          big, (size_t)n * sizeof *big) == CT_OK);
     for (i = 0; i < n; i++) {
@@ -171,8 +171,8 @@ END_TEST
 
 enum { WIDE = 3000 };
 
-/* Weights of several chains of running sums; every seventh is 0, also the first and the last of
- * chains. */
+/* Weights for several chains of running sums. Every seventh is 0, also the first and the last of a
+ * chain. */
 static ct_tensor *wide_weights(double *share)
 {
     double w[WIDE], sum = 0;
@@ -209,7 +209,7 @@ START_TEST(multinomial_of_wide_rows)
 }
 END_TEST
 
-/* Two of four, in order: i, then j with w_j / (W - w_i). */
+/* Draws two of four, in order: i with probability w_i / W, then j with w_j / (W - w_i). */
 START_TEST(multinomial_without_replacement_follows_the_weights)
 {
     const int64_t rows = 4000;
@@ -277,7 +277,7 @@ START_TEST(multinomial_of_extreme_weights)
         ck_assert(v[i] == 1 || v[i] == 3);
     free(v);
     EXPECT(ct_sum(ct_multinomial(tiny, 2, false, &g)), 4);
-    /* a weight that does not change the running sum is drawn without replacement only */
+    /* a weight that does not change the running sum can be drawn only without replacement */
     EXPECT(ct_multinomial(F64(1, 1e-300), 2, false, &g), 0, 1);
     EXPECT(ct_sum(ct_multinomial(F64(1e308, 1.5e308), 2, false, &g)), 1);
     REFUSED(CT_ERR_NUMERIC, "ct_multinomial", "f64[2]",

@@ -1,5 +1,5 @@
-/* ops_search.c - elements chosen by value, scatters, diagonals, running products and extremes: values
- * that PyTorch's numbers do not show, and errors. */
+/* ops_search.c - elements chosen by value, scatters, diagonals, running products and extremes:
+ * values that PyTorch's numbers do not cover, and errors. */
 #include "tests/test_ops.h"
 
 #include <math.h>
@@ -54,7 +54,7 @@ START_TEST(elements_that_are_set)
 }
 END_TEST
 
-/* The last of several stays, and it alone gets the gradient. */
+/* Of several elements for one index the last one is kept, and only it gets the gradient. */
 START_TEST(scatter_of_repeated_indices)
 {
     ct_scope s = ct_scope_begin();

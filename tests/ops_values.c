@@ -1,4 +1,5 @@
-/* ops_values.c - values of ops that no derivative shows, draws, and losses at their edges. */
+/* ops_values.c - values of ops that derivatives do not test, random ops, and losses at the limits
+ * of their domains. */
 #include "tests/cases.h"
 #include "tests/harness.h"
 #include "tensor/internal.h"
@@ -10,14 +11,14 @@
 
 #include "tests/test_ops.h"
 
-/* ---- values that no derivative shows ---- */
+/* ---- values that derivatives do not test ---- */
 
 static ct_tensor *leaf(ct_tensor *t)
 {
     return ct_set_requires_grad(t, true);
 }
 
-/* The gradient of <y, dy> with respect to x. */
+/* Returns the gradient of <y, dy> with respect to x. */
 static ct_tensor *gradient(ct_tensor *y, ct_tensor *x, ct_tensor *dy)
 {
     ct_tensor *g = NULL;
@@ -35,14 +36,14 @@ START_TEST(extremes_give_values_and_indices)
     const int both[] = { 0, 1 };
 
     EXPECT(ct_max_axis(x, 1, false, &k), 7, 5);
-    EXPECT(k, 1, 0); /* the first of equals */
+    EXPECT(k, 1, 0); /* the position of the first of equal elements */
     ck_assert_int_eq(ct_tensor_dtype(k), CT_I64);
     y = ct_max_axis(x, -1, true, &k);
     ck_assert(cti_same_shape(&y->shape, &kept) && cti_same_shape(&k->shape, &kept));
     EXPECT(gradient(y, x, ct_ones_like(y)), 0, 1, 0, 1, 0, 0);
     EXPECT(ct_min_axis(x, 0, false, &k), 3, 5, -1);
     EXPECT(k, 0, 1, 1);
-    /* without positions the gradient is shared by equals */
+    /* functions without positions share the gradient among equal elements */
     EXPECT(gradient(ct_max(x), x, NULL), 0, 0.5, 0.5, 0, 0, 0);
     y = ct_amax_axes(x, 1, both + 1, false);
     EXPECT(y, 7, 5);
@@ -77,7 +78,8 @@ START_TEST(products_have_derivatives_at_zero)
 }
 END_TEST
 
-/* d/da a^b = b a^(b-1), 0 where b is; d/db a^b = a^b log a, 0 where a is and b >= 0. */
+/* d/da a^b = b a^(b-1), which is 0 where b = 0; d/db a^b = a^b log a, which is 0 where a = 0 and b
+ * >= 0. */
 START_TEST(powers_have_derivatives_at_zero)
 {
     static const double a[] = { 0, 0, 0, 0, 2, 1 }, b[] = { 0, 1, 2, 0.5, 0, 0 };
@@ -94,7 +96,7 @@ START_TEST(powers_have_derivatives_at_zero)
 }
 END_TEST
 
-/* da, and then db of it; and the other way round. */
+/* Checks da, and the mixed second derivative in both orders. */
 static void check_pow(double a, double b, double da, double mixed, ct_dtype dtype)
 {
     ct_scope s = ct_scope_begin();
@@ -137,7 +139,7 @@ START_TEST(powers_are_flat_at_exponent_zero)
 }
 END_TEST
 
-/* The gradient goes to the NaN, which was chosen. */
+/* The gradient goes to the NaN, because it was chosen. */
 START_TEST(extremes_follow_a_nan)
 {
     ct_scope s = ct_scope_begin();
@@ -170,7 +172,7 @@ START_TEST(roots_are_flat_where_they_are_zero)
     EXPECT(ct_norm(some, -1), 0);
     EXPECT(gradient(ct_norm(some, -1), some, NULL), 0, 0, 0, 0);
     EXPECT(ct_norm(F64(3, -1, 2), -INFINITY), 1);
-    EXPECT(ct_norm(F64((double)NAN, 1, 0), 0), 2); /* a NaN is not 0 */
+    EXPECT(ct_norm(F64((double)NAN, 1, 0), 0), 2); /* a NaN counts as not 0 */
     EXPECT(ct_std(same), 0);
     EXPECT(gradient(ct_std(same), same, NULL), 0, 0, 0);
     EXPECT(ct_var(F64(1)), NAN); /* 0 / 0, as in PyTorch */
@@ -181,10 +183,10 @@ START_TEST(roots_are_flat_where_they_are_zero)
 }
 END_TEST
 
-/* A mean divides by n; a product with 1 / n, which is rounded, is not 1 for some n. */
+/* A mean divides by n. Multiplying by 1 / n, which is rounded, would not give 1 for some n. */
 START_TEST(means_of_ones_are_one)
 {
-    /* 41 and 49 are wrong with a product, in f32 and f64 */
+    /* with a product, 41 would be wrong in f32 and 49 in f64 */
     const int step = harness_rounds(8, 1), most = harness_rounds(100, 2000);
     int n, d;
 
@@ -233,8 +235,8 @@ END_TEST
     expect_values(#t, t, (double[]){ __VA_ARGS__ },                                                \
                   sizeof((double[]){ __VA_ARGS__ }) / sizeof(double), 1e-12)
 
-/* y[i] = log(exp(x[0]) + ... + exp(x[i])), where exp(x) alone is 0 or infinite; where all that came
- * so far is -inf; where the rest is much less than the greatest. */
+/* y[i] = log(exp(x[0]) + ... + exp(x[i])), for x whose exp is 0 or infinite, for prefixes of -inf,
+ * and for elements that are much smaller than the greatest. */
 START_TEST(logcumsumexp_does_not_overflow)
 {
     ct_scope s = ct_scope_begin();
@@ -250,7 +252,7 @@ START_TEST(logcumsumexp_does_not_overflow)
     NEAR(ct_logcumsumexp(F64(1, (double)NAN, 2), 0), 1, NAN, NAN);
     NEAR(ct_logcumsumexp(F64(0, -50), 0), 0, exp(-50));
     NEAR(ct_logcumsumexp(F64(-50, 0), 0), -50, exp(-50));
-    y = ct_logcumsumexp(x, 0); /* d2 y[2] / dx[1] dx[2] is -1/4; no term of it may overflow */
+    y = ct_logcumsumexp(x, 0); /* d2 y[2] / dx[1] dx[2] is -1/4; none of its terms may overflow */
     ck_assert(ct_grad(1, &y, 1, &x, &(ct_tensor *){ F64(0, 0, 1, 0, 0) }, true, &g) == CT_OK);
     h = gradient(g, x, F64(0, 1, 0, 0, 0));
     NEAR(h, 0, 0.25, -0.25, 0, 0);
@@ -258,7 +260,7 @@ START_TEST(logcumsumexp_does_not_overflow)
 }
 END_TEST
 
-/* The loss y[1]^2 / 2 at y[1] = 0: its gradient is 0 there, and its second derivative is not. */
+/* The loss y[1]^2 / 2 at y[1] = 0 has a gradient of 0, but a second derivative that is not 0. */
 START_TEST(logcumsumexp_of_a_gradient_of_zero)
 {
     ct_scope s = ct_scope_begin();
@@ -329,7 +331,7 @@ START_TEST(long_rows_are_sorted)
         ck_assert(!seen[last]++);
         ck_assert(was[last] == v[i]);
     }
-    ck_assert_ptr_nonnull(ct_topk(x, most, 0, _i % 2, &k)); /* few are chosen another way */
+    ck_assert_ptr_nonnull(ct_topk(x, most, 0, _i % 2, &k)); /* a small k uses another algorithm */
     expect_values("topk", k, at, (size_t)most, 0);
     free(v);
     free(at);
@@ -339,7 +341,7 @@ START_TEST(long_rows_are_sorted)
 }
 END_TEST
 
-/* |x| as the root of x^2, whose derivative at 0 is NaN: 0 / 0 */
+/* |x| computed as sqrt(x^2), whose derivative at 0 is 0 / 0, NaN */
 static ct_tensor *bad_abs(int count, ct_tensor *const *in, void *context)
 {
     (void)count;
@@ -361,7 +363,7 @@ START_TEST(gradcheck_sees_a_nan_among_right_derivatives)
 }
 END_TEST
 
-/* ---- draws ---- */
+/* ---- random ops ---- */
 
 START_TEST(dropout_drops_and_scales)
 {
@@ -379,12 +381,12 @@ START_TEST(dropout_drops_and_scales)
         ck_assert(v[i] == 0 || v[i] == 1 / (1 - p));
         dropped += v[i] == 0;
     }
-    /* 5 standard deviations */
+    /* within 5 standard deviations */
     expect_close("share", (double)dropped, p * (double)n, 5 * sqrt((double)n * p * (1 - p)));
     ck_assert(ct_set_num_threads(3) == CT_OK);
     w = values_of(ct_dropout(x, p, &again));
     ck_assert(ct_set_num_threads(1) == CT_OK);
-    ck_assert_mem_eq(v, w, (size_t)n * sizeof *v); /* the same places */
+    ck_assert_mem_eq(v, w, (size_t)n * sizeof *v); /* the same elements are dropped */
     d = values_of(gradient(y, x, ct_ones_like(x)));
     ck_assert_mem_eq(v, d, (size_t)n * sizeof *v);
     free(w);
@@ -413,8 +415,8 @@ START_TEST(dropout_of_f32_takes_the_same_places)
 }
 END_TEST
 
-/* Draws begin with a whole block of four words, and take whole ones: one word for each element that
- * may be dropped, two for each position drawn. */
+/* Random ops use whole blocks of four words: one word for each element that may be dropped, two for
+ * each position that is drawn. */
 START_TEST(draws_take_whole_blocks)
 {
     ct_scope s = ct_scope_begin();
@@ -440,7 +442,7 @@ START_TEST(draws_take_whole_blocks)
             ck_assert_uint_eq(g.position, first + ((uint64_t)n * 6 + 3) / 4 * 4);
             ck_assert_uint_eq(whole.position, g.position);
             REFUSED(CT_ERR_ARGUMENT, "ct_dropout", "p is 1", ct_dropout(x, 1, &g));
-            ck_assert_uint_eq(whole.position, g.position); /* what is refused draws nothing */
+            ck_assert_uint_eq(whole.position, g.position); /* refused calls draw nothing */
         }
     ck_assert(ct_scope_end(s) == CT_OK);
 }
@@ -478,7 +480,7 @@ START_TEST(multinomial_draws_are_independent)
     double *v = values_of(ct_multinomial(ct_ones(CT_SHAPE(16), CT_F64, DEVICE), n, true, &g));
     int gap, i;
 
-    for (gap = 1; gap <= 4; gap++) { /* pairs of which both are the same: 1 in 16 */
+    for (gap = 1; gap <= 4; gap++) { /* the share of equal pairs is 1 in 16 */
         double same = 0;
 
         for (i = 0; i + gap < n; i++)
@@ -508,12 +510,12 @@ START_TEST(multinomial_without_replacement_repeats_none)
     }
     expect_close("first", first, 500 * 6 / 11.0, 5 * sqrt(500 * 6 * 5 / 121.0));
     free(v);
-    EXPECT(w, 1, 0, 6, 3, 1); /* not written */
+    EXPECT(w, 1, 0, 6, 3, 1); /* the weights are not changed */
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST
 
-/* ---- losses at their edges ---- */
+/* ---- losses at the limits of their domains ---- */
 
 /* Cross-entropy and logsumexp of {c, c + 1, c - 2}: neither loss - c nor gradient depends on c. The
  * values are from 200-bit arithmetic. */
@@ -521,7 +523,7 @@ static void check_offset(double c, ct_dtype dtype)
 {
     const double p[3] = { 0.25949646034241911748, 0.70538451269824115833, 0.035119026959339724188 };
     const double turn[3] = { 0.19215804741217441972, -0.18304478422555577114,
-                             -0.0091132631866186485824 }; /* of p[0] */
+                             -0.0091132631866186485824 }; /* the derivatives of p[0] */
     const double near = dtype == CT_F32 ? 2e-6 : 1e-14;
     static const int axis = 1;
     ct_scope s = ct_scope_begin();
@@ -571,8 +573,8 @@ START_TEST(an_offset_of_the_scores_changes_nothing)
 }
 END_TEST
 
-/* Every target ignored, with a weight and smoothing: the loss is the mean of nothing, and no logit
- * has a part in it. */
+/* All targets are ignored, with a weight and smoothing: the loss is the mean of no elements, and no
+ * logit gets a gradient. */
 START_TEST(ignored_targets_have_no_gradient)
 {
     int i;
@@ -611,7 +613,7 @@ START_TEST(losses_stay_finite)
     last = ct_nll_loss(two, I64(-100, 1), skip);
     EXPECT(last, 4);
     EXPECT(gradient(last, two, NULL), 0, 0, 0, -1);
-    EXPECT(ct_nll_loss(two, I64(-100, -100), skip), NAN); /* the mean of nothing */
+    EXPECT(ct_nll_loss(two, I64(-100, -100), skip), NAN); /* the mean of no elements */
     skip.reduction = CT_REDUCTION_SUM;
     EXPECT(ct_nll_loss(two, I64(-100, -100), skip), 0);
     ck_assert(ct_scope_end(s) == CT_OK);

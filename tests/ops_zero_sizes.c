@@ -1,7 +1,7 @@
-/* ops_zero_sizes.c - tensors without elements that have a huge size on another axis: (0, 2^40), (2^40,
- * 0), (2^40, 0, 2^10). Every op and its derivatives must return at once: with a result, or with an
- * error if the result has elements and does not fit in memory. A loop over the huge size would not
- * end. Each op runs in a process of its own, under an alarm. */
+/* ops_zero_sizes.c - tensors without elements that have a huge size on another axis: (0, 2^40),
+ * (2^40, 0), (2^40, 0, 2^10). Every op and its derivatives must return at once: with a result, or
+ * with an error if the result has elements and does not fit in memory. A loop over the huge size
+ * would not end in time. Each op runs in a separate process with an alarm. */
 #include "tests/cases.h"
 #include "tests/test_ops.h"
 
@@ -15,8 +15,8 @@
 
 #include <cotangent.h>
 
-#define SECONDS 30                     /* for all calls of an op */
-#define MOST_BYTES ((size_t)256 << 20) /* that one allocation may ask for */
+#define SECONDS 30                     /* the time for all calls of an op */
+#define MOST_BYTES ((size_t)256 << 20) /* the largest allocation that succeeds */
 
 static void *(*allocate)(size_t alignment, size_t bytes);
 
@@ -35,7 +35,8 @@ static int64_t elements_in(const ct_shape *s)
     return n;
 }
 
-/* Zeros for the inputs of a call; false if one of them has elements and does not fit in memory. */
+/* Makes zeros as the inputs of a call; false if an input has elements and does not fit in
+ * memory. */
 static bool make_zeros(const op_draw *d, ct_tensor **in)
 {
     int i;
@@ -53,7 +54,7 @@ static bool make_zeros(const op_draw *d, ct_tensor **in)
     return ct_ok();
 }
 
-/* The derivatives of y: by ct_backward, and by ct_grad with history. */
+/* Differentiates y by ct_backward, and by ct_grad with create_graph. */
 static void differentiate(const op_draw *d, ct_tensor *y, ct_tensor *const *in)
 {
     ct_tensor *dy = ct_zeros(ct_tensor_shape(y), ct_tensor_dtype(y), ct_tensor_device(y));
@@ -72,7 +73,7 @@ static void differentiate(const op_draw *d, ct_tensor *y, ct_tensor *const *in)
         ct_backward_with(grads[0], ct_detach(grads[0]));
 }
 
-/* The calls of one op. The exit status says whether each had a result or an error. */
+/* Makes the calls of one op. Returns an exit status: 0 if each had a result or an error. */
 static int call_op(const op_row *row, int numbers)
 {
     int n, wrong = 0;

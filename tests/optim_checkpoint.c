@@ -1,4 +1,4 @@
-/* optim_checkpoint.c - the state of optimisers: saved, loaded, without memory, on threads. */
+/* optim_checkpoint.c - the state of optimisers: saving, loading, failing allocations, threads. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
 #endif
@@ -19,7 +19,7 @@
 
 /* ---- checkpoints ---- */
 
-/* Copies all entries of `from` to `to`, last first, because the order must not matter. */
+/* Copies all entries of `from` to `to` in reverse order, because the order must not matter. */
 static void load_all(ct_optimizer *to, ct_optimizer *from)
 {
     ct_scope s = ct_scope_begin();
@@ -52,7 +52,7 @@ START_TEST(resume)
         ct_schedule_observe(ct_optimizer_schedule(x), t);
     }
     ct_optimizer_set_lr(x, 0.03);
-    one_step(b, y, line, 40); /* what y did before is forgotten or overwritten */
+    one_step(b, y, line, 40); /* earlier updates of y are reset or overwritten */
     ct_optimizer_reset(y);
     s = ct_scope_begin_no_grad();
     for (k = 0; k < 3; k++)
@@ -103,7 +103,7 @@ START_TEST(state_names)
     give(set, 0, 2);
     give(set, 2, 2);
     ct_optimizer_step(o);
-    ct_params_freeze(set, "b.*", true); /* its state stays */
+    ct_params_freeze(set, "b.*", true); /* a frozen parameter keeps its state */
     ck_assert_int_eq(ct_optimizer_state_count(o), 10);
     for (i = 0; i < 10; i++)
         ck_assert_str_eq(ct_optimizer_state_name(o, i), want[i]);
@@ -195,7 +195,7 @@ START_TEST(no_allocation)
     harness_fill_handles();
     clipped_steps(set, o, 20, 22);
     before = ct_memory_get_stats().system_allocations;
-    fail_allocation(0); /* counts */
+    fail_allocation(0); /* only counts allocations */
     clipped_steps(set, o, 22, 30);
     fail_nothing();
     ck_assert_int_eq(allocations_seen, 0);
@@ -215,8 +215,8 @@ static void remember(ct_params *set, double out[TOTAL])
     all_values(set, out);
 }
 
-/* Makes an optimiser, a group, a schedule, and runs steps until one fails, in which nothing must
- * have moved. */
+/* Makes an optimiser, a group and a schedule, and runs steps until one fails; a failed step must
+ * not change anything. */
 static void steps_under_failure(ct_params *set, const char *line)
 {
     ct_optimizer *o = rule_of(set, line);
@@ -249,7 +249,8 @@ static void steps_under_failure(ct_params *set, const char *line)
     ct_optimizer_free(o);
 }
 
-/* Every allocation fails once, alone (a buffer is requested twice) and with all that follow. */
+/* Every allocation fails once, alone (a failed buffer is requested again) and together with all
+ * later ones. */
 START_TEST(allocation_failures)
 {
     const char *line = resumed[_i / 2];
@@ -276,7 +277,8 @@ START_TEST(allocation_failures)
 }
 END_TEST
 
-/* The bits do not depend on the threads, nor an element on where in a segment it is. */
+/* The bits depend neither on the number of threads nor on the position of an element in its
+ * segment. */
 START_TEST(threads)
 {
     static const int counts[] = { 1, 3, 8 };

@@ -63,14 +63,14 @@ START_TEST(gradients_cleared)
     all_values(set, after);
     ck_assert(memcmp(before, after, sizeof after) == 0);
 
-    give_all(set, 2); /* ct_params_zero_grad forgets them */
+    give_all(set, 2); /* ct_params_zero_grad removes the gradients */
     ct_params_zero_grad(set);
     ck_assert(!has_gradient(set, 0) && !has_gradient(set, 1));
     ck_assert(ct_optimizer_step(o) == CT_OK);
     all_values(set, after);
     ck_assert(memcmp(before, after, sizeof after) == 0);
 
-    give(other, 0, 3); /* backward accumulates: twice the same is the double */
+    give(other, 0, 3); /* backward accumulates: two equal passes give twice the gradient */
     give(other, 0, 3);
     expect_close("twice", grad_item(other, 0, 1), 2 * gradient_at(0, 1, 3), 1e-7);
     ct_optimizer_free(o);
@@ -115,7 +115,7 @@ START_TEST(error_stands)
 }
 END_TEST
 
-/* Sizes settled, and parameters registered, after the optimiser and its group were made. */
+/* Parameters that are materialized or registered after the optimiser and its group were made. */
 START_TEST(settled_later)
 {
     static const char line[] = "run adam lr=0.05 weight_decay=0.2 bias_lr=0.1";
@@ -235,7 +235,7 @@ START_TEST(option_errors)
 #define CASE { .initial_accumulator_value = -2 }
     BAD(adagrad, adagrad, "initial_accumulator_value is -2");
 #undef CASE
-    for (i = 0; i < 3; i++) { /* a NaN, whose sign printf shows, is no rate */
+    for (i = 0; i < 3; i++) { /* NaN is not allowed as a rate (printf shows its sign) */
         double nan = NAN;
 
         ck_assert(i == 0   ? !ct_sgd_new(set, (ct_sgd_options){ .lr = nan })
@@ -250,7 +250,7 @@ START_TEST(option_errors)
 }
 END_TEST
 
-/* A composed update gives the numbers of the fused one, state included; and loads its state. */
+/* A composed update gives the same numbers and states as the fused one, and can load its state. */
 START_TEST(composed)
 {
     static const char *const lines[2] = {
@@ -288,7 +288,8 @@ START_TEST(composed)
 }
 END_TEST
 
-/* The table of an optimiser describes each field of its struct, up to the last one that it has. */
+/* Checks that the table describes every field of the struct up to the last option of the
+ * algorithm. */
 static void check_table(const ct_optimizer_table *table)
 {
     unsigned char *covered = calloc(1, table->options_size + 1);
@@ -308,7 +309,7 @@ static void check_table(const ct_optimizer_table *table)
     free(covered);
 }
 
-/* What a checkpoint says of an optimiser: "name value;..." */
+/* Writes the description of an optimiser in a checkpoint: "name value;..." */
 static void description_of(const ct_optimizer *o, char to[2000])
 {
     cti_entries e = { 0 };
@@ -321,8 +322,8 @@ static void description_of(const ct_optimizer *o, char to[2000])
     cti_entries_free(&e);
 }
 
-/* Every option of every algorithm makes a difference in a checkpoint, and in
- * ct_optimizer_new_from_name. */
+/* Every option of every algorithm changes the description, and ct_optimizer_new_from_name accepts
+ * it. */
 START_TEST(described)
 {
     ct_params *set = three_params(CT_F32);
@@ -365,7 +366,8 @@ START_TEST(by_name)
     const ct_optimizer_value unknown[] = { { "gamma", 1 }, { NULL, 0 } };
     const ct_optimizer_value wrong[] = { { "beta1", 2 }, { NULL, 0 } };
     ct_optimizer *x = ct_adam_new(a, (ct_adam_options){ .lr = 0.1, .beta1 = CT_ZERO });
-    ct_optimizer *y = ct_optimizer_new_from_name(b, "adam", zero); /* 0 is 0 */
+    ct_optimizer *y = ct_optimizer_new_from_name(b, "adam", zero); /* here 0 means 0, not the
+                                                                    * default */
 
     for (int t = 1; t <= 3; t++) {
         one_step(a, x, "", t);
@@ -374,7 +376,7 @@ START_TEST(by_name)
     expect_same_sets("adam by name", a, b);
     ck_assert(!ct_optimizer_new_from_name(a, "adamant", NULL));
     expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new_from_name",
-                 "there is no algorithm \"adamant\"");
+                 "algorithm is \"adamant\"; no optimiser has this name");
     ck_assert(!ct_optimizer_new_from_name(a, "sgd", unknown));
     expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new_from_name", "SGD has no option \"gamma\"");
     ck_assert(!ct_optimizer_new_from_name(a, "adam", wrong));
@@ -427,8 +429,8 @@ END_TEST
 
 /* ---- checkpoints ---- */
 
-/* A value of two names gets one update, of the sum of both uses' gradients, whichever name holds
- * it; the other has no state. */
+/* A value with two names gets one update, with the sum of the gradients of both uses, whichever
+ * name stores it; the other name has no state. */
 START_TEST(tied)
 {
     ct_params *set = three_params(CT_F64), *alone = three_params(CT_F64);
@@ -462,7 +464,8 @@ START_TEST(tied)
 }
 END_TEST
 
-/* A set of "e.w" and its second name "d.w", tied before or after the optimiser is made. */
+/* Makes a set with "e.w" and its second name "d.w", which are tied before or after the optimiser is
+ * made. */
 static ct_params *tied_set(ct_params **part)
 {
     ct_params *set = ct_params_new((ct_params_options){ .device = DEVICE });
@@ -473,7 +476,7 @@ static ct_params *tied_set(ct_params **part)
     return set;
 }
 
-/* How far one update with a gradient of 1 moves the value. */
+/* Returns the change of the value by one update with a gradient of 1. */
 static double moved_by(ct_params *set, ct_optimizer *o)
 {
     ct_scope s = ct_scope_begin();
@@ -488,8 +491,8 @@ static double moved_by(ct_params *set, ct_optimizer *o)
     return before - after;
 }
 
-/* A group for either name holds for the shared value; of two groups the one that was added last
- * holds; both names give the same answers. */
+/* A group for either name applies to the shared value. Of two groups the one that was added last
+ * applies. Both names return the same rate. */
 START_TEST(tied_groups)
 {
     static const struct {
@@ -523,7 +526,7 @@ START_TEST(tied_groups)
 }
 END_TEST
 
-/* In a part of the set that has only the second name, that one stands for the value. */
+/* In a part of the set that has only the second name, that name represents the value. */
 START_TEST(tied_part)
 {
     ct_params *part, *set = tied_set(&part);

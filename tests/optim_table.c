@@ -1,4 +1,4 @@
-/* optim_table.c - optimisers of the user (optimizer_table.h), and Lion's formula by hand. */
+/* optim_table.c - user-defined optimisers (optimizer_table.h), and Lion's formula in plain C. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
 #endif
@@ -21,7 +21,7 @@
 typedef struct sign_options {
     double lr, momentum, weight_decay, start;
     bool maximize, counts;
-    const char *note; /* no option: it is only copied */
+    const char *note; /* not an option; it is only copied */
 } sign_options;
 
 static const ct_optimizer_option sign_fields[] = {
@@ -34,7 +34,7 @@ static const ct_optimizer_option sign_fields[] = {
     { .name = NULL },
 };
 
-/* What goes wrong in update, of the parameter of this name. */
+/* The kind of fault that update makes for one parameter. */
 static enum { NOTHING, NULL_ALONE, RAISES, SHAPE, DTYPE, DEAD, STATE_SHAPE, STATE_NULL } fault;
 static const char *fault_at;
 static char seen_note[16];
@@ -86,7 +86,7 @@ static ct_tensor *sign_update(ct_optimizer_update *u)
 
 static const ct_optimizer_table sign_table = { SIGN, .update = sign_update, .captures = true };
 
-/* One parameter by hand, f32: value and state are on the CPU. */
+/* Updates one f32 parameter by a plain loop; value and state are on the CPU. */
 static void sign_by_hand(const ct_optimizer_update *u, ct_tensor *value, ct_tensor *state)
 {
     const sign_options *o = u->options;
@@ -102,7 +102,7 @@ static void sign_by_hand(const ct_optimizer_update *u, ct_tensor *value, ct_tens
     }
 }
 
-/* The same by hand for all parameters at once; in place on the CPU. */
+/* Updates all parameters at once by plain loops, in place on the CPU. */
 static ct_status sign_update_all(const ct_optimizer_update *u, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -143,7 +143,7 @@ static void sign_step(ct_params *set, ct_optimizer *o, int t)
     ct_schedule_step(ct_optimizer_schedule(o));
 }
 
-/* ---- what it computes ---- */
+/* ---- results ---- */
 
 /* The formula in double, from the options, groups and schedule that the library applies. */
 START_TEST(formula)
@@ -178,7 +178,7 @@ START_TEST(formula)
 }
 END_TEST
 
-/* By hand and for all at once, it gives what the ops give. */
+/* update and update_all in plain C give the same results as the ops. */
 START_TEST(all_at_once)
 {
     const sign_options options = {
@@ -214,7 +214,7 @@ START_TEST(all_at_once)
 }
 END_TEST
 
-/* The state by name, into another optimiser, gives the same bits from there on. */
+/* Copying the state by name to another optimiser gives the same bits in all later steps. */
 START_TEST(resumes)
 {
     const sign_options options = { .lr = 0.1, .weight_decay = 0.2, .counts = true };
@@ -245,7 +245,7 @@ START_TEST(resumes)
 }
 END_TEST
 
-/* Lion, as algorithm 2 of its paper has it, in double. */
+/* Lion by algorithm 2 of its paper, in double. */
 START_TEST(lion)
 {
     const bool plain = _i == 0;
@@ -282,7 +282,8 @@ START_TEST(lion)
 }
 END_TEST
 
-/* RAdam without eps divides by no 0 while it does not adapt: a gradient that was 0 so far moves nothing. */
+/* RAdam without eps does not divide by 0 before it adapts: while all gradients are 0, nothing
+ * changes. */
 START_TEST(radam_of_zeros)
 {
     ct_params *set = three_params(CT_F32), *still = three_params(CT_F32);
@@ -301,7 +302,7 @@ END_TEST
 
 /* ---- errors ---- */
 
-/* An error of one parameter's update changes none. */
+/* An error in the update of one parameter changes no parameter. */
 START_TEST(faults)
 {
     static const struct {
@@ -332,7 +333,7 @@ START_TEST(faults)
         ct_params_zero_grad(set);
     }
     fault = NOTHING;
-    sign_step(set, o, 3); /* nothing was counted */
+    sign_step(set, o, 3); /* the failed steps were not counted */
     sign_step(still, want, 3);
     expect_same_sets("after the faults", set, still);
     ct_optimizer_free(o);

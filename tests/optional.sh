@@ -1,7 +1,7 @@
 #!/bin/sh
-# optional.sh - the library's sources compile, with configure's warnings, without the optional
-# libraries that this build has; those of the CPU also without the code paths of x86-64, as on
-# another processor. The kernels keep their optimisation whatever CFLAGS a user has.
+# optional.sh - compiles the library's sources with configure's warnings and without the
+# optional libraries of this build; those of the CPU also without the code paths of x86-64, as on
+# another processor. The kernels keep their optimisation with any CFLAGS.
 
 . "$(dirname "$0")/lib.sh"
 CC=${CC-cc}
@@ -34,7 +34,8 @@ for source in $(cd "$srcdir" && ls tensor/cpu/*.c tensor/*.c | grep -v _avx512);
 done
 [ $seen -ge 20 ] || fail "only $seen sources of tensor/ found"
 
-# A user's -O2 leaves the kernels their -O3; -O0 and -Og stay. (kernels.c counts as changed: -W)
+# The kernels are compiled with -O3 if the user gives -O2, but with -O0 or -Og if the user gives
+# that. (make -W takes kernels.c for changed.)
 kernel_flags()      # CFLAGS: the options -O of the last compilation of the kernels
 {
     "${MAKE-make}" -n V=1 CFLAGS="$1" -W "$srcdir/tensor/cpu/kernels.c" libcpu_base.la 2>/dev/null |

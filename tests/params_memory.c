@@ -11,8 +11,8 @@
 
 /* ---- out of memory ---- */
 
-/* A model of several modules is made, trained for a step, listed and initialised again. Parts that
- * could not be allocated are NULL, and everything else continues. */
+/* Makes a model of several modules, trains it for a step, lists its parameters and initialises it
+ * again. Parts that could not be allocated are NULL, and the program continues. */
 static ct_status whole_life(ct_tensor *x, FILE *out)
 {
     ct_scope s = ct_scope_begin();
@@ -74,7 +74,7 @@ START_TEST(no_memory)
 }
 END_TEST
 
-/* Each recurrent module, with what else reads and ends its output, is its own small program. */
+/* Small programs: each has one recurrent module, the module that makes its input, and a loss. */
 static const struct {
     const char *name;
     ct_recurrent *(*make)(ct_params *params, const char *name, ct_nn_recurrent_options o);
@@ -109,7 +109,7 @@ static const struct {
     { "gru, Flax", ct_nn_gru, { .dialect = CT_DIALECT_FLAX }, .second = true },
 };
 
-/* ids (3, 2) -> the loss and all gradients, in one number. */
+/* Returns the loss for ids (3, 2) and all gradients, added up to one number. */
 static double run_program(int which, ct_status *status)
 {
     ct_scope s = ct_scope_begin();
@@ -178,7 +178,7 @@ static double run_program(int which, ct_status *status)
     return value;
 }
 
-/* Whichever allocation fails: an error, or the same number. */
+/* Whichever allocation fails, the program reports an error or has the same result. */
 START_TEST(modules_without_memory)
 {
     ct_status status;
@@ -201,7 +201,7 @@ START_TEST(modules_without_memory)
                           ct_error_message());
         ct_error_clear();
     }
-    ck_assert_int_gt(failed, 12); /* handles come from slabs */
+    ck_assert_int_gt(failed, 12); /* few allocations, because handles come from slabs */
 }
 END_TEST
 

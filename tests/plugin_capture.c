@@ -35,9 +35,9 @@ typedef struct noted_step {
     ct_capture *self;
     int calls, renewed;
     enum misdeed misdeed;
-    int at; /* the call of this number misbehaves */
+    int at; /* the number of the call that does the misdeed */
     ct_tensor *kept;
-    const double *area[3]; /* what the last call was given */
+    const double *area[3]; /* the addresses that the last call received */
     cti_fault fault[3];
     void *data[2];
 } noted_step;
@@ -86,7 +86,7 @@ static void misbehave(noted_step *s, ct_tensor *x)
 
         ct_zeros(CT_SHAPE(100), CT_F32, s->device);
         ck_assert(ct_scope_end(inner) == CT_OK || !ct_ok());
-        ct_memory_trim(); /* not of the step's memory */
+        ct_memory_trim(); /* does not affect the step's memory */
         ct_zeros(CT_SHAPE(100), CT_F32, s->device);
     }
     if (s->misdeed == WAIT)
@@ -123,7 +123,8 @@ static void step(void *context)
     s->fault[0] = cti_fault_at(s->device, CTI_FAULT_INDEX, "ct_first", 10);
     *ct_site() = "second.c:2: ct_second";
     s->fault[1] = cti_fault_at(s->device, CTI_FAULT_TARGET, "ct_second", 20);
-    *ct_site() = "third.c:3: ct_outer"; /* the user's function, not the inner one */
+    *ct_site() = "third.c:3: ct_outer"; /* the fault must name the user's function, not the inner
+                                         * one */
     s->fault[2] = cti_fault_at(s->device, CTI_FAULT_NORM, "ct_third", 0);
     *ct_site() = outer;
     if (s->calls++ == s->at)
@@ -135,7 +136,8 @@ static noted_step step_new(void)
     return (noted_step){ .device = ct_device_from_name("cuda"), .at = -1 };
 }
 
-/* The first two runs are calls, the third is noted and repeated, and so are all that follow. */
+/* The first two runs call the function. The third is recorded and replayed; all later runs replay
+ * it. */
 START_TEST(captured)
 {
     noted_step s = step_new();
@@ -155,7 +157,7 @@ START_TEST(captured)
         ck_assert(ct_capture_run(c) == CT_OK);
         ck_assert(!ct_capture_is_ready(c) && s.calls == i && s.renewed == 0);
         ck_assert(!s.area[0] && !s.area[1] && !s.area[2]);
-        ck_assert_uint_eq(s.fault[0].ticket, i * 3 - 2); /* as ever */
+        ck_assert_uint_eq(s.fault[0].ticket, i * 3 - 2); /* new tickets, as for any call */
     }
     ck_assert(begun == 0 && replayed == 0);
     asked = ct_memory_get_stats().system_allocations;
@@ -177,7 +179,7 @@ START_TEST(captured)
 }
 END_TEST
 
-/* ---- that draw ---- */
+/* ---- captured steps that draw ---- */
 
 typedef struct drawing_step {
     ct_device device;
@@ -185,7 +187,8 @@ typedef struct drawing_step {
     bool draws_here, draws_less;
 } drawing_step;
 
-/* 5 and 9 words of the first, from whole blocks on: two and three; 3 of the second. */
+/* Draws 5 and 9 words from the first generator, which need two and three whole blocks, and 3 words
+ * from the second. */
 static void draw_step(void *context)
 {
     drawing_step *s = context;
@@ -202,7 +205,8 @@ static void draw_step(void *context)
     ct_rand(CT_SHAPE(9), CT_F32, s->device, s->g[0]);
 }
 
-/* A repetition draws on from where the generators are, once: as many calls would. */
+/* A replay continues at the current positions of the generators and advances them as a call
+ * does. */
 START_TEST(captured_draws)
 {
     ct_generator g = { 1, 2, 6 }, h = { 3, 4, 0 };
@@ -215,13 +219,13 @@ START_TEST(captured_draws)
 
         if (i < 3)
             draws = 0;
-        if (i == 5) { /* somebody else draws, too */
+        if (i == 5) { /* the program draws between two runs */
             ct_random_u32(&g);
             g.position += 39;
         }
         block += i >= 5 ? 10 : 0;
         ck_assert_msg(ct_capture_run(c) == CT_OK, "%s", ct_error_message());
-        ck_assert_int_eq(draws, 3); /* the calls', or the noted ones */
+        ck_assert_int_eq(draws, 3); /* the draws of the calls, or of the recording */
         ck_assert_uint_eq(g.position, (block + 5) * 4);
         ck_assert_uint_eq(h.position, (uint64_t)(i + 1) * 4);
         ck_assert(drawn[0].seed == 1 && drawn[0].stream == 2 && drawn[1].stream == 4);
@@ -241,8 +245,8 @@ START_TEST(captured_draws)
 }
 END_TEST
 
-/* Draws on another device are its own; one that does not draw in its rehearsal what it then does is
- * another step; and a generator that ends with the step is refused. */
+/* Draws on another device are not captured. A step that draws differently in its rehearsal is
+ * refused, and so is a generator that is a local variable of the step. */
 START_TEST(captured_draws_refused)
 {
     ct_generator g = { 1, 2, 0 }, h = { 3, 4, 0 };
@@ -264,7 +268,7 @@ START_TEST(captured_draws_refused)
     s.draws_less = false;
     ck_assert(ct_capture_run(c) == CT_ERR_DEVICE);
     expect_error(CT_ERR_DEVICE, "ct_rand", "repeat");
-    ck_assert_uint_eq(g.position, 4 * 4); /* where it was before */
+    ck_assert_uint_eq(g.position, 4 * 4); /* the position before the step */
     ct_capture_free(c);
 }
 END_TEST
@@ -285,7 +289,7 @@ START_TEST(captured_draws_of_its_own)
 
     for (i = 0; i < 2; i++)
         ck_assert(ct_capture_run(c) == CT_OK);
-#ifndef __SANITIZE_ADDRESS__ /* whose variables may not be on the stack */
+#ifndef __SANITIZE_ADDRESS__ /* AddressSanitizer may place variables outside the stack */
     ck_assert(ct_capture_run(c) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_rand", "generator");
 #endif
@@ -293,7 +297,7 @@ START_TEST(captured_draws_of_its_own)
 }
 END_TEST
 
-/* Buffers of a step are its own, and come back to it. */
+/* A step has its own buffers, which return to it. */
 START_TEST(captured_memory)
 {
     noted_step s = step_new();
@@ -310,10 +314,10 @@ START_TEST(captured_memory)
             memcpy(data, s.data, sizeof data);
     }
     ck_assert(s.data[0] == data[0] && s.data[1] == data[1] && data[0] != data[1]);
-    ct_memory_trim(); /* not the step's */
+    ct_memory_trim(); /* does not free the step's buffers */
     scope = ct_scope_begin();
     live = ct_memory_get_stats().live_bytes;
-    for (i = 0; i < 50; i++) { /* nobody else gets them */
+    for (i = 0; i < 50; i++) { /* other code does not get these buffers */
         t = ct_zeros(CT_SHAPE(i % 2 ? 40 : 80), CT_F32, s.device);
         ck_assert(t->storage->data != data[0] && t->storage->data != data[1]);
     }
@@ -326,7 +330,7 @@ START_TEST(captured_memory)
 }
 END_TEST
 
-/* What outlives its step's memory is the thread's to free, or another's. */
+/* Memory that outlives its step can be freed by this thread or by another one. */
 static void *free_elsewhere(void *kept)
 {
     ct_free(kept);
@@ -356,7 +360,7 @@ START_TEST(captured_outlived)
 }
 END_TEST
 
-/* A step without numbers has no area, and asks for nothing. */
+/* A step without changing numbers has no area and allocates nothing for it. */
 static void plain_step(void *made)
 {
     ct_tensor *x = ct_zeros(CT_SHAPE(40), CT_F32, *(ct_device *)made);
@@ -377,12 +381,13 @@ START_TEST(captured_plain)
         ck_assert(ct_capture_run(c) == CT_OK);
     ck_assert(ct_capture_is_ready(c) && replayed == 4 && uploads == 0);
     ck_assert_uint_eq(ct_memory_get_stats().system_allocations,
-                      asked + 1); /* in the rehearsal, its own */
+                      asked + 1); /* one allocation in the rehearsal, for the step's own buffer */
     ct_capture_free(c);
 }
 END_TEST
 
-/* A step may use another device; it is noted and repeated on its own. */
+/* A step may also use another device, but only its own device's kernels are recorded and
+ * replayed. */
 static void wandering_step(void *at)
 {
     const ct_device *d = at;
@@ -474,7 +479,7 @@ START_TEST(captured_misdeeds)
         ck_assert(ct_capture_run(c) == m->status); /* a side effect: refused */
         ck_assert(s.calls == calls && s.renewed == renewed);
         if (m->misdeed == NEST || (m->status == CT_ERR_DEVICE && m->misdeed != ASK_MORE &&
-                                   m->misdeed != NO_CAPTURE)) /* refused before it was done */
+                                   m->misdeed != NO_CAPTURE)) /* refused before anything was done */
             ck_assert(uploads == 0 && downloads == 0 && synchronised == 0);
         expect_error(m->status, m->function, m->word);
         ck_assert(!ct_capture_is_ready(c));
@@ -490,7 +495,7 @@ START_TEST(captured_misdeeds)
         expect_close("number 0", s.area[0][0], 1, 0);
         expect_close("number 1", s.area[0][1], -1, 0);
         expect_close("number 2", s.area[0][2], 110, 0);
-        for (i = 0; i < 3; i++) { /* faults are found again */
+        for (i = 0; i < 3; i++) { /* each replay can report its faults */
             let_fault(CT_ERR_INDEX, s.fault[i].ticket, 4);
             ck_assert((ct_device_synchronize)(s.device) != CT_OK);
             ck_assert_ptr_nonnull(strstr(ct_error_message(), i == 0   ? "ct_first"
@@ -504,7 +509,7 @@ START_TEST(captured_misdeeds)
 }
 END_TEST
 
-/* A fault in a replay is reported with the name and place of its op, whichever step it was. */
+/* A fault in a replay is reported with the name and place of its op, for each of several steps. */
 START_TEST(captured_faults)
 {
     noted_step s[2] = { step_new(), step_new() };
@@ -529,11 +534,11 @@ START_TEST(captured_faults)
         expect_error(i % 3 == 2 ? CT_ERR_NUMERIC : CT_ERR_INDEX, want[i % 3].function,
                      want[i % 3].word);
     }
-    let_fault(CT_ERR_INDEX, 0x80000006u, 4); /* of no step */
+    let_fault(CT_ERR_INDEX, 0x80000006u, 4); /* a ticket that no step has */
     ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_INDEX);
     expect_error(CT_ERR_INDEX, "ct_device", "earlier ... range");
     ct_capture_free(c[1]);
-    let_fault(CT_ERR_INDEX, s[1].fault[0].ticket, 4); /* of a step that has been freed */
+    let_fault(CT_ERR_INDEX, s[1].fault[0].ticket, 4); /* a ticket of a step that was freed */
     ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_INDEX);
     expect_error(CT_ERR_INDEX, "ct_device", "earlier ... range");
     let_fault(CT_ERR_INDEX, s[0].fault[2].ticket, 4);
@@ -570,7 +575,7 @@ START_TEST(captured_misuse)
     ck_assert(ct_scope_end(scope) == CT_OK);
     ck_assert_int_eq(s.calls, 0);
     on_cpu = ct_capture_new(CT_CPU, step, &cpu);
-    for (i = 1; i <= 6; i++) { /* always a call */
+    for (i = 1; i <= 6; i++) { /* on the CPU, every run is a call */
         ck_assert(ct_capture_run(on_cpu) == CT_OK && ct_capture_run(c) == CT_OK);
         ck_assert(cpu.calls == i && !ct_capture_is_ready(on_cpu) && !cpu.area[0]);
     }

@@ -21,7 +21,7 @@ static void expect_same_on(const char *what, ct_tensor *got, ct_tensor *want, ct
     expect_same(what, got, want, 0);
 }
 
-/* in, on device d. */
+/* Copies the inputs to device d. */
 static void move_inputs(const op_draw *o, ct_tensor *const *in, ct_device d, ct_tensor **there)
 {
     int k;
@@ -36,12 +36,13 @@ static void move_inputs(const op_draw *o, ct_tensor *const *in, ct_device d, ct_
     }
 }
 
-/* True if the error is reported by the op itself or by the op that it belongs to. */
+/* True if the message names the op, or the function of which it is a part. */
 static bool told_by(const char *op)
 {
     const char *message = ct_error_message(), *function = strstr(message, ": ct_");
 
-    function = function ? function + 2 : message; /* an op called through a pointer has no place */
+    function = function ? function + 2 : message; /* the message of an op that is called through a
+                                                   * pointer has no place */
     return strncmp(op, function, strcspn(function, ":")) == 0;
 }
 
@@ -53,12 +54,12 @@ static void check_op(const op_row *row, int number, ct_device d)
     const char *what = op_describe(row, number, &o);
     int k;
 
-    o.strided = false; /* its copies are made on the CPU */
+    o.strided = false; /* strided copies would be made on the CPU */
     op_make_inputs(&o, here);
     move_inputs(&o, here, d, there);
     want = op_call(row, &o, here);
     got = op_call(row, &o, there);
-    if (got && got->device == CT_CPU && o.count == 0) { /* made of nothing */
+    if (got && got->device == CT_CPU && o.count == 0) { /* an op without inputs */
         ck_assert(ct_scope_end(s) == CT_OK);
         return;
     }
@@ -74,7 +75,7 @@ static void check_op(const op_row *row, int number, ct_device d)
             if (ct_tensor_grad(here[k]))
                 expect_same_on(what, ct_tensor_grad(there[k]), ct_tensor_grad(here[k]), d);
     }
-    /* and one input elsewhere is refused */
+    /* an input on another device is refused */
     for (k = 1; k < o.count; k++) {
         if (o.in[k].same_as >= 0 || o.in[k].unused)
             continue;
@@ -103,7 +104,7 @@ START_TEST(every_op)
 }
 END_TEST
 
-/* A set moves as a whole, gradients and all, there and back; or not at all. */
+/* A set moves as a whole, with its gradients, to a device and back, or it does not change. */
 START_TEST(sets_move)
 {
     ct_scope s = ct_scope_begin();
@@ -166,7 +167,8 @@ START_TEST(sets_move)
     ck_assert(w->device == CT_CPU && ct_tensor_grad(w)->device == CT_CPU);
     expect_close("gradient", ct_item(ct_select(ct_select(ct_tensor_grad(w), 0, 1), 0, 2)),
                  (double)((float)grad[5] + 4), 1e-6);
-    b = ct_sum(ct_square(w)); /* open history finds the values changed */
+    b = ct_sum(ct_square(w)); /* backward through existing history sees that the values have
+                               * changed */
     ck_assert(ct_params_to(set, d) == CT_OK);
     ck_assert(ct_backward(b) == CT_ERR_GRAD);
     expect_error(CT_ERR_GRAD, "ct_square", "modified");
@@ -181,7 +183,7 @@ START_TEST(sets_move)
 }
 END_TEST
 
-/* A backward function or a hook that answers with a gradient of another device. */
+/* A backward function or a hook that returns a gradient on another device. */
 static ct_tensor *carry_off(ct_tensor *gradient, void *context)
 {
     (void)context;
@@ -201,9 +203,9 @@ START_TEST(hooks_stay)
 }
 END_TEST
 
-/* ---- from device to device, to files and back ---- */
+/* ---- between devices, to files and back ---- */
 
-/* Ways to x's values on device d; NULL with an error. */
+/* Copies x's values to device d in one of several ways; NULL with an error. */
 static ct_tensor *move_it(ct_tensor *x, ct_device d)
 {
     return (ct_to)(x, d);
@@ -271,8 +273,8 @@ static void expect_moved(const struct way *w, ct_tensor *y, ct_device d, const d
     free(v);
 }
 
-/* Of each kind of tensor, strided ones too, between any two of three devices; and with each call
- * for memory failing in its turn, and a fault found on the way. */
+/* Moves each kind of tensor, also strided ones, between any two of three devices; also with each
+ * allocation failing in turn, and with a fault during the move. */
 START_TEST(goes_anywhere)
 {
     static const double values[6] = { 1, 0, 0, 1, 1, 0 }, turned[6] = { 1, 1, 0, 1, 0, 0 };
@@ -357,7 +359,7 @@ START_TEST(printed)
 }
 END_TEST
 
-/* What modules and losses are given is on one device. */
+/* Modules and losses refuse arguments on different devices. */
 START_TEST(modules_on_one_device)
 {
     ct_device d = ct_device_from_name("cuda");
@@ -387,8 +389,8 @@ START_TEST(modules_on_one_device)
 }
 END_TEST
 
-/* A tensor of a device goes by way of the host into a file and back, unless a request for memory
- * fails: it alone (0), or with all after it (1). */
+/* A tensor on a device is written to a file and read back, also with failing allocations: one (0),
+ * or one and all later ones (1). */
 START_TEST(files_without_memory)
 {
     int k, done = 0;

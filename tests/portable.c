@@ -1,6 +1,6 @@
 /* portable.c - trains small recurrent models and prints a digest of all bits of their losses and
- * weights: in portable mode if PORTABLE is set, with THREADS threads. For portable.sh, which runs it
- * on several paths. */
+ * weights: It uses portable mode if PORTABLE is set, and THREADS threads. portable.sh runs it on
+ * several code paths. */
 #include <stdio.h>
 #include <stdlib.h>
 

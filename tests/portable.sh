@@ -1,6 +1,7 @@
 #!/bin/sh
-# portable.sh - in portable mode training gives the same bits whatever the code path, the kernels of
-# OpenBLAS, the C library's variants of its functions and the number of threads; without it, not.
+# portable.sh - in portable mode, training gives the same bits for any code path, kernels
+# of OpenBLAS, variants of the C library's functions and number of threads; in normal mode it does
+# not.
 
 . "$(dirname "$0")/lib.sh"
 unset COTANGENT_CPU_PATH OPENBLAS_CORETYPE GLIBC_TUNABLES PORTABLE
@@ -20,7 +21,7 @@ for setting in COTANGENT_CPU_PATH=base COTANGENT_CPU_PATH=avx2 OPENBLAS_CORETYPE
     [ "$got" = "$want" ] || { say "$setting gives $got, not $want"; status=1; }
 done
 
-# The test can fail: the code paths themselves differ, where there is more than one.
+# The test is able to fail: without portable mode the code paths differ, if there is more than one.
 if grep -q avx2 /proc/cpuinfo 2>/dev/null; then
     got=$(digest COTANGENT_CPU_PATH=base)
     other=$(digest COTANGENT_CPU_PATH=avx2)

@@ -1,8 +1,8 @@
 #!/bin/sh
-# protocols.sh - both protocols at full length, three seeds each: `make protocols` (some minutes;
-# not part of make check). Prints the perplexities, the texts, how many words of the book the trained
-# ones hold, and the medians. Fails unless these are in the chapter's bands and 2 words or more, and
-# the trained texts differ from the untrained.
+# protocols.sh - both protocols at full length, three seeds each: `make protocols` (some
+# minutes; not part of make check). Prints the perplexities, the texts, the number of words of the
+# book in the trained texts, and the medians. Fails unless these are in the chapter's bands and 2
+# words or more, and the trained texts differ from the untrained.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -23,8 +23,8 @@ bad()       # MESSAGE
     good=no
 }
 
-# Words of the book, of three letters or more, in the lines "trained: PREFIX...", between spaces or
-# at their ends; neither a prefix nor what grows together with it counts.
+# Counts the words of the book of three letters or more in the lines "trained: PREFIX...". The
+# prefix and the letters joined to it do not count.
 whole_words()
 {
     sed -n "s/^trained: \(it has\|time traveller\|traveller\)[^ ]*//p" "$tmp/out" | tr ' ' '\n' |

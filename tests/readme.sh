@@ -1,7 +1,7 @@
 #!/bin/sh
-# readme.sh - the program in README.md is some 40 lines, compiles without a warning, and learns; the
-# snippets in docs/*.md compile without a warning; every ct_ name and every file that they name is
-# there.
+# readme.sh - the program in README.md is some 40 lines, compiles without a warning, and
+# learns; the snippets in docs/*.md compile without a warning; every ct_ name and every file that
+# they name exists.
 
 . "$(dirname "$0")/lib.sh"
 top=$(pwd)

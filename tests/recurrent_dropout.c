@@ -11,7 +11,7 @@
 
 /* ---- dropout ---- */
 
-/* y's mask between two layers of identity RNNs: relu(x), weights 1 and 0 */
+/* Between two layers of identity RNNs (relu(x), weights 1 and 0), y shows the mask. */
 START_TEST(test_dropout_between_layers)
 {
     ct_params *params = new_params(7, CT_F64);
@@ -36,11 +36,12 @@ START_TEST(test_dropout_between_layers)
         kept += v[i] != 0;
     }
     ck_assert_msg(fabs(kept / 2000 - 0.7) < 4 * sqrt(0.21 / 2000), "%g kept", kept / 2000);
-    *ct_params_generator(params) = start; /* the same again */
+    *ct_params_generator(params) = start; /* the same generator gives the same mask */
     again = values_of(ct_recurrent_forward(r, x, NULL, NULL));
     ck_assert(memcmp(v, again, 2000 * sizeof *v) == 0);
     free(again);
-    again = values_of(ct_recurrent_forward(r, x, NULL, NULL)); /* other ones */
+    again = values_of(ct_recurrent_forward(r, x, NULL, NULL)); /* the next call draws another
+                                                                * mask */
     ck_assert(memcmp(v, again, 2000 * sizeof *v) != 0);
     free(again);
     free(v);
@@ -55,7 +56,7 @@ START_TEST(test_dropout_between_layers)
 }
 END_TEST
 
-/* Dropout between layers keeps its output, and neither masks nor random numbers, for backward. */
+/* For backward, dropout between layers keeps only its output, neither masks nor random numbers. */
 START_TEST(test_dropout_holds_little)
 {
     const int64_t elements = 64 * 32 * 32;
@@ -81,7 +82,7 @@ START_TEST(test_dropout_holds_little)
 }
 END_TEST
 
-/* h' = relu(x + mask h) with weights 1: one mask at all steps, drawn as documented. */
+/* h' = relu(x + mask h) with weights 1: all steps use one mask, which is drawn as documented. */
 START_TEST(test_recurrent_dropout)
 {
     ct_params *params = new_params(7, CT_F64);

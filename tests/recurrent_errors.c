@@ -29,7 +29,7 @@ static ct_tensor *wrong_step(void *self, ct_tensor *x, ct_tensor *const *state, 
     return ct_cat(2, (ct_tensor *[]){ x, x }, 1);
 }
 
-/* One state handed on as another, with and without history; and per-call data. */
+/* A cell that passes one state on as another, with and without history; and per-call data. */
 START_TEST(test_delay)
 {
     static const ct_cell cell = { .name = "delay", .states = 2, .step = delay_step };
@@ -162,7 +162,8 @@ START_TEST(test_bad_calls)
     ct_recurrent_forward_with(
         r, x, NULL, NULL, (ct_recurrent_call){ .reset = ct_zeros(CT_SHAPE(4), CT_BOOL, DEVICE) });
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with", "bool[4]");
-    two[0] = two[1] = ct_zeros(CT_SHAPE(2, 2), CT_F32, DEVICE); /* only where x has no batch */
+    two[0] = two[1] = ct_zeros(CT_SHAPE(2, 2), CT_F32, DEVICE); /* allowed only if x has no batch
+                                                                 * axis */
     ck_assert_ptr_null(
         ct_recurrent_forward(r, ct_narrow(x, 1, 0, 1), ct_state_from_tensors(2, two), NULL));
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "[2,1,2]");
@@ -174,8 +175,8 @@ START_TEST(test_bad_calls)
 }
 END_TEST
 
-/* x of another size or dtype than the parameters: the message names the function, x and what the module
- * expects, whether the size was given or settled by the first forward. */
+/* If x has another size or dtype than the parameters, the message has the function, x and the
+ * expected size, whether the size was an option or came from the first forward. */
 START_TEST(test_bad_x)
 {
     ct_params *params = new_params(7, CT_F32);

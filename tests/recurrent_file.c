@@ -1,4 +1,4 @@
-/* recurrent_file.c - files of other frameworks' numbers for recurrent modules. */
+/* recurrent_file.c - reads files with numbers of other frameworks for recurrent modules. */
 #include "tests/recurrent_file.h"
 
 #include "tests/harness.h"

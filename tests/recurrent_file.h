@@ -1,5 +1,5 @@
-/* recurrent_file.h - what tests of recurrent modules against other frameworks' numbers share: files
- * of configurations, and the values that go into them, as tests/peers/formula.py defines both. */
+/* recurrent_file.h - for tests that compare recurrent modules with other frameworks: files of
+ * configurations and the values of their tensors. tests/peers/formula.py defines both. */
 #ifndef TESTS_RECURRENT_FILE_H
 #define TESTS_RECURRENT_FILE_H
 
@@ -7,10 +7,10 @@
 
 #include <stdio.h>
 
-/* Element i of the tensor NAME in a configuration: in [-1, 1), exact in f32. */
+/* Returns element i of a tensor in a configuration: a number in [-1, 1) that is exact in f32. */
 double formula(int config, const char *name, int64_t i);
 
-/* A tensor of the innermost scope: the formula's values times scale. */
+/* Makes a tensor of the innermost scope with the formula's values times scale. */
 ct_tensor *made(int config, const char *name, ct_shape shape, ct_dtype dtype, double scale);
 
 typedef struct config {
@@ -30,22 +30,22 @@ typedef struct want {
 typedef struct config_file {
     FILE *f;
     const char *path;
-    char line[512]; /* the next configuration's head, read already */
+    char line[512]; /* the first line of the next configuration, which has been read */
 } config_file;
 
 /* Opens a file of the source tree. */
 config_file open_configs(const char *path);
 
-/* The next configuration and what it should give; the number of tensors, 0 at the end. c->number
- * is -1 before the first. */
+/* Reads the next configuration and the expected results. Returns their number; 0 at the end of the
+ * file. c->number must be -1 before the first call. */
 int read_config(config_file *f, config *c, want *wants);
 
 bool is_variant(const config *c, const char *variant);
 
-/* The module "m" of a configuration, with what else o has. */
+/* Makes the module "m" of a configuration, with the further options of o. */
 ct_recurrent *recurrent_of(const config *c, ct_params *params, ct_nn_recurrent_options o);
 
-/* All that goes into one call. */
+/* The arguments of one call. */
 typedef struct call {
     ct_tensor *x, *state[2];
     ct_state *given;
@@ -54,17 +54,17 @@ typedef struct call {
 
 call call_of(const config *c, ct_dtype dtype);
 
-/* Compares t with its two sums; tolerance relative to the sum of magnitudes. */
+/* Compares t with two sums of its elements. The tolerance is relative to the sum of magnitudes. */
 void expect_sums(const config *c, const want *w, ct_tensor *t, double tolerance);
 
-/* dy, dh and dc come in; all gradients go to the leaves. */
+/* Runs backward from the given dy, dh and dc. */
 void go_back(const config *c, ct_tensor *y, ct_state *next, ct_dtype dtype);
 
-/* The subject of a line of NAME other than the gradient of a parameter: y, a state, or the gradient
- * of x or of a state; otherwise NULL. */
+/* Returns the tensor that a line of the file names: y, a state, or the gradient of x or of a state.
+ * NULL for a gradient of a parameter. */
 ct_tensor *result_of(const char *name, const call *k, ct_tensor *y, ct_state *next);
 
-/* The gradient of leaf, zeros if it has none. */
+/* Returns the gradient of leaf; zeros if it has none. */
 ct_tensor *gradient_of(ct_tensor *leaf);
 
 #endif

@@ -1,5 +1,5 @@
-/* recurrent_no_steps.c - sequences of no steps, rows without elements, and sizes that are not known when a
- * cell registers its parameters. */
+/* recurrent_no_steps.c - sequences without steps, batches without rows, and sizes that are unknown
+ * when a cell registers its parameters. */
 #include <cotangent.h>
 
 #include "tests/files.h"
@@ -16,7 +16,7 @@
 
 static const maker makers[] = { ct_nn_rnn, ct_nn_lstm, ct_nn_gru, mgu };
 
-/* One kind and setting of a module, by the number of a loop. */
+/* A kind of module with its options, chosen by a loop's number. */
 typedef struct no_steps {
     ct_params *params;
     ct_recurrent *r;
@@ -55,7 +55,7 @@ static ct_tensor *no_steps_run(const no_steps *m, ct_tensor *x, const ct_state *
     return ct_recurrent_forward_with(m->r, x, state, next, call);
 }
 
-/* All gradients of the parameters are there, and 0. */
+/* Checks that all parameters have a gradient of 0. */
 static void expect_zero_gradients(const ct_params *params)
 {
     for (int i = 0; i < ct_params_count(params); i++) {
@@ -106,7 +106,8 @@ START_TEST(test_no_steps)
 }
 END_TEST
 
-/* A loss over the outputs of no steps: the sum is 0, the mean is NaN, as in PyTorch. */
+/* A loss over the outputs of a sequence without steps: the sum is 0, the mean is NaN, as in
+ * PyTorch. */
 START_TEST(test_losses_of_no_steps)
 {
     ct_params *params = new_params(7, CT_F64);
@@ -128,7 +129,7 @@ START_TEST(test_losses_of_no_steps)
 }
 END_TEST
 
-/* Two to the 40 steps of no row return at once. */
+/* An empty batch with 2^40 steps returns at once. */
 START_TEST(test_no_rows)
 {
     ct_params *params = new_params(7, CT_F32);
@@ -148,7 +149,7 @@ END_TEST
 
 /* ---- sizes that follow from the input size ---- */
 
-/* One weight for [x, h]. */
+/* A cell with one weight for [x, h]. */
 typedef struct joined {
     ct_param *weight;
 } joined;
@@ -214,8 +215,8 @@ static int64_t joined_enormous(int64_t in, int64_t hidden)
     return (void)in, hidden << 40;
 }
 
-/* The module has the same parameters and results whether the size was given, came with the first x, or
- * was loaded. */
+/* The module has the same parameters and results whether the size is an option, comes from the
+ * first x, or is loaded. */
 START_TEST(test_size_plus_constant)
 {
     ct_params *sets[3];

@@ -1,4 +1,4 @@
-/* recurrent_training.c - models of any recurrent module learn. */
+/* recurrent_training.c - models with any recurrent module learn. */
 #include <cotangent.h>
 
 #include "tests/harness.h"
@@ -13,7 +13,7 @@
 
 /* ---- training ---- */
 
-/* A model of any recurrent module; no kind of it is named. */
+/* A model with any kind of recurrent module. */
 typedef struct lm {
     ct_recurrent *rnn;
     ct_module *linear;
@@ -27,7 +27,7 @@ static ct_tensor *lm_forward(const lm *m, ct_tensor *ids, const ct_state *state,
                       ct_recurrent_forward(m->rnn, ct_one_hot(ids, m->vocab), state, next));
 }
 
-/* Trains on pairs of ids (T + 1, B) or ids and tags (T, B); the loss before the last update. */
+/* Trains on ids (T + 1, B), or on ids and tags (T, B). Returns the loss before the last update. */
 static double train(const lm *m, ct_params *params,
                     ct_tensor *(*batch)(ct_generator *, ct_tensor **), int steps, double *first)
 {
@@ -50,7 +50,7 @@ static double train(const lm *m, ct_params *params,
     return loss;
 }
 
-/* x[t + 1] is (x[t] + x[t - 1]) mod 5: it takes memory to predict. (T = 8, B = 16) */
+/* x[t + 1] is (x[t] + x[t - 1]) mod 5, so the model needs memory to predict it. (T = 8, B = 16) */
 static ct_tensor *fibonacci(ct_generator *g, ct_tensor **y)
 {
     int32_t x[9][16];
@@ -65,7 +65,7 @@ static ct_tensor *fibonacci(ct_generator *g, ct_tensor **y)
     return ct_from_data(x[0], CT_SHAPE(8, 16), CT_I32, DEVICE);
 }
 
-/* The tag of a token is the token after it: only a look ahead finds it. (T = 6, B = 16) */
+/* The tag of a token is the token after it, so the model must read backward. (T = 6, B = 16) */
 static ct_tensor *look_ahead(ct_generator *g, ct_tensor **y)
 {
     int32_t x[7][16];
@@ -99,7 +99,8 @@ static double loss_of(const lm *m)
     return loss;
 }
 
-/* Saved, and loaded into a model that knows no sizes, it is the same. */
+/* Saves the model and loads it into a model with unknown sizes, which must give the same
+ * results. */
 static void expect_saved(const lm *m, ct_params *params, int kind)
 {
     char path[] = "/tmp/cotangent-lm-XXXXXX";
@@ -116,8 +117,8 @@ static void expect_saved(const lm *m, ct_params *params, int kind)
     ct_params_free(fresh);
 }
 
-/* RNN, LSTM, GRU, a GRU of two layers and a user's own learn under the same code, are saved and
- * loaded. A bigram model would stay at log 5 = 1.61. */
+/* RNN, LSTM, GRU, a GRU of two layers and a user's module learn with the same code, and are saved
+ * and loaded. A bigram model would stay at log 5 = 1.61. */
 START_TEST(test_language_models)
 {
     ct_params *params;
@@ -125,7 +126,7 @@ START_TEST(test_language_models)
     lm m;
 
     if (_i % harness_rounds(3, 1))
-        return; /* two of them are enough where the device is emulated */
+        return; /* on an emulated device two of them are enough */
     params = new_params(7, CT_F32);
     make_lm(&m, params, _i);
     last = train(&m, params, fibonacci, 400, &first);

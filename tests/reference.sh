@@ -27,7 +27,7 @@ if [ "$1" = list ]; then
     exit 0
 fi
 
-# It sees the functions that m4/sites.awk sees.
+# The filter finds the same functions as m4/sites.awk.
 (cd "$srcdir" && $AWK -v names=1 -f m4/sites.awk $public_headers) | sort >"$tmp/names"
 sed 's/.* //' "$tmp/all" | sort | diff "$tmp/names" - >"$tmp/diff" ||
     fail "the functions are not those of m4/sites.awk: $(cat "$tmp/diff")"
@@ -39,7 +39,7 @@ new=$(comm -23 "$tmp/bare" "$tmp/known" | tr '\n' ' ')
 gone=$(comm -13 "$tmp/bare" "$tmp/known" | tr '\n' ' ')
 [ -z "$gone" ] || fail "remove from tests/undocumented.txt: $gone"
 
-# The filter itself: the lines stay, and so does what is no comment of a declaration.
+# Tests the filter: it keeps all lines, and changes only comments of declarations.
 cat >"$tmp/in.h" <<'END'
 /* sample.h - a sample.
  * More of it. */

@@ -1,5 +1,5 @@
-/* round_trip.c - this library's half of tests/round_trip.sh: what PyTorch and NumPy wrote is read,
- * and files for them to read are written.
+/* round_trip.c - this library's half of tests/round_trip.sh: reads files that PyTorch and NumPy
+ * wrote, and writes files for them.
  *
  *     round_trip save KIND FILE SEED X       a model of rnn, lstm or gru, of normal values times X
  *     round_trip predict KIND FILE ID N      load it; ID, N ids more, and the last step's logits
@@ -25,7 +25,7 @@ typedef struct rnnlm {
     ct_module *linear;
 } rnnlm;
 
-/* sized false: all input sizes are left to the file */
+/* If sized is false, the input sizes come from the file. */
 static rnnlm rnnlm_new(const char *kind, uint64_t seed, bool sized)
 {
     rnnlm m = { .params = ct_params_new((ct_params_options){ .seed = seed }) };
@@ -42,7 +42,7 @@ static rnnlm rnnlm_new(const char *kind, uint64_t seed, bool sized)
     return m;
 }
 
-/* ids (T) -> the logits (VOCAB) after the last */
+/* Computes the logits (VOCAB) after the last of T ids. */
 static void last_logits(const rnnlm *m, const int32_t *ids, int t, float *logits)
 {
     ct_scope s = ct_scope_begin_no_grad();

@@ -1,6 +1,6 @@
 #!/bin/sh
-# round_trip.sh - weights, tensors and arrays to PyTorch, safetensors and NumPy, and back; skipped
-# where they are absent. PYTHON names a Python that has them.
+# round_trip.sh - passes weights, tensors and arrays to PyTorch, safetensors and NumPy and
+# back; skipped if these are not installed. PYTHON names a Python that has them.
 #     make check TESTS=tests/round_trip.sh PYTHON=torch-venv/bin/python
 
 . "$(dirname "$0")/lib.sh"

@@ -1,5 +1,5 @@
-/* round_trip_modules.c - single modules for tests/round_trip.sh: PyTorch loads the weights that are
- * written here, and its own weights and inputs give its outputs here.
+/* round_trip_modules.c - single modules for tests/round_trip.sh: writes weights for PyTorch, and
+ * computes outputs from PyTorch's weights and inputs.
  *
  *     round_trip module-save KIND DTYPE FILE         normal values
  *     round_trip module-run KIND FILE IN OUT AFTER   loads FILE, runs the tensors of IN ("x", and
@@ -126,7 +126,7 @@ int round_trip_module_save(const char *name, const char *dtype, const char *path
     return failed;
 }
 
-/* in: the tensors of the file, NULL where it has none. */
+/* Reads the tensors of the file into `in`; NULL for a tensor that the file does not have. */
 static void module_read(const char *path, ct_tensor **in)
 {
     static const char *const names[INPUTS] = { "x", "memory", "key", "value", "lengths" };

@@ -1,4 +1,4 @@
-/* safetensors_json.c - the reader of JSON, and the text that is written. */
+/* safetensors_json.c - the reader and the writer of JSON. */
 #include "tensor/internal.h"
 #include "tensor/hooks.h"
 #include "tensor/json.h"
@@ -13,7 +13,7 @@
 #include "tests/json_print.h"
 #include "tests/test_safetensors.h"
 
-/* ' stands for " in the tables. */
+/* Replaces each ' by ", because the tables have ' in place of ". */
 static char *quotes(const char *text)
 {
     char *copy = strdup(text);
@@ -68,7 +68,7 @@ START_TEST(accepted)
 }
 END_TEST
 
-/* Texts that are refused, with the place and a word of the reason. */
+/* Texts that are refused, with the offset and a word of the reason. */
 START_TEST(refused)
 {
     static const struct {
@@ -142,7 +142,8 @@ START_TEST(refused)
         size_t n = strlen(text);
         cti_json_error error;
 
-        exact = realloc(exact, n ? n : 1); /* not a byte more, for AddressSanitizer */
+        exact = realloc(exact, n ? n : 1); /* exactly n bytes, so that AddressSanitizer notices an
+                                            * access beyond them */
         memcpy(exact, text, n);
         ck_assert_msg(cti_json_read(exact, n, (cti_json_limits){ 0 }, &error) == NULL,
                       "%s is accepted", text);
@@ -299,7 +300,8 @@ START_TEST(equal)
 }
 END_TEST
 
-/* One request for memory, whose failure says how much; no string is ever shortened. */
+/* The reader makes one allocation. If it fails, the error has its size; no string is ever
+ * truncated. */
 START_TEST(memory_fails)
 {
     char text[5000];
@@ -324,7 +326,7 @@ START_TEST(memory_fails)
 }
 END_TEST
 
-/* Many keys in order, in reverse and in between, with and without one that occurs twice. */
+/* Many keys in ascending, descending and mixed order, with and without a key that occurs twice. */
 START_TEST(keys_twice)
 {
     for (int n = 1; n < 60; n++)

@@ -1,4 +1,4 @@
-/* safetensors_malformed.c - malformed files of named tensors, and odd ones. */
+/* safetensors_malformed.c - malformed files of named tensors, and unusual ones. */
 #include "tensor/internal.h"
 #include "tests/files.h"
 #include "tests/harness.h"
@@ -232,14 +232,14 @@ START_TEST(malformed_starts)
         open_refused(i, CT_ERR_FORMAT, cases[i].word);
         ck_assert_uint_lt(largest_seen, 1024);
     }
-    write_bytes("x", "\1\xe1\xf5\5\0\0\0\0{", 9); /* as long as it says: of holes */
+    write_bytes("x", "\1\xe1\xf5\5\0\0\0\0{", 9); /* as long as its header says, but sparse */
     ck_assert_int_eq(truncate("x", 200000000), 0);
     open_refused(-1, CT_ERR_FORMAT, "offset 0 ... length is 100000001");
     ck_assert_uint_lt(largest_seen, 1024);
 }
 END_TEST
 
-/* Headers made to take memory, or depth, from a parser. */
+/* Headers that try to make the parser use much memory or stack. */
 START_TEST(bombs)
 {
     size_t n = 3000000, i;
@@ -261,7 +261,7 @@ START_TEST(bombs)
     write_header(h, n, 0);
     open_refused(2, CT_ERR_FORMAT, "offset 151 ... than 64");
 
-    memset(h, '\\', n); /* a string that does not end */
+    memset(h, '\\', n); /* a string without an end */
     memcpy(h, "{'", 2);
     write_header(h, n, 0);
     open_refused(3, CT_ERR_FORMAT, "offset 9 ... end");
@@ -269,7 +269,8 @@ START_TEST(bombs)
 }
 END_TEST
 
-/* Headers of many keys and of many values. The keys fall, so that sorting has work to do. */
+/* Headers with many keys and many values. The keys are in descending order, so that they must be
+ * sorted. */
 START_TEST(many_keys)
 {
     static const struct {
@@ -312,7 +313,7 @@ START_TEST(not_files)
 }
 END_TEST
 
-/* Well-formed, though odd: each is accepted. */
+/* Unusual but valid files, which are accepted. */
 START_TEST(odd_files)
 {
     static const struct {
@@ -343,13 +344,14 @@ START_TEST(odd_files)
         ck_assert_msg(f != NULL, "row %d: %s", i, ct_error_message());
         ck_assert_int_eq(ct_safetensors_count(f), cases[i].count);
         if (i == 4)
-            ck_assert_str_eq(ct_safetensors_name(f, 2), "z"); /* the payload's order */
+            ck_assert_str_eq(ct_safetensors_name(f, 2), "z"); /* in the order of the payload */
         ct_safetensors_close(f);
     }
 }
 END_TEST
 
-/* Mutations of a good file of another program: each is refused with one line, or what it holds can be read. */
+/* Mutations of a valid file of another program: each is refused with one line, or can be read
+ * completely. */
 START_TEST(mutations)
 {
     static const char *const pieces[] = { "{",
@@ -404,7 +406,7 @@ START_TEST(mutations)
             case 1:
                 size = at;
                 break;
-            case 2: /* the piece put in, the header longer by it */
+            case 2: /* inserts the piece and lengthens the header */
                 if (size + length < n + 64 && at >= 8) {
                     memmove(b + at + length, b + at, size - at);
                     memcpy(b + at, piece, length);
@@ -412,11 +414,11 @@ START_TEST(mutations)
                     b[0] = (char)(b[0] + (char)length);
                 }
                 break;
-            case 3: /* written over */
+            case 3: /* overwrites bytes with the piece */
                 if (at + length <= size)
                     memcpy(b + at, piece, length);
                 break;
-            default: /* a byte left out, the header shorter by it */
+            default: /* removes a byte and shortens the header */
                 if (at >= 8) {
                     memmove(b + at, b + at + 1, size - at - 1);
                     size--;
@@ -442,7 +444,7 @@ START_TEST(mutations)
         ck_assert_int_eq(ct_scope_end(inner), CT_OK);
         free(b);
     }
-    ck_assert_int_gt(accepted, count / 100); /* those of the payload, of names, of spaces */
+    ck_assert_int_gt(accepted, count / 100); /* mutations of the payload, of names and of spaces */
     ck_assert_int_lt(accepted, count / 2);
     ck_assert_uint_lt(largest_seen, 1 << 19);
     free(good);

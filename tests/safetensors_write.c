@@ -1,4 +1,4 @@
-/* safetensors_write.c - writing files of named tensors, and calls of the system that fail. */
+/* safetensors_write.c - writing files of named tensors, and system calls that fail. */
 #include "tensor/internal.h"
 #include "tensor/hooks.h"
 #include "tests/files.h"
@@ -81,7 +81,7 @@ START_TEST(largest_header)
     for (used = n; bytes[used - 1] == ' '; used--)
         ;
     free(bytes);
-    used -= 8; /* of the header, without spaces */
+    used -= 8; /* the length of the header without padding */
     memset(text, 'a', limit + 9);
     metadata[0].value = text;
     text[limit - used + 1] = '\0';
@@ -91,7 +91,7 @@ START_TEST(largest_header)
     ck_assert_int_eq(count_files(), 1);
     text[limit - used] = '\0';
     ck_assert_int_eq(ct_safetensors_write("y", 0, NULL, NULL, metadata), CT_OK);
-    if (harness_full()) { /* some seconds */
+    if (harness_full()) { /* takes some seconds */
         f = ct_safetensors_open("y");
         ck_assert_msg(f != NULL, "%s", ct_error_message());
         ck_assert_uint_eq(strlen(ct_safetensors_metadata(f, "x")), limit - used);
@@ -129,7 +129,8 @@ END_TEST
 
 static const char *const pair[] = { "a", "b" };
 
-/* x holds the old file or, if whole is true, the new one; and there is nothing else. */
+/* Checks that x is the old file or, if `whole` is true, the new one, and that there is no other
+ * file. */
 static void expect_file(const char *old, size_t old_size, bool whole)
 {
     size_t n;
@@ -140,7 +141,7 @@ static void expect_file(const char *old, size_t old_size, bool whole)
     free(now);
 }
 
-/* Writes x over and over, failing another call each time, until none fails. */
+/* Writes x repeatedly; each time another call fails, until none fails. */
 static void write_failing(void (*arm)(int k), const int *seen, ct_status status, int at_least)
 {
     ct_scope s = ct_scope_begin();
@@ -150,7 +151,7 @@ static void write_failing(void (*arm)(int k), const int *seen, ct_status status,
     char *old;
     int k, calls;
 
-    t[1] = ct_transpose(t[1], 0, 1); /* needs memory */
+    t[1] = ct_transpose(t[1], 0, 1); /* needs a copy, and so memory */
     ct_memory_trim();
     arm(0);
     ck_assert_int_eq(ct_safetensors_write("x", 2, pair, t, NULL), CT_OK);
@@ -168,7 +169,8 @@ static void write_failing(void (*arm)(int k), const int *seen, ct_status status,
         if (*seen < k)
             break;
         fail_nothing();
-        if (got == CT_OK) { /* closing the folder is of no import; the pool tries again */
+        if (got == CT_OK) { /* a failure to close the folder does not matter, and the pool retries
+                             * an allocation */
             ck_assert_msg(k == calls || seen == &allocations_seen, "call %d of %d", k, calls);
             expect_file(old, n, true);
             write_bytes("x", "old", 3);
@@ -189,7 +191,7 @@ static void write_failing(void (*arm)(int k), const int *seen, ct_status status,
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 }
 
-/* The temporary file is whole on disk before it is renamed, the folder after. */
+/* The temporary file is synced before the rename, and the folder after it. */
 START_TEST(write_order)
 {
     ct_scope s = ct_scope_begin();
@@ -202,7 +204,7 @@ START_TEST(write_order)
 }
 END_TEST
 
-/* Calls that fail: with an errno, or by writing 0 bytes. */
+/* Calls that fail with an errno, or write 0 bytes. */
 static char folder_opened[200];
 
 static int folder_error, sync_error, sync_calls, zero_writes;
@@ -251,7 +253,7 @@ static ct_status write_noted(const char *path)
     return status;
 }
 
-/* The folder that is synced is the file's; one that cannot be read, or synced, does not matter. */
+/* The folder of the file is synced; a folder that cannot be read or synced is not an error. */
 START_TEST(folders)
 {
     char here[200], want[400];
@@ -260,7 +262,7 @@ START_TEST(folders)
     ck_assert_ptr_nonnull(getcwd(here, sizeof here));
     ck_assert_int_eq(write_noted("x"), CT_OK);
     ck_assert_str_eq(folder_opened, ".");
-    ck_assert_int_eq(write_noted("x"), CT_OK); /* which is there by now */
+    ck_assert_int_eq(write_noted("x"), CT_OK); /* the file exists now */
     ck_assert_str_eq(folder_opened, here);
     snprintf(want, sizeof want, "%s/y", here);
     ck_assert_int_eq(write_noted(want), CT_OK);
@@ -293,7 +295,7 @@ START_TEST(folders)
 }
 END_TEST
 
-/* Temporary files of other writers do no harm, unless there are a hundred; those of killed programs
+/* Up to a hundred temporary files of other writers do not prevent a write; files of killed programs
  * are removed. */
 START_TEST(left_behind)
 {
@@ -330,7 +332,7 @@ START_TEST(write_calls_fail)
 }
 END_TEST
 
-/* Reads x over and over, failing another call each time, until none fails. */
+/* Reads x repeatedly; each time another call fails, until none fails. */
 static void read_failing(void (*arm)(int k), const int *seen, ct_status status, int at_least)
 {
     int k;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# sites.sh - m4/sites.awk wraps every kind of prototype that a header may hold, leaves out what it
-# must, and refuses what it cannot wrap.
+# sites.sh - m4/sites.awk wraps every kind of prototype that a header may have, leaves out
+# macros and inline functions, and refuses prototypes that it cannot wrap.
 
 . "$(dirname "$0")/lib.sh"
 

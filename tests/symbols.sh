@@ -44,7 +44,7 @@ else
 fi
 
 if [ -f .libs/libcotangent.a ]; then
-    # The sanitizers add some of their own.
+    # The sanitizers add some symbols.
     $NM -g -P .libs/libcotangent.a | awk 'NF > 2 && $2 != "U" && $2 != "w" && $2 != "v" { print $1 }' |
         grep -v -e '^cti*_' -e '^__odr_asan' -e '^__asan' -e '^asan\.' | sort -u >"$tmp/foreign"
     complain "global in the static library, but neither ct_ nor cti_" "$tmp/foreign"

@@ -18,7 +18,7 @@
 
 /* ---- casts ---- */
 
-/* bfloat16 by search among the two neighbours: nearest, ties to the even one */
+/* Finds the nearest bfloat16 by comparing both neighbours; of equal distances, the even one. */
 static uint16_t bf16_reference(long double v)
 {
     uint16_t low = 0, high = 0x7f80, sign = signbit(v) ? 0x8000 : 0;
@@ -55,7 +55,7 @@ static uint16_t bf16_reference(long double v)
     return sign | (low & 1 ? high : low);
 }
 
-/* What v becomes: rounded to nearest even, truncated, clamped. */
+/* Returns v converted to a dtype: rounded to nearest even, truncated or clamped. */
 static long double cast_reference(long double v, ct_dtype to)
 {
     uint16_t half;
@@ -84,7 +84,7 @@ static const double edges[] = {
     0x1.ffffffp127, 0x1.fefffffffffffp127, 0x1.ffp127, 0x1p-149, 0x1p-150, 0x1.8p-150, 0x1p-133,
     0x1.8p-134, 0x1p-134, DBL_MIN, 2147483647, 2147483648.0, -2147483648.0, -2147483649.0,
     2147483646.5, -2147483648.5, 0x1p63, -0x1p63, 0x1.fffffffffffffp62, 1e300, 16777217,
-    /* ties of bf16, and what lies just beside them: rounding twice goes wrong */
+    /* ties of bf16 and numbers next to them, which would be wrong if rounded twice */
     0x1.01p0, 0x1.03p0, 0x1.0100000000001p0, 0x1.00fffffffffffp0, 0x1.0300000000001p0,
     0x1.02fffffffffffp0, -0x1.0100000000001p0, 0x1.01p-130, 0x1.0100000000001p-127,
     /* ties of f32 */
@@ -131,7 +131,7 @@ static ct_tensor *edge_tensor(ct_dtype dtype)
         return ct_from_data(narrow, CT_SHAPE(m), CT_I32, CT_CPU);
     case CT_BOOL:
         return ct_from_data((uint8_t[]){ 0, 1, 1 }, CT_SHAPE(3), CT_BOOL, CT_CPU);
-    default: /* every 16th, from all exponents */
+    default: /* every 16th value, with all exponents */
         for (i = 0; i < 1 << 12; i++)
             halves[i] = (uint16_t)(i * 16 + i % 16);
         return ct_from_data(halves, CT_SHAPE(1 << 12), CT_BF16, CT_CPU);
@@ -164,7 +164,8 @@ START_TEST(casts)
 {
     ct_generator g = ct_generator_from_seed(31);
     volatile long double one = 1;
-    bool wide = one + 0x1p-63L != one; /* not under valgrind: i64 has no reference */
+    bool wide = one + 0x1p-63L != one; /* valgrind computes long doubles in double, so there is no
+                                        * reference for i64 */
     size_t from, to;
     int64_t i;
 
@@ -198,7 +199,7 @@ START_TEST(casts)
 }
 END_TEST
 
-/* Every bf16 comes back from f32 and f64 as it was. */
+/* Every bf16 is unchanged after a conversion to f32 or f64 and back. */
 START_TEST(bf16_round_trip)
 {
     static uint16_t all[1 << 16], back[1 << 16];
@@ -220,7 +221,7 @@ END_TEST
 
 /* ---- copies of any strides, between any two dtypes ---- */
 
-/* A view of a fresh tensor with random axes order, steps and offset. */
+/* Makes a view of a new tensor with a random order of axes, random steps and offset. */
 static ct_tensor *random_view(ct_generator *g, int rank, const int64_t *dim, ct_dtype dtype)
 {
     int64_t order[CT_MAX_RANK];
@@ -273,7 +274,7 @@ END_TEST
 
 /* ---- random numbers ---- */
 
-/* Moving elements about is for every dtype: the same as of their f64 values. */
+/* Ops that move elements work for every dtype and give the same as for their f64 values. */
 START_TEST(moves_of_any_dtype)
 {
     static const int64_t at[] = { 3, 0, 1, 3, 2, 2, 0, 1 };
@@ -300,7 +301,7 @@ START_TEST(moves_of_any_dtype)
             { "strided", ct_contiguous(ct_transpose(a, 0, 1)),
               ct_contiguous(ct_transpose(wide, 0, 1)) },
             { "one-hot", dtype == CT_BF16 ? a : ct_one_hot_as(index, 5, dtype),
-              dtype == CT_BF16 ? wide : ct_one_hot_as(index, 5, CT_F64) }, /* it has none */
+              dtype == CT_BF16 ? wide : ct_one_hot_as(index, 5, CT_F64) }, /* bf16 has no one-hot */
         };
         size_t k;
 
@@ -315,7 +316,8 @@ START_TEST(moves_of_any_dtype)
         }
         if (dtype == CT_BOOL || dtype == CT_BF16)
             continue;
-        for (axis = 0; axis < 2; axis++) { /* sums of integers are exact, as of few floats' bits */
+        for (axis = 0; axis < 2; axis++) { /* integer sums are exact, and so are sums of floats with
+                                            * few bits */
             ct_tensor *i = axis ? ct_cast(mask, CT_I64) : index;
             ct_tensor *to = ct_scatter_add(b, axis, i, a),
                       *want = ct_cast(ct_scatter_add(wide_b, axis, i, wide), dtype);

@@ -39,7 +39,7 @@ START_TEST(philox)
 }
 END_TEST
 
-/* The k-th moment about 0 of n values, in units of its standard deviation from want. */
+/* Returns the distance of the k-th moment of n values from `want`, in standard deviations. */
 static double moment_error(const double *v, int n, int k, double want, double variance)
 {
     double sum = 0;
@@ -94,8 +94,8 @@ START_TEST(distributions)
 }
 END_TEST
 
-/* What a draw is, word for word: f32 takes a word each, f64 two; of each four words two normals of
- * f32, two words each, or two of f64. */
+/* Computes the numbers from four words: f32 uses one word for each number, f64 two. Two uniforms
+ * give two normals. */
 static void drawn_by_formula(bool normal, bool f64, double a, double b, const uint32_t w[4],
                              double out[4])
 {
@@ -149,7 +149,7 @@ START_TEST(draws_word_for_word)
         ck_assert_uint_eq(g.position, 4 * (77 + (uint64_t)(counts[k] + per - 1) / (unsigned)per));
         free(v);
     }
-    { /* and for a generator that begins within a block */
+    { /* also for a generator that begins within a block */
         ct_generator g = { 1, 2, 5 };
         uint32_t w[4], next[4];
 
@@ -160,14 +160,15 @@ START_TEST(draws_word_for_word)
                   (double)(((uint64_t)w[3] << 32 | next[0]) >> 11) * 0x1p-53);
         ck_assert_uint_eq(ct_random_below(&g, 1000003),
                           ((uint64_t)next[1] << 32 | next[2]) % 1000003);
-        g = ct_generator_stream((ct_generator){ 9, 0, 6 }, "foobar"); /* as FNV-1a is published */
+        g = ct_generator_stream((ct_generator){ 9, 0, 6 }, "foobar"); /* the published hash of
+                                                                       * FNV-1a */
         ck_assert(g.seed == 9 && g.stream == 0x85944171f73967e8u && g.position == 0);
     }
 }
 END_TEST
 
-/* No draw reaches the upper bound, whatever its sign: between neighbours all draws are the lower
- * one, and where the interval is a few numbers wide all of those come. */
+/* No draw reaches the upper bound, whatever its sign. Between two neighbouring floats all draws are
+ * the lower one; in an interval of a few floats, all of them occur. */
 START_TEST(draws_stay_below)
 {
     static const struct {
@@ -191,7 +192,7 @@ START_TEST(draws_stay_below)
     size_t k;
     int i;
 
-    for (i = 0; i < 2; i++) { /* where there is but one number, it is that */
+    for (i = 0; i < 2; i++) { /* an interval with one number gives that number */
         t = ct_empty(CT_SHAPE(5), i ? CT_F64 : CT_F32, CT_CPU);
         ck_assert(ct_uniform_into(t, -3, -3, &g) == CT_OK);
         expect_values("one number", t, (double[]){ -3, -3, -3, -3, -3 }, 5, 0);
@@ -252,9 +253,10 @@ START_TEST(parameters)
     expect_error(CT_ERR_ARGUMENT, "ct_normal_into", "g is NULL");
     ck_assert(ct_rand(CT_SHAPE(2), CT_I32, CT_CPU, &g) == NULL);
     expect_error(CT_ERR_DTYPE, "ct_rand", "f32 or f64");
-    ck_assert(memcmp(&g, &before, sizeof g) == 0); /* errors draw nothing */
+    ck_assert(memcmp(&g, &before, sizeof g) == 0); /* a failed call draws nothing */
 
-    m = ct_zeros(CT_SHAPE(3, 4), CT_F32, CT_CPU); /* a view draws as a tensor of its shape does */
+    m = ct_zeros(CT_SHAPE(3, 4), CT_F32, CT_CPU); /* a view gets the same numbers as a contiguous
+                                                   * tensor of its shape */
     ck_assert(ct_normal_into(ct_transpose(m, 0, 1), 0, 1, &g) == CT_OK);
     v = values_of(ct_randn(CT_SHAPE(4, 3), CT_F32, CT_CPU, &before));
     expect_values("drawn into a view", ct_transpose(m, 0, 1), v, 12, 0);
@@ -284,8 +286,8 @@ START_TEST(streams)
     free(one);
 
     ck_assert_uint_eq(a.position, 1000);
-    ck_assert_uint_eq(b.position, 156); /* 2 x 77 up to a multiple of 4 */
-    a = (ct_generator){ 1, 2, 3 };      /* begins at the next whole block */
+    ck_assert_uint_eq(b.position, 156); /* 2 x 77 rounded up to a multiple of 4 */
+    a = (ct_generator){ 1, 2, 3 };      /* a draw begins at the next whole block */
     b = (ct_generator){ 1, 2, 4 };
     one = values_of(first = ct_rand(CT_SHAPE(6), CT_F32, CT_CPU, &a));
     two = values_of(second = ct_rand(CT_SHAPE(6), CT_F32, CT_CPU, &b));
@@ -316,8 +318,9 @@ START_TEST(host_draws)
         count[ct_random_below(&g, WAYS)]++;
     for (i = 0; i < WAYS; i++)
         chi += (count[i] - N / WAYS) * (double)(count[i] - N / WAYS) / (N / WAYS);
-    ck_assert_msg(chi < 25.7, "chi squared of 5 degrees: %g", chi); /* 1 in 10,000 */
-    for (i = 0; i < N; i++) { /* where a remainder alone would favour the lower half by 2 : 1 */
+    ck_assert_msg(chi < 25.7, "chi squared of 5 degrees: %g", chi); /* exceeded once in 10,000
+                                                                     * tests */
+    for (i = 0; i < N; i++) { /* a plain remainder would draw the lower half twice as often */
         uint64_t r = ct_random_below(&g, (uint64_t)3 << 62);
 
         if (r >= (uint64_t)3 << 62)
@@ -342,7 +345,7 @@ START_TEST(host_draws)
         seen[order[i]] = true;
     }
     memset(count, 0, sizeof count);
-    for (i = 0; i < N; i++) { /* all 6 orders of 3 come up alike */
+    for (i = 0; i < N; i++) { /* all 6 orders of 3 numbers are equally likely */
         int64_t three[3] = { 0, 1, 2 };
 
         ct_shuffle(three, 3, &g);
@@ -357,11 +360,12 @@ START_TEST(host_draws)
     ct_shuffle(order, 1, &g);
     ck_assert(memcmp(&g, &before, sizeof g) == 0);
     ct_shuffle(order, 500, &g);
-    ck_assert_uint_eq(g.position, before.position + 2 * 499); /* two words for each but the first */
+    ck_assert_uint_eq(g.position, before.position + 2 * 499); /* two words for each number but the
+                                                               * first */
 }
 END_TEST
 
-/* What a remainder would favour is drawn again: n itself, where n is above half of all. */
+/* A number that would make a remainder more likely is drawn again. */
 START_TEST(drawn_again)
 {
     int seed, again = 0;

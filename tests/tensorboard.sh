@@ -1,6 +1,6 @@
 #!/bin/sh
-# tensorboard.sh - TensorBoard's own reader reads the events of a run, and finds the CSV file's
-# numbers in them. PYTHON is a Python that has it.
+# tensorboard.sh - TensorBoard's own reader reads the events of a run, and finds the CSV
+# file's numbers in them. PYTHON names a Python that has TensorBoard.
 
 . "$(dirname "$0")/lib.sh"
 program=$(pwd)/examples/rnn_concise

@@ -5,11 +5,11 @@
  *   DEAD  a dead tensor or state: the function must raise CT_ERR_SCOPE, and the message says "dead".
  *   NONE  NULL: the function must raise CT_ERR_ARGUMENT, and the message says that the argument is NULL,
  *         unless its header allows NULL and legal_nulls has the argument.
- *   EDGE  a number at the edge of its type: the function returns a valid result or raises an error. It
- *         must return soon. UBSan shows what overflows. What it made is used once.
- *   RANK  a shape with too many axes, or fewer than 0: the function must raise CT_ERR_SHAPE, and the
+ *   EDGE a number at the edge of its type: the function returns a valid result or raises an error.
+ *   It must return soon. UBSan reports overflows. Its result is used once. RANK a shape with too
+ *   many axes, or fewer than 0: the function must raise CT_ERR_SHAPE, and the
  *         message names the limit.
- * The message must name the function that was called. Each call runs in a process of its own. */
+ * The message must name the function that was called. Each call runs in a separate process. */
 #include <cotangent.h>
 
 #include <fcntl.h>
@@ -29,7 +29,7 @@
 #include "tests/test_arguments_cells.h"
 #include "tests/test_arguments_data.h"
 
-/* ---- the NULLs that are legal, each as its header says ---- */
+/* ---- arguments that may be NULL according to their headers ---- */
 
 typedef struct legal_null {
     const char *function, *arguments; /* "a b" */
@@ -220,7 +220,7 @@ static bool is_legal_null(const char *function, const char *argument)
     return false;
 }
 
-/* Counts of work to do: a call with a large one is right to take long. */
+/* Arguments that are amounts of work; a call with a large amount may take long. */
 static const char *const long_calls[] = {
     "ct_fit trainer.max_epochs",
     "ct_lm_generate_batch options.count",
@@ -521,7 +521,7 @@ static void make_file(void)
     ck_assert(tensors_file && null_file);
 }
 
-/* Makes the values in the innermost scope. */
+/* Makes the arguments in the innermost scope. */
 static void make_values(void)
 {
     ct_scope s = ct_scope_begin();
@@ -578,10 +578,10 @@ static void free_values(void)
 enum bad { DEAD, NONE, EDGE, RANK };
 
 static enum bad bad;
-static bool edges; /* make the calls of EDGE and RANK, not the others */
+static bool edges; /* true: make the calls of EDGE and RANK; false: the others */
 static const char *function, *argument;
 static bool after_error; /* run the calls while an error is recorded */
-static unsigned serial;  /* of that error */
+static unsigned serial;  /* the serial number of that error */
 static int calls, failures, functions;
 
 /* Waits for the process of a call. */
@@ -606,7 +606,7 @@ static bool is_long_call(const char *name, const char *what)
     return false;
 }
 
-#define MOST_BYTES ((size_t)64 << 20) /* that one allocation of a call may ask for */
+#define MOST_BYTES ((size_t)64 << 20) /* the largest allocation that succeeds in a call */
 
 static void *(*allocate)(size_t alignment, size_t bytes);
 
@@ -615,8 +615,8 @@ static void *allocate_within_reason(size_t alignment, size_t bytes)
     return bytes > MOST_BYTES ? NULL : allocate(alignment, bytes);
 }
 
-/* True in a new process, which makes the call and then call_ends. Functions for backward functions
- * are called while backward runs, the others outside of it. */
+/* Starts a process for a call. Returns true in the new process, which makes the call and then calls
+ * call_ends. Functions for backward functions are called while backward runs. */
 static bool call_begins(enum bad kind, const char *name, const char *what)
 {
     pid_t child;
@@ -649,9 +649,9 @@ static bool call_begins(enum bad kind, const char *name, const char *what)
     return true;
 }
 
-/* ---- what a call has made is used once ---- */
+/* ---- the result of a call is used once ---- */
 
-static bool used; /* the call returned a result, and what the use of it raises has another name */
+static bool used; /* the call returned a result; errors raised by using it name another function */
 
 static void use_tensor(ct_tensor *t)
 {
@@ -733,7 +733,7 @@ static bool is_as_expected(void)
     return ct_error() == CT_ERR_ARGUMENT && strstr(message, head) && strstr(message, fault);
 }
 
-/* The process of a call ends: with status 0 if the call has raised what it should. */
+/* Ends the process of a call, with status 0 if the call raised the expected error. */
 static void call_ends(void)
 {
     bool good = after_error
@@ -762,7 +762,7 @@ static void identity_backward(ct_node *n, ct_tensor *const *dout)
     node = NULL;
 }
 
-/* All calls, those of backward functions in one. */
+/* Makes all calls; those for backward functions are made in one backward pass. */
 static void make_all_calls(void)
 {
     ct_scope s = ct_scope_begin();
@@ -795,7 +795,7 @@ START_TEST(extreme_numbers)
 }
 END_TEST
 
-/* A NULL adds no error to one that stands. */
+/* While an error is recorded, a NULL raises no second error. */
 START_TEST(no_second_error)
 {
     after_error = true;

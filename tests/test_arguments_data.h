@@ -1,5 +1,4 @@
-/* test_arguments_data.h - the tables of datasets, streams and decoders that test_arguments hands over, and
- * its list of functions with side effects. */
+/* test_arguments_data.h - the tables of datasets and streams that test_arguments passes. */
 #ifndef TESTS_TEST_ARGUMENTS_DATA_H
 #define TESTS_TEST_ARGUMENTS_DATA_H
 

@@ -1,9 +1,9 @@
 /* test_autograd.c - every op against finite differences, from the table of cases.
  *
- * For each row, drawn calls: the whole Jacobian, row by row under random output gradients, in f64,
- * |numeric - analytic| <= 1e-6 max(1, largest entry); second order; the same bits from backward run
- * twice; the same values from strided inputs. Every public op must have a row, and what a row opts
- * out of must be in tests/opt_outs.txt. */
+ * For calls drawn for each row, checks in f64: the Jacobian under random output gradients, |numeric
+ * - analytic| <= 1e-6 max(1, largest entry); second order; the same bits from two backward passes;
+ * the same values from strided inputs. Every public op must have a row, and the opt-outs of a row
+ * must be in tests/opt_outs.txt. */
 #include "tests/cases.h"
 #include "tests/harness.h"
 
@@ -14,7 +14,7 @@
 
 #include <cotangent.h>
 
-/* Public functions that return a tensor but are no ops of their inputs' values. */
+/* Public functions that return a tensor but are not ops on the values of their inputs. */
 static const struct {
     const char *name, *reason;
 } not_ops[] = {
@@ -49,13 +49,13 @@ static const op_row *row_at(int i)
     return NULL;
 }
 
-/* A call that is being checked. */
+/* The call that is checked. */
 typedef struct checked {
     const op_row *row;
     op_draw draw;
     const char *what;
     ct_tensor *in[OP_INPUTS];
-    ct_tensor *leaf[OP_INPUTS]; /* those that require a gradient, each once */
+    ct_tensor *leaf[OP_INPUTS]; /* the inputs that require a gradient, each once */
     int leaves;
 } checked;
 
@@ -88,10 +88,10 @@ static void checked_end(const checked *c, ct_scope s)
 
 /* ---- the Jacobian ---- */
 
-/* Results with more elements than this are seen through random combinations of them all. */
+/* Results with more elements are checked through random combinations of all elements. */
 #define MOST_ROWS 64
 
-/* The values of the result with element at of a leaf moved by delta. */
+/* Returns the values of the result after adding delta to element `at` of a leaf. */
 static double *moved(const checked *c, ct_tensor *leaf, int64_t at, double delta)
 {
     ct_scope s = ct_scope_begin_no_grad();
@@ -105,7 +105,7 @@ static double *moved(const checked *c, ct_tensor *leaf, int64_t at, double delta
     return y;
 }
 
-/* Elements of the result. */
+/* Returns the number of elements of the result. */
 static int64_t result_size(const checked *c)
 {
     ct_scope s = ct_scope_begin_no_grad();
@@ -115,7 +115,7 @@ static int64_t result_size(const checked *c)
     return n;
 }
 
-/* jacobian[o * inputs + i], by central differences. */
+/* Computes jacobian[o * inputs + i] by central differences. */
 static double *numeric_jacobian(const checked *c, int64_t inputs, int64_t outputs)
 {
     const double eps = 1e-6;
@@ -135,7 +135,7 @@ static double *numeric_jacobian(const checked *c, int64_t inputs, int64_t output
     return j;
 }
 
-/* Compares one product of an output gradient w with the Jacobian. */
+/* Compares the gradients for an output gradient w with the product of w and the Jacobian. */
 static void compare_row(const checked *c, ct_tensor *y, const double *w, const double *jacobian,
                         int64_t inputs)
 {
@@ -177,7 +177,8 @@ static void check_jacobian(const checked *c)
 
     for (l = 0; l < c->leaves; l++)
         inputs += ct_numel(c->leaf[l]);
-    jacobian = numeric_jacobian(c, inputs, outputs); /* writes to leaves: before the forward */
+    jacobian = numeric_jacobian(c, inputs, outputs); /* must come before the forward, because it
+                                                      * writes to the leaves */
     y = call(c);
     ck_assert_msg(c->leaves && ct_tensor_requires_grad(y), "%s: the result has no history",
                   c->what);
@@ -319,9 +320,9 @@ START_TEST(strides_change_no_value)
 }
 END_TEST
 
-/* ---- NULL flows ---- */
+/* ---- NULL arguments ---- */
 
-/* Without an error it raises one; after one it raises no second one. */
+/* A NULL raises an error, but only if none is recorded. */
 START_TEST(null_gives_null)
 {
     const op_row *row = row_at(_i);
@@ -345,7 +346,7 @@ START_TEST(null_gives_null)
 }
 END_TEST
 
-/* ---- the table is whole ---- */
+/* ---- the table is complete ---- */
 
 static bool has_row(const char *name)
 {
@@ -360,7 +361,8 @@ static bool has_row(const char *name)
     return false;
 }
 
-/* Looks at each prototype "ct_tensor *ct_name(" that begins a line; returns how many there are. */
+/* Checks that each prototype "ct_tensor *ct_name(" at the beginning of a line has a row. Returns
+ * their number. */
 static int look_at_header(const char *header)
 {
     static const char start[] = "ct_tensor *";
@@ -400,8 +402,8 @@ START_TEST(every_op_has_a_row)
 }
 END_TEST
 
-/* What the draws promise: shares of strided calls, zero sizes and broadcasts, ranks 0 to 5, and one
- * tensor twice. */
+/* The draws contain enough strided calls, zero sizes and broadcasts, ranks 0 to 5, and calls with
+ * one tensor twice. */
 START_TEST(draws_take_all_forms)
 {
     int all = 0, strided = 0, zero = 0, pairs = 0, same = 0, broadcast = 0, rank[6] = { 0 }, i, k,
@@ -449,7 +451,7 @@ static void add_line(char *text, size_t size, const char *name, const char *chec
     snprintf(text + n, size - n, "%s: %s: %s\n", name, check, reason);
 }
 
-/* All opt-outs are printed, and are those of the committed list. */
+/* The opt-outs of the tables are those of the committed list. */
 START_TEST(opt_outs_are_the_committed_ones)
 {
     static char have[65536], want[65536];

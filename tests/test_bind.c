@@ -1,5 +1,6 @@
-/* test_bind.c - other values in the place of parameters (ct_params_bind): modules, second derivatives,
- * activation checkpoints, scopes, threads, what must not see them; MAML against PyTorch's numbers. */
+/* test_bind.c - bound values (ct_params_bind) in modules, second derivatives, activation
+ * checkpoints, scopes and threads; code that must not see them; MAML compared with PyTorch's
+ * numbers. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
 #endif
@@ -28,7 +29,7 @@ static ct_params *small_set(void)
     return set;
 }
 
-/* What the entry reads as. */
+/* Returns the value that a module reads for an entry. */
 static double reads(ct_params *set, const char *name)
 {
     return ct_item(ct_select(ct_param_value(ct_params_get(set, name)), 0, 0));
@@ -39,7 +40,7 @@ static ct_tensor *pair(double value)
     return ct_full(CT_SHAPE(2), value, CT_F32, CT_CPU);
 }
 
-/* ---- what is bound ---- */
+/* ---- binding ---- */
 
 START_TEST(binds_in_order_until_the_scope_ends)
 {
@@ -165,7 +166,7 @@ START_TEST(bad_bindings)
     ck_assert(ct_params_add(lazy, "w", CT_SHAPE(-1), ct_init_constant(1)) != NULL);
     REFUSED(CT_ERR_SHAPE, "ct_params_bind", "w ... not known", ct_params_bind(lazy, CT_TENSORS(v)));
     REFUSED(CT_ERR_SHAPE, "ct_params_values", "not known", ct_params_values(lazy, 1, &v));
-    ck_assert(reads(set, "a.w") == 5); /* what was bound stays */
+    ck_assert(reads(set, "a.w") == 5); /* the earlier binding is kept */
     kept = ct_keep(pair(6));
     ck_assert_int_eq(ct_params_bind(set, CT_TENSORS(kept, NULL, NULL)), CT_OK);
     ct_free(kept);
@@ -185,10 +186,10 @@ typedef struct learner {
     ct_module *linear;
     ct_tensor *x[2], *y[2]; /* support, query */
     bool checkpoint;
-    int set; /* of the loss */
+    int set; /* which set the loss uses */
 } learner;
 
-/* scale times f(step i + begin), i from 0. */
+/* Returns a tensor with elements scale f(step i + begin), i from 0. */
 static ct_tensor *wave(ct_shape shape, double (*f)(double), double scale, double step, double begin)
 {
     double at[64];
@@ -246,7 +247,8 @@ static ct_tensor *learner_loss(learner *m, int set)
     return ct_mean(ct_square(ct_sub(y, m->y[set])));
 }
 
-/* Two inner steps; returns the query set's loss and its gradients by the set's own weights. */
+/* Makes two inner steps. Returns the loss of the query set, and its gradients by the set's own
+ * weights. */
 static double learn(learner *m, ct_tensor **gradients)
 {
     ct_tensor *own[MOST], *fast[MOST], *g[MOST], *loss;
@@ -256,7 +258,8 @@ static double learn(learner *m, ct_tensor **gradients)
     for (int step = 0; step < 2; step++) {
         ct_params_bind(m->params, n, fast);
         loss = learner_loss(m, 0);
-        ct_params_bind(m->params, 0, NULL); /* what backward repeats must not see this */
+        ct_params_bind(m->params, 0, NULL); /* functions that backward runs again must not see
+                                             * this */
         ct_grad(1, &loss, n, fast, NULL, true, g);
         for (int i = 0; i < n; i++)
             fast[i] = ct_sub(fast[i], ct_mul_scalar(g[i], 0.5));
@@ -292,7 +295,7 @@ static void expect_torch(FILE *f, const char *kind, double loss, ct_tensor *cons
     }
 }
 
-/* _i: bit 0: steps one by one; bit 1: under an activation checkpoint. */
+/* Bit 0 of _i: no sequence function; bit 1: under an activation checkpoint. */
 START_TEST(maml_has_torchs_gradients)
 {
     static const char *const kinds[] = { "rnn", "gru", "lstm" };

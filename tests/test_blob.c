@@ -61,7 +61,7 @@ START_TEST(blob_takes_part_in_history)
     expect_floats(ct_tensor_grad(t), 3, (float[]){ 2, 4, 6 });
     t = ct_from_blob(x, sizeof x, CT_SHAPE(2, 2), CT_F32,
                      (ct_blob_options){ .strides = (int64_t[]){ 1, 1 } });
-    ct_set_requires_grad(t, true); /* 1 2, 2 3: of elements that share memory */
+    ct_set_requires_grad(t, true); /* 1 2, 2 3: elements that share memory */
     ck_assert_int_eq(ct_backward(ct_sum(ct_square(ct_matmul(t, ct_select(t, 0, 1))))), CT_OK);
     expect_floats(ct_tensor_grad(t), 4, (float[]){ 32, 48, 120, 188 });
     t = ct_set_requires_grad(ct_from_blob(x, sizeof x, CT_SHAPE(3), CT_F32, none), true);
@@ -118,7 +118,7 @@ START_TEST(blob_writes)
 }
 END_TEST
 
-/* What outlives the scope is a copy, however it leaves. */
+/* Every tensor that outlives the scope has a copy of the memory. */
 START_TEST(borrowed_memory_stays_behind)
 {
     float *x = malloc(4 * sizeof *x);
@@ -130,7 +130,7 @@ START_TEST(borrowed_memory_stays_behind)
         x[i] = (float)i;
     t = ct_from_blob(x, 4 * sizeof *x, CT_SHAPE(4), CT_F32, (ct_blob_options){ .writable = true });
     kept = ct_keep(ct_narrow(t, 0, 1, 2));
-    ct_fill(t, 5); /* reaches the blob, not the copy */
+    ct_fill(t, 5); /* changes the blob, not the copy */
     ck_assert(x[1] == 5);
     state = ct_state_new(1, &t);
     ck_assert_int_eq(ct_scope_return(s, ct_narrow(t, 0, 2, 2), &returned), CT_OK);
@@ -184,7 +184,7 @@ static void *borrow_on_a_thread(void *context)
     return ct_scope_end(s) == CT_OK ? kept : NULL;
 }
 
-/* Devices, threads, and the scope of an activation checkpoint. */
+/* Borrowed memory with devices, threads, and the scope of an activation checkpoint. */
 START_TEST(borrowed_memory_on_other_ways)
 {
     float x[] = { 1, 2 };
@@ -310,7 +310,7 @@ START_TEST(deleter_runs_when_the_call_fails)
 }
 END_TEST
 
-/* Each request for memory fails in turn: the deleter runs once in any case. */
+/* Each allocation fails in turn; the deleter runs exactly once. */
 static bool blob_run(void)
 {
     int before = deleted;
@@ -319,7 +319,7 @@ static bool blob_run(void)
     bool good = t && ct_from_blob(ct_data(t), 12, CT_SHAPE(3), CT_F32, none);
 
     ck_assert(!s.id || deleted == before + !t);
-    (void)(ct_scope_end(s) == CT_OK); /* the failure */
+    (void)(ct_scope_end(s) == CT_OK); /* may return the failure */
     ck_assert(!s.id || deleted == before + 1);
     return good;
 }
@@ -368,8 +368,8 @@ START_TEST(bad_blobs)
     } rows[] = {
         { CT_ERR_SHAPE, "data has 11", x, 11, CT_SHAPE(3), CT_F32, { 0 } },
         { CT_ERR_SHAPE, "data has 24", x, 24, CT_SHAPE(2, 3), CT_F32, { 4, 1 } },
-        { CT_ERR_SHAPE, "too far", x, 64, CT_SHAPE(3, 3), CT_F32, { INT64_MAX, 1 } },
-        { CT_ERR_SHAPE, "too far", x, 64, CT_SHAPE(2, 2), CT_F32, { INT64_MAX / 2, 1 } },
+        { CT_ERR_SHAPE, "too large", x, 64, CT_SHAPE(3, 3), CT_F32, { INT64_MAX, 1 } },
+        { CT_ERR_SHAPE, "too large", x, 64, CT_SHAPE(2, 2), CT_F32, { INT64_MAX / 2, 1 } },
         { CT_ERR_SHAPE, "negative", x, 64, CT_SHAPE(-2), CT_F32, { 0 } },
         { CT_ERR_ARGUMENT, "strides[1]", x, 64, CT_SHAPE(2, 2), CT_F32, { 2, -1 } },
         { CT_ERR_ARGUMENT, "data is NULL", NULL, 64, CT_SHAPE(2), CT_F32, { 0 } },
@@ -419,7 +419,7 @@ static void *delete_it(void *m)
     return NULL;
 }
 
-/* The export outlives the scope, also that of borrowed memory; its end may come on any thread. */
+/* The export outlives the scope, also for borrowed memory, and any thread may free it. */
 START_TEST(dlpack_outlives_the_scope)
 {
     float x[] = { 1, 2 };
@@ -470,7 +470,7 @@ static void count_dlpack(struct DLManagedTensorVersioned *m)
     m->deleter = NULL;
 }
 
-/* A good struct, which each case below spoils in one place. */
+/* Makes a valid struct; each case below changes one member. */
 static struct DLManagedTensorVersioned dlpack_sample(void)
 {
     static double data[6];
@@ -498,7 +498,7 @@ START_TEST(dlpack_refuses_imports)
         ct_status status;
         const char *word;
     } rows[] = {
-        { CT_ERR_ARGUMENT, "version 2" },    { CT_ERR_DEVICE, "device 2" },
+        { CT_ERR_ARGUMENT, "version 2" },    { CT_ERR_DEVICE, "type 2" },
         { CT_ERR_DTYPE, "code 2" },          { CT_ERR_DTYPE, "64 bits" },
         { CT_ERR_DTYPE, "2 lanes" },         { CT_ERR_ARGUMENT, "aligned" },
         { CT_ERR_SHAPE, "rank 9" },          { CT_ERR_SHAPE, "rank -1" },

@@ -1,5 +1,5 @@
-/* test_checkpoint.c - runs that are killed, stopped, refused or fail to write, and the files that
- * show them. */
+/* test_checkpoint.c - runs that are killed, stopped, refused or fail to write, and their output
+ * files. */
 #include "tests/files.h"
 #include "tests/harness.h"
 
@@ -130,7 +130,8 @@ static lm model_of(const run *how, int vocab)
     return m;
 }
 
-/* A digest of the bits of a model and its loaders: values, which are lazy, generator, positions. */
+/* Computes a digest of a model and its loaders: the bits of all values, which entries are lazy, the
+ * generator, the positions. */
 static void fingerprint(const lm *m, const ct_loader *train, const ct_loader *val, char hex[65])
 {
     const ct_loader_cursor at[2] = { ct_loader_tell(train), ct_loader_tell(val) };
@@ -227,7 +228,7 @@ const char *hash_of(const char *path)
     return to;
 }
 
-/* The CSV file without its clock; to free(). */
+/* Returns the CSV file without its times; the caller frees it. */
 static char *steps_of(const char *path)
 {
     size_t size, n = 0;
@@ -252,7 +253,7 @@ static int size_of(const char *path)
     return (int)size;
 }
 
-/* True if the run of the file is within an epoch. */
+/* True if the checkpoint was written within an epoch. */
 static bool is_underway(const char *path)
 {
     ct_safetensors *f = ct_safetensors_open(path);
@@ -265,10 +266,10 @@ static bool is_underway(const char *path)
     return yes;
 }
 
-/* ---- SIGKILL from outside ---- */
+/* ---- runs killed by SIGKILL ---- */
 
-/* Runs in a child process until it has reported a number of steps and epochs, and kills it some
- * microseconds later, at the latest when it waits for its next answer. False if it ended before. */
+/* Runs in a child process. After the child has reported a number of steps and epochs, kills it some
+ * microseconds later, or when it waits for the next answer. False if it ended before. */
 static bool run_and_kill(run how, int steps, int epochs, unsigned delay)
 {
     int ends[2], status;
@@ -296,7 +297,7 @@ static bool run_and_kill(run how, int steps, int epochs, unsigned delay)
     return WIFSIGNALED(status);
 }
 
-/* What a process of its own does to the end. */
+/* Runs to the end in a separate process. */
 static void run_apart(run how)
 {
     int status;
@@ -312,7 +313,8 @@ static void run_apart(run how)
     ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-/* Pairs of runs, one of them killed (some twice) and resumed, at other numbers of threads. */
+/* Compares pairs of runs; one of them is killed (some twice) and resumed with another number of
+ * threads. */
 START_TEST(killed)
 {
     ct_generator g = ct_generator_stream(ct_generator_from_seed(11), "killed");
@@ -406,7 +408,7 @@ START_TEST(stopped)
 }
 END_TEST
 
-/* Validation that was broken off is made again. */
+/* A validation that was interrupted is repeated. */
 START_TEST(stopped_in_validation)
 {
     for (int at = 1; at <= 9; at += 2) { /* 4 batches an epoch */
@@ -428,8 +430,8 @@ START_TEST(stopped_in_validation)
 }
 END_TEST
 
-/* A run with an optimiser of the test's own, stopped within an epoch and resumed, has the same bits; it is
- * not resumed with other options or by another optimiser. */
+/* A run with an optimiser that the test defines has the same bits if it is stopped within an epoch
+ * and resumed. Resuming with other options or another optimiser is refused. */
 START_TEST(own_optimizer)
 {
     static const struct {
@@ -472,7 +474,7 @@ START_TEST(own_optimizer)
 }
 END_TEST
 
-/* ---- loaders that go to a place ---- */
+/* ---- positions of loaders ---- */
 
 static ct_loader *loader_of(const ct_corpus *corpus, int kind)
 {
@@ -484,7 +486,8 @@ static ct_loader *loader_of(const ct_corpus *corpus, int kind)
         corpus, (ct_loader_sequences_options){ .batch_size = 4, .steps = 7, .random = kind == 2 });
 }
 
-/* A sum that tells batches apart; -1 at an epoch's end, which begins the next. */
+/* Returns a sum that differs between batches; at the end of an epoch, begins the next one and
+ * returns -1. */
 static double next_sum(ct_loader *l)
 {
     ct_scope s = ct_scope_begin_no_grad();
@@ -580,7 +583,7 @@ START_TEST(longer)
             write_bytes("b.csv", "1,2,3\nnot ours\n", 15);
         again.epochs = 6;
         trains(again);
-        if (k == 3) { /* its lines up to the resumed epoch stay, with their times */
+        if (k == 3) { /* the lines before the resumed epoch are kept, with their times */
             now = read_bytes("b.csv", &after);
             ck_assert(after >= lines / 2 && memcmp(now, csv, lines / 2) == 0);
             free(now);
@@ -598,7 +601,7 @@ START_TEST(longer)
 }
 END_TEST
 
-/* The checkpoint is also a model's file. */
+/* A checkpoint is also a model file. */
 START_TEST(weights_load)
 {
     run how = { .cell = 2, .layers = 2, .checkpoint = "a", .model_json = "{\"any\": \"text\"}" };
@@ -610,7 +613,7 @@ START_TEST(weights_load)
     ck_assert(train(&how, NULL, &trained) == CT_OK);
     m = model_of(&how, 13);
     ck_assert(ct_params_load(m.params, "a", (ct_load_options){ .non_strict = true }) ==
-              CT_ERR_SHAPE); /* this text has another vocabulary */
+              CT_ERR_SHAPE); /* the other text has another vocabulary */
     ct_error_clear();
     ct_params_free(m.params);
     m = model_of(&how, 12);
@@ -629,11 +632,11 @@ START_TEST(weights_load)
 }
 END_TEST
 
-/* ---- runs that do not fit ---- */
+/* ---- runs that do not match ---- */
 
-/* ---- the files that show a run ---- */
+/* ---- output files ---- */
 
-/* Column number c (from 0) of a CSV file's rows, with a space after each. */
+/* Returns column c (from 0) of a CSV file, with a space after each value. */
 static void column(const char *csv, int c, char *to)
 {
     *to = '\0';
@@ -647,7 +650,7 @@ static void column(const char *csv, int c, char *to)
     }
 }
 
-/* The curve's points are the CSV's numbers, digit for digit. */
+/* The points of the curve have the same digits as the CSV file. */
 START_TEST(curve)
 {
     run how = { RUN, .csv = "a.csv", .svg = "a.svg", .epochs = 12 };
@@ -677,7 +680,7 @@ START_TEST(curve)
 }
 END_TEST
 
-/* CRC-32C another way: a division bit by bit, the data first mirrored. */
+/* Computes CRC-32C in another way: by division, bit by bit, of the mirrored data. */
 static uint32_t crc_by_division(const unsigned char *s, size_t size)
 {
     uint64_t rest = 0;
@@ -707,7 +710,7 @@ static uint32_t word(const unsigned char *s)
     return s[0] | (uint32_t)s[1] << 8 | (uint32_t)s[2] << 16 | (uint32_t)s[3] << 24;
 }
 
-/* A record of the version and one for each epoch, with the right sums. */
+/* The file has a record for the version and one for each epoch, with the right checksums. */
 START_TEST(records)
 {
     run how = { RUN, .tensorboard = "runs/one", .epochs = 3 };

@@ -1,5 +1,5 @@
-/* test_convert.c - the other frameworks' weights: Keras's, Flax's and Gluon's numbers from modules
- * here whose weights were converted; conversions there and back; what is refused. */
+/* test_convert.c - conversion of other frameworks' weights: modules with converted weights give the
+ * numbers of Keras, Flax and Gluon; conversions in both directions; errors. */
 #include <cotangent.h>
 
 #include "tests/files.h"
@@ -32,7 +32,7 @@ static ct_recurrent *module_in(const config *c, ct_dialect dialect, ct_params *p
                         (ct_nn_recurrent_options){ .input_size = c->in, .dialect = dialect });
 }
 
-/* Their file of a module's weights, with the formula's values. */
+/* Writes a module's weights, with the formula's values, as the other framework's file. */
 static void write_theirs(const config *c, ct_dialect theirs, ct_params *params, const char *path)
 {
     ct_scope s = ct_scope_begin();
@@ -65,7 +65,7 @@ static void load_converted(const config *c, ct_dialect theirs, ct_dialect biases
     expect_saved(ct_params_load(params, "ours", (ct_load_options){ .report = NULL }));
 }
 
-/* y for a configuration; a cell runs over all steps. */
+/* Computes y for a configuration; a single cell runs step by step. */
 static ct_tensor *run(const config *c, ct_recurrent *r, const call *k, ct_state **next)
 {
     ct_tensor *y[16];
@@ -79,7 +79,8 @@ static ct_tensor *run(const config *c, ct_recurrent *r, const call *k, ct_state 
     return ct_stack((int)c->T, y, 0);
 }
 
-/* The gradients, in their layout: as many as the configuration has, and each the same. */
+/* Compares the gradients in the other framework's layout with those of the configuration; their
+ * numbers must agree too. */
 static void expect_gradients(const config *c, ct_dialect theirs, ct_params *params,
                              const want *wants, int n, double tolerance)
 {
@@ -108,7 +109,7 @@ static void expect_gradients(const config *c, ct_dialect theirs, ct_params *para
     ct_safetensors_close(f);
 }
 
-/* MXNet's op of whole sequences computes relu in f32, its cell does not. */
+/* MXNet's op for whole sequences computes relu in f32, but its cell does not. */
 static double tolerance_of(const config *c, ct_dtype dtype)
 {
     if (dtype == CT_F32)
@@ -188,7 +189,7 @@ START_TEST(test_numbers)
 }
 END_TEST
 
-/* ---- there and back ---- */
+/* ---- conversions in both directions ---- */
 
 typedef struct kind {
     ct_recurrent *(*make)(ct_params *, const char *, ct_nn_recurrent_options);
@@ -199,7 +200,7 @@ static const kind kinds[] = {
     { ct_nn_rnn, false }, { ct_nn_lstm, false }, { ct_nn_gru, false }, { ct_nn_gru, true }
 };
 
-/* Whether a layout has such a module. */
+/* True if a layout has this kind of module. */
 static bool fits(const kind *k, ct_dialect layout)
 {
     return !k->reset_before || layout == CT_DIALECT_TORCH || layout == CT_DIALECT_KERAS;
@@ -210,7 +211,7 @@ typedef struct model {
     ct_recurrent *rnn;
 } model;
 
-/* rnn, of two layers and directions, and linear; all values random, biases too. */
+/* Makes rnn, with two layers and directions, and linear; all values are random, also biases. */
 static model new_model(const kind *k, ct_dialect dialect, bool no_bias)
 {
     ct_generator g = ct_generator_from_seed(8);
@@ -237,7 +238,7 @@ static model new_model(const kind *k, ct_dialect dialect, bool no_bias)
     return m;
 }
 
-/* y over the same x for every model; to free() */
+/* Returns y for the same x for every model; the caller frees it. */
 static double *outputs(const model *m)
 {
     ct_scope s = ct_scope_begin_no_grad();
@@ -249,7 +250,7 @@ static double *outputs(const model *m)
     return y;
 }
 
-/* The same names, shapes and bits, in any order. */
+/* Checks that both files have the same names, shapes and bits, in any order. */
 static void expect_same_tensors(const char *a, const char *b)
 {
     ct_scope s = ct_scope_begin();
@@ -270,8 +271,8 @@ static void expect_same_tensors(const char *a, const char *b)
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 
-/* A module's own file goes into its dialect's layout and comes back with the same bits; through the
- * layouts that have all its biases, too. */
+/* A module's file is converted to its dialect's layout and back, with the same bits; also through
+ * other layouts that have all its biases. */
 START_TEST(test_there_and_back)
 {
     const kind *k = &kinds[_i / 4];
@@ -300,7 +301,8 @@ START_TEST(test_there_and_back)
 }
 END_TEST
 
-/* From any dialect's module by any layout to any dialect's: other biases, the same outputs. */
+/* Converting between modules of any two dialects through any layout changes the biases but not the
+ * outputs. */
 START_TEST(test_bias_counts)
 {
     const kind *k = &kinds[_i / 4];
@@ -404,9 +406,9 @@ static void expect_names(const char *path, const char *text)
     ct_safetensors_close(f);
 }
 
-#define NAMES 14 /* cases */
+#define NAMES 14 /* the number of cases */
 
-/* What is a cell's, a Linear's, or neither, by its name. */
+/* Tensors are assigned to a cell, a Linear, or neither, by their names. */
 START_TEST(test_names)
 {
     static const struct {
@@ -414,10 +416,10 @@ START_TEST(test_names)
         const char *keep, *in, *out;
     } cases[] = {
         { CT_DIALECT_KERAS, CT_DIALECT_TORCH,
-          NULL, /* cells alone, without a prefix; a Dense; a norm */
+          NULL, /* a single cell without a prefix; a Dense; a norm */
           "kernel 3x8 recurrent_kernel 2x8 dense.kernel 2x5 dense.bias 5 norm.gamma 2",
           "weight_ih weight_hh dense.weight dense.bias norm.gamma" },
-        { CT_DIALECT_KERAS, CT_DIALECT_GLUON, NULL, /* layers; l01 is no layer */
+        { CT_DIALECT_KERAS, CT_DIALECT_GLUON, NULL, /* layers; l01 is not a layer */
           "a.l12.kernel 3x2 a.l12.recurrent_kernel 2x2 a.r0.kernel 3x2 a.r0.recurrent_kernel 2x2 "
           "a.l01.kernel 3x2 a.l01.recurrent_kernel 2x2",
           "a.l12_i2h_weight a.l12_h2h_weight a.l12_i2h_bias a.l12_h2h_bias a.r0_i2h_weight "
@@ -431,14 +433,14 @@ START_TEST(test_names)
           "weight_ih_l0_reverse 6x3 weight_hh_l0_reverse 6x2 h_0 2x2",
           "r0.ir.kernel r0.iz.kernel r0.in.kernel r0.hr.kernel r0.hz.kernel r0.hn.kernel "
           "r0.ir.bias r0.iz.bias r0.in.bias r0.hn.bias h_0" },
-        { CT_DIALECT_FLAX, CT_DIALECT_TORCH, NULL, /* Denses that are called h and hi */
+        { CT_DIALECT_FLAX, CT_DIALECT_TORCH, NULL, /* Dense layers named h and hi */
           "a.h.kernel 2x2 a.h.bias 2 hi.kernel 3x2 c.l0.i.kernel 3x2 c.l0.h.kernel 2x2 "
           "c.l0.i.bias 2",
           "a.h.weight a.h.bias hi.weight c.weight_ih_l0 c.weight_hh_l0 c.bias_ih_l0 c.bias_hh_l0" },
         { CT_DIALECT_TORCH, CT_DIALECT_TORCH, NULL, /* names that only look like a cell's */
           "xweight_hh_l0 2x2 weight_hh_l 2x2 weight_hh_l0_back 2x2 weight_hh_l5000 2x2",
           "xweight_hh_l0 weight_hh_l weight_hh_l0_back weight_hh_l5000" },
-        { CT_DIALECT_GLUON, CT_DIALECT_TORCH, NULL, /* and in the other layouts */
+        { CT_DIALECT_GLUON, CT_DIALECT_TORCH, NULL, /* such names in the other layouts */
           "xh2h_weight 2x2 a.xh2h_weight 2x2 q0_h2h_weight 2x2 a.l_h2h_weight 2x2 "
           "a.l0xh2h_weight 2x2",
           "xh2h_weight a.xh2h_weight q0_h2h_weight a.l_h2h_weight a.l0xh2h_weight" },
@@ -447,14 +449,13 @@ START_TEST(test_names)
         { CT_DIALECT_FLAX, CT_DIALECT_TORCH, NULL, "xhr.kernel 2x2 xir.kernel 2x2 a.h.kernels 2x2",
           "xhr.weight xir.weight a.h.kernels" },
         { CT_DIALECT_KERAS, CT_DIALECT_TORCH,
-          NULL, /* tensors of other ranks; a state; what no cell has */
+          NULL, /* tensors of other ranks; a state; a name that no cell has */
           "kernel 3 a.kernel 3x3 a.r1.dense.kernel 1x2 l0.state -",
           "kernel a.weight a.r1.dense.weight l0.state" },
         { CT_DIALECT_GLUON, CT_DIALECT_TORCH, NULL, "a.l0x_h2h_weight 2x2", "a.l0x_h2h_weight" },
         { CT_DIALECT_KERAS, CT_DIALECT_GLUON, NULL, "a.l0x.kernel 3x2 a.l0x.recurrent_kernel 2x2",
           "a.l0x.i2h_weight a.l0x.h2h_weight a.l0x.i2h_bias a.l0x.h2h_bias" },
-        { CT_DIALECT_TORCH, CT_DIALECT_KERAS,
-          NULL, /* the last layer that there can be, and one too many */
+        { CT_DIALECT_TORCH, CT_DIALECT_KERAS, NULL, /* the largest allowed layer, and one more */
           "weight_ih_l4095 3x2 weight_hh_l4095 3x3 weight_hh_l4096 3x3",
           "l4095.kernel l4095.recurrent_kernel weight_hh_l4096" },
         { CT_DIALECT_TORCH, CT_DIALECT_TORCH, NULL, "", "" },
@@ -469,7 +470,7 @@ START_TEST(test_names)
 }
 END_TEST
 
-/* The paths of a Keras model, as nn/convert.h has them; and a Linear's weight is transposed. */
+/* The names of a Keras model, as in nn/convert.h; the weight of a Linear is transposed. */
 START_TEST(test_rename)
 {
     static const ct_prefix map[] = { { "sequential/lstm/lstm_cell/", "rnn.l0." },
@@ -488,7 +489,7 @@ START_TEST(test_rename)
     convert("a", "b",
             (ct_convert_options){
                 .rename = (ct_prefix[]){ { NULL, "x" }, { "sequential/", "" }, { NULL, NULL } } });
-    expect_same_tensors("a", "b"); /* either end alone ends the list */
+    expect_same_tensors("a", "b"); /* a NULL in either member ends the list */
     convert("a", "b",
             (ct_convert_options){ .rename = (ct_prefix[]){ { "sequential/lstm", NULL },
                                                            { "sequential/", "" },
@@ -510,7 +511,7 @@ END_TEST
 /* ---- refusals ---- */
 
 #define GRU_OF_TORCH "r.weight_ih_l0 6x3 r.weight_hh_l0 6x2 r.bias_ih_l0 6 r.bias_hh_l0 6"
-#define REFUSALS 35 /* cases */
+#define REFUSALS 35 /* the number of cases */
 
 START_TEST(test_refusals)
 {
@@ -682,7 +683,7 @@ START_TEST(test_bad_files)
 }
 END_TEST
 
-/* Fails another call each time: an error, no file, and no leak. */
+/* Each call fails in turn: an error is raised, no file is written, and nothing leaks. */
 static void fail_each(void (*arm)(int k), const int *seen, ct_status status, int at_least)
 {
     static const ct_prefix map[] = { { "r.", "another." }, { NULL, NULL } };

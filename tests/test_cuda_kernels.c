@@ -1,5 +1,5 @@
-/* test_cuda_kernels.c - every slot of a GPU's table against the CPU's: one table of cases, each run
- * on both, and what comes out compared.
+/* test_cuda_kernels.c - every slot of a GPU's table compared with the CPU's: each case runs on both
+ * devices.
  *
  * Sizes around those of warps and blocks, buffers of exactly the bytes needed, strided, broadcast
  * and misaligned operands. The device is cuda-emu, or that of COTANGENT_TEST_DEVICE. */
@@ -38,7 +38,7 @@ double draw_real(rng *r) /* in (-3, 3) */
     return ((double)(draw_bits(r) >> 11) * 0x1p-53 - 0.5) * 6;
 }
 
-/* ---- a run of a case on one device: its buffers, and what is compared ---- */
+/* ---- a run of a case on one device: its buffers and its results ---- */
 
 double tolerance_of(ct_dtype dtype)
 {
@@ -93,7 +93,7 @@ void *put_odd(run *t, ct_dtype dtype, int64_t n)
         double v = bits % 4 ? draw_real(&t->r) : odd[bits / 4 % 19];
 
         if (dtype == CT_I32 || dtype == CT_I64) {
-            if (bits % 4 == 0) /* any bits at all */
+            if (bits % 4 == 0) /* any bits, also NaN */
                 bits = draw_bits(&t->r);
             else
                 bits = bits / 4 % 9 - 4;
@@ -221,7 +221,7 @@ void compare(const char *what, const run *want, const run *got)
     int k;
     int64_t i;
 
-    /* what kind of fault it is the library knows, by its ticket */
+    /* the kind of fault is known only to the library, through its ticket */
     ck_assert_msg((want->status == CT_OK) == (got->status == CT_OK), "%s: %s on the CPU, %s", what,
                   ct_status_name(want->status), ct_status_name(got->status));
     if (want->status != CT_OK) {
@@ -244,8 +244,8 @@ void compare(const char *what, const run *want, const run *got)
 
 const cti_backend *device;
 uint64_t seed;
-static void (*set_seed)(uint64_t); /* of the emulated GPU's schedule; NULL on a GPU */
-static int (*reports)(void);       /* what it found wrong */
+static void (*set_seed)(uint64_t); /* sets the seed of the emulated GPU's schedule; NULL on a GPU */
+static int (*reports)(void);       /* the number of the emulator's reports */
 static void (*reset)(void);
 static void (*set_quiet)(bool);
 static void (*fail_call)(uint64_t);
@@ -255,7 +255,7 @@ emu_counters (*count)(void);
 void (*count_sectors)(bool on);
 void (*each_sector)(emu_sector_visitor *visit, void *context);
 static ct_device device_id;
-static void *index_of_threads; /* on the device: one that is out of range */
+static void *index_of_threads; /* indices on the device, one of which is out of range */
 
 void next_case(void)
 {
@@ -292,7 +292,7 @@ void *shifted(const void *p, int64_t elements, ct_dtype dtype)
 /* ---- bytes from the host, threads ---- */
 
 #define PIECES 9
-#define PIECE 700001 /* bytes: 9 are more than the ring of pinned memory */
+#define PIECE 700001 /* bytes; 9 pieces are larger than the ring of pinned memory */
 
 static void fill_piece(unsigned char *bytes, int k)
 {
@@ -302,8 +302,8 @@ static void fill_piece(unsigned char *bytes, int k)
         bytes[i] = (unsigned char)(i * 7 + i / 251 + (size_t)k * 31);
 }
 
-/* Uploads of more than the pinned memory, one after another without waiting: no piece is overwritten
- * before its copy's turn. By the queue of kernels and by that of copies. */
+/* Uploads more than the pinned memory without waiting; no piece may be overwritten before it is
+ * copied. Uses the queue of kernels and the queue of copies. */
 START_TEST(uploads)
 {
     unsigned char *host = malloc(PIECE), *back = malloc(PIECE);
@@ -314,14 +314,14 @@ START_TEST(uploads)
     uint64_t waits = count ? count().synchronises : 0;
 
     if (checking && checking() && _i > 1)
-        return; /* the same again, slowly */
+        return; /* the same work again, but slow */
     if (set_seed)
         set_seed((uint64_t)_i / 2 + 1);
     if (count)
         device->async->counters(&before);
     for (k = 0; k < PIECES; k++)
         piece[k] = device->allocate(PIECE);
-    if (ahead && device->async) /* memory is there when the queue of kernels gets there */
+    if (ahead && device->async) /* the memory must be allocated before the other queue uses it */
         ck_assert(device->async->synchronise(&f) == CT_OK);
     for (k = 0; k < PIECES; k++) {
         fill_piece(host, k);
@@ -329,7 +329,7 @@ START_TEST(uploads)
             device->async->upload_ahead(piece[k], host, PIECE);
         else
             device->upload(piece[k], host, PIECE);
-        memset(host, 0xee, PIECE); /* which may be changed at once */
+        memset(host, 0xee, PIECE); /* the host may change it at once */
     }
     if (device->async)
         ck_assert(device->async->synchronise(&f) == CT_OK);
@@ -340,7 +340,7 @@ START_TEST(uploads)
         device->release(piece[k], PIECE);
     }
     no_reports("uploads");
-    if (count) { /* a download to memory that is not pinned waits by itself, too */
+    if (count) { /* a download to memory that is not pinned waits too */
         device->async->counters(&after);
         ck_assert_int_eq((int)(after.synchronisations - before.synchronisations) + PIECES,
                          (int)(count().synchronises - waits));
@@ -372,7 +372,8 @@ static void upload_index(void)
     device->upload(index_of_threads, &bad, sizeof bad);
 }
 
-/* A thread finds no fault of another, even of one whose word it has got, and leaves one. */
+/* A thread sees no fault of another thread, even if it reuses that thread's word; then it makes a
+ * fault itself. */
 static void *find_no_fault(void *context)
 {
     const cti_backend *be = cti_backend_of(device_id);
@@ -479,7 +480,8 @@ START_TEST(captured_work)
     ck_assert(device->download(before, x, sizeof before, &f) == CT_OK);
     ck_assert(async->capture_begin());
     change(t, CTI_EW_affine, CT_F32, 300, x, 2);
-    device->upload(x, before, sizeof before); /* would be other bytes each time */
+    device->upload(x, before, sizeof before); /* refused, because a replay would upload other
+                                               * bytes */
     ck_assert(ct_error() == CT_ERR_DEVICE);
     ck_assert(strstr(ct_error_message(), "host") != NULL);
     ct_error_clear();
@@ -489,10 +491,10 @@ START_TEST(captured_work)
     graph = async->capture_end();
     ck_assert_msg(graph != NULL, "%s", ct_error_message());
     ck_assert(device->download(after, x, sizeof after, &f) == CT_OK);
-    ck_assert_mem_eq(after, before, sizeof before); /* noted, not run */
+    ck_assert_mem_eq(after, before, sizeof before); /* recorded, but not run */
     for (k = 0; k < 3; k++)
         async->replay(graph);
-    async->graph_free(graph); /* while it may be under way */
+    async->graph_free(graph); /* the graph may still be running */
     async->graph_free(NULL);
     ck_assert(device->download(after, x, sizeof after, &f) == CT_OK);
     for (i = 0; i < 300; i++)
@@ -505,7 +507,7 @@ END_TEST
 
 /* ---- the table ---- */
 
-/* Of sizes of 0 nothing is asked. */
+/* Calls with a size of 0 launch nothing. */
 START_TEST(nothing_is_launched_for_nothing)
 {
     run r = { .be = device }, *t = &r;
@@ -564,8 +566,8 @@ START_TEST(nothing_is_launched_for_nothing)
 }
 END_TEST
 
-/* An error of a kernel is reported by the next call, whichever it is; by allocate too, which raises
- * no error for a lack of memory, because the pool may free some. */
+/* An error of a kernel is reported by the next call of any function, also by allocate, although
+ * allocate raises no error if only memory runs out (the pool may free some). */
 START_TEST(a_broken_device_says_so)
 {
     cti_fault f = { 0, 0 };
@@ -624,7 +626,7 @@ static bool find_device(void)
     return device != NULL;
 }
 
-/* The emulator's own functions, where the device is one. */
+/* Finds the emulator's functions, if the device is emulated. */
 static void find_emulator(void)
 {
     void *symbol = harness_emulator(device->name, "emu_set_seed");
@@ -650,7 +652,7 @@ static void find_emulator(void)
     memcpy(&each_sector, &symbol, sizeof symbol);
 }
 
-/* The device is found before each test: Check runs them in processes of their own. */
+/* Opens the device before each test, because Check runs each test in a separate process. */
 static void setup(void)
 {
     run r = { 0 };
@@ -665,7 +667,7 @@ static void setup(void)
     one.a = put(&r, CT_F64, 1);
     one.b = put(&r, CT_F64, 1);
     one.c = put(&r, CT_F64, 1);
-    device->gemm(&one); /* cuBLAS has its workspace from now on */
+    device->gemm(&one); /* after this, cuBLAS has its workspace */
     finish(&r);
 }
 
@@ -685,8 +687,8 @@ int main(void)
     Suite *suite;
 
     ct_error_set_handler(NULL, NULL);
-    /* CUDA, once begun, does not survive a fork. The emulated GPU does, but runs in the same mode
-     * unless CK_FORK is set (tests/checked.sh), so that no case depends on those before it. */
+    /* CUDA cannot be used after a fork. The emulated GPU can, but also runs without forks unless
+     * CK_FORK is set, as in tests/checked.sh, where no case may depend on earlier ones. */
     setenv("CK_FORK", "no",
            name && strncmp(name, "cuda", 4) == 0 && strncmp(name, "cuda-emu", 8) != 0);
     if (ct_device_count(name && strcmp(name, "cpu") != 0 ? name : "cuda-emu") == 0) {

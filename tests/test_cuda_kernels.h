@@ -1,4 +1,4 @@
-/* test_cuda_kernels.h - what the sources of test_cuda_kernels share: a case that runs on both devices. */
+/* test_cuda_kernels.h - for the sources of test_cuda_kernels: a case that runs on both devices. */
 #ifndef TESTS_DEVICE_KERNELS_H
 #define TESTS_DEVICE_KERNELS_H
 
@@ -53,29 +53,30 @@ typedef struct run {
 
 double tolerance_of(ct_dtype dtype);
 
-/* bytes of the device's memory. */
+/* Allocates memory of the device. */
 void *room_for(run *t, size_t bytes);
 
-/* The same, with what host has. */
+/* Allocates memory of the device and uploads the bytes of host. */
 void *put_bytes(run *t, const void *host, size_t bytes);
 
-/* n random numbers: reals in (-3, 3), integers of -4..4 (so that there are equal ones), bools. */
+/* Makes n random numbers: reals in (-3, 3), integers in -4..4 (so that some are equal), bools. */
 void *put(run *t, ct_dtype dtype, int64_t n);
 
-/* The same with values that are no numbers among them, and the ends of ranges. */
+/* Like put, with NaNs, infinities and the ends of ranges among the values. */
 void *put_odd(run *t, ct_dtype dtype, int64_t n);
 
-/* n elements become op of themselves. */
+/* Applies op to n elements in place. */
 void change(run *t, cti_ew_op op, ct_dtype dtype, int64_t n, void *data, double p);
 
-/* Indices 0..limit-1. */
+/* Makes n indices in 0..limit-1. */
 void *put_index(run *t, ct_dtype dtype, int64_t n, int64_t limit);
 
 /* Downloads n elements to be compared. */
 void get(run *t, const char *name, const void *data, ct_dtype dtype, int64_t n, double tolerance);
 void finish(run *t);
 
-/* A fault of ticket 1: what a slot returned, or what the device has noted. */
+/* Records the fault of ticket 1: the one that a slot returned, or the one in the device's fault
+ * word. */
 void note(run *t, ct_status status, const cti_fault *f);
 void compare(const char *what, const run *want, const run *got);
 
@@ -86,14 +87,14 @@ extern emu_counters (*count)(void);
 extern void (*count_sectors)(bool on);
 extern void (*each_sector)(emu_sector_visitor *visit, void *context);
 
-/* Before a case: its schedule, and its numbers. */
+/* Call it before a case: sets the seeds of the schedule and of the numbers. */
 void next_case(void);
 void no_reports(const char *what);
 
-/* Of device memory, that are there. */
+/* Returns the number of buffers of device memory that are allocated. */
 uint64_t buffers(void);
 
-/* Runs the case on both and compares. text says which. */
+/* Runs a case on both devices and compares the results. text is the name of the case. */
 #define BOTH(text, ...)                                                                            \
     do {                                                                                           \
         run cpu_run = { .be = &cti_cpu_backend }, device_run = { .be = device }, *t;               \
@@ -125,7 +126,7 @@ extern char text[200];
 
 #define SAY(...) (snprintf(text, sizeof text, __VA_ARGS__), text)
 
-/* Of many combinations, one in three; all of them in check-full. */
+/* True for one in three of many combinations; for all of them in check-full. */
 bool chosen(int number);
 void *shifted(const void *p, int64_t elements, ct_dtype dtype);
 void add(Suite *suite, const char *name, const TTest *test, int count);

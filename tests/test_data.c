@@ -1,5 +1,5 @@
 /* test_data.c - cleaning, vocabularies, corpora and loaders; fetch.c has the tests of texts,
- * tokens.c those of other tokens than characters of ASCII. */
+ * tokens.c has those of tokens other than ASCII characters. */
 #include "tensor/internal.h"
 #include "tensor/hooks.h"
 #include "tests/fetch.h"
@@ -26,7 +26,7 @@ ct_text *text_of(const char *s)
 
 /* ---- cleaning ---- */
 
-/* The characters of a corpus, to be freed. */
+/* Returns the characters of a corpus; the caller frees them. */
 static char *characters_of(const ct_corpus *c)
 {
     return ct_vocab_decode(ct_corpus_vocab(c), ct_corpus_ids(c), (size_t)ct_corpus_size(c));
@@ -50,7 +50,7 @@ START_TEST(cleaning)
     static const struct {
         const char *text, *as_text, *as_lines;
     } cases[] = {
-        /* what Python's re.sub, lower, strip and universal newlines give */
+        /* the results of Python's re.sub, lower, strip and universal newlines */
         { "a", "a", "a" },
         { "AZaz", "azaz", "azaz" },
         { "[@`{a", " a", "a" },
@@ -69,14 +69,14 @@ START_TEST(cleaning)
           "b",
           "a b", "a b" },
         { "\xe2\x84\xaa"
-          "k", /* the Kelvin sign is no K */
+          "k", /* the Kelvin sign is not a K */
           " k", "k" },
         { "a\xff\xfe"
           "b\xc3",
           "a b ", "a b" },
         { "a\xc2\x85"
           "b\xe2\x80\xa8"
-          "c", /* NEL and LINE SEPARATOR end no line */
+          "c", /* NEL and LINE SEPARATOR do not end a line */
           "a b c", "a b c" },
     };
     int i;
@@ -110,7 +110,7 @@ START_TEST(invalid_utf8)
         { "a\xe2\x82", 2 },
         { "a\xe2\x82z", 2 },
         { "a\xf0\x9f\x98", 3 },
-        { "a\xc0\xaf", 2 }, /* '/' in too many bytes */
+        { "a\xc0\xaf", 2 }, /* '/' in an overlong form */
         { "a\xc1\xbf", 2 },
         { "a\xe0\x9f\xbf", 3 },
         { "a\xf0\x8f\xbf\xbf", 4 },
@@ -208,7 +208,7 @@ START_TEST(vocab_order)
     static const struct {
         const char *text;
         ct_vocab_options options;
-        const char *tokens; /* with their counts */
+        const char *tokens; /* the tokens with their counts */
         int unknown;
     } cases[] = {
         { "banana b", { .order = CT_VOCAB_ORDER_SORTED }, " 1 <unk>0 a3 b2 n2 ", 1 },
@@ -338,7 +338,7 @@ END_TEST
 
 START_TEST(corpus_null)
 {
-    /* what failed flows through, and the first error stays */
+    /* the NULL is passed on, and the first error is kept */
     ct_text *t = ct_text_read(in_folder("none"));
     ct_corpus *c = ct_corpus_new(t, (ct_corpus_options){ 0 });
     ct_loader *l =
@@ -374,7 +374,8 @@ END_TEST
 /* ---- allocations that fail ---- */
 
 static cti_memory_table libc_memory;
-static int allocations, fail_from, fail_to; /* those numbered fail_from .. fail_to, from 1 */
+static int allocations, fail_from, fail_to; /* allocations fail_from .. fail_to fail, counted from
+                                             * 1 */
 static int held;
 
 static void *fail_allocate(size_t alignment, size_t bytes)
@@ -395,7 +396,7 @@ static void counted_release(void *p)
     libc_memory.release(p);
 }
 
-/* From a text's bytes to a batch of each loader; the status of the whole. */
+/* Goes from the bytes of a text to a batch of each loader. Returns the status. */
 static ct_status whole_way(const char *s)
 {
     static const char *const reserved[] = { "<pad>" };
@@ -445,11 +446,11 @@ START_TEST(allocation_fails)
 
     libc_memory = cti_memory_calls;
     cti_memory_calls = (cti_memory_table){ fail_allocate, counted_release };
-    for (k = 0; k < 800; k++) /* makes what the thread keeps; debug builds hold handles back */
+    for (k = 0; k < 800; k++) /* fills the thread's pools and queue of handles first */
         ck_assert_int_eq(whole_way(s), CT_OK);
     ct_memory_trim();
     baseline = held;
-    for (every = 0; every < 2; every++) { /* the k-th alone; the k-th and all after it */
+    for (every = 0; every < 2; every++) { /* only allocation k fails; or it and all later ones */
         for (k = 1;; k++) {
             ct_status status;
 
@@ -506,7 +507,7 @@ START_TEST(allocation_fails_reading)
 
         allocations = 0;
         t = ct_text_new_timemachine(
-            NULL); /* falls back to the sample, unless there is no memory for that */
+            NULL); /* falls back to the sample, unless memory runs out for that too */
         if (t) {
             ck_assert(ct_text_is_sample(t) && ct_ok());
             found++;

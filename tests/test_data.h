@@ -1,4 +1,4 @@
-/* test_data.h - what the sources of test_data share: corpora. */
+/* test_data.h - for the sources of test_data: corpora. */
 #ifndef TESTS_TEST_DATA_H
 #define TESTS_TEST_DATA_H
 

@@ -10,7 +10,7 @@
 
 #include "tests/files.h"
 
-/* ---- what the sources share ---- */
+/* ---- common functions ---- */
 
 static ct_status numbers_get(void *self, int64_t i, void *const *field)
 {
@@ -99,7 +99,7 @@ START_TEST(user_table)
     ck_assert_ptr_null(ct_batch_get(&b, "zone"));
     expect_error(CT_ERR_ARGUMENT, "ct_batch_get", "no field \"zone\" ... x, y");
     ck_assert_ptr_null(ct_batch_get(&(ct_batch){ 0 }, "x"));
-    expect_error(CT_ERR_ARGUMENT, "ct_batch_get", "none");
+    expect_error(CT_ERR_ARGUMENT, "ct_batch_get", "no named fields");
     ck_assert(n.freed == 0);
     ct_dataset_free(d);
     ct_dataset_free(NULL);
@@ -149,7 +149,7 @@ START_TEST(bad_tables)
           1,
           { { .name = "x", .shape = { 1, { -1 } } } },
           CT_ERR_ARGUMENT,
-          "no length" },
+          "table->length is NULL" },
         { &numbers_table,
           1,
           1,
@@ -181,7 +181,7 @@ START_TEST(tensors)
     ct_batch b;
 
     ck_assert(d != NULL);
-    ck_assert(ct_scope_end(s) == CT_OK); /* the dataset keeps them */
+    ck_assert(ct_scope_end(s) == CT_OK); /* the dataset keeps the tensors alive */
     s = ct_scope_begin();
     ck_assert(ct_dataset_read(d, 1, 2, &b) == CT_OK);
     expect_values("x", b.x, (double[]){ 3, 4, 5, 6, 7, 8 }, 6, 0);
@@ -209,7 +209,7 @@ END_TEST
 
 /* ---- parts ---- */
 
-/* The samples of d, by its y. */
+/* Checks the samples of d by the field y. */
 static void expect_samples(ct_dataset *d, int count, const int64_t *want)
 {
     ct_scope s = ct_scope_begin();
@@ -233,7 +233,7 @@ START_TEST(parts)
     ct_dataset *subset = ct_dataset_subset_new(range, index, 3);
     ct_dataset *rest = ct_dataset_range_new(subset, 1, 0);
 
-    ct_dataset_free(d); /* in any order */
+    ct_dataset_free(d); /* datasets may be freed in any order */
     ct_dataset_free(range);
     expect_samples(subset, 3, (int64_t[]){ 5, 2, 5 });
     ct_dataset_free(subset);
@@ -311,13 +311,13 @@ END_TEST
 
 /* ---- windows ---- */
 
-/* Windows over a table and over tensors with the same values give the same. */
+/* Windows over a table, and over tensors with the same values, are the same. */
 START_TEST(windows)
 {
     static const struct {
         ct_dataset_windows_options o;
         int64_t count;
-        int64_t x[3], y[3]; /* of sample 1 */
+        int64_t x[3], y[3]; /* the expected sample 1 */
     } cases[] = {
         { { .steps = 2, .x = "x", .y = "y" }, 8, { 1, 2 }, { 3 } },
         { { .steps = 3, .targets = 3, .x = "x", .y = "y" }, 7, { 1, 2, 3 }, { 2, 3, 4 } },
@@ -393,7 +393,7 @@ END_TEST
 
 /* ---- memory that fails ---- */
 
-/* Makes everything once; the status of the whole. */
+/* Makes each kind of object once. Returns the status. */
 static ct_status whole_way(void)
 {
     numbers n = { .fails_at = -1 };
@@ -424,7 +424,7 @@ START_TEST(allocation_fails)
 {
     int failed = 0;
 
-    for (int k = 0; k < 300; k++) /* makes what the thread keeps */
+    for (int k = 0; k < 300; k++) /* fills the thread's pools first */
         ck_assert_int_eq(whole_way(), CT_OK);
     for (int k = 1; k < 40; k++) {
         ct_status status;

@@ -1,4 +1,4 @@
-/* test_dataset.h - what the sources of test_dataset share: a dataset of the tests. */
+/* test_dataset.h - for the sources of test_dataset: datasets. */
 #ifndef TESTS_TEST_DATASET_H
 #define TESTS_TEST_DATASET_H
 
@@ -14,12 +14,13 @@ void dataset_file_cases(Suite *suite);
 void dataset_resume_cases(Suite *suite);
 void dataset_format_cases(Suite *suite);
 
-/* Numbers: sample i has x (2) f32 {i, -i} and y i32 10 i. It counts the calls of free, and get fails
- * for the sample fails_at. Its digest is 64 times the letter digest, if that is not 0. */
+/* A dataset of numbers: sample i has x (2) f32 {i, -i} and y i32 10 i. It counts the calls of free.
+ * get fails for sample fails_at. The dataset has a digest of 64 equal letters if `digest` is not
+ * 0. */
 typedef struct numbers {
     atomic_int freed, got;
     int64_t fails_at;
-    bool silent; /* and raises nothing */
+    bool silent; /* get fails without raising an error */
     char digest;
 } numbers;
 
@@ -27,12 +28,12 @@ extern const ct_dataset_table numbers_table;
 extern const ct_field numbers_fields[2];
 ct_dataset *numbers_new(numbers *n, int64_t count);
 
-/* Sentences: sample i has i mod 5 tokens i, i + 1, ... as "src" (-1) i32 with pad -9, twice i mod 3
- * points (2) as "tgt" (-1, 2) f32 with pad 0.5, and "id" i64. */
+/* A dataset of sequences: sample i has i mod 5 tokens i, i + 1, ... as "src" (-1) i32 with pad -9;
+ * 2 (i mod 3) points as "tgt" (-1, 2) f32 with pad 0.5; and "id" i64. */
 ct_dataset *sentences_new(int64_t count);
 
-/* All ids of an epoch that it begins: the i64 or i32 field of this name, divided by unit; at most 1000
- * in ids. Returns their number. */
+/* Runs an epoch and writes the values of an i64 or i32 field, divided by unit, to ids, at most
+ * 1000. Returns their number. */
 int64_t epoch_of(ct_loader *l, const char *field, int64_t unit, int64_t *ids);
 
 #endif

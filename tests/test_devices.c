@@ -1,9 +1,9 @@
-/* test_devices.c - the library on a GPU against the library on the CPU: every op of the tables with
- * its gradients, modules, optimisers, moves, loaders, faults, and both protocols' first ten losses.
+/* test_devices.c - compares a GPU with the CPU: every op of the tables with its gradients, modules,
+ * optimisers, moves, loaders, faults, and the first ten losses of both protocols.
  *
- * The device is COTANGENT_TEST_DEVICE, else cuda-emu, and cuda too where there is one. On the
- * emulated one each test runs under several seeds of its schedule, without the pool of buffers, so
- * that each tensor's memory is its own. f64 within 1e-12, f32 within 1e-5. */
+ * The device is COTANGENT_TEST_DEVICE; if that is not set, cuda-emu, and also cuda if it exists. On
+ * the emulated GPU each test runs with several seeds of the schedule and without the pool, so that
+ * each tensor has separate memory. Tolerances: f64 1e-12, f32 1e-5. */
 #include "tests/cases.h"
 #include "tests/harness.h"
 #include "tensor/internal.h"
@@ -20,7 +20,7 @@
 
 #include "tests/test_devices.h"
 
-ct_device gpu; /* of the test that runs */
+ct_device gpu; /* the device of the current test */
 
 void choose_device(int i)
 {
@@ -64,7 +64,7 @@ static void compare(const char *what, ct_tensor *got, ct_tensor *want)
 
 /* ---- every op ---- */
 
-/* in (on the CPU, f64 where it is real) as leaves of dtype on a device */
+/* Copies the inputs (on the CPU; reals are f64) to a device as leaves of dtype. */
 static void leaves(const op_draw *d, ct_tensor *const *in, ct_dtype dtype, ct_device device,
                    ct_tensor **out)
 {
@@ -122,21 +122,22 @@ START_TEST(every_op_gives_what_the_cpu_gives)
     choose_device(_i);
     for (t = 0; op_tables[t]; t++)
         for (r = 0; op_tables[t][r].name; r++)
-            for (n = _i * calls; n < (_i + 1) * calls; n++) /* other calls under other seeds */
+            for (n = _i * calls; n < (_i + 1) * calls; n++) /* each seed gets other calls */
                 check_op(&op_tables[t][r], n, (n + r) % 2 ? CT_F64 : CT_F32);
 }
 END_TEST
 
 /* ---- modules ---- */
 
-/* What a module makes of x and its state, under a seed of its own. */
+/* A recurrent module with its options and seed. */
 typedef struct module_case {
     const char *name;
     ct_recurrent *(*make)(ct_params *set, const char *name, ct_nn_recurrent_options o);
     ct_nn_recurrent_options options;
 } module_case;
 
-/* A sum of all that forward gives, weighted at random, and its gradients into the set and x. */
+/* Returns the sum of all results of forward with random weights, and adds its gradients to the set
+ * and x. */
 static ct_tensor *loss_of(ct_recurrent *r, ct_module *out, ct_tensor *x, ct_generator g)
 {
     ct_state *next = NULL;
@@ -184,7 +185,7 @@ static void check_module(const module_case *c, ct_dtype dtype)
         set[k] = ct_params_new((ct_params_options){ .seed = 4, .dtype = dtype });
         r = c->make(set[k], "rnn", c->options);
         out = ct_nn_linear(set[k], "out", (ct_nn_linear_options){ .out_features = 4 });
-        loss[k] = loss_of(r, out, x[0], g); /* settles it on the CPU */
+        loss[k] = loss_of(r, out, x[0], g); /* materializes the parameters on the CPU */
         if (k == 1) {
             ck_assert(ct_params_to(set[1], gpu) == CT_OK);
             loss[1] = loss_of(r, out, x[1], g);
@@ -221,7 +222,7 @@ END_TEST
 
 /* ---- optimisers ---- */
 
-/* Five steps from the same values on gradients that are the same functions of them. */
+/* Compares five steps from equal values with gradients that are equal functions of them. */
 static void check_optimizer(const char *name, ct_optimizer *(*make)(ct_params *set), ct_dtype dtype)
 {
     ct_params *set[2];
@@ -333,7 +334,8 @@ END_TEST
 
 /* ---- both protocols ---- */
 
-/* Ten losses of one protocol on a device, and how often the host waited while it made them. */
+/* Computes ten losses of a protocol on a device. Returns the number of times that the host
+ * waited. */
 static uint64_t ten_losses(const protocol *p, ct_dtype dtype, ct_device device, double *losses)
 {
     ct_text *text = ct_text_read(harness_source("data/sample.txt"));
@@ -414,7 +416,7 @@ START_TEST(protocols_give_the_cpu_s_first_ten_losses)
             char what[80];
 
             ten_losses(&p[k], dtypes[d], CT_CPU, want);
-            /* nothing in the loop waits for the device */
+            /* the training loop never waits for the device */
             ck_assert_int_eq(ten_losses(&p[k], dtypes[d], gpu, got), 0);
             for (i = 0; i < 10; i++) {
                 snprintf(what, sizeof what, "%s, %s, loss %d", p[k].classic ? "classic" : "book",
@@ -440,7 +442,7 @@ START_TEST(tensors_move_there_and_back)
     ck_assert(ct_tensor_device(y) == gpu && ct_to(y, gpu) == y);
     back = ct_to(ct_square(y), CT_CPU);
     compare("squares", back, ct_square(ct_transpose(ct_detach(x), 0, 1)));
-    ct_backward(ct_sum(back)); /* through both moves */
+    ct_backward(ct_sum(back)); /* the gradient goes through both moves */
     compare("gradient", ct_tensor_grad(x), ct_mul_scalar(ct_detach(x), 2));
     ck_assert(ct_add(x, y) == NULL && ct_error() == CT_ERR_DEVICE);
     ct_error_clear();
@@ -452,7 +454,7 @@ START_TEST(tensors_move_there_and_back)
 }
 END_TEST
 
-/* A module, its input and its state are on one device. */
+/* A module, its input and its state must be on the same device. */
 START_TEST(states_elsewhere_are_refused)
 {
     ct_params *set;
@@ -504,7 +506,8 @@ START_TEST(states_elsewhere_are_refused)
 }
 END_TEST
 
-/* Batches are the CPU's, though one is always on its way, and stay what they are if kept. */
+/* The batches are those of the CPU, although one batch is uploaded ahead, and kept batches do not
+ * change. */
 START_TEST(loaders_give_the_cpu_s_batches)
 {
     ct_text *text = ct_text_read(harness_source("data/sample.txt"));
@@ -541,8 +544,8 @@ START_TEST(loaders_give_the_cpu_s_batches)
 }
 END_TEST
 
-/* A step with an index out of range: nothing changes from then on, and the next call that waits
- * reports the op and its place. */
+/* After a step with an index out of range nothing changes, and the next call that waits reports the
+ * op and its place. */
 START_TEST(a_fault_stops_all_updates)
 {
     ct_params *set;
@@ -583,7 +586,8 @@ START_TEST(a_fault_stops_all_updates)
     ck_assert_msg(strstr(ct_error_message(), "index at position 1"), "%s", ct_error_message());
     ck_assert_int_eq(ct_error(), CT_ERR_INDEX);
     ct_error_clear();
-    /* two good steps: each took 1/2 from the four elements of rows 0 and 2, a norm of 1 in all */
+    /* two good steps: each subtracted 1/2 from the four elements of rows 0 and 2, whose gradient
+     * has norm 1 */
     first = ct_full(CT_SHAPE(3, 2), 1, CT_F32, CT_CPU);
     ct_fill(ct_select(first, 0, 0), 0);
     ct_fill(ct_select(first, 0, 2), 0);
@@ -617,7 +621,7 @@ START_TEST(other_faults_are_told)
     set = ct_params_new((ct_params_options){ .device = gpu });
     w = ct_param_value(ct_params_add(set, "w", CT_SHAPE(3), ct_init_constant(1)));
     ct_backward(ct_sum(ct_mul_scalar(w, INFINITY)));
-    ct_clip_grad_norm(set, 1, &norm); /* asks for the norm: told at once */
+    ct_clip_grad_norm(set, 1, &norm); /* reads the norm, so the error is raised at once */
     ck_assert(isnan(norm) && ct_error() == CT_ERR_NUMERIC);
     ct_error_clear();
     ck_assert(ct_clip_grad_norm(set, 1, NULL) == CT_OK);
@@ -630,7 +634,7 @@ START_TEST(other_faults_are_told)
 }
 END_TEST
 
-/* What a device counts: copies with their bytes, waits, buffers. */
+/* The counters of a device: copies and their bytes, waits, buffers. */
 START_TEST(counts_are_exact)
 {
     static const float three[3] = { 1, 2, 3 };
@@ -639,7 +643,7 @@ START_TEST(counts_are_exact)
     ct_tensor *x;
 
     choose_device(_i);
-    ct_item(ct_ones(CT_SCALAR, CT_F32, gpu)); /* it has begun */
+    ct_item(ct_ones(CT_SCALAR, CT_F32, gpu)); /* the device has been started */
     a = ct_device_get_stats(gpu);
     x = ct_from_data(three, CT_SHAPE(3), CT_F32, gpu);
     b = ct_device_get_stats(gpu);
@@ -657,8 +661,8 @@ START_TEST(counts_are_exact)
 }
 END_TEST
 
-/* Tests the message about a missing device. The test program runs itself, and then only asks for
- * the device. */
+/* Tests the message about a missing device. The test program runs itself as a child, which only
+ * opens the device. */
 START_TEST(why_there_is_no_device)
 {
     static const struct {
@@ -702,8 +706,8 @@ END_TEST
 
 /* ---- the program ---- */
 
-/* Whether there is a device of this kind. Asked in a process of its own: a GPU that was opened
- * before a fork is of no use after it, nor are other seeds to an emulated one. */
+/* True if a device of this kind exists. Checked in a child process, because a GPU that is opened
+ * before a fork cannot be used after it, and an emulated one has read its seed. */
 static bool is_there(const char *kind)
 {
     int status = 0;
@@ -715,7 +719,7 @@ static bool is_there(const char *kind)
            WEXITSTATUS(status) == 1;
 }
 
-/* How many devices are to be tested: the one given, or cuda-emu and cuda. */
+/* Returns the number of devices to test: the given one, or cuda-emu and cuda. */
 static int devices(void)
 {
     const char *given = getenv("COTANGENT_TEST_DEVICE");
@@ -730,21 +734,22 @@ static ct_tensor *sum_rows(ct_device d)
     return ct_sum_axes(ct_ones(CT_SHAPE(2, 3), CT_F32, d), 1, (int[]){ 1 }, true);
 }
 
-/* Products on two devices in turn, each by its own stream. */
+/* Alternates products on two devices, each on its own stream. */
 static void on_two_devices(void)
 {
     const ct_device two[2] = { ct_device_from_name("cuda-emu"), ct_device_from_name("cuda-emu:1") };
     ct_tensor *sum[2];
     int k;
 
-    ct_scope_begin(); /* until the program ends: not a test, which the harness would watch */
+    ct_scope_begin(); /* open until the program ends; the harness does not check it, because this is
+                       * not a test */
     for (k = 0; k < 2; k++) {
         ct_tensor *x = ct_ones(CT_SHAPE(8, 16), CT_F32, two[k]);
 
         sum[k] = ct_sum(ct_matmul(x, ct_transpose(x, 0, 1)));
     }
     printf("%g, %g on the other; ", ct_item(sum[0]), ct_item(sum[1]));
-    /* a fault of one device is reported, although the other has worked since */
+    /* a fault of one device is reported, also after work on the other one */
     ct_embedding(sum_rows(two[0]), ct_full(CT_SHAPE(1), 2, CT_I32, two[0]));
     for (k = 1; k >= 0; k--)
         sum[k] = sum_rows(two[k]);

@@ -1,4 +1,4 @@
-/* test_devices.h - what the sources of test_devices share. */
+/* test_devices.h - for the sources of test_devices. */
 #ifndef TESTS_TEST_DEVICES_H
 #define TESTS_TEST_DEVICES_H
 
@@ -14,7 +14,7 @@ void devices_threads_cases(Suite *suite, int rounds);
 
 extern ct_device gpu;
 
-/* Test number i: on which device, under which seed. */
+/* Chooses the device and the seed of test number i. */
 void choose_device(int i);
 ct_optimizer *adam(ct_params *set);
 ct_optimizer *rmsprop(ct_params *set);

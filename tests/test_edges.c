@@ -3,10 +3,10 @@
  * tests/torch/edges.txt. edges.py there has the format, where the numbers come from, and the rules
  * for points where a function has no derivative.
  *
- * An infinity and a NaN must be one; the sign of a zero is not compared. A finite number may be off
- * by `ulps` units of the last place of the right one, and by `slack`, in units of the dtype's
- * epsilon, where an op is computed as the difference of larger numbers. make check takes each third
- * number, make check-full all. */
+ * Infinities and NaNs must agree; the sign of a zero is not compared. A finite number may differ by
+ * `ulps` units of the last place of the right one, plus `slack` in units of the dtype's epsilon if
+ * an op is computed as a difference of larger numbers. make check uses every third number, make
+ * check-full all. */
 #include "tests/cases.h"
 #include "tests/harness.h"
 
@@ -20,7 +20,8 @@
 
 #define MOST_NUMBERS 2048
 #define MOST_LISTS 128
-/* Operands beyond it do not widen what is allowed: the results there are 0, 1 or large. */
+/* Operands beyond this do not increase the tolerance, because the results are then 0, 1 or
+ * large. */
 static const double edge_far = 1e3;
 
 #define MOST_SHOWN 12 /* failures of one line of the file */
@@ -37,16 +38,17 @@ typedef struct edge_list {
     edge_numbers n;
 } edge_list;
 
-/* What an op may be off: [0] values, [1] first derivatives, [2] second ones. */
+/* The tolerances of an op: [0] values, [1] first derivatives, [2] second derivatives. */
 typedef struct edge_tolerance {
     const char *name;
     double ulps[3], slack[3];
-    bool of_first; /* slack is in proportion to the first operand where that is larger than 1 */
+    bool of_first; /* slack is proportional to the first operand if that is larger than 1 */
     double lost; /* results below this many units of the smallest subnormal number may be 0; 0: 3 */
-    bool power;  /* ulps by the logarithm of the first operand: an exponent b - 1 is rounded */
+    bool power;  /* ulps grows with the logarithm of the first operand, because the exponent b - 1
+                  * is rounded */
 } edge_tolerance;
 
-/* cti_sigmoidf is 0 where the result is subnormal. */
+/* cti_sigmoidf returns 0 if the result is subnormal. */
 #define NO_SUBNORMALS 8388608.0
 
 static const edge_tolerance edge_tolerances[] = {
@@ -57,7 +59,8 @@ static const edge_tolerance edge_tolerances[] = {
     { "ct_silu", { 4, 8, 16 }, { 0, 2, 4 }, true, NO_SUBNORMALS, false },
     { "ct_glu", { 4, 8, 16 }, { 0, 2, 4 }, true, NO_SUBNORMALS, false },
     { "ct_expm1", { 4, 8, 16 }, { 0, 1, 1 }, false, 0, false },
-    /* 1 + erf for erf near -1; exp(-x^2) has x^2 / 2 times the rounding of x^2 */
+    /* 1 + erf loses digits for erf near -1; exp(-x^2) multiplies the rounding error of x^2 by x^2 /
+     * 2 */
     { "ct_gelu", { 4, 8, 64 }, { 2, 4, 8 }, true, 0, false },
     { "ct_erf", { 4, 64, 64 }, { 0, 0, 0 }, false, 0, false },
     /* the power underflows before its product with log(s) does */
@@ -70,9 +73,9 @@ static struct {
     edge_list lists[MOST_LISTS];
     int lists_count;
     ct_dtype dtype;
-    int64_t cases; /* compared: distinct (op, dtype, operands, order) */
+    int64_t cases; /* the number of different (op, dtype, operands, order) that were compared */
     int64_t wrong;
-    int step, phase; /* of each `step` numbers of a line, number `phase` */
+    int step, phase; /* of every `step` numbers of a line, number `phase` is compared */
 } edges;
 
 static const op_row *edge_row(const char *name)
@@ -139,7 +142,7 @@ static const edge_numbers *edge_list_named(const char *name)
 
 /* ---- comparison ---- */
 
-/* One number of a line: what is it, for messages. */
+/* Identifies one number of a line, for messages. */
 typedef struct edge_place {
     const char *name, *key;
     const double *p; /* the op's numbers */
@@ -176,7 +179,7 @@ static bool edge_is_right(double got, double want, double allowed)
 {
     if (isnan(want) || isinf(want))
         return isnan(want) ? isnan(got) : got == want;
-    if (isinf(got)) /* may be, if what is allowed overflows */
+    if (isinf(got)) /* allowed if the tolerance reaches beyond the largest number */
         return allowed > (edges.dtype == CT_F32 ? (double)FLT_MAX : DBL_MAX);
     return fabs(got - want) <= allowed;
 }
@@ -189,7 +192,7 @@ typedef struct edge_call {
     op_draw draw; /* the op's numbers */
     int operands;
     const edge_numbers *list[2];
-    int count; /* of results */
+    int count; /* the number of results */
     ct_tensor *leaf[2], *y, *first[2], *second[2][2];
 } edge_call;
 
@@ -207,7 +210,7 @@ static ct_tensor *edge_leaf(const double *values, int count)
     return ct_set_requires_grad(ct_to(ct_cast(t, edges.dtype), DEVICE), true);
 }
 
-/* The gradient of sum(y) by x, with history; zeros if y does not depend on x. */
+/* Returns the gradient of sum(y) by x, with history; zeros if y does not depend on x. */
 static ct_tensor *edge_derivative(ct_tensor *y, ct_tensor *x)
 {
     ct_tensor *g = NULL, *ones = ct_ones_like(y);
@@ -282,7 +285,8 @@ static void edge_compare(const edge_call *c, const char *key, ct_tensor *t, int 
     free(got);
 }
 
-/* The results by their key: y; x xx; a b aa ab bb. A mixed derivative is compared in both orders. */
+/* Compares the result with a key: y; x xx; a b aa ab bb. A mixed derivative is compared in both
+ * orders. */
 static void edge_compare_key(const edge_call *c, const char *key, const edge_numbers *want)
 {
     int k = key[0] == 'b', j = key[1] == 'b';
@@ -350,14 +354,14 @@ static void edge_rows_run(edge_rows *r)
     r->h = edge_derivative(ct_sum(ct_narrow(r->g, 1, 0, 1)), r->leaf);
 }
 
-/* What a power p, whose inverse is rounded, does to an error. */
+/* Returns the factor by which a power of p increases an error, because 1 / p is rounded. */
 static double edge_power_condition(double p, double y)
 {
     return 1 + fabs(p) * (1 + (y > 0 ? fabs(log(fmin(y, DBL_MAX))) / 8 : 0));
 }
 
-/* The number in units of which a result of row i may be off: its own size, and for a difference of
- * numbers theirs. */
+/* Returns the scale of the tolerance for a result of row i: the size of the result or, if it is a
+ * difference, of its operands. */
 static double edge_row_scale(const edge_rows *r, int order, int64_t i, double want)
 {
     double y = fabs(r->y.at[i]), most = 0, size = fabs(want), condition;
@@ -425,13 +429,13 @@ static void edge_rows_key(edge_rows *r, const char *key, const edge_numbers *n)
     }
 }
 
-/* ---- all of the file ---- */
+/* ---- the whole file ---- */
 
 static edge_call edge_current;
 static edge_rows edge_current_rows;
 static bool edge_in_rows;
 
-/* A line that is no comment: its first word, and the rest. */
+/* Handles a line that is not a comment: its first word, and the rest. */
 static void edge_line(const char *key, char *rest)
 {
     static edge_numbers n;

@@ -1,5 +1,5 @@
 /* test_engine.c - recording, backward, gradients of gradients, hooks, versions, lifetimes,
- * checkpointing and the picture of a graph. */
+ * activation checkpointing and graphs. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
 #endif
@@ -84,13 +84,14 @@ START_TEST(a_leaf_can_be_the_root)
 
     ct_backward_with(x, g);
     EXPECT(ct_tensor_grad(x), 5, 7);
-    ct_fill(g, 0); /* the leaf's gradient is its own */
+    ct_fill(g, 0); /* g does not share memory with the leaf's gradient */
     EXPECT(ct_tensor_grad(x), 5, 7);
     end_scope(s);
 }
 END_TEST
 
-/* Sums and views hand one tensor to several inputs: no gradient may be written through another. */
+/* The backward functions of sums and views pass one tensor to several inputs; a write to one
+ * gradient must not change another. */
 START_TEST(leaf_gradients_never_share_storage)
 {
     ct_scope s = ct_scope_begin();
@@ -122,7 +123,7 @@ START_TEST(gradients_that_are_views_stay_apart)
 {
     ct_scope s = ct_scope_begin();
     ct_tensor *a = LEAF(1), *b = LEAF(2), *c = LEAF(3, 4);
-    ct_tensor *more = ct_sum(ct_mul_scalar(a, 10)); /* runs last, after a got a view */
+    ct_tensor *more = ct_sum(ct_mul_scalar(a, 10)); /* runs last, after a has received a view */
     ct_tensor *y = ct_add(ct_cat(2, (ct_tensor *[]){ a, b }, 0), c);
 
     ct_backward(ct_add(ct_sum(ct_mul(y, VECTOR(5, 7))), more));
@@ -133,18 +134,19 @@ START_TEST(gradients_that_are_views_stay_apart)
 }
 END_TEST
 
-/* The part of a gradient that a view's backward adds to is not that of another tensor. */
+/* The backward of a view adds to a part of a gradient; that memory must not belong to another
+ * tensor. */
 START_TEST(gradients_of_views_are_not_written_through)
 {
     ct_scope s = ct_scope_begin();
     ct_tensor *x = LEAF(1, 2, 3), *w = LEAF(4, 5, 6), *first = ct_select(x, 0, 0), *z, *c, *other;
 
-    z = ct_add(x, w); /* hands one gradient to both, before the view's comes */
+    z = ct_add(x, w); /* passes one gradient to both, before the view's gradient arrives */
     ct_backward(ct_add(ct_sum(ct_mul(z, VECTOR(1, 10, 100))), ct_mul_scalar(first, 7)));
     EXPECT(ct_tensor_grad(x), 8, 10, 100);
     EXPECT(ct_tensor_grad(w), 1, 10, 100);
 
-    c = ct_mul_scalar(x, 2); /* the same of results */
+    c = ct_mul_scalar(x, 2); /* the same for results of ops */
     other = ct_mul_scalar(w, 3);
     first = ct_select(c, 0, 2);
     z = ct_add(c, other);
@@ -167,7 +169,7 @@ static ct_tensor *fail_hook(ct_tensor *gradient, void *context)
     return NULL;
 }
 
-/* a and b are reached before the error, in either order; none moves. */
+/* Backward reaches a and b before the error, in either order; neither gradient may change. */
 static void check_untouched(bool at_leaf)
 {
     ct_scope s = ct_scope_begin();
@@ -251,11 +253,11 @@ START_TEST(nothing_is_recorded_in_no_grad_scopes)
     ck_assert(ct_grad_enabled());
     ck_assert(ct_set_grad_enabled(false));
     ck_assert(!ct_tensor_requires_grad(ct_square(x)));
-    inner = ct_scope_begin(); /* takes the mode, */
+    inner = ct_scope_begin(); /* inherits the mode */
     ck_assert(!ct_set_grad_enabled(true));
     ck_assert(ct_tensor_requires_grad(ct_square(x)));
     ck_assert(ct_scope_end(inner) == CT_OK);
-    ck_assert(!ct_grad_enabled()); /* and gives it back */
+    ck_assert(!ct_grad_enabled()); /* the mode is restored */
     leave(s);
     ck_assert(ct_grad_enabled());
 }
@@ -275,7 +277,7 @@ START_TEST(grad_gives_gradients_and_leaves_leaves_alone)
     EXPECT(g[0], 2 * 3 * 3, 10 * 2 * 8 * 4);
     EXPECT(g[1], 6, 160);
     EXPECT(g[2], 0);
-    EXPECT(g[3], 2 * 3 * 3, 10 * 2 * 8 * 4); /* listed twice */
+    EXPECT(g[3], 2 * 3 * 3, 10 * 2 * 8 * 4); /* an input that is listed twice */
     EXPECT(g[4], 6 * 1 - exp(-3), 160 * 2 - exp(-4));
     ck_assert(!ct_tensor_requires_grad(g[0]));
     ck_assert_ptr_null(ct_tensor_grad(x));
@@ -284,7 +286,7 @@ START_TEST(grad_gives_gradients_and_leaves_leaves_alone)
 }
 END_TEST
 
-/* An input that is itself an output, and one whose own op has no derivative. */
+/* An input that is itself an output, and an input whose op has no derivative. */
 START_TEST(grad_of_an_output_is_what_is_given)
 {
     ct_scope s = ct_scope_begin();
@@ -315,13 +317,13 @@ START_TEST(derivatives_up_to_the_third)
     (24 * (v)*sin(v) + 36 * (v) * (v)*cos(v) - 12 * (v) * (v) * (v)*sin(v) -                       \
      (v) * (v) * (v) * (v)*cos(v))
     EXPECT(d3, THIRD(0.3), THIRD(-1.2));
-    ct_backward(d2); /* to leaves, through history made by ct_grad */
+    ct_backward(d2); /* reaches the leaves through history that ct_grad recorded */
     EXPECT(ct_tensor_grad(x), THIRD(0.3), THIRD(-1.2));
     end_scope(s);
 }
 END_TEST
 
-/* The penalty of a gradient: backward through a gradient adds to the weights. */
+/* A gradient penalty: backward through a gradient reaches the weights. */
 START_TEST(a_gradient_penalty_trains)
 {
     ct_scope s = ct_scope_begin();
@@ -369,7 +371,7 @@ ct_tensor *underived(ct_tensor *x)
     return ct_record(&underived_op, 1, &x, 1, &y, NULL, 0) ? y : NULL;
 }
 
-/* Two results of one op: x doubled, and tripled. */
+/* An op with two results: 2 x and 3 x. */
 static void both_backward(ct_node *n, ct_tensor *const *dout)
 {
     if (dout[0])
@@ -389,7 +391,7 @@ void both(ct_tensor *x, ct_tensor *y[2])
     ct_record(&both_op, 1, &x, 2, y, NULL, 0);
 }
 
-/* A leaf given as the gradient of an output that is wanted comes back as it is. */
+/* A leaf that is given as the gradient of an output is returned as the gradient of that output. */
 START_TEST(a_leaf_as_a_gradient)
 {
     ct_scope s = ct_scope_begin();
@@ -419,7 +421,8 @@ static bool square_twice(void *context, int inputs_count, ct_tensor *const *inpu
     return true;
 }
 
-/* Shared gradients, windows, hooks, two outputs, a checkpoint; x (3), w (3). */
+/* A computation with shared gradients, windows, hooks, two outputs and an activation checkpoint; x
+ * (3), w (3). */
 static ct_tensor *all_of_it(ct_tensor *x, ct_tensor *w)
 {
     static double two = 2;
@@ -434,8 +437,8 @@ static ct_tensor *all_of_it(ct_tensor *x, ct_tensor *w)
     return ct_add(loss, ct_sum(ct_mul(g, ct_slice(z, 0, 0, 3, 1))));
 }
 
-/* Each allocation in turn fails: that is the error, no gradient moves, and the next pass is as good
- * as ever. */
+/* Each allocation fails in turn: the error is raised, no gradient changes, and the next pass is
+ * right. */
 START_TEST(each_allocation_may_fail)
 {
     ct_scope s = ct_scope_begin();
@@ -451,7 +454,7 @@ START_TEST(each_allocation_may_fail)
         ct_scope inner = ct_scope_begin();
         ct_tensor *loss;
 
-        if (_i == 0) { /* a sum with the existing gradient, or a new gradient */
+        if (_i == 0) { /* add to the existing gradient, or make a new one */
             ct_tensor_zero_grad(x);
             ct_tensor_zero_grad(w);
         }
@@ -480,7 +483,8 @@ START_TEST(each_allocation_may_fail)
         expect_values("w", ct_tensor_grad(w), want_w, 3, 0);
         end_scope(inner);
     }
-    ck_assert_int_gt(failed, 30); /* handles come from slabs, which the rounds before have made */
+    ck_assert_int_gt(failed, 30); /* few allocations, because earlier rounds have made the slabs of
+                                   * handles */
     free(want_x);
     free(want_w);
     leave(s);

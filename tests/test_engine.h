@@ -1,4 +1,4 @@
-/* test_engine.h - what the sources of test_engine share: leaves, vectors, comparisons. */
+/* test_engine.h - for the sources of test_engine: leaves, vectors, comparisons. */
 #ifndef TESTS_TEST_ENGINE_H
 #define TESTS_TEST_ENGINE_H
 
@@ -10,7 +10,7 @@ void engine_activation_checkpoint_cases(Suite *suite);
 void engine_tools_cases(Suite *suite);
 void engine_functional_cases(Suite *suite);
 
-/* A leaf of the innermost scope, f64. */
+/* Makes an f64 leaf of the innermost scope. */
 ct_tensor *leaf_of(int count, const double *values);
 
 #define LEAF(...)                                                                                  \
@@ -26,11 +26,12 @@ ct_tensor *vector(int count, const double *values);
 
 void end_scope(ct_scope s);
 
-/* After errors that were looked at and cleared. */
+/* Ends a scope whose errors have been checked and cleared. */
 void leave(ct_scope s);
 ct_tensor *random_leaf(ct_generator *g, ct_shape shape);
 ct_tensor *underived(ct_tensor *x);
-ct_tensor *times(ct_tensor *gradient, void *context); /* by the double of context */
+ct_tensor *times(ct_tensor *gradient, void *context); /* a hook that multiplies by the double at
+                                                       * context */
 
 extern const ct_op both_op;
 
@@ -38,7 +39,7 @@ void both(ct_tensor *x, ct_tensor *y[2]);
 
 enum { PICTURE = 65536 };
 
-/* t's history as DOT, in text of that size. */
+/* Writes t's history as DOT to text. */
 void dot_of(ct_tensor *t, char *text);
 
 #endif

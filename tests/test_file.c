@@ -1,5 +1,5 @@
-/* test_file.c - the writer of whole files: what it does to links, permissions and what a killed
- * program has left; what it refuses; text for terminals; numbers in a comma locale. */
+/* test_file.c - the writer of whole files: links, permissions, files of killed programs, errors;
+ * text for terminals; numbers in a comma locale. */
 #include "tensor/internal.h"
 
 #include "tensor/atomic_file.h"
@@ -85,7 +85,7 @@ START_TEST(permissions)
 }
 END_TEST
 
-/* A file of another owner keeps its owner, or nobody gains a right to it. */
+/* A file of another owner keeps its owner; if that is impossible, no user gets more permissions. */
 START_TEST(owners)
 {
     struct stat st;
@@ -117,7 +117,7 @@ END_TEST
 
 /* ---- links ---- */
 
-/* The link stays and the file that it names is written, whether it exists or not. */
+/* The link stays, and its target is written, whether it exists or not. */
 START_TEST(links)
 {
     static const struct {
@@ -166,7 +166,7 @@ START_TEST(hard_links)
 }
 END_TEST
 
-/* ---- what is refused ---- */
+/* ---- errors ---- */
 
 START_TEST(refused)
 {
@@ -210,8 +210,8 @@ END_TEST
 
 /* ---- programs that are killed ---- */
 
-/* The temporary files of killed programs go with the next write of the same path, those of live
- * ones stay. */
+/* The next write of a path removes the temporary files of killed programs and keeps those of
+ * running programs. */
 START_TEST(killed)
 {
     cti_atomic_file live, other;
@@ -243,7 +243,7 @@ START_TEST(killed)
 }
 END_TEST
 
-/* Eight processes write one path again and again: no write fails, and the file is always whole. */
+/* Eight processes write one path repeatedly: no write fails, and the file is always complete. */
 START_TEST(many_writers)
 {
     char text[3000];
@@ -401,7 +401,7 @@ START_TEST(comma_locale)
     expect_error(CT_ERR_NUMERIC, "f", "x is 1.5");
     ck_assert_ptr_null(ct_clamp(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), 2.5, 1.5));
     expect_error(CT_ERR_ARGUMENT, "ct_clamp", "low is 2.5 and high is 1.5");
-    snprintf(text, sizeof text, "%g", 1.5); /* the program's locale is what it was */
+    snprintf(text, sizeof text, "%g", 1.5); /* the program's locale has not changed */
     ck_assert_str_eq(text, "1,5");
     comma_locale_end();
     ck_assert_int_eq(ct_scope_end(s), CT_OK);

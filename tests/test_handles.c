@@ -1,5 +1,4 @@
-/* test_handles.c - dead tensors and states, values that are missing, owners, and scopes for
- * inference.
+/* test_handles.c - dead tensors and states, NULL values, owners, and scopes for inference.
  *
  * Includes <cotangent.h>, as a program does: messages name the FILE:LINE of a call, and of the call that
  * ended a handle. */
@@ -56,7 +55,7 @@ void make_others(ct_recurrent *g, int count)
 
 /* ---- dead tensors ---- */
 
-/* A loss that is added up over steps in one tensor, as total_loss += loss in PyTorch. */
+/* A program that adds up losses over steps in one tensor, as total_loss += loss in PyTorch. */
 START_TEST(total_over_steps)
 {
     ct_tensor *total = NULL;
@@ -79,7 +78,7 @@ START_TEST(total_over_steps)
 }
 END_TEST
 
-/* The whole message, once. */
+/* Compares a complete message. */
 START_TEST(message_of_a_dead_tensor)
 {
     ct_scope s = ct_scope_begin();
@@ -111,7 +110,8 @@ START_TEST(message_of_a_dead_tensor)
 }
 END_TEST
 
-/* Functions that take NULL, too, raise for a dead tensor, and return what they return for NULL. */
+/* Functions that accept NULL also raise an error for a dead tensor, and return the same as for
+ * NULL. */
 START_TEST(access_to_a_dead_tensor)
 {
     ct_scope s = ct_scope_begin();
@@ -246,7 +246,7 @@ START_TEST(hooks_and_dead_tensors)
 }
 END_TEST
 
-/* ct_scope_return ends the others of its scope. */
+/* ct_scope_return ends the other tensors of the scope. */
 START_TEST(ended_by_return)
 {
     ct_scope outer = ct_scope_begin(), s = ct_scope_begin();
@@ -337,8 +337,8 @@ START_TEST(dead_states)
 }
 END_TEST
 
-/* A state may outlive a tensor that it was made from. It holds the handle, so that the tensor is
- * recognised however many have died since. */
+/* A state may outlive a tensor from which it was made. It refers to the handle, so the dead tensor
+ * is recognised however many others have died since. */
 START_TEST(state_of_freed_tensors)
 {
     ct_scope s = ct_scope_begin();
@@ -361,7 +361,7 @@ END_TEST
 
 /* ---- reuse ---- */
 
-/* More than 4,096 have to die before the memory of a dead tensor is used again. */
+/* More than 4,096 tensors must die before the memory of a dead tensor is reused. */
 START_TEST(queue_wraps_around)
 {
     ct_scope s = ct_scope_begin();
@@ -429,7 +429,7 @@ void *counted_allocate(size_t alignment, size_t bytes)
     return memory_before.allocate(alignment, bytes);
 }
 
-/* On a thread of its own, which has no unused handles yet. */
+/* Runs on a new thread, which has no unused handles yet. */
 static void *slab_fails(void *unused)
 {
     ct_scope s = ct_scope_begin();
@@ -464,7 +464,7 @@ START_TEST(a_slab_without_memory)
 }
 END_TEST
 
-/* ---- what belongs to a scope besides tensors ---- */
+/* ---- other objects of a scope ---- */
 
 START_TEST(memory_of_a_scope)
 {
@@ -479,7 +479,7 @@ START_TEST(memory_of_a_scope)
     ck_assert(a && b && a != b && (uintptr_t)a % 16 == 0 && (uintptr_t)b % 16 == 0);
     memset(b, 7, 1000);
     ck_assert_uint_gt(ct_memory_get_stats().live_bytes, live + 1000);
-    ck_assert(ct_scope_begin().id != 0); /* forgotten */
+    ck_assert(ct_scope_begin().id != 0); /* a scope that is not ended */
     ck_assert(cti_scope_alloc("f", 50) != NULL);
     harness_forgets = true;
     ck_assert(ct_scope_end(inner) == CT_OK);
@@ -505,7 +505,7 @@ END_TEST
 
 /* ---- owners ---- */
 
-/* ct_free is for what the caller owns. */
+/* ct_free refuses tensors that the caller does not own. */
 START_TEST(what_is_not_the_callers)
 {
     ct_params *set = ct_params_new((ct_params_options){ .seed = 1 });
@@ -537,9 +537,9 @@ START_TEST(what_is_not_the_callers)
 }
 END_TEST
 
-/* ---- values that are missing ---- */
+/* ---- NULL values ---- */
 
-/* A misspelt parameter, a module that was never made, a gradient that is not there. */
+/* A misspelt parameter, a module that was never made, and a gradient that does not exist. */
 START_TEST(missing_values_in_a_step)
 {
     ct_params *set = ct_params_new((ct_params_options){ .seed = 1 });
@@ -594,7 +594,7 @@ START_TEST(missing_values_in_inference)
 }
 END_TEST
 
-/* After an error a NULL adds nothing: a scope that begins then reports nothing. */
+/* After an error, a NULL raises nothing, so a scope that begins then returns no error. */
 START_TEST(missing_values_after_an_error)
 {
     ct_scope outer = ct_scope_begin(), s;

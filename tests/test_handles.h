@@ -1,4 +1,4 @@
-/* test_handles.h - what the sources of test_handles share. */
+/* test_handles.h - for the sources of test_handles. */
 #ifndef TESTS_TEST_HANDLES_H
 #define TESTS_TEST_HANDLES_H
 
@@ -9,13 +9,14 @@
 
 void handles_threads_cases(Suite *suite);
 
-/* The recorded error must be CT_ERR_SCOPE, with `front` and then a place in the test's file and the
- * function that was called there. Clears it. */
+/* Checks that the recorded error is CT_ERR_SCOPE, and that its message has `front`, the place where
+ * the handle died and the function that ended it. Clears the error. */
 #define expect_dead(front, line, function) expect_dead_at(__FILE__, front, line, function)
 
 void expect_dead_at(const char *file, const char *front, int line, const char *function);
 
-/* As many handles as a training step of a small model makes: tensors of few sizes, and states. */
+/* Makes and ends handles as the training steps of a small model do: tensors of few sizes, and
+ * states. */
 void make_others(ct_recurrent *g, int count);
 
 extern cti_memory_table memory_before;

@@ -9,14 +9,14 @@
 
 /* ---- distributions ---- */
 
-/* A distribution: uniform in [low, high], or the normal cut off there. */
+/* A distribution: uniform in [low, high], or a normal truncated to it. */
 typedef struct distribution {
     const char *what;
     ct_init init;
     double mean, std, low, high; /* std 0: uniform */
 } distribution;
 
-/* Integral of (x - centre)^k times the density, over [low, high], not divided by the whole. */
+/* Returns the integral of (x - centre)^k times the density over [low, high], not normalised. */
 static double moment(const distribution *d, double centre, int k)
 {
     const int n = 20000;
@@ -31,7 +31,8 @@ static double moment(const distribution *d, double centre, int k)
     return sum * (b - a) / n;
 }
 
-/* 100,000 draws: all within bounds, mean and variance within 4 sigma of what they should be. */
+/* Checks 100,000 draws: all are within the bounds, and mean and variance are within 4 standard
+ * deviations of the expected ones. */
 static void check_distribution(const distribution *d, ct_shape shape, ct_dtype dtype)
 {
     ct_params *params = new_params(5, dtype);
@@ -84,7 +85,7 @@ START_TEST(test_distributions)
         check_distribution(&table[i], CT_SHAPE(200, 500), CT_F64);
         check_distribution(&table[i], CT_SHAPE(200, 500), CT_F32);
     }
-    /* a convolution's (out, in, height, width): fan_in 250, fan_out 10000 */
+    /* the weight of a convolution: fan_in 250, fan_out 10000 */
     check_distribution(&(distribution){ "xavier, rank 4", ct_init_xavier_uniform(1), 0, 0,
                                         -sqrt(6.0 / 10250), sqrt(6.0 / 10250) },
                        CT_SHAPE(400, 10, 5, 5), CT_F64);
@@ -93,8 +94,8 @@ END_TEST
 
 /* ---- orthogonal ---- */
 
-/* Rows first.. of w (rows in all, columns), count of them: the fewer of rows and columns are
- * orthogonal, of length gain. */
+/* Checks that the count rows of w, or the columns if there are fewer, are orthogonal and have
+ * length gain. */
 static void expect_orthogonal(const double *w, int64_t count, int64_t columns, double gain)
 {
     const bool by_row = count <= columns;
@@ -138,8 +139,8 @@ START_TEST(test_orthogonal)
 }
 END_TEST
 
-/* Uniform over the orthogonal matrices: the first entry of one of 2 by 2 is cos of a uniform angle,
- * the determinant as often 1 as -1. */
+/* The matrices are uniform over the orthogonal ones: the first entry of a 2 x 2 matrix is the
+ * cosine of a uniform angle, and the determinant is 1 or -1 equally often. */
 START_TEST(test_orthogonal_is_uniform)
 {
     const int n = harness_count(2000, 20000);
@@ -164,7 +165,7 @@ START_TEST(test_orthogonal_is_uniform)
 }
 END_TEST
 
-/* Fans of 1, and of no element at all. */
+/* Fans of 1 and of 0. */
 START_TEST(test_small_fans)
 {
     const ct_init inits[] = { ct_init_xavier_uniform(1),
@@ -196,11 +197,11 @@ START_TEST(test_small_fans)
 }
 END_TEST
 
-/* A truncated normal has room for at least 1% of the normal. */
+/* A truncated normal must contain at least 1% of the distribution. */
 START_TEST(test_narrow_normals)
 {
     static const struct {
-        double std, low, high; /* of the mean 3 */
+        double std, low, high; /* the mean is 3 */
         bool fits;
     } cases[] = {
         { 1, 5.25, 12, true },  { 1, 5.4, 12, false }, { 2, -9, -1.5, true },
@@ -265,8 +266,9 @@ static double first_of(ct_params *params, const char *name)
     return first;
 }
 
-/* Initialises before the sizes are known and after, with the same numbers. Biases and other parts
- * keep their own initialiser. A zeroed init initialises everything again under another seed. */
+/* ct_params_init before and after the sizes are known gives the same numbers. Biases and other
+ * parts keep their own initialiser. A zeroed init initialises everything again with another
+ * seed. */
 START_TEST(test_init_at_any_time)
 {
     ct_params *params = new_params(1, CT_F64);
@@ -288,7 +290,7 @@ START_TEST(test_init_at_any_time)
     free(values);
     ck_assert(ct_params_init(ct_params_sub(params, "a"), ct_init_orthogonal(1), 10) == CT_OK);
     ck_assert(first_of(params, "a.weight") != weight && first_of(params, "a.bias") != bias);
-    ck_assert(fabs(first_of(params, "a.bias")) <= 0.5); /* as Linear begins it */
+    ck_assert(fabs(first_of(params, "a.bias")) <= 0.5); /* the initial value of Linear's bias */
     ck_assert(ct_params_init(ct_params_sub(params, "a"), ct_init_orthogonal(1), 9) == CT_OK);
     ck_assert(first_of(params, "a.weight") == weight && first_of(params, "a.bias") == bias);
     ck_assert(first_of(params, "b.weight") == other);
@@ -303,7 +305,8 @@ START_TEST(test_init_at_any_time)
 }
 END_TEST
 
-/* A buffer begins as it did, and a constant before the size is known is kept. */
+/* A buffer keeps its own initialiser, and a constant that is chosen before the size is known is
+ * used later. */
 START_TEST(test_init_of_buffers_and_the_unsettled)
 {
     ct_params *params = new_params(1, CT_F32);
@@ -324,7 +327,7 @@ END_TEST
 
 typedef ct_recurrent *(*maker)(ct_params *, const char *, ct_nn_recurrent_options);
 
-/* All values of a parameter, or NULL if there is none of this name. */
+/* Returns all values of a parameter, or NULL if the set does not have it. */
 static double *of(ct_params *params, const char *name)
 {
     ct_param *p = ct_params_get(params, name);
@@ -332,7 +335,8 @@ static double *of(ct_params *params, const char *name)
     return p ? values_of(ct_param_value(p)) : NULL;
 }
 
-/* Within +-bound, and beyond 0.7 of it somewhere; 0 is all 0. */
+/* Checks that all values are within +-bound and some are beyond 0.7 bound; for a bound of 0, that
+ * all are 0. */
 static void expect_spread(const char *what, const double *v, int64_t n, double bound)
 {
     double least = 0, most = 0;
@@ -346,7 +350,7 @@ static void expect_spread(const char *what, const double *v, int64_t n, double b
                   "%s: %g to %g, bound %g", what, least, most, bound);
 }
 
-/* hidden 16, in 24 */
+/* Checks a module with 16 hidden units and 24 inputs. */
 static void check_dialect(maker make, int gates, ct_dialect dialect)
 {
     static const bool ih[4][5] = {
@@ -411,7 +415,8 @@ START_TEST(test_dialects)
 }
 END_TEST
 
-/* Linear (300 to 100): U(1/sqrt(300)) both; U(0.07), glorot, lecun, and no bias to begin with */
+/* Linear from 300 to 100: PyTorch's weight and bias are U(1/sqrt(300)); the others are U(0.07),
+ * glorot and lecun with a bias of 0. */
 START_TEST(test_linear_dialects)
 {
     const double bound[] = { 1 / sqrt(300), 0.07, sqrt(6.0 / 400),
@@ -435,7 +440,7 @@ START_TEST(test_linear_dialects)
 }
 END_TEST
 
-/* Gluon's RNN is a ReLU's unless told; the others' tanh. */
+/* The default activation of Gluon's RNN is relu, that of the others tanh. */
 START_TEST(test_dialect_activation)
 {
     for (int d = CT_DIALECT_TORCH; d <= CT_DIALECT_FLAX; d++)
@@ -461,7 +466,8 @@ START_TEST(test_dialect_activation)
 }
 END_TEST
 
-/* Of two biases the first has the forget gate's value, the other 0; other gates as ever. */
+/* The first of two biases has the value of the forget gate, the second 0; other gates do not
+ * change. */
 START_TEST(test_forget_bias)
 {
     ct_params *params = new_params(1, CT_F64);
@@ -570,7 +576,8 @@ START_TEST(test_dropout)
 }
 END_TEST
 
-/* The module is the op with the set's generator: the same values, and no mask is held for backward. */
+/* The module gives the values of the op with the set's generator, and keeps no mask for
+ * backward. */
 START_TEST(test_dropout_is_the_op)
 {
     ct_params *params = new_params(1, CT_F32);
@@ -592,7 +599,7 @@ START_TEST(test_dropout_is_the_op)
 }
 END_TEST
 
-/* Embedding, an op, Linear, one after another; each row of the table gets its gradient. */
+/* A chain of Embedding, an op and Linear; each row of the table gets its gradient. */
 START_TEST(test_sequential)
 {
     ct_params *params = new_params(1, CT_F64);
@@ -628,8 +635,8 @@ START_TEST(test_sequential)
 }
 END_TEST
 
-/* The row of padding begins as 0 and keeps its values in training. All other rows are those of a table
- * without padding. */
+/* The padding row is initially 0 and is not trained. All other rows are those of a table without
+ * padding. */
 START_TEST(test_padding)
 {
     const int64_t asked = _i ? -2 : 1;
@@ -667,7 +674,7 @@ START_TEST(test_padding)
 }
 END_TEST
 
-/* First derivatives leave out the padding, and so do second ones. */
+/* Neither first nor second derivatives reach the padding row. */
 START_TEST(test_padding_in_second_derivatives)
 {
     ct_scope s = ct_scope_begin();

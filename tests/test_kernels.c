@@ -1,7 +1,7 @@
-/* test_kernels.c - the CPU's kernels, every code path that this processor can run, against plain
- * loops in long double: odd lengths, strides, constants, in place, special values.
+/* test_kernels.c - the CPU's kernels, on every code path that this processor supports, compared
+ * with plain loops in long double: odd lengths, strides, constants, in place, special values.
  *
- * Check writes to a file at every assertion, so the inner loops have an if instead. */
+ * Check writes to a file at every assertion, so inner loops use an if instead. */
 #include "tests/harness.h"
 
 #include <math.h>
@@ -30,7 +30,7 @@ static void find_paths(void)
 #endif
 }
 
-/* The path that the library takes is the wished one, as far as the processor goes. */
+/* The library uses the requested path, if the processor supports it. */
 START_TEST(wished_path)
 {
     const char *wish = getenv("COTANGENT_CPU_PATH");
@@ -67,8 +67,8 @@ uint32_t bits_of(float f)
     return bits;
 }
 
-/* |got - want| in units of the last place of a float near want; huge if only one is a NaN. What is
- * beyond the largest float counts as 2^128. */
+/* Returns |got - want| in units of the last place of a float near want; huge if only one is NaN.
+ * Numbers beyond the largest float count as 2^128. */
 static double ulps(float got, double want)
 {
     double g = isinf(got) ? copysign(0x1p128, got) : (double)got, diff;
@@ -110,8 +110,8 @@ static const struct {
     const char *name;
     cti_ew_op op;
     double (*reference)(double);
-    double most;  /* ulps, as math.h says */
-    double least; /* below it 0 is right too */
+    double most;  /* the largest error in ulps, from math.h */
+    double least; /* results below this may be 0 */
     double param;
 } functions[] = {
     { "exp", CTI_EW_exp, exp, 1.1, -INFINITY, 0 },
@@ -216,7 +216,7 @@ START_TEST(double_specials)
             l(1, &out, 1, &logs[i][0], 1, NULL, 0, NULL, 0, &nan);
             ck_assert_msg(out == logs[i][1], "log %g = %g", logs[i][0], out);
         }
-        for (in = 5e-324; in < 1e-300; in *= 37) { /* subnormal ones too */
+        for (in = 5e-324; in < 1e-300; in *= 37) { /* also subnormal numbers */
             l(1, &out, 1, &in, 1, NULL, 0, NULL, 0, &nan);
             expect_close("log", out, (double)logl((long double)in), 2e-13);
         }
@@ -269,7 +269,7 @@ void random_matrix(ct_generator *g, void *p, ct_dtype dtype, int64_t n)
         element_store(p, dtype, i, ct_random_uniform(g) * 2 - 1);
 }
 
-/* ---- tables of segments: norms and updates, by runs that cross from segment to segment ---- */
+/* ---- tables of segments: norms and updates, in runs that span several segments ---- */
 
 START_TEST(segments)
 {
@@ -284,7 +284,7 @@ START_TEST(segments)
     size_t i;
     int64_t k;
 
-    for (i = 0; i < 2 * sizeof cuts / sizeof *cuts; i++) { /* f32 and f64 by turns */
+    for (i = 0; i < 2 * sizeof cuts / sizeof *cuts; i++) { /* f32 and f64 alternate */
         cti_segment s[4];
         int64_t at = 0;
         double want = 0, norm = -1, squared;

@@ -1,4 +1,4 @@
-/* test_kernels.h - what the sources of test_kernels share: the code paths of this processor, numbers. */
+/* test_kernels.h - for the sources of test_kernels: the code paths of this processor, numbers. */
 #ifndef TESTS_TEST_KERNELS_H
 #define TESTS_TEST_KERNELS_H
 

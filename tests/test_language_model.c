@@ -1,4 +1,4 @@
-/* test_language_model.c - the ready language model: forward, generation, its file and bad ones. */
+/* test_language_model.c - ct_lm: forward, generation, model files and bad files. */
 #include "tensor/internal.h"
 #include "tests/harness.h"
 
@@ -116,7 +116,8 @@ END_TEST
 
 /* ---- generation ---- */
 
-/* The n greedy characters after the prefix, a forward over the whole text for each. */
+/* Computes the n greedy characters after the prefix, with a forward over the whole text for
+ * each. */
 static char *greedy_by_forward(ct_lm *m, const char *prefix, int n)
 {
     int32_t ids[100];
@@ -165,7 +166,7 @@ START_TEST(greedy)
                  generate(m, (ct_lm_generate_options){ 0 }), true);
     expect_texts(generate(m, (ct_lm_generate_options){ .temperature = 1e-300, .seed = 3 }),
                  generate(m, (ct_lm_generate_options){ 0 }), true);
-    /* the prefix is read as the text was */
+    /* the prefix is cleaned as the text was */
     expect_texts(generate(m, (ct_lm_generate_options){ .prefix = "The -- TIME" }),
                  greedy_by_forward(m, "the time", 40), true);
     text = ct_lm_generate_text(m, (ct_lm_generate_options){ .prefix = "x" });
@@ -184,7 +185,7 @@ START_TEST(sampling)
     expect_texts(generate(m, hot), generate(m, hot), true);
     other.seed = 2;
     expect_texts(generate(m, hot), generate(m, other), false);
-    other = (ct_lm_generate_options){ .top_k = 5, .seed = 1 }; /* the temperature is 0: greedy */
+    other = (ct_lm_generate_options){ .top_k = 5, .seed = 1 }; /* a temperature of 0 is greedy */
     expect_texts(generate(m, other), generate(m, (ct_lm_generate_options){ 0 }), true);
     other.temperature = 1;
     expect_texts(generate(m, other), generate(m, (ct_lm_generate_options){ 0 }), false);
@@ -198,7 +199,7 @@ START_TEST(sampling)
 }
 END_TEST
 
-/* Draws the token after "the" many times: how often each comes is how probable it is. */
+/* Draws the token after "the" many times and compares the frequencies with the probabilities. */
 static void frequencies(double temperature, int64_t top_k)
 {
     enum { DRAWS = 4000 };
@@ -545,7 +546,7 @@ START_TEST(evaluation)
 }
 END_TEST
 
-/* A text read in chunks gives what it gives in one piece. */
+/* A text that is read in chunks gives the same result as in one piece. */
 START_TEST(long_evaluation)
 {
     ct_lm *m = small();

@@ -1,4 +1,4 @@
-/* test_language_model.h - what the sources of test_language_model share: small models. */
+/* test_language_model.h - for the sources of test_language_model: small models. */
 #ifndef TESTS_TEST_LANGUAGE_MODEL_H
 #define TESTS_TEST_LANGUAGE_MODEL_H
 
@@ -11,7 +11,7 @@
 
 void language_model_files_cases(Suite *suite);
 
-/* A model whose weights are large enough for its tokens to differ in probability. */
+/* Makes a model with weights so large that its tokens differ in probability. */
 ct_lm *model_of(ct_clean clean, ct_token_kind tokens, ct_lm_options o);
 ct_lm *small(void);
 
@@ -58,7 +58,7 @@ static const struct arrangement {
       { .cell = CT_LM_CELL_GRU, .hidden_size = 6, .dialect = CT_DIALECT_FLAX } },
 };
 
-/* ids (b, t) below the size of the vocabulary, of the innermost scope */
+/* Makes random ids (b, t) of the vocabulary, in the innermost scope. */
 ct_tensor *some_ids(const ct_lm *m, int64_t b, int64_t t);
 
 #endif

@@ -15,7 +15,8 @@ static const double logits[12] = { 0.5, -1, 2, 0, 3, 3, 3, 3, -2, 0.25, 1, 1.5 }
 static const int32_t targets[3] = { 2, 0, 1 };
 static const ct_cross_entropy_options each = { .reduction = CT_REDUCTION_NONE };
 
-/* -log softmax(row)[target], smoothed: (1 - s) of the target's, s of the mean over all classes */
+/* Returns -log softmax(row)[target], or with smoothing s: 1 - s times that, plus s times the mean
+ * of -log softmax(row) over all classes. */
 static double row_loss(const double *row, int target, double smoothing)
 {
     double sum = 0, mean = 0;
@@ -69,7 +70,7 @@ START_TEST(cross_entropy_by_hand)
 }
 END_TEST
 
-/* Scores far apart neither overflow nor lose the loss. */
+/* Scores that differ by thousands give finite, exact losses. */
 START_TEST(cross_entropy_of_large_scores)
 {
     const float far[6] = { 1e4f, 0, -1e4f, -3e38f, 0, 3e38f };
@@ -106,7 +107,7 @@ START_TEST(cross_entropy_without_a_class)
 }
 END_TEST
 
-/* Short rows and long ones, few and many, against the formula. */
+/* Few and many rows, short and long, agree with the formula. */
 START_TEST(cross_entropy_of_any_width)
 {
     static const int widths[] = { 1, 2, 7, 8, 9, 28, 63, 64, 65, 127, 129, 256, 257, 1000, 2049 };
@@ -151,7 +152,7 @@ START_TEST(cross_entropy_of_any_width)
         ck_assert(ct_backward_with(loss, given) == CT_OK);
         expect_values("gradient", ct_tensor_grad(logits), grad, (size_t)(rows * C),
                       _i ? 1e-13 : 1e-5);
-        ct_tensor_zero_grad(logits); /* and with one gradient for all rows */
+        ct_tensor_zero_grad(logits); /* now one output gradient for all rows */
         for (r = 0; r < rows * C; r++)
             grad[r] = d[r / C] ? grad[r] / d[r / C] : 0;
         ck_assert(ct_backward(ct_sum(ct_cross_entropy_with(
@@ -172,8 +173,8 @@ START_TEST(cross_entropy_of_any_width)
 }
 END_TEST
 
-/* The loss may be a part of what is differentiated: its gradient comes from further on, and has
- * derivatives of its own. */
+/* The loss may be an input of further ops: its output gradient is then not 1, and second
+ * derivatives exist. */
 static const struct further {
     ct_reduction reduction;
     bool ignores;
@@ -244,7 +245,7 @@ START_TEST(cross_entropy_misuse)
         ct_error_clear();
     }
     ck_assert(ct_cross_entropy_with(x, y, (ct_cross_entropy_options){ .label_smoothing = 1 }));
-    for (i = 0; i < 3; i++) { /* no classes, no axis of them, two of them */
+    for (i = 0; i < 3; i++) { /* no classes, no axis of classes, two such axes */
         ct_tensor *odd =
             ct_zeros((ct_shape[]){ CT_SHAPE(3, 0), CT_SCALAR, CT_SHAPE(4, 3) }[i], CT_F64, DEVICE);
         ct_tensor *of[2] = { i == 1 ? ct_zeros(CT_SCALAR, CT_I32, DEVICE) : y, i < 2 ? odd : x };
@@ -268,7 +269,7 @@ START_TEST(cross_entropy_misuse)
               NULL);
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();
-    for (i = 0; i < 2; i++) { /* does not broadcast, or to more */
+    for (i = 0; i < 2; i++) { /* does not broadcast, or broadcasts to a larger shape */
         wrong = ct_ones(i ? CT_SHAPE(2, 3, 4) : CT_SHAPE(3), CT_F64, DEVICE);
         ck_assert(ct_bce_with_logits(x, x, (ct_bce_options){ .weight = wrong }) == NULL);
         ck_assert_int_eq(ct_error(), CT_ERR_SHAPE);

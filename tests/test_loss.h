@@ -1,4 +1,4 @@
-/* test_loss.h - the parts of the test program of losses. */
+/* test_loss.h - for the sources of test_loss. */
 #ifndef TESTS_TEST_LOSS_H
 #define TESTS_TEST_LOSS_H
 

@@ -1,8 +1,8 @@
 /* test_main_job.c - the main job's numbers.
  *
- * The first ten losses and gradient norms of both protocols against PyTorch's, in
- * tests/torch/main_job.txt; the docstring of main_job.py beside it says what both sides compute.
- * Then the derivatives of the job's ops and of its whole model against finite differences. */
+ * The first ten losses and gradient norms of both protocols are compared with PyTorch's, which are
+ * in tests/torch/main_job.txt. The docstring of main_job.py says what both sides compute. Then the
+ * derivatives of the job's ops and of its whole model are compared with finite differences. */
 #include "tests/harness.h"
 
 #include <math.h>
@@ -56,11 +56,11 @@ typedef struct rnnlm {
     ct_recurrent *rnn;
     ct_module *linear;
     ct_optimizer *sgd;
-    ct_state *state; /* carried; NULL in the book protocol */
+    ct_state *state; /* carried from batch to batch; NULL in the book protocol */
     ct_dtype dtype;
 } rnnlm;
 
-/* Element i of parameter k, as main_job.py has it. */
+/* Returns element i of parameter k, by the formula of main_job.py. */
 static float initial_weight(uint32_t i, uint32_t k, int64_t hidden)
 {
     uint32_t x = i * 2654435761u + k * 40503u + 12345u;
@@ -155,7 +155,8 @@ static ct_loader *new_loader(const ct_corpus *corpus, const block *b)
                     .batch_size = 1024, .steps = 32, .count = 10000, .device = DEVICE });
 }
 
-/* The epoch of step 0 and, in the classic protocol, of step 8: offsets 3 and 17. */
+/* Begins the epoch of step 0 with offset 3 or, in the classic protocol, that of step 8 with offset
+ * 17. */
 static void begin_epoch(ct_loader *loader, const rnnlm *m, int epoch)
 {
     if (m->state) {
@@ -238,7 +239,7 @@ static ct_tensor *f_linear(int count, ct_tensor *const *in, void *context)
     return ct_linear(in[0], in[1], count > 2 ? in[2] : NULL);
 }
 
-/* weight (out, 5), bias (out); the input is one-hot, so rows are gathered */
+/* in: weight (out, 5), bias (out). The input is one-hot, so rows are gathered. */
 static ct_tensor *f_linear_one_hot(int count, ct_tensor *const *in, void *context)
 {
     const int32_t ids[6] = { 4, 0, 2, 2, 1, 4 };
@@ -278,7 +279,7 @@ static ct_tensor *f_reshape(int count, ct_tensor *const *in, void *context)
     return ct_reshape(ct_transpose(in[0], 0, 1), CT_SHAPE(-1));
 }
 
-/* logits (2, 3, 4), by way of a view as the model gives them */
+/* in: logits (2, 3, 4). The loss gets a view of them, as in the model. */
 static ct_tensor *f_cross_entropy(int count, ct_tensor *const *in, void *context)
 {
     const int32_t ids[6] = { 3, 0, 1, 1, 2, 3 };
@@ -352,13 +353,14 @@ typedef struct whole {
     ct_recurrent *rnn;
     ct_module *linear;
     bool dense; /* in[0] is x (T, B, CLASSES) and in[1] the first state; else x is one-hot */
-    bool loss;  /* the job's own: its mean loss; else each token's loss, and the last state */
+    bool loss;  /* true: the mean loss, as in the job; false: each token's loss, and the last
+                 * state */
 } whole;
 
 static const int32_t x_ids[B * T] = { 1, 4, 0, 2, 2, 3, 1, 1, 0, 0, 4, 3 };
 static const int32_t y_ids[B * T] = { 4, 0, 2, 2, 3, 1, 1, 0, 0, 4, 3, 1 };
 
-/* The parameters are among in; the modules find them by themselves. */
+/* The parameters are also in in; the modules take them from their set. */
 static ct_tensor *f_model(int count, ct_tensor *const *in, void *context)
 {
     const whole *w = context;

@@ -1,5 +1,5 @@
-/* test_misuse.c - what functions raise when they are misused, with the file and line of the call.
- * Each line is one case: the status, the function, a key word of the message, the call. */
+/* test_misuse.c - the errors that wrong calls raise, with the file and line of the call. Each line
+ * is one case: the status, the function, a key word of the message, the call. */
 #include "tests/harness.h"
 
 #include <math.h>
@@ -8,7 +8,7 @@
 
 #include <cotangent.h>
 
-/* The tensors that are misused. */
+/* The tensors that the wrong calls get. */
 static struct {
     ct_tensor *f23, *f34, *d23, *i2, *b23, *scalar, *deep, *empty, *leaf;
 } t;
@@ -404,7 +404,8 @@ START_TEST(parameters)
     REFUSED(CT_ERR_SHAPE, "ct_params_add", "[2,-2]",
             ct_params_add(set, "w", CT_SHAPE(2, -2), zero));
     ck_assert(!ct_params_add(set, "w", CT_SHAPE(2), (ct_init){ .fill = no_fill }));
-    expect_error(CT_ERR_NUMERIC, "no_fill", "no values today"); /* its own place */
+    expect_error(CT_ERR_NUMERIC, "no_fill", "no values today"); /* the error names the user's
+                                                                 * function */
     REFUSED(CT_ERR_ARGUMENT, "ct_params_add", "init",
             ct_params_add(set, "w", CT_SHAPE(2), (ct_init){ 0 }));
     REFUSED(CT_ERR_ARGUMENT, "ct_params_add_buffer", "open",
@@ -423,7 +424,7 @@ START_TEST(parameters)
     REFUSED(CT_ERR_ARGUMENT, "ct_sgd_new", "lr is -1",
             ct_sgd_new(set, (ct_sgd_options){ .lr = -1 }));
     REFUSED(CT_ERR_ARGUMENT, "ct_clip_grad_norm", "max_norm is 0", ct_clip_grad_norm(set, 0, NULL));
-    ck_assert_int_eq(ct_params_count(set), 1); /* nothing was left behind by those that failed */
+    ck_assert_int_eq(ct_params_count(set), 1); /* the failed calls added nothing */
     ct_params_free(set);
 }
 END_TEST

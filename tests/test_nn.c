@@ -105,7 +105,7 @@ START_TEST(linear_size_inferred)
 }
 END_TEST
 
-/* Rows gathered by index are what multiplying by the one-hot matrix gives, gradients too. */
+/* Rows gathered by index equal the product with the one-hot matrix, and so do the gradients. */
 START_TEST(linear_one_hot)
 {
     const int32_t ids[4] = { 2, 0, 3, 2 };
@@ -135,7 +135,7 @@ START_TEST(linear_one_hot)
 }
 END_TEST
 
-/* Of no features y is the bias, which begins as 0. */
+/* Without features, y is the bias, which begins as 0. */
 START_TEST(linear_of_no_features)
 {
     ct_params *set = new_params(5, CT_F64);
@@ -191,7 +191,7 @@ ct_tensor *twice(void *self, ct_tensor *x)
 
 /* ---- states ---- */
 
-/* An owned state of one tensor (1, 3, 2) with 0..5. */
+/* Returns an owned state of one tensor (1, 3, 2) with the values 0 to 5. */
 static ct_state *counting_state(void)
 {
     ct_scope s = ct_scope_begin_no_grad();
@@ -227,7 +227,8 @@ START_TEST(state_copy_select_zero)
 }
 END_TEST
 
-/* The values move, the history does not, and the buffers stay; also of a state that is learned. */
+/* ct_state_carry copies the values into the same buffers, without history; also for a learned
+ * state. */
 START_TEST(state_carry)
 {
     ct_state *kept = counting_state(), *next;
@@ -307,18 +308,18 @@ START_TEST(state_misuse)
 }
 END_TEST
 
-/* ---- want of memory ---- */
+/* ---- out of memory ---- */
 
-#define THINGS 9 /* that are tried */
+#define THINGS 9 /* kinds of call that are tried */
 
-/* Unless an error stood before, there is a state or an error now. */
+/* Checks that s is a state, or that an error is recorded. fine: no error was recorded before. */
 static ct_state *expect_state(bool fine, ct_state *s)
 {
     ck_assert(!fine || (s != NULL) == (ct_ok() != 0));
     return s;
 }
 
-/* y of a module over (2, 2, 4), with everything that a call can have. */
+/* Returns y of a module over x (2, 2, 4), with all options of a call. */
 static ct_tensor *call_all(ct_recurrent *r)
 {
     ct_tensor *x = ct_ones(CT_SHAPE(2, 2, 4), CT_F64, CT_CPU), *y = NULL;
@@ -464,9 +465,9 @@ static ct_tensor *m_losses(ct_params *set)
     return ct_stack(9, all, 0);
 }
 
-/* Each request for memory fails, with all later ones or alone (then storage may try again). The
- * error is CT_ERR_MEMORY, and no result is returned. Without history; with history and backward;
- * and failures in backward after a successful forward pass, twice. */
+/* Each request for memory fails in turn, with all later ones or alone (then storage may try again).
+ * The error is CT_ERR_MEMORY, and no result is returned. The cases: without history; with history
+ * and backward; failures in backward after a successful forward pass, twice. */
 START_TEST(memory_fails)
 {
     static ct_tensor *(*const what[])(ct_params *) = { m_plain, m_steps,   m_dropout,

@@ -1,4 +1,4 @@
-/* test_nn.h - what the sources of test_nn share. */
+/* test_nn.h - for the sources of test_nn. */
 #ifndef TESTS_TEST_NN_H
 #define TESTS_TEST_NN_H
 
@@ -14,7 +14,7 @@ void nn_decoder_cases(Suite *suite);
 
 void expect_param(const ct_params *set, int at, const char *name, ct_shape shape);
 
-/* All values of p are in [-bound, bound), and spread over it. */
+/* Checks that all values of the parameter are in [-bound, bound) and spread over this range. */
 void expect_uniform(ct_params *set, const char *name, double bound);
 ct_tensor *twice(void *self, ct_tensor *x);
 

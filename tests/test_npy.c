@@ -1,5 +1,4 @@
-/* test_npy.c - tests of NumPy's files: round trips, Fortran's order, malformed files, failing
- * calls. */
+/* test_npy.c - tests of NumPy files: round trips, Fortran order, malformed files, failing calls. */
 #include "tensor/internal.h"
 #include "tensor/text.h"
 
@@ -14,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Writes x: magic, version, the header, its length before it, and the payload. */
+/* Writes the file x: magic, version, length of the header, header, payload. */
 static void write_npy(int version, const char *header, const void *payload, size_t size)
 {
     size_t length = strlen(header), begin = version == 1 ? 10 : 12;
@@ -66,8 +65,8 @@ START_TEST(round_trip)
 }
 END_TEST
 
-/* A header of any length: ended by a newline, at a multiple of 64, with no more spaces than that
- * takes. */
+/* A header of any length ends with a newline at a multiple of 64, with as few spaces as
+ * possible. */
 START_TEST(header_lengths)
 {
     ct_scope s = ct_scope_begin();
@@ -117,7 +116,7 @@ START_TEST(strided)
 }
 END_TEST
 
-/* Byte for byte what np.save writes for np.array([[1], [2]], 'f4'). */
+/* The file has the same bytes as np.save writes for np.array([[1], [2]], 'f4'). */
 START_TEST(bytes)
 {
     static const char want[] = "\x93NUMPY\1\0v\0"
@@ -142,7 +141,7 @@ START_TEST(bytes)
 }
 END_TEST
 
-/* What other writers may do: another order of keys, no last comma, version 2.0, Fortran's order. */
+/* Other writers may use another order of keys, no last comma, version 2.0 or Fortran order. */
 START_TEST(variants)
 {
     static const struct {
@@ -297,12 +296,14 @@ START_TEST(malformed_headers)
 }
 END_TEST
 
-/* Names in messages: whole up to 100 bytes, cut between characters, nothing that moves a cursor. */
+/* A message quotes a name whole up to 100 bytes, cuts a longer one between characters, and replaces
+ * control characters. */
 START_TEST(quoted_names)
 {
     static const struct {
-        int fill;               /* of the letter a, before: */
-        const char *end, *want; /* what follows the quoted letters; kept: how many of them are */
+        int fill;               /* number of letters a before end */
+        const char *end, *want; /* want: the text after the letters in the message; kept: letters
+                                 * that remain */
         int kept;
     } cases[] = {
         { 0, "", "\"", 0 },
@@ -330,7 +331,7 @@ START_TEST(quoted_names)
         ck_assert_str_eq(cti_quote(text).s, want);
     }
     {
-        char bytes[151], want[108]; /* no text at all */
+        char bytes[151], want[108]; /* not UTF-8 */
 
         memset(bytes, 0x80, 150);
         bytes[150] = '\0';
@@ -377,7 +378,7 @@ START_TEST(malformed_starts)
 }
 END_TEST
 
-/* The longest header that is read, and one that is longer. */
+/* The longest header that is read, and a longer one, which is refused. */
 START_TEST(longest_header)
 {
     static const char begin[] = "{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }";
@@ -446,7 +447,7 @@ START_TEST(bad_calls)
 }
 END_TEST
 
-/* Bytes changed at random: refused in one line, or read. */
+/* A file with bytes changed at random is refused with a message of one line, or read. */
 START_TEST(mutations)
 {
     static const char set[] = "{}()[]<>'\",:|0123456789FalseTrue \n\\\xff";

@@ -1,6 +1,6 @@
-/* test_ops.c - every op against PyTorch's numbers (tests/torch/ops_parity.txt, whose format is in
- * ops_parity.py), what has no derivative to check, misuse (the whole message), and memory that runs
- * out. */
+/* test_ops.c - compares every op with PyTorch's numbers (tests/torch/ops_parity.txt, whose format
+ * is in ops_parity.py); then ops without derivatives, wrong calls (the whole message), and memory
+ * that runs out. */
 #include "tests/cases.h"
 #include "tests/harness.h"
 #include "tensor/hooks.h"
@@ -20,14 +20,14 @@
 #define MOST_NUMBERS 256
 #define LEAST_PER_OP 5
 
-/* Ops with no cases there, and why. */
+/* Ops without cases in ops_parity.txt, and the reason. */
 static const char *const not_there[] = {
     "ct_dropout",     /* draws from another generator */
     "ct_multinomial", /* the same */
     "ct_bernoulli",
     "ct_rand_like",
     "ct_randn_like",
-    /* the forms over a list of axes have cases; one_axis compares */
+    /* The forms over a list of axes have cases; the test one_axis compares these with them. */
     "ct_sum_axis",
     "ct_mean_axis",
     "ct_prod_axis",
@@ -47,7 +47,7 @@ typedef struct numbers {
 } numbers;
 
 typedef struct parity_case {
-    int number; /* from 1, of the whole file */
+    int number; /* counts from 1 over the whole file */
     const op_row *row;
     op_draw draw; /* the row's options */
     char kind[OP_INPUTS];
@@ -143,7 +143,8 @@ static ct_tensor *parity_input(const parity_case *c, int k, ct_dtype dtype)
     return ct_set_requires_grad(ct_cast(t, dtype), true);
 }
 
-/* |got - want| <= relative times the sum of the magnitudes. */
+/* Checks that the error of each element of t is at most 1e-12 (f32: 1e-5) times the sum of the
+ * expected magnitudes. */
 static void compare(const parity_case *c, const char *what, ct_dtype dtype, ct_tensor *t,
                     const numbers *want)
 {
@@ -200,7 +201,8 @@ static void check_case(const parity_case *c, ct_dtype dtype)
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 
-/* The next case of the file into *c; false at its end. The line after it waits in line. */
+/* Reads the next case of the file into *c and the line after it into line. Returns false at the end
+ * of the file. */
 static bool next_case(FILE *f, parity_case *c, char *line, int size)
 {
     static int number;
@@ -233,7 +235,7 @@ static bool is_there(const char *name)
     return true;
 }
 
-/* How many cases a row has had, by its name. */
+/* Returns the counter of a row's cases, found by the row's name. */
 static int *count_of(const op_row *row)
 {
     static int counts[512];
@@ -270,13 +272,13 @@ START_TEST(pytorch_gives_the_same)
 }
 END_TEST
 
-/* ---- memory that is counted, and fails ---- */
+/* ---- memory that counts requests and fails ---- */
 
 static struct {
     void *(*allocate)(size_t alignment, size_t bytes);
     int64_t made;
-    size_t bytes; /* of those */
-    int64_t left; /* until one fails; -1: none does */
+    size_t bytes; /* of those requests */
+    int64_t left; /* requests until one fails; -1: none fails */
     bool failed;
 } memory;
 
@@ -306,17 +308,17 @@ static size_t taken_by_product(ct_tensor *a, ct_tensor *b, ct_tensor **y)
     return memory.bytes;
 }
 
-/* Views of a matrix, by the strides; and whether BLAS can read them as they lie. */
+/* Views of a matrix with several strides, and whether BLAS can read them without a copy. */
 START_TEST(products_copy_no_matrix_that_has_a_dense_axis)
 {
     enum { N = 16384 };
     static const struct {
         const char *what;
-        int64_t rows, columns; /* of the buffer */
+        int64_t rows, columns; /* sizes of the buffer */
         bool transposed;
-        int64_t from_row, rows_shown, from_column, columns_shown, step; /* of the columns */
+        int64_t from_row, rows_shown, from_column, columns_shown, step; /* step: of the columns */
         bool copied;
-        int64_t times; /* the first row, repeated */
+        int64_t times; /* how often the first row is repeated; 0: not */
     } cases[] = {
         { "whole", N, 4, false, 0, N, 0, 4, 1, false, 0 },
         { "transposed", 4, N, true, 0, 4, 0, N, 1, false, 0 },
@@ -360,7 +362,7 @@ START_TEST(products_copy_no_matrix_that_has_a_dense_axis)
         plain = taken_by_product(lies, v, &y);
         taken = taken_by_product(x, v, &y);
         expect_values(cases[i].what, y, want, (size_t)ct_size(x, 0), 1e-9);
-        ck_assert_msg(DEVICE != CT_CPU || /* whose memory is not counted */
+        ck_assert_msg(DEVICE != CT_CPU || /* the memory of other devices is not counted */
                           (taken >= plain + (size_t)ct_numel(x) * sizeof(double)) ==
                               cases[i].copied,
                       "%s: %zu bytes, in order %zu", cases[i].what, taken, plain);
@@ -371,7 +373,7 @@ START_TEST(products_copy_no_matrix_that_has_a_dense_axis)
 }
 END_TEST
 
-/* Whether an input before k is neither an index nor a bool. */
+/* Returns true if an input before k is neither an index nor a bool. */
 static bool has_number_before(const op_draw *d, int k)
 {
     while (--k >= 0)
@@ -380,8 +382,8 @@ static bool has_number_before(const op_draw *d, int k)
     return false;
 }
 
-/* Input k of another dtype: of f64 and the like among several, f32; for an index, bool; for a bool,
- * i64. NULL where any dtype would do. */
+/* Returns input k with a wrong dtype: bool for an index, i64 for a bool, f32 for a number after
+ * another number. Returns NULL where any dtype is right. */
 static ct_tensor *of_another_dtype(const op_draw *d, int k, ct_tensor *t)
 {
     switch (d->in[k].values) {
@@ -394,7 +396,7 @@ static ct_tensor *of_another_dtype(const op_draw *d, int k, ct_tensor *t)
     }
 }
 
-/* Input k is NULL, which is an error unless the op can do without it. */
+/* Input k is NULL, which is an error unless that input is optional. */
 static void check_null_input(const op_row *row, const op_draw *d, int n, int k, ct_tensor **in)
 {
     bool optional = row->optional && k >= row->optional;
@@ -424,7 +426,7 @@ static void check_dead_input(const op_row *row, const op_draw *d, int n, int k, 
     in[k] = kept;
 }
 
-/* Every input, in turn: a NULL, a dead tensor and another dtype are refused. */
+/* NULL, a dead tensor and a wrong dtype are refused, for every input in turn. */
 START_TEST(every_op_looks_at_each_input)
 {
     int numbers = harness_count(6, 60), t, r, n, k;
@@ -458,7 +460,8 @@ START_TEST(every_op_looks_at_each_input)
 }
 END_TEST
 
-/* Writes into input k between y and its backward: an error where it was saved, else none. */
+/* Writes into input k between the op and its backward. Returns true if backward then fails, as it
+ * must if the op saved the input. */
 static bool written_to(const op_row *row, const op_draw *d, int n, int k)
 {
     ct_scope s = ct_scope_begin(), off;
@@ -480,7 +483,7 @@ static bool written_to(const op_row *row, const op_draw *d, int n, int k)
     return refused;
 }
 
-/* What an op has saved is not to change; every other input may. */
+/* A tensor that an op saved must not change before backward; every other input may. */
 START_TEST(every_op_sees_writes_to_what_it_saved)
 {
     int t, r, n, k, refused = 0;
@@ -502,7 +505,8 @@ END_TEST
 
 /* ---- each leaf alone ---- */
 
-/* Of a sum or a difference, which hands on what it is given: there a leaf alone costs as much. */
+/* Returns true for a sum or a difference, which passes its output gradient on: there one leaf alone
+ * costs as much as all. */
 static bool hands_on(const char *name)
 {
     static const char *const names[] = { "ct_add",     "ct_sub",        "ct_mse_loss",
@@ -515,8 +519,8 @@ static bool hands_on(const char *name)
     return false;
 }
 
-/* The gradients of the op's leaves under a random output gradient, as bytes of f64; those of the
- * inputs that require one, which are leaves. Returns how many tensors backward made. */
+/* Writes the gradients of the inputs that require one, which are leaves, under a random output
+ * gradient, as f64. Returns the number of tensors that backward made. */
 static int64_t gradients_of(const op_row *row, const op_draw *d, ct_tensor *const *in,
                             double **gradient)
 {
@@ -540,8 +544,8 @@ static int64_t gradients_of(const op_row *row, const op_draw *d, ct_tensor *cons
     return made;
 }
 
-/* Leaf k alone: its gradient has the same bits as among the others, which get none; and less is
- * made, if theirs cost anything. Returns whether less is made. */
+/* Requires the gradient of leaf k alone: it has the same bits as with all leaves, and the others
+ * get none. Returns true if backward makes fewer tensors. */
 static bool alone(const op_row *row, const op_draw *d, ct_tensor *const *in, int k,
                   double *const *want, int64_t all)
 {
@@ -613,7 +617,7 @@ START_TEST(messages_name_the_call)
 }
 END_TEST
 
-/* ---- out of memory: the k-th allocation fails, each k, in every op and its derivatives ---- */
+/* ---- out of memory: each allocation fails in turn, in every op and its derivatives ---- */
 
 static void *failing(size_t alignment, size_t bytes)
 {
@@ -626,7 +630,7 @@ static void *failing(size_t alignment, size_t bytes)
     return memory.allocate(alignment, bytes);
 }
 
-/* The op, its gradient and the gradient of that, of the first input. */
+/* Runs the op, its gradient and the second derivative with respect to the first input. */
 static void run_to_second_order(const op_row *row, const op_draw *d, ct_tensor *const *in)
 {
     ct_tensor *y = op_call(row, d, in), *w, *x = NULL, *g, *h;
@@ -644,7 +648,7 @@ static void run_to_second_order(const op_row *row, const op_draw *d, ct_tensor *
         ct_grad(1, &g, 1, &x, &w, false, &h);
 }
 
-/* Allocation number at fails; false when there was none. */
+/* Runs with a failure of allocation number at. Returns false if there were fewer allocations. */
 static bool with_failure(const op_row *row, int number, int64_t at)
 {
     ct_scope s = ct_scope_begin();

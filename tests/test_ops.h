@@ -1,4 +1,4 @@
-/* test_ops.h - what the sources of test_ops share. */
+/* test_ops.h - for the sources of test_ops. */
 #ifndef TESTS_TEST_OPS_H
 #define TESTS_TEST_OPS_H
 

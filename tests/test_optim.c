@@ -127,7 +127,7 @@ void expect_same_sets(const char *what, ct_params *a, ct_params *b)
 
 /* ---- PyTorch's numbers ---- */
 
-/* A run's KEY=VALUE, or absent. */
+/* Returns the value of KEY=VALUE in a run's line, or absent if there is no such key. */
 static double key_or(const char *line, const char *key, double absent)
 {
     char word[64];
@@ -148,7 +148,7 @@ static bool flag(const char *line, const char *name)
     return key(line, name) != 0;
 }
 
-/* The value of an option; zero where the line has "no_NAME". */
+/* Returns the value of an option; zero if the line has "no_NAME". */
 static double option(const char *line, const char *name)
 {
     char none[40];
@@ -199,7 +199,7 @@ static ct_optimizer *composed_of(ct_params *set, const char *line)
     return ct_optimizer_new(set, &adam_from_ops, &o);
 }
 
-/* Adadelta, NAdam, RAdam, Lion; NULL for another name. */
+/* Makes Adadelta, NAdam, RAdam or Lion; returns NULL for another name. */
 static ct_optimizer *newer_rule_of(ct_params *set, const char *rule, const char *line)
 {
     const double lr = option(line, "lr"), decay = key(line, "weight_decay");
@@ -342,7 +342,7 @@ static void expect_row(const char *line, ct_dtype dtype, int t, ct_params *set, 
     }
 }
 
-/* rows: after steps 1 and STEPS */
+/* rows: the values after steps 1 and STEPS. */
 static void check_run(const char *line, ct_dtype dtype, char rows[2][1024])
 {
     ct_params *set = three_params(dtype);
@@ -358,7 +358,8 @@ static void check_run(const char *line, ct_dtype dtype, char rows[2][1024])
     ct_params_free(set);
 }
 
-/* The next line of optim.txt without comments and newline; false at its end. */
+/* Reads the next line of optim.txt that is not a comment, without its newline. Returns false at the
+ * end. */
 static bool next_line(FILE *f, char line[2048])
 {
     do {
@@ -377,7 +378,7 @@ static FILE *open_numbers(void)
     return f;
 }
 
-/* On each code path: the process is Check's own, so the choice is still open. */
+/* Runs on each code path. Check starts a process for each case, so the path is not yet chosen. */
 START_TEST(torch_numbers)
 {
     static const char *const paths[] = { "base", "avx2", "avx512" };
@@ -533,7 +534,7 @@ START_TEST(lambda_and_set_lr)
         expect_close("lambda", ct_optimizer_lr(o), want[t], 0);
     ct_optimizer_set_lr(o, 14); /* before the schedule: 14 * 3 / 7 */
     expect_close("set_lr", ct_optimizer_lr(o), 6, 1e-15);
-    ct_schedule_then(s, 6); /* the phase begins where the schedule stands, without parts */
+    ct_schedule_then(s, 6); /* the phase begins at the current step and has no parts */
     expect_close("an empty phase", ct_optimizer_lr(o), 14, 0);
     ct_optimizer_set_lr(o, 0);
     expect_close("0", ct_optimizer_lr(o), 0, 0);
@@ -572,7 +573,7 @@ START_TEST(clip_norm)
     give_constant(set, 0, -1);               /* 37 */
     give_constant(set, 1, 2);                /* 20 */
     give_constant(set, 2, 3);                /* 27 */
-    ct_clip_grad_norm(set, INFINITY, &norm); /* measures */
+    ct_clip_grad_norm(set, INFINITY, &norm); /* only measures */
     expect_close("norm", norm, sqrt(84), 1e-13);
     ct_clip_grad_norm(set, sqrt(84) + 1e-9, NULL);
     expect_close("below", grad_item(set, 1, 4), 2, 0);
@@ -584,7 +585,7 @@ START_TEST(clip_norm)
     ct_clip_grad_norm(set, 100, &norm);
     expect_close("after", norm, sqrt(21), 1e-6);
 
-    ct_params_freeze(set, "a.weight", true); /* is no longer counted */
+    ct_params_freeze(set, "a.weight", true); /* no longer counts */
     ct_clip_grad_norm(set, 100, &norm);
     expect_close("frozen", norm, sqrt(5 + 6.75), 1e-6);
     ct_params_free(set);
@@ -602,7 +603,7 @@ START_TEST(clip_value)
     expect_close("low", grad_item(set, 0, 36), -0.5, 0);
     expect_close("inside", grad_item(set, 1, 0), 0.25, 0);
     expect_close("high", grad_item(set, 2, 1), 0.5, 0);
-    if (_i) { /* its square is infinite, it is not */
+    if (_i) { /* finite, but its square is infinite */
         give_constant(set, 1, 1e300);
         ck_assert(ct_clip_grad_value(set, 0.5) == CT_OK);
         expect_close("great", grad_item(set, 1, 0), 0.5, 0);
@@ -616,8 +617,8 @@ START_TEST(clip_value)
 }
 END_TEST
 
-/* The first parameter whose gradient is not finite is named, but not by a device that works later;
- * nothing moves, then or in the step. */
+/* The message names the first parameter whose gradient is not finite, except on an asynchronous
+ * device. Neither the clipping nor the step changes a parameter. */
 START_TEST(not_finite)
 {
     static const char *const functions[2] = { "ct_clip_grad_norm", "ct_clip_grad_value" };
@@ -644,7 +645,7 @@ START_TEST(not_finite)
         expect_error(CT_ERR_NUMERIC, functions[round], words[harness_later()][round]);
         ck_assert(isnan(norm));
         expect_same_sets("not finite", set, still);
-        if (!harness_later()) /* else they may be in the range already */
+        if (!harness_later()) /* else they may be clipped already */
             expect_close("unclipped", grad_item(set, 0, 3), 2, 0);
     }
     ct_optimizer_free(o);
@@ -655,7 +656,7 @@ END_TEST
 
 /* ---- errors ---- */
 
-/* max_lr 0 is each group's own rate; after the last step the rate stays. */
+/* max_lr 0 means the rate of each group; after the last step the rate stays. */
 START_TEST(cycle_of_base_rates)
 {
     ct_params *set = three_params(CT_F32);

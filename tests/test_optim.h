@@ -1,4 +1,4 @@
-/* test_optim.h - what the sources of test_optim share: a set, its gradients, runs of optim.txt. */
+/* test_optim.h - for the sources of test_optim: a set, its gradients, runs of optim.txt. */
 #ifndef TESTS_TEST_OPTIM_H
 #define TESTS_TEST_OPTIM_H
 
@@ -21,24 +21,24 @@ extern const struct entry entries[3];
 
 double gradient_at(int k, int64_t i, int t);
 
-/* A tensor (n) of f(k, i, t), widened from float */
+/* Returns a tensor (n) of the values f(k, i, t), rounded to float. */
 ct_tensor *made(double (*f)(int k, int64_t i, int t), int k, int t, int64_t n, ct_dtype dtype);
 ct_status fill(const ct_init *init, ct_tensor *t, ct_generator *g);
 ct_params *three_params(ct_dtype dtype);
 ct_tensor *value(ct_params *set, int k);
 
-/* Adds to the gradient of parameter k in a scope of its own. */
+/* Adds to the gradient of parameter k; temporary tensors are freed. */
 void give(ct_params *set, int k, int t);
 
-/* Gives parameter k the gradient v everywhere. */
+/* Sets all elements of the gradient of parameter k to v. */
 void give_constant(ct_params *set, int k, double v);
 
-/* All elements of the set, in order. */
+/* Writes all elements of the set to out, in order. */
 void all_values(ct_params *set, double out[TOTAL]);
 void expect_same_sets(const char *what, ct_params *a, ct_params *b);
 ct_optimizer *rule_of(ct_params *set, const char *line);
 
-/* The optimiser of a run, with group, frozen parameter and schedule. */
+/* Makes the optimiser of a run, with its group, frozen parameter and schedule. */
 ct_optimizer *optimizer_of(ct_params *set, const char *line);
 void one_step(ct_params *set, ct_optimizer *o, const char *line, int t);
 double grad_item(ct_params *set, int k, int64_t i);

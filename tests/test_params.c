@@ -1,4 +1,4 @@
-/* test_params.c - parameter sets: names, parts, settling, freezing, initial values. */
+/* test_params.c - parameter sets: names, parts, open sizes, freezing, initial values. */
 #include "tests/harness.h"
 
 #include <math.h>
@@ -57,14 +57,14 @@ START_TEST(names_and_parts)
               !ct_tensor_requires_grad(ct_param_value(buffer)));
     ck_assert(ct_param_value(v) == ct_param_value(v));
     expect_values("v", ct_param_value(v), (double[]){ 2, 2, 2, 2 }, 4, 0);
-    ct_params_free(a); /* of a part: nothing happens */
+    ct_params_free(a); /* does nothing for a part */
     ck_assert_int_eq(ct_params_count(set), 4);
     ct_params_free(set);
 }
 END_TEST
 
-/* A part lists the entries under it, in order, whichever part they are added to, before and after it
- * is made itself. */
+/* A part lists the entries under its prefix in order, whether they were added before or after it
+ * was made, and through whichever part. */
 START_TEST(a_part_lists_its_entries)
 {
     static const struct {
@@ -174,7 +174,7 @@ START_TEST(summary)
 }
 END_TEST
 
-/* The set frees what it owns, last added first, while its parameters are still there. */
+/* The set frees what it owns, last added first, before it frees its parameters. */
 static char freed[8];
 
 static ct_params *freeing;
@@ -205,7 +205,7 @@ static void count_free(void *object)
     ++*(int *)object;
 }
 
-/* Questions about a NULL set and a NULL parameter. */
+/* Functions that read a set or a parameter accept NULL. */
 START_TEST(of_no_set)
 {
     ct_params *set = new_params(0, CT_F32);
@@ -249,7 +249,7 @@ START_TEST(of_no_set)
 }
 END_TEST
 
-/* Two shapes, and what both know together; rank -1 if they do not agree. */
+/* Two shapes and their common shape; rank -1 if they do not agree. */
 START_TEST(tied_shapes)
 {
     static const struct {
@@ -282,7 +282,7 @@ START_TEST(tied_shapes)
         ct_error_clear();
         of_a = ct_param_shape(a);
         of_b = ct_param_shape(b);
-        if (both->rank < 0) { /* as they were */
+        if (both->rank < 0) { /* they stay the same */
             both = &cases[i].a;
             ck_assert(memcmp(&of_b, &cases[i].b, sizeof of_b) == 0);
             ck_assert(ct_param_is_trained(b));
@@ -369,7 +369,7 @@ START_TEST(initialisers)
 }
 END_TEST
 
-/* ---- settling from several threads ---- */
+/* ---- open sizes set by several threads ---- */
 
 #define THREADS 8
 
@@ -386,7 +386,7 @@ typedef struct runner {
     int at;
 } runner;
 
-/* Takes its time, so that all threads come while one fills. */
+/* Is slow, so that all threads arrive while one fills. */
 static atomic_int fills;
 
 static ct_status fill_slowly(const ct_init *init, ct_tensor *t, ct_generator *g)
@@ -485,7 +485,8 @@ START_TEST(freezing)
     ck_assert_int_eq(ct_params_freeze(set, "b*", true), 0);
     ck_assert_int_eq(ct_params_freeze(set, NULL, true), 0);
     expect_error(CT_ERR_ARGUMENT, "ct_params_freeze", "pattern is NULL");
-    ck_assert(ct_param_materialize(late, CT_SHAPE(2)) == CT_OK); /* frozen before it was settled */
+    ck_assert(ct_param_materialize(late, CT_SHAPE(2)) == CT_OK); /* frozen before its size was
+                                                                  * known */
     ck_assert_int_eq(ct_params_numel(set), 9);
     backward_of_all(set);
     ck_assert(!has_grad(set, "a.w") && !has_grad(set, "a.b") && has_grad(set, "c"));
@@ -498,10 +499,10 @@ START_TEST(freezing)
     ck_assert_int_eq(ct_params_freeze(a, "w", false), 1);
     backward_of_all(set);
     ck_assert(has_grad(set, "a.w") && !has_grad(set, "a.b"));
-    ck_assert(ct_clip_grad_norm(a, 1, &norm) == CT_OK); /* of the part alone */
+    ck_assert(ct_clip_grad_norm(a, 1, &norm) == CT_OK); /* only of the part */
     expect_close("norm", norm, 2, 0);
     ck_assert_int_eq(ct_params_freeze(set, "*", true), 3);
-    ck_assert(!has_grad(set, "a.w") && !has_grad(set, "c")); /* what is frozen has none */
+    ck_assert(!has_grad(set, "a.w") && !has_grad(set, "c")); /* frozen parameters have none */
     ck_assert_int_eq(ct_params_freeze(set, "*", false), 3);
     backward_of_all(set);
     ct_params_zero_grad(a);
@@ -515,8 +516,8 @@ END_TEST
 
 /* ---- out of memory ---- */
 
-/* The initialiser of a parameter may be replaced before its shape is known, but not after
- * ct_params_init. */
+/* The initialiser of a parameter may be replaced before its shape is known and before
+ * ct_params_init, not later. */
 START_TEST(initialisers_of_later)
 {
     ct_scope s = ct_scope_begin();
@@ -528,7 +529,7 @@ START_TEST(initialisers_of_later)
     ck_assert(ct_params_seed(set) == 5 && ct_params_seed(part) == 5 && ct_params_seed(NULL) == 0);
     ct_param_set_init(a, ct_init_constant(7));
     ct_param_set_init(a, (ct_init){ .fill = NULL });
-    ct_param_set_init(c, ct_init_constant(7)); /* its value is there */
+    ct_param_set_init(c, ct_init_constant(7)); /* it has a value */
     ck_assert(ct_params_init(part, ct_init_constant(8), 6) == CT_OK);
     ck_assert_uint_eq(ct_params_seed(set), 5);
     ct_param_set_init(a, ct_init_constant(9)); /* too late */
@@ -538,7 +539,7 @@ START_TEST(initialisers_of_later)
     expect_values("a", ct_param_value(a), (double[]){ 8, 8 }, 2, 0);
     expect_values("b", ct_param_value(b), (double[]){ 9, 9 }, 2, 0);
     expect_values("c", ct_param_value(c), (double[]){ 3, 3 }, 2, 0);
-    /* each with its own initialiser */
+    /* each parameter with its initialiser */
     ck_assert(ct_params_init(set, (ct_init){ .fill = NULL }, 7) == CT_OK);
     ck_assert_uint_eq(ct_params_seed(set), 7);
     expect_values("a", ct_param_value(a), (double[]){ 7, 7 }, 2, 0);
@@ -560,7 +561,7 @@ START_TEST(initialisers_of_later)
 }
 END_TEST
 
-/* Of two tied names, what was frozen stays so, whichever it was, and whichever had the value. */
+/* Two tied names are frozen if either was frozen before, whichever of them had the value. */
 START_TEST(tied_and_frozen)
 {
     ct_scope s = ct_scope_begin();

@@ -1,4 +1,4 @@
-/* test_params.h - what the sources of test_params share. */
+/* test_params.h - for the sources of test_params. */
 #ifndef TESTS_TEST_PARAMS_H
 #define TESTS_TEST_PARAMS_H
 

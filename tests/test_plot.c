@@ -1,5 +1,5 @@
-/* test_plot.c - plots: the file is XML, holds the points it was given, and draws them where its
- * ticks say they belong. */
+/* test_plot.c - plots: the file is XML and draws each given point at the place that its ticks
+ * define. */
 #include "tests/comma_locale.h"
 #include "tests/files.h"
 #include "tests/harness.h"
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The file, as a string; to free(). */
+/* Returns the content of the file as a string, which the caller frees. */
 static char *text_of(const char *path)
 {
     size_t size;
@@ -23,7 +23,7 @@ static char *text_of(const char *path)
     return text;
 }
 
-/* True if tags nest, attributes are quoted and no & stands alone: what XML asks of such files. */
+/* Returns true if tags nest, attributes are quoted and each & begins an entity, as XML requires. */
 static bool nests(const char *s)
 {
     char open[20][20];
@@ -74,7 +74,7 @@ static void expect_xml(const char *path, const char *text)
     ck_assert_int_eq(system(command), 0);
 }
 
-/* What follows NAME=" in the element at s; NULL if it has no such attribute. */
+/* Returns the text after NAME=" in the element at s, or NULL if it has no such attribute. */
 static const char *attribute(const char *s, const char *name)
 {
     const char *end = strchr(s, '>'), *at;
@@ -93,7 +93,7 @@ static double number(const char *s, const char *name)
     return strtod(at, NULL);
 }
 
-/* The numbers of a list that ends with a quote, commas and spaces between them. */
+/* Reads numbers separated by commas and spaces up to a quote. Returns their number. */
 static int numbers(const char *at, double *list, int room)
 {
     int n = 0;
@@ -112,8 +112,8 @@ static int numbers(const char *at, double *list, int room)
     return n;
 }
 
-/* The line pixel = a + b value (or log10 value) through an axis's first and last tick; the ticks
- * between must lie on it. */
+/* Finds a and b of pixel = a + b value (or log10 value) from an axis's first and last tick, and
+ * checks that the other ticks agree. */
 static void map_of(const char *svg, char which, bool log, double *a, double *b)
 {
     char tag[32], place[3] = { which, '1', '\0' };
@@ -186,7 +186,7 @@ static void expect_drawn(ct_plot_options o, const ct_plot_series *series, int co
     free(y);
 }
 
-/* Random ranges from tiny to huge, far from 0 and around it, with holes. */
+/* Draws random ranges from tiny to huge, far from 0 and around it, with missing points. */
 START_TEST(points)
 {
     ct_generator g = ct_generator_stream(ct_generator_from_seed(5), "points");
@@ -256,7 +256,7 @@ START_TEST(words)
 }
 END_TEST
 
-/* A locale with a comma changes nothing. */
+/* A locale with a decimal comma changes nothing. */
 START_TEST(any_locale)
 {
     const double x[3] = { 0.25, 1.5, 1e-7 };
@@ -310,7 +310,7 @@ START_TEST(refusals)
 }
 END_TEST
 
-/* Whatever call fails, the old file stays, and nothing else. */
+/* Whichever call fails, the old file stays and no other file is left. */
 START_TEST(failing_calls)
 {
     const double x[2] = { 1, 2 };

@@ -1,6 +1,6 @@
-/* test_plugin.c - plug-ins, good and bad, by name; and the faults of an asynchronous device. The
- * plug-in is here: the program's own dlopen and dlsym give it (see Makefile.am), its kernels are
- * the CPU's. */
+/* test_plugin.c - plug-ins, good and bad, found by name; and the faults of an asynchronous device.
+ * The plug-in is a part of this program, whose dlopen and dlsym return it (see Makefile.am); it
+ * uses the CPU's kernels. */
 #include "tests/files.h"
 #include "tests/harness.h"
 #include "tensor/hooks.h"
@@ -18,13 +18,13 @@
 /* ---- the plug-in ---- */
 
 static const cti_host *host;
-cti_plugin given; /* what it gives */
+cti_plugin given; /* what dlsym's function returns */
 static cti_backend table;
 static bool opens = true, exports = true, starts = true;
 static const char *loader_says;
 int opened, selected, synchronised, uploads, downloads;
 static char opened_path[4200];
-static cti_fault fault;       /* of the next wait, */
+static cti_fault fault;       /* which the next wait finds, */
 static ct_status fault_found; /* if it is not CT_OK */
 
 static void note_ordinal(int ordinal)
@@ -62,14 +62,14 @@ static void count_things(cti_counters *c)
     *c = (cti_counters){ 1, 2, 3, 4, 5, 6, 7 };
 }
 
-/* Of captured steps: a graph is a number; what is replayed is looked at by the tests. */
-bool captures = true; /* else it fails */
+/* For captured steps: a graph is an element of graphs, and replay() only notes and counts it. */
+bool captures = true; /* false: capturing fails */
 
 int begun, ended, replayed, freed, graphs[8];
-cti_position drawn[16]; /* where draws began */
+cti_position drawn[16]; /* where each draw began */
 int draws;
 void *replayed_graph;
-int selected_of_async; /* the device that was selected when one of these was called */
+int selected_of_async; /* the selected device when a function of async was called */
 
 static bool begin_capture(void)
 {
@@ -249,7 +249,7 @@ START_TEST(refused)
     int k;
 
     c->make();
-    for (k = 0; k < 3; k++) { /* it is looked at once */
+    for (k = 0; k < 3; k++) { /* it is opened only once */
         ck_assert_int_eq(ct_device_from_name("cuda-emu"), -1);
         expect_error(CT_ERR_DEVICE, "ct_device_from_name", c->word);
         ck_assert_int_eq(ct_device_count("cuda-emu"), 0);
@@ -261,13 +261,13 @@ START_TEST(refused)
 }
 END_TEST
 
-/* ---- where they are looked for ---- */
+/* ---- where plug-ins are searched ---- */
 
 START_TEST(places)
 {
     int i;
 
-    /* no file in the folder, or no folder said: the one of the installation */
+    /* without a file in the folder, or without a folder, the installed plug-in is used */
     for (i = 0; i < 2; i++) {
         remove(i ? "cuda.so" : "cuda-emu.so");
         setenv("COTANGENT_PLUGIN_DIR", i ? "" : ".", 1);
@@ -291,7 +291,7 @@ START_TEST(long_place)
     memset(place, 'x', 5000);
     place[5000] = '\0';
     setenv("COTANGENT_PLUGIN_DIR", place, 1);
-    ck_assert_int_eq(ct_device_count("cuda"), 0); /* and the usual place has none */
+    ck_assert_int_eq(ct_device_count("cuda"), 0); /* the usual folder has none */
     ck_assert_int_eq(opened, 0);
     free(place);
 }
@@ -329,7 +329,7 @@ START_TEST(names)
     expect_error(CT_ERR_DEVICE, "ct_device_from_name", "device 3");
     ck_assert_int_eq(ct_device_count("cuda-emu"), 3);
     ck_assert_int_eq(opened, 1);
-    given.devices = 1; /* the other kind's come behind */
+    given.devices = 1; /* the devices of the other kind follow */
     ck_assert_int_eq(ct_device_from_name("cuda"), 4);
     ck_assert_int_eq(ct_device_from_name("cuda:1"), -1);
     expect_error(CT_ERR_DEVICE, "ct_device_from_name", "device 1");
@@ -351,7 +351,7 @@ START_TEST(names)
 }
 END_TEST
 
-/* As many as there is room for, the CPU among them. */
+/* A plug-in may have as many devices as the table has entries beside the CPU. */
 START_TEST(many)
 {
     given.devices = 100;
@@ -366,7 +366,7 @@ START_TEST(many)
 }
 END_TEST
 
-/* What ct_try_gpu says on stderr; *d is what it gives. */
+/* Returns what ct_try_gpu prints on stderr; *d is its result. */
 static const char *said(int i, const char *name, ct_device *d)
 {
     static char text[400];
@@ -396,7 +396,8 @@ START_TEST(try_gpu)
     ck_assert_int_eq(d, 1);
     ck_assert_str_eq(said(0, "auto", &d), "");
     ck_assert_int_eq(d, 1);
-    ck_assert_str_eq(said(2, NULL, &d), "no CUDA device 2: there are 2; using the CPU\n");
+    ck_assert_str_eq(said(2, NULL, &d),
+                     "no CUDA device 2: only 2 exist, numbered from 0; using the CPU\n");
     ck_assert_int_eq(d, CT_CPU);
     expect_ok();
 }
@@ -415,7 +416,7 @@ START_TEST(try_no_gpu)
 }
 END_TEST
 
-/* ---- what the library gives a plug-in ---- */
+/* ---- the functions that the library passes to a plug-in ---- */
 
 START_TEST(host_table)
 {
@@ -457,7 +458,7 @@ START_TEST(faults)
     } cases[] = {
         { CTI_FAULT_INDEX, 9, CT_ERR_INDEX, "index at position 5" },
         { CTI_FAULT_TARGET, 9, CT_ERR_INDEX, "target at position 5" },
-        { CTI_FAULT_WEIGHTS, 9, CT_ERR_NUMERIC, "negative" },
+        { CTI_FAULT_WEIGHTS, 9, CT_ERR_NUMERIC, "at least 0" },
         { CTI_FAULT_DIVISOR, 0, CT_ERR_NUMERIC, "divisor at position 5" },
         { CTI_FAULT_PROBABILITY, 0, CT_ERR_NUMERIC, "probability at position 5" },
         { CTI_FAULT_NORM, 0, CT_ERR_NUMERIC, "norm ... finite" },
@@ -483,7 +484,7 @@ START_TEST(faults)
         ck_assert_msg(strncmp(ct_error_message(), "there.c:12: ", 12) == 0, "%s",
                       ct_error_message());
         expect_error(cases[i].status, "ct_some", cases[i].word);
-        (ct_raise)(CT_ERR_ARGUMENT, "it", "next"); /* the site is the call's again */
+        (ct_raise)(CT_ERR_ARGUMENT, "it", "next"); /* the message names the call's place again */
         ck_assert_str_eq(ct_error_message(), "elsewhere.c:99: me: next");
         ct_error_clear();
         *ct_site() = NULL;
@@ -497,8 +498,8 @@ START_TEST(faults)
 }
 END_TEST
 
-/* The thread waits for each half of the ring of tickets before it uses it again. The name of a
- * ticket that the ring has dropped is unknown. */
+/* The thread waits for each half of the ring of tickets before it reuses that half. The name of a
+ * ticket that was overwritten is unknown. */
 START_TEST(ring_of_tickets)
 {
     ct_device d = ct_device_from_name("cuda");
@@ -514,7 +515,7 @@ START_TEST(ring_of_tickets)
         ck_assert_uint_eq(f.ticket, i == 2);
         ck_assert_int_eq(f.position, 0);
     }
-    let_fault(CT_ERR_INDEX, 7, 5); /* of no ticket yet */
+    let_fault(CT_ERR_INDEX, 7, 5); /* a ticket that was not yet given */
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
     expect_error(CT_ERR_INDEX, "ct_device_synchronize", "earlier ... range");
     synchronised = 0;
@@ -523,7 +524,7 @@ START_TEST(ring_of_tickets)
         ck_assert_uint_eq(last, i);
         ck_assert_int_eq(synchronised, i / 1024);
     }
-    let_fault(CT_ERR_INDEX, last - 2047, 1); /* the oldest that is known */
+    let_fault(CT_ERR_INDEX, last - 2047, 1); /* the oldest known ticket */
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
     expect_error(CT_ERR_INDEX, "ct_odd", "position 1");
     let_fault(CT_ERR_INDEX, last - 2048, 1);
@@ -563,7 +564,7 @@ START_TEST(counters)
 }
 END_TEST
 
-/* Storages of two devices do not mix, and go back to their own pools. */
+/* Storages of two devices do not mix: each returns to the pool of its device. */
 START_TEST(storages)
 {
     ct_device d;
@@ -587,7 +588,7 @@ START_TEST(storages)
 }
 END_TEST
 
-/* Values go from one memory to another by one transfer, and by two where both are a device's. */
+/* Values move between host and device with one transfer, and between two devices with two. */
 START_TEST(transfers)
 {
     static const int wanted[3][3][2] = {

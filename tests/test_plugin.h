@@ -1,4 +1,4 @@
-/* test_plugin.h - what the sources of test_plugin share: the plug-in that they open, and what it counts. */
+/* test_plugin.h - for the sources of test_plugin: the plug-in that they open, and its counters. */
 #ifndef TESTS_TEST_PLUGIN_H
 #define TESTS_TEST_PLUGIN_H
 
@@ -10,7 +10,7 @@ void plugin_capture_cases(Suite *suite);
 extern cti_plugin given;
 extern int opened, selected, synchronised, uploads, downloads;
 
-/* Of captured steps: a graph is a number; what is replayed is looked at by the tests. */
+/* For captured steps: a graph is an element of graphs, and replaying only notes and counts it. */
 extern bool captures;
 
 extern int begun, ended, replayed, freed, graphs[8];
@@ -19,10 +19,10 @@ extern int draws;
 extern void *replayed_graph;
 extern int selected_of_async;
 
-/* A good one. */
+/* Makes the plug-in a good one. */
 void plugin_setup(void);
 
-/* The next wait finds this, of a ticket and a position. */
+/* Makes the next wait find a fault of this status, ticket and position. */
 void let_fault(ct_status status, uint32_t ticket, int64_t position);
 
 #endif

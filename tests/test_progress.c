@@ -1,4 +1,5 @@
-/* test_progress.c - what a run shows on a terminal, which is a pseudo-terminal here, and elsewhere. */
+/* test_progress.c - what a run prints on a terminal (the tests use a pseudo-terminal) and to a
+ * file. */
 #define _GNU_SOURCE /* pseudo-terminals */
 #include "tests/harness.h"
 
@@ -14,7 +15,7 @@
 
 #include <cotangent.h>
 
-/* ---- a run on a clock of the test's own ---- */
+/* ---- a run with the test's clock ---- */
 
 /* The program is linked with --wrap=cti_nanoseconds: time passes only where a test says so, so a busy
  * machine changes nothing. */
@@ -137,7 +138,7 @@ static char *shown(int columns, const char *term, const char *lang, bool plain)
     return text;
 }
 
-/* Characters of UTF-8. */
+/* Returns the number of UTF-8 characters. */
 static int width_of(const char *s, size_t n)
 {
     int width = 0;
@@ -155,7 +156,7 @@ static bool has_control(const char *s)
     return false;
 }
 
-/* How often the live line was drawn; each time it is a whole one and fits. */
+/* Returns how often the live line was drawn, and checks that each is complete and fits. */
 static int drawn(const char *text, int columns)
 {
     int count = 0;

@@ -31,7 +31,7 @@ static ct_recurrent *module_with(const config *c, ct_params *params)
     return recurrent_of(c, params, o);
 }
 
-/* Puts the formula's values in all parameters. */
+/* Sets all parameters to the values of the formula. */
 static void set_params(const config *c, ct_params *params)
 {
     for (int i = 0; i < ct_params_count(params); i++) {
@@ -44,7 +44,7 @@ static void set_params(const config *c, ct_params *params)
     }
 }
 
-/* y (T, B, out) for a configuration. The masks of dropout start again. */
+/* Returns y (T, B, out) of a configuration. Resets the generator of the dropout masks. */
 static ct_tensor *run(const config *c, ct_params *params, ct_recurrent *r, const call *k,
                       ct_state **next)
 {
@@ -66,7 +66,7 @@ static ct_tensor *result(const char *name, const call *k, ct_tensor *y, ct_state
     return gradient_of(ct_param_value(ct_params_get(params, full)));
 }
 
-/* Without recording the same numbers come out. */
+/* Checks that the results without recording are the same. */
 static void expect_same_unrecorded(const config *c, ct_params *params, ct_recurrent *r,
                                    const call *k, ct_tensor *y, ct_state *next)
 {
@@ -94,7 +94,7 @@ static void check_config(const config *c, const want *wants, int n, ct_dtype dty
     ct_state *next;
     ct_tensor *y;
 
-    run(c, params, r, &k, &next); /* settles the input size */
+    run(c, params, r, &k, &next); /* sets the input size */
     expect_ok();
     set_params(c, params);
     y = run(c, params, r, &k, &next);
@@ -111,9 +111,9 @@ static void check_config(const config *c, const want *wants, int n, ct_dtype dty
     ct_params_free(params);
 }
 
-/* By whole sequences where that is possible (0), and a step at a time (1); only some of them if the
- * device is emulated. One third of the cases in f32, or all of them in the full test. Layer norm of
- * nearly equal numbers, such as the c of few units, multiplies the errors of f32. */
+/* Runs whole sequences where that is possible (0), and one step at a time (1); only some cases on
+ * an emulated device. One third of the cases run in f32, or all in the full test. Layer norm of
+ * nearly equal numbers, such as c of few units, multiplies the errors of f32. */
 START_TEST(test_torch)
 {
     config_file f = open_configs("tests/torch/recurrent.txt");
@@ -138,7 +138,7 @@ END_TEST
 
 /* ---- whole sequences against steps ---- */
 
-/* One of four kinds of module: tanh, relu, LSTM, GRU. */
+/* Makes a module of one of four kinds: tanh, ReLU, LSTM, GRU. */
 static ct_recurrent *plain_module(int kind, ct_params *params, ct_nn_recurrent_options o)
 {
     o.nonlinearity = kind == 1 ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_DEFAULT;
@@ -149,7 +149,7 @@ static ct_recurrent *plain_module(int kind, ct_params *params, ct_nn_recurrent_o
 
 #define MOST_RESULTS 24
 
-/* y, the last states and all gradients of one run, copied out. */
+/* Copies of y, the last states and all gradients of one run. */
 typedef struct results {
     double *at[MOST_RESULTS];
     size_t size[MOST_RESULTS];
@@ -163,7 +163,8 @@ static void take(results *r, ct_tensor *t)
     r->size[r->count++] = (size_t)ct_numel(t);
 }
 
-/* Of each row of a batch: 0 to all steps, in any order; the first row of an odd form has all. */
+/* Returns a random length from 0 to steps for each row of a batch; the first row of an odd form has
+ * all steps. */
 static ct_tensor *some_lengths(ct_generator *g, int form, int64_t batch, int64_t steps)
 {
     ct_tensor *t = ct_zeros(CT_SHAPE(batch), CT_I64, CT_CPU);
@@ -175,7 +176,8 @@ static ct_tensor *some_lengths(ct_generator *g, int form, int64_t batch, int64_t
     return ct_to(t, DEVICE);
 }
 
-/* Batches of one row to more than two tiles, few and many steps; x and dy transposed views. */
+/* The batches have from one row to more than two tiles of rows, and few or many steps; x and dy are
+ * transposed views. */
 static results run_plain_module(int kind, int form, bool ragged, ct_nn_recurrent_options o)
 {
     const int64_t batch = (int64_t[]){ 1, 5, 64, 150 }[form % 4], steps = form < 4 ? 3 : 9;
@@ -226,8 +228,8 @@ static void free_results(results *r)
         free(r->at[--r->count]);
 }
 
-/* The composed path is the oracle of the whole-sequence op, with and without lengths; and its bits
- * are the same at any number of threads. */
+/* The whole-sequence op agrees with the composed path, with and without lengths, and gives the same
+ * bits with any number of threads. */
 START_TEST(test_whole_sequences)
 {
     const int kind = _i / 16, form = _i / 2 % 8;
@@ -292,7 +294,7 @@ START_TEST(test_begin_state)
 }
 END_TEST
 
-/* Begins as what was learned. */
+/* The first state is the learned one. */
 START_TEST(test_learned_begin_state)
 {
     ct_params *params = new_params(7, CT_F64);
@@ -310,7 +312,7 @@ START_TEST(test_learned_begin_state)
 }
 END_TEST
 
-/* x (T, in) is a batch of one, with states of either rank. */
+/* x (T, in) is a batch of one row; states of both ranks are accepted. */
 START_TEST(test_unbatched)
 {
     ct_generator g = ct_generator_from_seed(3);
@@ -334,7 +336,8 @@ START_TEST(test_unbatched)
     expect_values("c", ct_state_get(next2, 1), v, 6, 0);
     free(v);
     ct_recurrent_forward(r, x, begin, &next3);
-    ck_assert_int_eq(ct_rank(ct_state_get(next3, 0)), 3); /* as it came: it can be carried */
+    ck_assert_int_eq(ct_rank(ct_state_get(next3, 0)), 3); /* the rank of the given state, so it can
+                                                           * be carried */
     ck_assert(ct_state_carry(begin, next3) == CT_OK);
     ct_recurrent_forward(r, x, next2, &next3);
     ck_assert_int_eq(ct_rank(ct_state_get(next3, 0)), 2);
@@ -344,7 +347,8 @@ START_TEST(test_unbatched)
 }
 END_TEST
 
-/* Copies are their own; rows are picked; a detached state lets no gradient through. */
+/* A copied state is independent, selected rows are right, and no gradient passes a detached
+ * state. */
 START_TEST(test_states)
 {
     ct_params *params = new_params(7, CT_F64);
@@ -392,7 +396,7 @@ static const maker makers[] = {
     ct_nn_rnn, ct_nn_lstm, ct_nn_gru, mgu, ct_nn_min_gru, ct_nn_min_lstm
 };
 
-/* Steps one after another, the state going from each to the next, are the whole sequence. */
+/* Single steps that pass the state on give the same as the whole sequence. */
 START_TEST(test_steps)
 {
     ct_generator g = ct_generator_from_seed(4);
@@ -415,7 +419,7 @@ START_TEST(test_steps)
 }
 END_TEST
 
-/* y and gradients of one f32 run on the CPU, its products in a precision. */
+/* Returns y and the gradients of one f32 run on the CPU with products in a given precision. */
 static results run_f32(int kind, int64_t steps, ct_matmul_precision precision)
 {
     ct_generator g = ct_generator_from_seed(70);
@@ -484,7 +488,7 @@ START_TEST(test_bf16_sequences)
 }
 END_TEST
 
-/* What stands past a row's length changes nothing, not even NaN, and gets the gradient 0. */
+/* Values after the end of a row change nothing, not even NaN, and get the gradient 0. */
 START_TEST(test_padding_is_inert)
 {
     ct_generator g = ct_generator_from_seed(5);
@@ -537,7 +541,7 @@ static ct_tensor *y_of(int count, ct_tensor *const *inputs, void *context)
     return ct_recurrent_forward_with(context, inputs[0], state, NULL, call);
 }
 
-/* Derivatives, and theirs, with every option together, against differences. */
+/* First and second derivatives with all options together agree with differences. */
 START_TEST(test_gradcheck)
 {
     ct_generator g = ct_generator_from_seed(6);
@@ -567,7 +571,7 @@ START_TEST(test_gradcheck)
 }
 END_TEST
 
-/* inputs: x, lengths, states */
+/* inputs: x, lengths, states. */
 static ct_tensor *sequence_of(int count, ct_tensor *const *inputs, void *context)
 {
     ct_state *next, *state = ct_state_from_tensors(count - 2, inputs + 2);
@@ -577,7 +581,7 @@ static ct_tensor *sequence_of(int count, ct_tensor *const *inputs, void *context
     return ct_add(ct_sum(ct_square(y)), ct_sum(ct_square(ct_state_get(next, count - 3))));
 }
 
-/* Gradients are the same whether they are to have a history of their own or not. */
+/* Checks that gradients with and without create_graph are the same. */
 static void expect_same_with_history(ct_tensor *loss, int count, ct_tensor *const *of)
 {
     ct_tensor *plain[16], *recorded[16];
@@ -595,8 +599,8 @@ static void expect_same_with_history(ct_tensor *loss, int count, ct_tensor *cons
     ck_assert(size > 0);
 }
 
-/* The whole-sequence op's derivatives, and theirs, with respect to inputs and states; those
- * with respect to parameters are in test_main_job. */
+/* First and second derivatives of the whole-sequence op with respect to inputs and states agree
+ * with differences. test_main_job checks those with respect to parameters. */
 START_TEST(test_gradcheck_of_sequences)
 {
     const int kind = _i / 4, states = kind == 2 ? 2 : 1;

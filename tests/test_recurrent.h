@@ -1,4 +1,4 @@
-/* test_recurrent.h - what the sources of test_recurrent share. */
+/* test_recurrent.h - for the sources of test_recurrent. */
 #ifndef TESTS_TEST_RECURRENT_H
 #define TESTS_TEST_RECURRENT_H
 

@@ -18,7 +18,7 @@
 
 #include "tests/test_safetensors.h"
 
-/* A tensor of random bits that are a value of dtype; any bits, a NaN's too, but for bool. */
+/* Returns a tensor of random bits, including NaN; for bool, of 0 and 1. */
 static ct_tensor *random_bits(ct_generator *g, ct_shape shape, ct_dtype dtype)
 {
     ct_tensor *t = ct_empty(shape, dtype, CT_CPU);
@@ -81,7 +81,7 @@ START_TEST(round_trip)
 }
 END_TEST
 
-/* What is written, byte for byte: elements are aligned, the header ends at a multiple of 8. */
+/* The file has the expected bytes: elements are aligned, and the header ends at a multiple of 8. */
 START_TEST(bytes)
 {
     static const char want[] =
@@ -114,8 +114,8 @@ START_TEST(bytes)
 }
 END_TEST
 
-/* The committed file holds, for each dtype that the format and this library share, a tensor 0, 1,
- * 2, ... (mod 2 for bool); and one of F16. */
+/* The committed file was written by the format's own library. It holds a tensor 0, 1, 2, ... (mod 2
+ * for bool) for each dtype that both libraries have, and one of F16. */
 START_TEST(peer)
 {
     static const struct {
@@ -167,12 +167,12 @@ void write_header(const char *header, size_t length, size_t payload)
     free(bytes);
 }
 
-/* The format's dtypes: each can be listed, and ours loaded. */
+/* Tensors of all dtypes of the format are listed; those of this library's dtypes are loaded. */
 START_TEST(dtypes)
 {
     static const struct {
         const char *name;
-        int bits, dtype; /* or -1 */
+        int bits, dtype; /* dtype: of this library, or -1 */
     } kinds[] = {
         { "F32", 32, CT_F32 }, { "F64", 64, CT_F64 },    { "I32", 32, CT_I32 },
         { "I64", 64, CT_I64 }, { "BOOL", 8, CT_BOOL },   { "BF16", 16, CT_BF16 },
@@ -210,7 +210,7 @@ START_TEST(dtypes)
 }
 END_TEST
 
-/* A bool that is none, wherever it stands. */
+/* A byte of a bool tensor that is neither 0 nor 1 is refused at any position. */
 START_TEST(bad_bools)
 {
     ct_scope s = ct_scope_begin();
@@ -278,10 +278,10 @@ START_TEST(bad_loads)
     expect_values("bool", ct_safetensors_get(f, "bool", CT_CPU), (double[]){ 0, 0 }, 2, 0);
     ct_safetensors_close(f);
 
-    for (n = 63; n < 65; n++) { /* of two bytes none is left, and one */
+    for (n = 63; n < 65; n++) { /* none of the two bytes is left, then one */
         write_header(two, strlen(two), 2);
         f = ct_safetensors_open("x");
-        ck_assert_int_eq(truncate("x", (off_t)n), 0); /* while it is open */
+        ck_assert_int_eq(truncate("x", (off_t)n), 0); /* while the file is open */
         ck_assert_ptr_null(ct_safetensors_load(f, 0, CT_CPU));
         expect_error(CT_ERR_FORMAT, "ct_safetensors_load",
                      n == 63 ? "offset 63 ... shorter" : "offset 64 ... shorter");
@@ -311,7 +311,7 @@ START_TEST(bad_loads)
 }
 END_TEST
 
-/* Each bit of the payload counts. */
+/* A change of any bit of the payload is found. */
 START_TEST(damaged)
 {
     ct_scope s = ct_scope_begin();
@@ -349,7 +349,7 @@ static ct_status load_all(const char *path, void *context)
     return ct_scope_end(s);
 }
 
-/* No flipped bit of a file is silent, wherever it is. */
+/* A change of any bit of the file is found. */
 START_TEST(flipped_bits)
 {
     ct_scope s = ct_scope_begin();
@@ -363,7 +363,7 @@ START_TEST(flipped_bits)
 }
 END_TEST
 
-/* The same, of the header alone: ct_safetensors_open refuses. */
+/* ct_safetensors_open refuses a header with a changed bit. */
 START_TEST(flipped_header)
 {
     ct_safetensors *f;
@@ -384,7 +384,7 @@ START_TEST(flipped_header)
 }
 END_TEST
 
-/* The digest is of the whole payload, and computed once. */
+/* The digest covers the whole payload and is computed once. */
 START_TEST(verified_once)
 {
     ct_scope s = ct_scope_begin();
@@ -407,7 +407,7 @@ START_TEST(verified_once)
 }
 END_TEST
 
-/* A payload of more than one piece is read whole, and each piece of it counts. */
+/* A payload of more than one piece is read completely, and a change in any piece is found. */
 START_TEST(large_payload)
 {
     ct_scope s = ct_scope_begin();
@@ -438,7 +438,7 @@ START_TEST(large_payload)
 }
 END_TEST
 
-/* What the library's own memory promises. */
+/* The library's functions for memory keep their contracts. */
 START_TEST(host_memory)
 {
     char *p = cti_calloc(3, 5), *q;
@@ -459,7 +459,7 @@ START_TEST(host_memory)
     ck_assert_ptr_nonnull(q);
     cti_release(q);
     for (i = 0; i < 2; i++) {
-        p = cti_calloc((size_t)i, (size_t)!i); /* of no bytes */
+        p = cti_calloc((size_t)i, (size_t)!i); /* zero bytes */
         ck_assert_ptr_nonnull(p);
         cti_release(p);
     }
@@ -474,7 +474,7 @@ END_TEST
 
 /* ---- failing calls ---- */
 
-/* RFC 3629: nothing overlong, no surrogates, nothing above U+10FFFF. */
+/* As RFC 3629 says, overlong forms, surrogates and code points above U+10FFFF are refused. */
 START_TEST(utf8)
 {
     static const struct {

@@ -30,7 +30,7 @@ START_TEST(nesting)
     ct_ones(CT_SHAPE(100), CT_F32, CT_CPU);
     ck_assert_uint_gt(ct_memory_get_stats().live_bytes, live + 1200);
     harness_forgets = true;
-    ck_assert(ct_scope_end(b) == CT_OK); /* c, forgotten, goes too */
+    ck_assert(ct_scope_end(b) == CT_OK); /* also ends the forgotten c */
     harness_forgets = false;
     ck_assert_uint_eq(ct_memory_get_stats().live_bytes, live + 448);
     ck_assert(ct_scope_end(c) == CT_ERR_SCOPE);
@@ -43,7 +43,7 @@ START_TEST(nesting)
 }
 END_TEST
 
-/* An old mark at a depth that a new scope has taken is not that scope's. */
+/* The handle of an ended scope does not end a new scope at the same depth. */
 START_TEST(stale_mark)
 {
     ct_scope a = ct_scope_begin(), b;
@@ -70,7 +70,7 @@ START_TEST(wrong_thread)
     ct_tensor *x = ct_ones(CT_SHAPE(3), CT_F32, CT_CPU);
 
     harness_on_thread(end_elsewhere, &s);
-    expect_ok(); /* errors are each thread's own */
+    expect_ok(); /* each thread has its own error */
     ck_assert(ct_item(ct_sum(x)) == 3);
     ck_assert(ct_scope_end(s) == CT_OK);
 }
@@ -79,7 +79,7 @@ END_TEST
 static pthread_key_t late;
 static bool late_worked;
 
-/* Runs when a thread ends; the second time the library's own data of the thread are gone. */
+/* Runs when a thread ends; at the second run the library's data of the thread are already freed. */
 static void work_late(void *round)
 {
     ct_scope s;
@@ -105,7 +105,7 @@ static void *leave_work(void *unused)
     return ct_scope_end(s) == CT_OK ? unused : NULL;
 }
 
-/* A destructor of a thread's data may use the library after the library's has run. */
+/* A destructor of a thread's data may use the library after the library's destructor has run. */
 START_TEST(work_at_a_threads_end)
 {
 
@@ -133,7 +133,7 @@ START_TEST(returning)
     ck_assert(ct_scope_return(inner, ct_full(CT_SHAPE(4), 2, CT_F32, CT_CPU), &out) == CT_OK);
     ck_assert(ct_item(ct_sum(out)) == 8);
 
-    inner = ct_scope_begin(); /* from a forgotten inner one */
+    inner = ct_scope_begin(); /* out of a forgotten inner scope */
     deep = ct_scope_begin();
     t = ct_full(CT_SHAPE(4), 3, CT_F32, CT_CPU);
     ck_assert(ct_scope_return(inner, t, &out) == CT_OK && out == t);
@@ -142,12 +142,12 @@ START_TEST(returning)
     ct_error_clear();
 
     t = ct_full(CT_SHAPE(4), 3, CT_F32, CT_CPU);
-    inner = ct_scope_begin(); /* of another owner */
+    inner = ct_scope_begin(); /* a tensor of another scope */
     live = ct_memory_get_stats().live_bytes;
     ct_zeros(CT_SHAPE(1000), CT_F32, CT_CPU);
     ck_assert(ct_scope_return(inner, t, &out) == CT_ERR_SCOPE && !out);
     expect_error(CT_ERR_SCOPE, "ct_scope_return", "belong");
-    ck_assert_uint_eq(ct_memory_get_stats().live_bytes, live); /* it has ended all the same */
+    ck_assert_uint_eq(ct_memory_get_stats().live_bytes, live); /* the scope has still ended */
     inner = ct_scope_begin();
     kept = ct_keep(ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU));
     ck_assert(ct_scope_return(inner, kept, &out) == CT_ERR_SCOPE && !out);
@@ -160,7 +160,7 @@ START_TEST(returning)
     ck_assert(ct_scope_return(inner, t, &out) == CT_ERR_SCOPE && !out);
     expect_error(CT_ERR_SCOPE, "ct_scope_return", "ended");
 
-    inner = ct_scope_begin(); /* an error on the way: no handle */
+    inner = ct_scope_begin(); /* no tensor after an error */
     t = ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU);
     ct_zeros(CT_SHAPE(-2), CT_F32, CT_CPU);
     ck_assert(ct_scope_return(inner, t, &out) == CT_ERR_SHAPE && !out);
@@ -184,7 +184,7 @@ START_TEST(returning_history)
     inner = ct_scope_begin();
     leaf = ct_set_requires_grad(ct_full(CT_SHAPE(2), 0.5, CT_F32, CT_CPU), true);
     ck_assert(ct_backward(ct_sum(ct_square(leaf))) == CT_OK);
-    ck_assert(ct_scope_return(inner, leaf, &out) == CT_OK); /* a leaf takes its gradient along */
+    ck_assert(ct_scope_return(inner, leaf, &out) == CT_OK); /* a leaf keeps its gradient */
     expect_values("gradient", ct_tensor_grad(out), (double[]){ 1, 1 }, 2, 0);
     inner = ct_scope_begin();
     ck_assert(ct_scope_return(inner, ct_detach(ct_tanh(leaf)), &out) == CT_OK);
@@ -233,7 +233,8 @@ START_TEST(keep_and_free)
 }
 END_TEST
 
-/* Rows by index are not written before somebody looks; until then it is known which they are. */
+/* Rows gathered by index are computed when they are first read; until then the tensor keeps the
+ * indices. */
 START_TEST(rows_put_off)
 {
     static const int64_t at[] = { 2, 0, 2 };
@@ -255,10 +256,10 @@ START_TEST(rows_put_off)
     ck_assert(cti_lazy_rows_get(ct_unsqueeze(rows[0], 0), &got[0], &got[1]));
     expect_values("rows", rows[0], (double[]){ 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11 }, 12, 0);
     expect_values("one-hot", rows[2], (double[]){ 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 1, 0 }, 12, 0);
-    for (i = 0; i < 3; i++) /* looked at, or not */
+    for (i = 0; i < 3; i++) /* read or not */
         ck_assert_int_eq(atomic_load(&rows[i]->storage->indices) != NULL, i == 1);
     ck_assert(!cti_lazy_rows_get(rows[0], &got[0], &got[1]));
-    for (i = 0; i < 2; i++) { /* an empty result is not lazy */
+    for (i = 0; i < 2; i++) { /* an empty result is computed at once */
         rows[i] = i ? ct_one_hot(none, 4) : cti_lazy_gather(table, none);
         ck_assert(rows[i] && ct_numel(rows[i]) == 0 && !atomic_load(&rows[i]->storage->indices));
     }
@@ -266,7 +267,7 @@ START_TEST(rows_put_off)
 }
 END_TEST
 
-/* What open history still uses lives until that history ends. */
+/* A tensor that a history uses lives until the history ends. */
 START_TEST(freed_under_history)
 {
     ct_scope s = ct_scope_begin();
@@ -277,7 +278,7 @@ START_TEST(freed_under_history)
     ct_free(k);
     ct_free(k);
     expect_error(CT_ERR_SCOPE, "ct_free", "freed");
-    ct_full(CT_SHAPE(3), 9, CT_F32, CT_CPU); /* would take the buffer */
+    ct_full(CT_SHAPE(3), 9, CT_F32, CT_CPU); /* would reuse the buffer if it were free */
     ck_assert(ct_backward(loss) == CT_OK);
     expect_values("gradient", ct_tensor_grad(x), (double[]){ 4, 4, 4 }, 3, 0);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -326,8 +327,7 @@ START_TEST(first_sticks)
 }
 END_TEST
 
-/* Adds a tensor of a size: one that does not broadcast with the gradient, or one that makes it
- * larger. */
+/* Adds a tensor that does not broadcast with the gradient, or one that makes it larger. */
 static int hook_line;
 
 static ct_tensor *add_in_hook(ct_tensor *gradient, void *context)
@@ -336,8 +336,8 @@ static ct_tensor *add_in_hook(ct_tensor *gradient, void *context)
     return ct_add(gradient, ct_ones(CT_SHAPE(*(int *)context), CT_F32, CT_CPU));
 }
 
-/* A wrong call in a hook is named with its own place. After the hook, the engine's messages name
- * the running op again. */
+/* The error of a wrong call in a hook names that call's place. After the hook, messages of backward
+ * name the running op again. */
 START_TEST(place_in_backward)
 {
     int sizes[] = { 7, 2 };
@@ -370,18 +370,18 @@ START_TEST(scopes_report)
     ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SCALAR, CT_F32, CT_CPU), true);
 
     ct_ones(CT_SHAPE(-1), CT_F32, CT_CPU);
-    s = ct_scope_begin(); /* nothing comes up in it */
+    s = ct_scope_begin(); /* no error in this scope */
     ck_assert(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU) != NULL);
     ck_assert(ct_scope_end(s) == CT_OK);
-    s = ct_scope_begin(); /* a later error is dropped, but counts */
+    s = ct_scope_begin(); /* a later error is not recorded, but the scope's end reports one */
     ct_ones(CT_SCALAR, CT_F32, 9);
     ck_assert(ct_scope_end(s) == CT_ERR_SHAPE);
-    s = ct_scope_begin(); /* a refused sink too */
+    s = ct_scope_begin(); /* so it does for a refused backward */
     ck_assert(ct_backward(ct_square(x)) == CT_ERR_SHAPE);
     ck_assert(ct_scope_end(s) == CT_ERR_SHAPE);
     ck_assert(ct_tensor_grad(x) == NULL);
     ct_error_clear();
-    s = ct_scope_begin(); /* one that was cleared does not, the next does */
+    s = ct_scope_begin(); /* it does not for a cleared error, but does for the next one */
     ct_ones(CT_SHAPE(-1), CT_F32, CT_CPU);
     ct_error_clear();
     ct_ones(CT_SCALAR, CT_F32, 9);

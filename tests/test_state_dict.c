@@ -1,4 +1,5 @@
-/* test_state_dict.c - tests of saving and loading models: names, shapes, tying, all or nothing. */
+/* test_state_dict.c - tests of saving and loading models: names, shapes, tied names, failed loads
+ * that change nothing. */
 #include "tensor/internal.h"
 
 #include "tests/files.h"
@@ -22,7 +23,7 @@
 #define STRICT ((ct_load_options){ 0 })
 #define NON_STRICT ((ct_load_options){ .non_strict = true })
 
-/* a.weight (2, 3), a.bias (2), b.weight (3), and the buffer b.mean (3). */
+/* Returns a set of a.weight (2, 3), a.bias (2), b.weight (3), and the buffer b.mean (3). */
 static ct_params *small_set(uint64_t seed)
 {
     ct_params *set = new_params(seed, CT_F32);
@@ -36,7 +37,7 @@ static ct_params *small_set(uint64_t seed)
     return set;
 }
 
-/* True if both sets hold the same names, shapes and bits. */
+/* Returns true if both sets have the same names, shapes and bits. */
 static bool same_sets(const ct_params *a, const ct_params *b)
 {
     int i;
@@ -66,7 +67,7 @@ static void expect_failed(ct_status got, ct_status status, const char *function,
     expect_error(status, function, word);
 }
 
-/* Writes x: ones of the names and shapes given, a NULL name last. */
+/* An entry of a list for write_named, which a NULL name ends. */
 typedef struct named {
     const char *name;
     ct_shape shape;
@@ -248,7 +249,7 @@ START_TEST(does_not_fit)
 }
 END_TEST
 
-/* Many long names: the message ends in time. */
+/* With many long names the message is cut at its maximum length. */
 START_TEST(many_names)
 {
     ct_params *set = new_params(1, CT_F32);
@@ -345,7 +346,7 @@ START_TEST(non_strict)
 }
 END_TEST
 
-/* A report needs memory: without it nothing is loaded. */
+/* A report needs memory; without that memory nothing is loaded. */
 START_TEST(reports_without_memory)
 {
     const ct_status last = _i ? CT_OK : CT_ERR_SHAPE; /* b.weight fits or not */
@@ -383,7 +384,7 @@ END_TEST
 
 /* ---- names ---- */
 
-/* d2l's names and ours, through one map. */
+/* One map translates between d2l's names and this library's. */
 START_TEST(prefixes)
 {
     static const ct_prefix map[] = { { "rnn.rnn.", "rnn." }, { "head.", "linear." }, { 0 } };
@@ -440,7 +441,7 @@ END_TEST
 
 /* ---- tying ---- */
 
-/* A set of first and second, (2), tied if tie is true. */
+/* Returns a set of first and second, both (2), which are tied if tie is true. */
 static ct_params *tied_set(bool tie)
 {
     ct_params *set = new_params(1, CT_F64);
@@ -498,7 +499,7 @@ START_TEST(tied_files)
     ck_assert_int_eq(ct_params_save(loose, "x"), CT_OK);
     expect_failed(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT, "ct_params_load", "tied");
 
-    for (i = 0; i < 2; i++) { /* either name is enough */
+    for (i = 0; i < 2; i++) { /* one of the names is enough */
         ct_fill(one, i + 3);
         ck_assert_int_eq(ct_safetensors_write("x", 1, names + i, &one, NULL), CT_OK);
         ck_assert_int_eq(ct_params_load(set, "x", STRICT), CT_OK);
@@ -532,7 +533,7 @@ START_TEST(tied_and_empty)
 }
 END_TEST
 
-/* Tied before their sizes are known, and chains. */
+/* Names may be tied before their sizes are known, and in chains. */
 START_TEST(tied_early)
 {
     ct_params *set = new_params(1, CT_F32);
@@ -547,7 +548,7 @@ START_TEST(tied_early)
     ck_assert_ptr_eq(ct_param_value(b), ct_param_value(c));
     ck_assert_int_eq(ct_params_tie(set, "a", "b"), CT_OK);
     ck_assert_ptr_eq(ct_param_value(a), ct_param_value(c));
-    ck_assert_int_eq(ct_params_tie(set, "c", "a"), CT_OK); /* they are */
+    ck_assert_int_eq(ct_params_tie(set, "c", "a"), CT_OK); /* they are tied already */
     ck_assert_int_eq(ct_item(ct_param_value(a)) == 5, 0);  /* not one element */
     expect_error(CT_ERR_SHAPE, "ct_item", "element");
     ck_assert_int_eq(ct_params_numel(set), 12);
@@ -560,7 +561,7 @@ START_TEST(tied_early)
     expect_failed(ct_params_tie(NULL, "a", "b"), CT_ERR_ARGUMENT, "ct_params_tie", "set is NULL");
     ct_params_free(set);
 
-    set = new_params(1, CT_F32); /* neither has a value: a file settles both */
+    set = new_params(1, CT_F32); /* neither has a value: the file sets both */
     a = ct_params_add(set, "a", CT_SHAPE(2, -1), one);
     b = ct_params_add(set, "b", CT_SHAPE(-1, 3), one);
     ck_assert_int_eq(ct_params_tie(set, "a", "b"), CT_OK);
@@ -595,7 +596,7 @@ START_TEST(tied_load_out_of_memory)
         got = ct_params_load(b, "x", (ct_load_options){ .report = &report });
         done = allocations_seen < k;
         fail_nothing();
-        failed += got != CT_OK; /* but a buffer is requested twice */
+        failed += got != CT_OK; /* but the request for a buffer is repeated */
         ck_assert_msg(got == ct_error() && (got == CT_OK || got == CT_ERR_MEMORY),
                       "allocation %d: %s", k, ct_error_message());
         ck_assert_msg(same_sets(b, got == CT_OK ? a : before), "allocation %d", k);
@@ -604,12 +605,12 @@ START_TEST(tied_load_out_of_memory)
         ct_params_free(before);
         ct_params_free(b);
     }
-    ck_assert_int_ge(failed, 6); /* handles come from slabs */
+    ck_assert_int_ge(failed, 6); /* few, because handles come from slabs */
     ct_params_free(a);
 }
 END_TEST
 
-/* A load is an in-place write: history that saved a value notices. */
+/* A load is an in-place write, so backward of a history that saved a value fails. */
 START_TEST(history_notices)
 {
     ct_params *set = tied_set(false);

@@ -17,7 +17,7 @@
 
 /* ---- the pool, and memory that fails ---- */
 
-/* x (8, 6), w (6, 5): w -= 0.1 dw, and the gradient is forgotten */
+/* One step: x (8, 6), w (6, 5), w -= 0.1 dw; then the gradient is cleared. */
 static void training_step(ct_tensor *w, ct_generator *g)
 {
     ct_scope s = ct_scope_begin();
@@ -30,8 +30,8 @@ static void training_step(ct_tensor *w, ct_generator *g)
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 
-/* Once each size has been seen, a step asks the system for nothing. */
-/* Buffers are of sizes four to a power of two, from 64 bytes up. */
+/* After the first steps, a step requests no memory from the system. */
+/* There are four sizes of buffer for each power of two, from 64 bytes up. */
 START_TEST(sizes_of_buffers)
 {
     static const int64_t sizes[][2] = {
@@ -75,7 +75,8 @@ START_TEST(sizes_of_buffers)
     }
     ct_memory_trim();
     ck_assert_uint_eq(ct_memory_get_stats().idle_bytes, 0);
-    for (i = 0; i < sizeof sizes / sizeof *sizes; i++) { /* and are found again by size alone */
+    for (i = 0; i < sizeof sizes / sizeof *sizes; i++) { /* a buffer is found again by its size
+                                                          * alone */
         ct_memory_stats before;
         ct_scope inner = ct_scope_begin();
 
@@ -150,7 +151,8 @@ static void wish_other(void)
     wish_pool();
 }
 
-/* COTANGENT_POOL=0 keeps nothing that is idle; another value, or none, all. */
+/* With COTANGENT_POOL=0 the pool keeps no idle buffer; with another value, or unset, it keeps
+ * all. */
 START_TEST(kept_idle)
 {
     bool keeps = !pool_wish || strcmp(pool_wish, "0") != 0;
@@ -165,7 +167,7 @@ START_TEST(kept_idle)
         ck_assert(ct_scope_end(s) == CT_OK);
         if (round > 1) {
             ck_assert_int_eq(outstanding, before);
-            ck_assert_int_eq(calls - asked > 1, !keeps); /* but for what a leaf has */
+            ck_assert_int_eq(calls - asked > 1, !keeps); /* except for the data of a leaf */
             ck_assert_int_eq(ct_memory_get_stats().idle_bytes > 0, keeps);
         }
         before = outstanding;
@@ -230,7 +232,7 @@ static void refuse_memory(void)
     fail_from = 0;
 }
 
-/* Writes in place ask for memory only where they must, and write nothing where there is none. */
+/* Writes in place request memory only if they need it, and write nothing if the request fails. */
 START_TEST(writes_without_memory)
 {
     static const double values[] = { 0, 1, 2, 3, 4, 5 };
@@ -266,14 +268,14 @@ START_TEST(writes_without_memory)
 }
 END_TEST
 
-/* On a thread that has none yet: without memory for the pool's lists a buffer is of its own
- * size, and goes back at once, but for one whose size is that of its class. */
+/* Runs on a thread without pools. Without memory for the pool's lists, a buffer has exactly the
+ * requested size and is freed at once, unless that size is a size of the pool. */
 static void *take_without_lists(void *unused)
 {
     static const int64_t sizes[] = { 64, 65, 80, 81 };
     long k;
 
-    ct_memory_trim(); /* of nothing */
+    ct_memory_trim(); /* nothing to free */
     for (k = 0; k < 4; k++) {
         bool whole = sizes[k] % 16 == 0;
         ct_scope s = ct_scope_begin();
@@ -281,7 +283,7 @@ static void *take_without_lists(void *unused)
         cti_pool_free(cti_thread());
         calls = 0;
         fail_once = true;
-        fail_from = 2; /* behind the pool itself */
+        fail_from = 2; /* after the request for the pool */
         ck_assert(ct_empty(CT_SHAPE(sizes[k]), CT_BOOL, CT_CPU) != NULL);
         fail_from = -1;
         ck_assert_uint_eq(ct_memory_get_stats().live_bytes, sizes[k]);
@@ -304,7 +306,7 @@ typedef struct sweep {
     bool failed; /* an allocation was refused */
 } sweep;
 
-/* On a thread of its own, whose pools are empty. */
+/* Runs on a new thread, whose pools are empty. */
 static void *sweep_thread(void *context)
 {
     sweep *w = context;
@@ -321,7 +323,7 @@ static void *sweep_thread(void *context)
     if (status != CT_OK || !w->failed)
         ck_assert_msg(status == (w->failed ? CT_ERR_MEMORY : CT_OK), "call %ld: %s", w->failed_at,
                       ct_error_message());
-    else /* only a buffer is requested twice */
+    else /* only the request for a buffer is repeated */
         ck_assert_msg(fail_once && value == w->want, "call %ld failed unnoticed", w->failed_at);
     if (status != CT_OK)
         ck_assert_msg(ct_error() == CT_ERR_MEMORY && strstr(ct_error_message(), "out of memory"),
@@ -349,7 +351,7 @@ START_TEST(failing_memory)
     ck_assert(status == CT_OK && isfinite(w.want));
     ct_memory_trim();
     fail_once = _i == 0;
-    harness_on_thread(fill_handles, NULL); /* slabs stay; later threads need no more */
+    harness_on_thread(fill_handles, NULL); /* slabs stay, so later threads need no new ones */
     before = outstanding;
     do {
         w.failed_at++;
@@ -361,7 +363,7 @@ START_TEST(failing_memory)
 }
 END_TEST
 
-/* A scope that could not begin is none: its end says why, and ends no other. */
+/* A scope that could not begin: ct_scope_end returns the error and ends no other scope. */
 static void *begin_without_memory(void *unused)
 {
     ct_scope open[65];
@@ -391,7 +393,7 @@ static void *begin_without_memory(void *unused)
     ck_assert(open[64].id == 0 && open[64].depth == 0);
     ck_assert(ct_error() == CT_ERR_MEMORY);
     ct_error_clear();
-    ck_assert(ct_scope_end(open[64]) == CT_ERR_MEMORY && ct_ok()); /* after the error, too */
+    ck_assert(ct_scope_end(open[64]) == CT_ERR_MEMORY && ct_ok()); /* also after ct_error_clear */
     for (k = 63; k >= 0; k--) {
         ck_assert_uint_eq(open[k].depth, k + 1);
         ck_assert(ct_scope_end(open[k]) == CT_OK);
@@ -405,7 +407,7 @@ START_TEST(scopes_that_do_not_begin)
 }
 END_TEST
 
-/* ---- who takes part, and when ---- */
+/* ---- the cases ---- */
 
 static void idle_case(Suite *suite, const char *name, void (*wish)(void))
 {

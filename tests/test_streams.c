@@ -36,7 +36,7 @@ static bool same_values(ct_params *a, ct_params *b)
     return true;
 }
 
-/* A set's file in memory. */
+/* Saves a set to a file in memory. */
 static ct_memory_buffer saved(ct_params *set)
 {
     ct_memory_buffer b = { 0 };
@@ -86,7 +86,7 @@ START_TEST(damaged_memory)
     ct_memory_buffer m = saved(a);
 
     for (size_t n = 0; n < m.size; n++) {
-        unsigned char *part = malloc(n ? n : 1); /* so that reads behind it are seen */
+        unsigned char *part = malloc(n ? n : 1); /* so that a sanitiser finds reads after the end */
 
         memcpy(part, m.bytes, n);
         ck_assert_int_eq(load(b, part, n), CT_ERR_FORMAT);
@@ -107,11 +107,11 @@ START_TEST(damaged_memory)
 }
 END_TEST
 
-/* ---- tables of the caller's ---- */
+/* ---- the caller's tables of functions ---- */
 
 typedef struct faulty {
     int calls, fails_at;
-    bool silent; /* it returns an error without raising one */
+    bool silent; /* the function returns an error without raising it */
     ct_memory_buffer *memory;
 } faulty;
 
@@ -137,7 +137,8 @@ static ct_status faulty_read(void *self, uint64_t offset, void *buffer, size_t s
     return faulty_status(self);
 }
 
-/* Call number k of the table fails: the error is the table's, and the set stays as it was. */
+/* Makes call number k of the table fail: the table's error is reported, and the set stays
+ * unchanged. */
 static bool faulty_call(ct_params *a, ct_params *b, ct_memory_buffer *m, faulty f)
 {
     ct_status written = ct_params_save_to(a, (ct_writer){ faulty_write, &f }), read;
@@ -257,7 +258,7 @@ START_TEST(mapped_parameters_train)
 }
 END_TEST
 
-/* The digest is checked before a tensor is handed out. */
+/* The digest is checked before a tensor is returned. */
 START_TEST(mapped_damage)
 {
     ct_params *a = set_new(1, false), *b = set_new(2, false);

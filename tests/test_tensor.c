@@ -67,7 +67,7 @@ START_TEST(shapes)
     ck_assert_str_eq(ct_device_name(7), "?");
 
     nine = ct_shape_from_sizes(2, (int64_t[]){ 4, 5, 6 });
-    for (axis = 0; axis < 8; axis++) /* the others are 0 */
+    for (axis = 0; axis < 8; axis++) /* unused sizes are 0 */
         ck_assert_int_eq(nine.dim[axis], axis < 2 ? 4 + axis : 0);
     t = ct_zeros(CT_SHAPE(3, 0, 5), CT_F64, CT_CPU);
     ck_assert(ct_numel(t) == 0 && ct_rank(t) == 3 && ct_size(t, -1) == 5 && ct_is_contiguous(t));
@@ -113,7 +113,7 @@ START_TEST(long_shapes)
 }
 END_TEST
 
-/* What is contiguous is known as such, and not copied. */
+/* A contiguous tensor is recognised and not copied. */
 START_TEST(contiguity)
 {
     ct_scope s = ct_scope_begin();
@@ -256,7 +256,8 @@ START_TEST(fills)
     ck_assert(ct_item(ct_full(CT_SCALAR, 1e12, CT_I32, CT_CPU)) == INT32_MAX);
     ck_assert(ct_item(ct_full(CT_SCALAR, NAN, CT_I64, CT_CPU)) == 0);
     ck_assert(ct_item(ct_full(CT_SCALAR, -7, CT_BOOL, CT_CPU)) == 1);
-    ck_assert(ct_item(ct_full(CT_SCALAR, 1.00390625, CT_BF16, CT_CPU)) == 1); /* a tie, to even */
+    ck_assert(ct_item(ct_full(CT_SCALAR, 1.00390625, CT_BF16, CT_CPU)) == 1); /* halfway: rounds to
+                                                                               * even */
     ck_assert(ct_from_data(NULL, CT_SHAPE(2), CT_F32, CT_CPU) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_from_data", "data is NULL");
     ck_assert(ct_from_data(NULL, CT_SHAPE(0), CT_F32, CT_CPU) != NULL);
@@ -311,7 +312,7 @@ START_TEST(writing)
     ck_assert(ct_copy_into(t, ct_zeros(CT_SHAPE(2, 2), CT_I64, CT_CPU)) == CT_ERR_DTYPE);
     expect_error(CT_ERR_DTYPE, "ct_copy_into", "src ... dtype");
     t = ct_expand(ct_zeros(CT_SHAPE(1, 3), CT_F32, CT_CPU), CT_SHAPE(4, 3));
-    ck_assert(ct_fill(ct_narrow(t, 0, 1, 1), 2) == CT_OK); /* one of them, or none */
+    ck_assert(ct_fill(ct_narrow(t, 0, 1, 1), 2) == CT_OK); /* one column, or none */
     ck_assert(ct_fill(ct_narrow(t, 1, 1, 0), 2) == CT_OK);
     expect_values("all of them", ct_narrow(t, 0, 3, 1), (double[]){ 2, 2, 2 }, 3, 0);
     ck_assert(ct_fill(t, 1) == CT_ERR_SHAPE);
@@ -385,7 +386,7 @@ END_TEST
 
 /* ---- random numbers ---- */
 
-/* Memory from which code may be run, but for files and the kernel's. */
+/* Returns the number of executable mappings that are neither files nor the kernel's. */
 static int executable_memory(void)
 {
     FILE *f = fopen("/proc/self/maps", "r");
@@ -426,7 +427,7 @@ START_TEST(about)
         int before = executable_memory();
 
         ck_assert_str_eq(a.code_path, "base");
-        cti_may_generate_code(); /* what it tries is not left */
+        cti_may_generate_code(); /* its trial mapping is removed */
         ck_assert_int_eq(executable_memory(), before);
     }
 #if defined(__x86_64__) && defined(CT_HAVE_AVX2_PATH)

@@ -1,4 +1,4 @@
-/* test_tensor.h - what the sources of test_tensor share. */
+/* test_tensor.h - for the sources of test_tensor. */
 #ifndef TESTS_TEST_TENSOR_H
 #define TESTS_TEST_TENSOR_H
 

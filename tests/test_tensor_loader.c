@@ -1,5 +1,6 @@
-/* test_tensor_loader.c - loaders of numbers: every batch by the header's words, bad input, allocations
- * that fail. Values are their own place in the data, so that a batch says where it came from. */
+/* test_tensor_loader.c - loaders of numbers: every batch is what the header says, bad input,
+ * allocations that fail. Each value is its position in the data, so that a batch shows where it
+ * came from. */
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -11,7 +12,7 @@
 
 static const ct_dtype dtypes[] = { CT_F32, CT_F64, CT_I32, CT_I64 };
 
-/* 0, 1, 2... of a shape; every other time a view that is not contiguous. */
+/* Returns 0, 1, 2, ... with a shape; if strided, as a view that is not contiguous. */
 static ct_tensor *counted(ct_shape shape, ct_dtype dtype, bool strided)
 {
     int64_t n = 1;
@@ -27,17 +28,17 @@ static ct_tensor *counted(ct_shape shape, ct_dtype dtype, bool strided)
     return t;
 }
 
-/* What a loader should give. Row r of an epoch in order is index first + r; its x holds the width
- * values from x_from(index) on, its y those from y_from on. */
+/* What a loader should return. Row r of an epoch in order is index first + r; its x is width values
+ * from x_from(index) on, its y those from y_from(index) on. */
 typedef struct wanted {
     int64_t rows, batch, first, tokens;
     int64_t x_unit, x_width, y_unit, y_width, y_offset;
-    ct_shape x_shape, y_shape; /* axis 0 is the batch's */
+    ct_shape x_shape, y_shape; /* axis 0 is the batch */
     ct_dtype dtype;
     bool shuffle;
 } wanted;
 
-/* The index of row r of a batch, found from its y, which is checked to be this many consecutive
+/* Returns the index of row r of a batch, found from its y, and checks that y is consecutive
  * values. */
 static int64_t index_of(const wanted *w, const double *x, const double *y, int64_t r)
 {
@@ -52,7 +53,7 @@ static int64_t index_of(const wanted *w, const double *x, const double *y, int64
     return index;
 }
 
-/* One epoch; order (of w->rows) becomes the indices that it gave. */
+/* Checks one epoch and writes its indices to order, which has w->rows elements. */
 static void check_epoch(ct_loader *l, wanted *w, int64_t *order)
 {
     int64_t done = 0, batches = 0, r;
@@ -286,14 +287,14 @@ START_TEST(bad_rows)
         x, y, (ct_loader_tensors_options){ .device = DEVICE, .batch_size = -2 }));
     expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new", "batch_size is -2");
 
-    /* rows without elements are rows */
+    /* rows without elements count as rows */
     empty = ct_empty(CT_SHAPE(5, 0), CT_F32, DEVICE);
     l = ct_loader_tensors_new(empty, y, o);
     ck_assert(ct_loader_begin(l) == CT_OK && ct_loader_next(l, &b));
     ck_assert(ct_size(b.x, 0) == 2 && ct_size(b.x, 1) == 0);
     ct_loader_free(l);
 
-    failed = ct_add(x, y); /* what failed flows through, and the first error stays */
+    failed = ct_add(x, y); /* a failed result is accepted, and the first error stays */
     ck_assert(!ct_loader_tensors_new(failed, y, o) &&
               !ct_loader_series_new(failed, (ct_loader_series_options){ 0 }));
     ck_assert_int_eq(ct_scope_end(s), CT_ERR_SHAPE);
@@ -331,7 +332,7 @@ START_TEST(allocation_fails)
 {
     int k, failed = 0;
 
-    for (k = 0; k < 600; k++) /* makes what the thread keeps; debug builds hold handles back */
+    for (k = 0; k < 600; k++) /* the thread's memory is made now; debug builds free handles late */
         ck_assert_int_eq(whole_way(), CT_OK);
     for (k = 1;; k++) {
         ct_status status;

@@ -81,7 +81,8 @@ START_TEST(handed_over)
 }
 END_TEST
 
-/* Made on a thread that has ended; freed where there may be no pool yet. */
+/* Makes a tensor on a thread that then ends; the caller frees it on a thread that may have no
+ * pool. */
 static void *make_and_leave(void *kept)
 {
     ct_scope s = ct_scope_begin();
@@ -114,7 +115,7 @@ START_TEST(outlives_its_thread)
 }
 END_TEST
 
-/* One number from the bits of what large ops give. */
+/* Returns one number made from the bits of the results of large ops. */
 static uint64_t fingerprint(void)
 {
     ct_generator g = ct_generator_from_seed(21);
@@ -163,8 +164,8 @@ START_TEST(same_bits)
 }
 END_TEST
 
-/* As many as there are processors for this process, by its affinity and its group's quota; 8 at
- * most. */
+/* Returns the number of processors of this process by its affinity and the quota of its control
+ * group, at most 8. */
 static int usual_threads(void)
 {
     FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
@@ -185,7 +186,7 @@ static int usual_threads(void)
     return n < 1 ? 1 : n;
 }
 
-/* Each in a process of its own, as the environment is asked once. */
+/* Each case has its own process, because the environment is read once. */
 START_TEST(threads_of_environment)
 {
     static const char *const wish[] = { "3", "256", "1", "0", "257", "many", NULL };
@@ -287,7 +288,7 @@ static void tally_piece(void *context, int64_t piece)
     atomic_fetch_add(&((tally *)context)->seen[piece], 1);
 }
 
-/* A piece that is itself parallel. */
+/* A piece of work that starts a parallel job. */
 static void nested_piece(void *context, int64_t piece)
 {
     (void)piece;
@@ -330,11 +331,11 @@ END_TEST
 
 #define TEAM 4
 
-/* Pieces that wait until a number of them run, each on another thread. */
+/* Pieces that wait until the expected number of them run, each on another thread. */
 typedef struct meeting {
     int expected;
-    atomic_int here, others; /* of them not on the owner's thread */
-    atomic_int open_signals; /* on those: signals that they would take */
+    atomic_int here, others; /* here: pieces that run; others: those not on the owner's thread */
+    atomic_int open_signals; /* signals that these other threads do not block */
     pthread_t owner;
 } meeting;
 
@@ -355,13 +356,13 @@ static void meet(void *context, int64_t piece)
         usleep(1000);
 }
 
-/* Nobody is ever late by it. */
+/* A clock that stands still, so no worker is late. */
 static uint64_t stopped_clock(void)
 {
     return 0;
 }
 
-/* All the threads that are wanted join, whether they look for work or sleep, and no other. */
+/* Exactly the requested number of threads join, whether they search for work or sleep. */
 START_TEST(all_join)
 {
     static const int threads[] = { 2, 3, TEAM, 3, 2 };
@@ -379,7 +380,8 @@ START_TEST(all_join)
             cti_parallel(threads[i], meet, &m);
             ck_assert_int_eq(m.here, threads[i]);
             ck_assert_msg(m.others == threads[i] - 1, "%d of %d joined", m.others, threads[i] - 1);
-            ck_assert_int_eq(m.open_signals, 0); /* those are for the program's threads */
+            ck_assert_int_eq(m.open_signals, 0); /* workers leave signals to the program's
+                                                  * threads */
             if (round)
                 usleep(3000); /* they sleep */
         }
@@ -387,7 +389,7 @@ START_TEST(all_join)
     for (round = 1; round < 32; round++)
         ck_assert_int_eq(sigismember(&after, round), sigismember(&before, round));
     ct_set_num_threads(1);
-    { /* of one piece, or by one thread, the owner runs all */
+    { /* the owner runs a job of one piece, or of one thread, alone */
         meeting m = { .expected = 1, .owner = pthread_self() };
 
         cti_parallel(5, meet, &m);
@@ -422,7 +424,7 @@ static void nothing_much(void *context, int64_t piece)
     (void)piece;
 }
 
-/* A worker that misses its first job sleeps, and is woken for the next. */
+/* A worker that comes too late for its first job sleeps and is woken for the next. */
 START_TEST(late_one_joins)
 {
     meeting m = { .expected = 2, .owner = pthread_self() };
@@ -454,7 +456,7 @@ static void note_worker(void *context, int64_t piece)
     usleep(1000);
 }
 
-/* Workers of a time when more were wanted stay away. */
+/* After ct_set_num_threads with a smaller number, the other workers do not join. */
 START_TEST(no_more_join)
 {
     pthread_t owner = pthread_self();
@@ -481,11 +483,11 @@ static uint64_t told_clock(void)
     return clock_at[clock_asked++];
 }
 
-/* A job of two threads that begins, has its last piece drawn, and ends at these times. True if
- * it was the owner's alone: then nobody asks what time it is at its end. */
+/* Runs a job of two threads that begins at begun, works and waits for these durations. Returns true
+ * if the owner ran it alone: then the time at the end is not read. */
 static bool runs_alone(uint64_t begun, uint64_t worked, uint64_t waited)
 {
-    /* where both are to run pieces, they meet */
+    /* if both should run pieces, each waits for the other */
     meeting m = { .expected = worked + waited ? 2 : 1, .owner = pthread_self() };
 
     clock_at[0] = begun;
@@ -500,7 +502,7 @@ static bool runs_alone(uint64_t begun, uint64_t worked, uint64_t waited)
     return clock_asked == 1;
 }
 
-/* Where the owner waits for a worker much longer than the work takes, it works alone for a
+/* After the owner has waited for a worker much longer than the work takes, it works alone for a
  * while. */
 START_TEST(rests)
 {
@@ -522,7 +524,7 @@ START_TEST(rests)
         rest = 2 * rest < LONGEST ? 2 * rest : LONGEST;
     }
     ck_assert_uint_eq(rest, LONGEST);
-    for (i = 0; i < 3; i++) { /* an eighth less for each job that is in time */
+    for (i = 0; i < 3; i++) { /* each job in time subtracts an eighth */
         ck_assert(!runs_alone(now, 7000, 0));
         now += 7000;
         rest -= rest / 8;
@@ -532,7 +534,7 @@ START_TEST(rests)
     rest = 2 * rest < LONGEST ? 2 * rest : LONGEST;
     ck_assert(runs_alone(now + rest - 1, 0, 0));
     now += rest;
-    for (i = 0; i < 60; i++) { /* until it is as at first */
+    for (i = 0; i < 60; i++) { /* until the state is the initial one */
         ck_assert(!runs_alone(now, 7000, 0));
         now += 7000;
         rest -= rest / 8;
@@ -553,7 +555,7 @@ static int refuse_threads(pthread_t *thread, const pthread_attr_t *attributes,
     return EAGAIN;
 }
 
-/* Nobody is late where the owner ran all pieces. */
+/* No worker is late if the owner ran all pieces. */
 START_TEST(rests_for_nobody)
 {
     int i;
@@ -655,7 +657,7 @@ static void work_anew(void)
     if (created != 2)
         _exit(10);
 #ifdef __SANITIZE_ADDRESS__
-    _exit(0); /* its end looks for leaks, and for a thread that was not forked */
+    _exit(0); /* exit would search for leaks and wait for a thread that the child does not have */
 #endif
 }
 
@@ -706,7 +708,7 @@ START_TEST(forked_at_any_time)
     }
     if (_i == 0) /* workers sleep */
         child_status = in_child(work_anew, child_said, sizeof child_said);
-    for (i = 0; i < 100 && child_status < 0; i++) /* the owner waits, one works */
+    for (i = 0; i < 100 && child_status < 0; i++) /* the owner waits, one worker runs */
         cti_parallel(3, fork_in_worker, NULL);
     ck_assert_msg(child_status == 0, "status %d: %s", child_status, child_said);
     cti_parallel(10, slow_piece, &t);

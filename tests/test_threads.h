@@ -1,4 +1,4 @@
-/* test_threads.h - the cases of test_threads that are in files of their own. */
+/* test_threads.h - the cases of test_threads in other files. */
 #ifndef TESTS_TEST_THREADS_H
 #define TESTS_TEST_THREADS_H
 

@@ -1,4 +1,4 @@
-/* test_train.c - the fit loop: its arithmetic, its lines, and what an error stops. */
+/* test_train.c - ct_fit: its arithmetic, the lines that it prints, and the effect of errors. */
 #include "tests/harness.h"
 
 #include <math.h>
@@ -19,12 +19,12 @@
 typedef struct script {
     ct_params *params;
     int trained, validated;
-    int fail_at, bad_at; /* the training step that raises an error; the one that costs NaN */
+    int fail_at, bad_at; /* the training steps that raise an error and whose loss is NaN */
     int bad_validation_at;
     bool recorded_training, recorded_validation;
 } script;
 
-/* value, with a history that moves nothing. */
+/* Returns value with a history whose gradients are 0. */
 static ct_tensor *cost(const script *m, double value)
 {
     ct_tensor *w = ct_param_value(ct_params_get(m->params, "w"));
@@ -74,7 +74,7 @@ static ct_corpus *letters_corpus(size_t letters)
     return new_corpus_of(s, letters, (ct_corpus_options){ .clean = CT_CLEAN_TEXT });
 }
 
-/* count windows of 5 from first on, in batches of 4, in order */
+/* Returns a loader of count windows of 5 tokens from first on, in batches of 4, in order. */
 static ct_loader *windows(const ct_corpus *corpus, int64_t first, int64_t count)
 {
     return ct_loader_windows_new(
@@ -115,7 +115,7 @@ static void fixture_end(fixture *f)
     ct_params_free(f->params);
 }
 
-/* The last of two epochs has the batches 4, 5, 6 of training and 3, 4 of validation. */
+/* The second of two epochs has the batches 4, 5, 6 of training and 3, 4 of validation. */
 START_TEST(perplexities_by_hand)
 {
     const double tokens[3] = { 20, 20, 10 };
@@ -256,7 +256,7 @@ START_TEST(misuse)
 }
 END_TEST
 
-/* ---- a model that learns, and what an error in its step leaves alone ---- */
+/* ---- a model that learns, and errors in its step ---- */
 
 #define HIDDEN 8
 
@@ -323,7 +323,7 @@ static rnnlm new_rnnlm(int vocab)
     return m;
 }
 
-/* All parameters, one after another; to free. */
+/* Returns all parameters, one after another, which the caller frees. */
 static double *all_values(const rnnlm *m, size_t *count)
 {
     double *all = malloc((size_t)ct_params_numel(m->params) * sizeof *all), *v;
@@ -358,7 +358,8 @@ static ct_status fit(rnnlm *m, int epochs, const ct_corpus *corpus, ct_fit_resul
 static const struct fault_case {
     fault fault;
     ct_status status;
-    const char *function, *word, *later; /* later: of a device that works later, if another */
+    const char *function, *word, *later; /* later: the word on an asynchronous device, if it
+                                          * differs */
 } fault_cases[] = {
     { IN_FORWARD, CT_ERR_SHAPE, "ct_matmul", "multiply", NULL },
     { IN_STEP, CT_ERR_ARGUMENT, "training_step", "before backward", NULL },
@@ -370,8 +371,8 @@ static const struct fault_case {
       "norm ... finite ... step 3" },
 };
 
-/* A step with an error anywhere changes neither parameter nor state, and the next run continues as
- * if the step had not happened. */
+/* A step with an error changes neither parameters nor state, and the next run continues as if the
+ * step had not happened. */
 START_TEST(an_error_moves_nothing)
 {
     const struct fault_case *c = &fault_cases[_i];
@@ -412,7 +413,7 @@ START_TEST(an_error_moves_nothing)
 }
 END_TEST
 
-/* The loss falls, and with momentum and clipping it stays finite. */
+/* The loss falls; with momentum and clipping it stays finite. */
 START_TEST(it_learns)
 {
     ct_corpus *corpus = letters_corpus(60);
@@ -429,7 +430,7 @@ END_TEST
 
 /* ---- when a run ends ---- */
 
-/* Validation costs these nats, epoch by epoch. */
+/* A model with these losses of validation, in nats, epoch by epoch. */
 typedef struct course {
     script script;
     const double *nats;
@@ -462,7 +463,7 @@ static const struct patience_case {
     { 1, 0, { 1, 2, 0, 0, 0, 0, 0, 0 }, 2, 1, CT_FIT_END_PATIENCE },
     { 2, 0, { 2, 3, 1, 1.5, 1, 0, 0, 0 }, 5, 3, CT_FIT_END_PATIENCE },
     { 3, 0, { 8, 7, 6, 5, 4, 3, 2, 1 }, 8, 8, CT_FIT_END_FINISHED },
-    /* better than 1 by more than 0.15 is the third, than that the fifth */
+    /* the third is better than 1 by more than 0.15, and the fifth better than the third */
     { 2, 0.15, { 1, 0.9, 0.8, 0.7, 0.6, 0.55, 0.5, 0 }, 7, 7, CT_FIT_END_PATIENCE },
     { 2, 0, { 1, 1, 1, 0, 0, 0, 0, 0 }, 3, 1, CT_FIT_END_PATIENCE },
     /* exp of these losses is infinite */
@@ -491,7 +492,7 @@ START_TEST(patience)
 }
 END_TEST
 
-/* Counts its calls; says no at the call with number stop_at. */
+/* Counts its calls and returns false at call number stop_at. */
 typedef struct witness {
     int steps, epochs, stop_at;
     int64_t last_step, last_batch, batches;
@@ -568,8 +569,8 @@ static bool signal_itself(void *context, const ct_fit_step *s)
     return true;
 }
 
-/* A stop, from wherever it comes, ends the current step and the run; the next run is not stopped. A
- * stop that is requested beforehand stops the run before its first step. */
+/* A stop from a callback or a signal ends the run after the current step; the next run is not
+ * stopped. A stop that is requested before the run ends it before its first step. */
 START_TEST(stops_when_asked)
 {
     int64_t at = 4;
@@ -595,7 +596,8 @@ START_TEST(stops_when_asked)
 }
 END_TEST
 
-/* The second signal kills, whichever of the two it is; one that was ignored stays so. */
+/* The second signal, SIGINT or SIGTERM, kills the process; a signal that was ignored stays
+ * ignored. */
 START_TEST(second_signal)
 {
     int status;
@@ -618,9 +620,10 @@ START_TEST(second_signal)
 }
 END_TEST
 
-/* ---- what the trainer does for the model ---- */
+/* ---- states, clipping and schedules ---- */
 
-/* The sum over a row's steps so far, in its state: only carried right does it count on. */
+/* A model whose state is the sum over a row's steps so far; the sum is right only if the state is
+ * carried. */
 typedef struct counter {
     script script;
     int calls, begun;
@@ -658,7 +661,7 @@ START_TEST(carries_the_state)
     ct_params_add(params, "w", CT_SHAPE(4), ct_init_constant(0));
     ck_assert(ct_fit(&trainer, &model, train, NULL, &r) == CT_OK);
     ck_assert_int_eq(c.begun, 3);
-    expect_close("norm", r.gradient_norm, 2, 1e-6); /* of four ones, clipped to 1 */
+    expect_close("norm", r.gradient_norm, 2, 1e-6); /* the norm of four ones, clipped to 1 */
     ck_assert(r.clipped == 1);
     expect_values("w", ct_param_value(ct_params_get(params, "w")),
                   (double[]){ -0.25 * r.steps, -0.25 * r.steps, -0.25 * r.steps, -0.25 * r.steps },

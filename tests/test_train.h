@@ -1,4 +1,4 @@
-/* test_train.h - what the sources of test_train share. */
+/* test_train.h - for the sources of test_train. */
 #ifndef TESTS_TEST_TRAIN_H
 #define TESTS_TEST_TRAIN_H
 

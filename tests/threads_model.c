@@ -1,4 +1,5 @@
-/* threads_model.c - eight threads that use one model at once: what they get is what one thread gets.
+/* threads_model.c - eight threads that use one model at the same time get the same results as one
+ * thread.
  *
  * Built with -fsanitize=thread (docs/testing.md), these cases also show that reading writes nothing
  * that is shared. The threads run first, so that nothing has been computed before them. */
@@ -18,24 +19,24 @@
 static const char words[] = "the time traveller for so it will be convenient to speak of him was "
                             "expounding a recondite matter to us. his grey eyes shone and twinkled";
 
-/* What one thread gets from a model. */
+/* The results of one thread. */
 typedef struct outcome {
     char *greedy, *sampled;
     char *batch[3]; /* texts of prefixes of different lengths */
     double score, loss;
-    double grad[2]; /* of the first and last parameter: the sum of squares */
+    double grad[2]; /* sums of squares for the first and last parameter */
 } outcome;
 
 typedef struct user {
     pthread_t thread;
-    pthread_barrier_t *begin; /* NULL: alone */
+    pthread_barrier_t *begin; /* NULL: the thread is alone */
     ct_lm *m;
     const ct_corpus *corpus;
     const ct_text *text;
     outcome got[ROUNDS];
 } user;
 
-/* The mean loss of the model over a loader of the thread's own. */
+/* Returns the mean loss of the model over a loader that this thread makes. */
 static double loader_loss(const user *u)
 {
     ct_loader *l = ct_loader_sequences_new(
@@ -61,8 +62,8 @@ static double loader_loss(const user *u)
     return sum / batches;
 }
 
-/* The gradients of a recorded forward by ct_grad, which adds nothing to the parameters. Gradients
- * of a model in training would have dropout, whose masks come from the set's generator. */
+/* Computes the gradients of a recorded forward by ct_grad, which adds nothing to the parameters.
+ * The model is in eval mode, because dropout draws masks from the set's generator. */
 static void gradients(const user *u, double *squares)
 {
     ct_params *set = ct_lm_params(u->m);
@@ -141,8 +142,8 @@ static void check_outcome(const char *what, const outcome *got, const outcome *w
     expect_close("last gradient", got->grad[1], want->grad[1], 0);
 }
 
-/* Makes the model, lets all threads use it, then one. training: of the set, which inference ignores;
- * without it, the recorded forwards draw no masks. */
+/* Makes the model, lets all threads use it, then one. training is the mode of the set, which
+ * inference ignores; without training, the recorded forwards draw no masks. */
 static void share_model(ct_lm_options options, int pool)
 {
     static user u[THREADS + 1];
@@ -203,7 +204,7 @@ END_TEST
 
 /* ---- a model in training mode ---- */
 
-/* Inference scopes on some threads leave others and the set's mode as they are. */
+/* Inference scopes on some threads change neither the other threads nor the set's mode. */
 static void *infer(void *context)
 {
     user *u = context;
@@ -260,7 +261,7 @@ typedef struct shared {
     ct_tensor *one_hot, *x, *view, *index;
 } shared;
 
-/* Reads tensors that other threads read: one that is filled by its first reader, and views. */
+/* Reads tensors that other threads also read: one that its first reader computes, and views. */
 static void *read_shared(void *context)
 {
     shared *h = context;

@@ -1,4 +1,4 @@
-/* tokens.c - tests of cleaning by Unicode, and of tokens other than ASCII's characters. */
+/* tokens.c - tests of cleaning by Unicode, and of tokens other than ASCII characters. */
 #include "tensor/internal.h"
 
 #include "tests/fetch.h"
@@ -9,7 +9,7 @@
 
 #include <cotangent/data/vocab.h>
 
-/* Whether this build has libutf8proc; else says what is skipped. */
+/* Returns true if this build has libutf8proc; else prints that the test is skipped. */
 static bool has_unicode(const char *test)
 {
 #ifdef CT_HAVE_UTF8PROC
@@ -21,7 +21,7 @@ static bool has_unicode(const char *test)
 #endif
 }
 
-/* The tokens of text, each followed by a bar; in a buffer of its own. */
+/* Returns the tokens of text, each followed by a bar, in a static buffer. */
 static const char *cut(ct_token_kind kind, const char *text, size_t size)
 {
     static char got[400];
@@ -67,7 +67,7 @@ START_TEST(cutting)
           "e\xe2\x80\x8b"
           "f",
           "a|b|c|d|e\xe2\x80\x8b"
-          "f|" }, /* U+200B is no white space */
+          "f|" }, /* U+200B is not white space */
         { CT_TOKEN_KIND_WORD, "\xff \x85 \xc2", "\xff|\x85|\xc2|" },
         { CT_TOKEN_KIND_WORD, "the <unk> x", "the|<unk>|x|" },
     };
@@ -173,7 +173,7 @@ START_TEST(names)
 }
 END_TEST
 
-/* The tokens of a vocabulary with their counts, in order of their ids. */
+/* Returns the tokens of a vocabulary with their counts, in order of their ids. */
 static const char *listed(const ct_vocab *v)
 {
     static char got[400];
@@ -224,7 +224,7 @@ START_TEST(word_vocabularies)
 }
 END_TEST
 
-/* More words than the table has room for at first, found and in order. */
+/* More words than the first table can hold are found and stay in order. */
 START_TEST(many_words)
 {
     const int n = 5000;
@@ -280,7 +280,7 @@ START_TEST(byte_vocabulary)
     ck_assert_int_eq(ct_vocab_id(v, "<unk>"), -1);
     ck_assert_str_eq(ct_vocab_token(v, 0), "");
     ct_vocab_free(v);
-    o.reserved = letter; /* is a byte already */
+    o.reserved = letter; /* is also the token of a byte */
     v = ct_vocab_new("", 0, o);
     ck_assert_int_eq(ct_vocab_size(v), 256);
     ct_vocab_free(v);
@@ -364,7 +364,7 @@ START_TEST(corpora_of_words)
     ct_corpus_free(c);
     ct_text_free(t);
 
-    t = ct_text_new_from_bytes("\xc3\xa9 1895", 7, "test"); /* a letter, but none of a to z */
+    t = ct_text_new_from_bytes("\xc3\xa9 1895", 7, "test"); /* a letter, but not of a to z */
     ck_assert_ptr_null(ct_corpus_new(t, (ct_corpus_options){ .clean = CT_CLEAN_TEXT }));
     expect_error(CT_ERR_FORMAT, "ct_corpus_new", "empty after cleaning \"text\"");
     ct_text_free(t);
@@ -390,8 +390,8 @@ START_TEST(any_bytes)
 }
 END_TEST
 
-/* Random bytes, most of them no UTF-8: characters and graphemes put together again give the text,
- * and whatever cleaning leaves can be cut. */
+/* Random bytes, mostly not UTF-8: characters and graphemes joined again give the text, and the
+ * result of any cleaning can be cut into tokens. */
 START_TEST(malformed)
 {
     ct_generator g = ct_generator_stream(ct_generator_from_seed(3), "malformed");

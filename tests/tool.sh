@@ -1,7 +1,7 @@
 #!/bin/sh
-# tool.sh - the tool cotangent as its users meet it: trains, generates (as the tokens come), tells
-# perplexities, describes files; what it says of bad input (one line on stderr, and the documented
-# exit status); and that it leaks nothing.
+# tool.sh - tests the tool cotangent as its users run it: it trains, generates (and prints
+# each token at once), computes perplexities, describes files, refuses bad input (one line on
+# stderr, and the documented exit status), and leaks nothing.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -71,7 +71,7 @@ for model in rnn lstm gru; do
     prints 'bits per character: [0-9]\.[0-9]+' "eval"
 done
 
-# Other tokens, and what else a model may have.
+# Other kinds of tokens and other options of a model.
 train()     # KIND OPTIONS...: trains kind.safetensors
 {
     kind=$1
@@ -98,7 +98,7 @@ prints 'tokens: [0-9]+ \(byte\)' "bytes"
 "$tool" eval byte.safetensors - <text >out2 2>err || fail "eval does not read stdin"
 cmp -s out out2 || fail "eval of stdin gives other numbers"
 
-# The same seed, the same text; greedy is the likeliest; stdin is a prefix.
+# The same seed gives the same text; the greedy choice is the likeliest token; stdin is a prefix.
 same()      # COUNT ARGUMENTS...: the outputs of COUNT runs, in $tmp/runs, are one
 {
     : >runs
@@ -158,7 +158,8 @@ fi
 
 # ---- it streams: the first tokens of a text that would take hours --------------------------
 
-# What fails in a pipe's left part is not seen: head gets its 400 bytes, or the test's time is up.
+# The status of a pipe's left part is lost: head gets its 400 bytes, or the test runs into its time
+# limit.
 { "$tool" generate gru.safetensors -p the -n 1000000000000 -t 1 & echo $! >pid; wait; } 2>err |
     head -c 400 >out
 [ "$(wc -c <out)" -eq 400 ] || fail "no 400 bytes of an endless text"
@@ -383,7 +384,7 @@ fi
 
 # ---- nothing leaks -------------------------------------------------------------------------
 
-# With no plug-in, since valgrind blames the loader for theirs.
+# Without plug-ins, because valgrind reports their memory as leaks of the loader.
 COTANGENT_PLUGIN_DIR=$tmp
 export COTANGENT_PLUGIN_DIR
 checked()   # ARGUMENTS...
@@ -397,7 +398,8 @@ if has_valgrind "$tool" --version; then
     checked generate "$tmp/v.model" -p the -n 5 -t 1 -k 3
     checked eval "$tmp/word.safetensors" "$tmp/other"
     checked info "$tmp/v.run"
-    # The loader reads the path of a plug-in by vectors, past its end: valgrind takes offence.
+    # The loader reads the path of a plug-in with vector instructions past its end, which valgrind
+    # reports.
     COTANGENT_PLUGIN_DIR=/nonexistent
     checked info
 fi

@@ -1,7 +1,7 @@
 #!/bin/sh
-# tool_files.sh - the tool and the examples with their files: nothing that is read is written over,
-# what will be written is tried before training, closed descriptors and full disks are noticed, and
-# neither names from files nor the locale change what a terminal gets.
+# tool_files.sh - the files of the tool and the examples: no input is overwritten, outputs
+# are tested before training, closed descriptors and full disks are noticed, and neither names from
+# files nor the locale change the output on a terminal.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -24,7 +24,7 @@ refused()   # STATUS PATTERN ARGUMENTS...: of $program; one line on stderr, noth
 
 # ---- one file, two uses --------------------------------------------------------------------
 
-# Each name of a file that is there, and of one that is not.
+# Several names of a file that exists, and of one that does not.
 mkdir folder other
 cp "$srcdir/data/sample.txt" folder/text
 cp folder/text whole
@@ -125,7 +125,7 @@ unset COTANGENT_DATA_DIR
 unharmed "the book"
 program=$tool
 
-# What is not the same file: the name in another folder, a copy; and two inputs may be one.
+# Not the same file: the same name in another folder, a copy. Two inputs may be the same file.
 # shellcheck disable=SC2086
 run train folder/text --validate hard $quick -o other/text --csv text --checkpoint new \
     --tensorboard other
@@ -193,7 +193,8 @@ for closed in '<&-' '>&-' '2>&-' '<&- >&-' '<&- >&- 2>&-'; do
     done
 done
 
-# While it waits for its prefix: stdout and stderr are open, so nothing else gets their numbers.
+# While the tool waits for its prefix, stdout and stderr are open, so no other file gets their
+# numbers.
 if [ -r /proc/self/fd/0 ]; then
     for waiting in "$tool generate m" "$build/examples/compress fifo y"; do
         # shellcheck disable=SC2086
@@ -232,7 +233,7 @@ for full in '>/dev/full No space left on device' '>&- Bad file descriptor'; do
 done
 cmp -s n usual || fail "the model is not written when stdout is full"
 
-# A closed pipe ends it by SIGPIPE or, where that is ignored, with a message.
+# A closed pipe ends the tool by SIGPIPE or, if SIGPIPE is ignored, with a message.
 for command in info 'info m' 'eval m whole' 'generate m -p the -n 200000' \
     "train whole $quick -o n"; do
     # shellcheck disable=SC2086

@@ -1,6 +1,6 @@
 #!/bin/sh
-# trace.sh - COTANGENT_DEBUG=1, 2, 3 and COTANGENT_PROFILE=1 say what they should, and nothing is
-# said without them.
+# trace.sh - COTANGENT_DEBUG=1, 2, 3 and COTANGENT_PROFILE=1 print the expected lines, and
+# without them nothing is printed.
 
 . "$(dirname "$0")/lib.sh"
 unset COTANGENT_DEBUG COTANGENT_PROFILE
@@ -23,7 +23,7 @@ for setting in WHAT=nothing COTANGENT_DEBUG=0 COTANGENT_PROFILE=0 COTANGENT_DEBU
     [ ! -s "$tmp/out" ] || fail "$setting: it says something without being asked"
 done
 
-# A wrong value and an unknown name are said once, and ignored.
+# A wrong value and an unknown name are reported once and ignored.
 wrong()     # NAME VALUE WORDS: the value is refused with these words
 {
     traced "$1=$2"
@@ -71,7 +71,7 @@ has 0 ', [0-9]\{8,\}\.[0-9] us$'        # no op takes ten seconds
 has 0 'not finite'
 has 1 'memory'
 
-# The log of 0 is the first; what follows from it is not reported.
+# The log of 0 is the first value that is not finite; later ones are not reported.
 traced COTANGENT_DEBUG=3
 has 1 'not finite'
 has 1 '^cotangent: .*traced\.c:[0-9]*: ct_log made the first value that is not finite: -inf, element 1 of f32\[2\] cpu$'
@@ -81,11 +81,11 @@ traced COTANGENT_DEBUG=3 TRACED=backward
 has 1 'not finite'
 has 1 '^cotangent: .*traced\.c:[0-9]*: ct_sqrt, gradient of input 0, made the first value that is not finite: inf, element 1 of f32\[2\] cpu$'
 
-# Data that came with it: the op that met it says so.
+# The input has a value that is not finite: the first op that reads it is reported.
 traced COTANGENT_DEBUG=3 TRACED=data
 has 1 '^cotangent: .*traced\.c:[0-9]*: ct_square made the first value that is not finite: nan, element 0 of f32\[2\] cpu (its input 0 holds one already)$'
 
-# The same of doubles; what was found first is all that is said, whether an op or a gradient made it.
+# The same for doubles; only the first finding is printed, whether an op or a gradient made it.
 traced COTANGENT_DEBUG=3 TRACED=double
 has 1 'not finite'
 has 1 '^cotangent: .*traced\.c:[0-9]*: ct_reciprocal made the first value that is not finite: inf, element 2 of f64\[3\] cpu$'

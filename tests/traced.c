@@ -1,6 +1,6 @@
-/* traced.c - a few ops for trace.sh to look at. TRACED=backward: the forward is finite, a
- * derivative is not. TRACED=data: the data is not finite. TRACED=double: of doubles, twice; and ops
- * of two results and of nine, of which one is used. */
+/* traced.c - runs a few ops whose trace trace.sh reads. TRACED=backward: the forward is finite, a
+ * derivative is not. TRACED=data: the data is not finite. TRACED=double: ops of doubles, twice, and
+ * ops with two and with nine results, of which one is used. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

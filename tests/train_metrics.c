@@ -1,4 +1,5 @@
-/* train_metrics.c - the metrics of the library, metrics of the test's own in ct_fit, and what is monitored. */
+/* train_metrics.c - the metrics of the library, metrics that the test defines in ct_fit, and
+ * monitored values. */
 #include "tests/files.h"
 #include "tests/harness.h"
 
@@ -14,7 +15,7 @@
 
 /* ---- the metrics of the library ---- */
 
-/* The metric of two batches: rows 0 to cut - 1, and the others. */
+/* Returns the metric of two batches: rows 0 to cut - 1, and the others. */
 static double metric_of(const ct_metric *m, ct_tensor *prediction, ct_tensor *target, int64_t cut)
 {
     const int64_t n = ct_size(target, 0);
@@ -38,7 +39,7 @@ static double metric_of(const ct_metric *m, ct_tensor *prediction, ct_tensor *ta
 
 START_TEST(classes)
 {
-    /* the classes are 0 1 1 2 1 0; right are rows 0, 1, 3, 5 */
+    /* the predicted classes are 0 1 1 2 1 0; rows 0, 1, 3 and 5 are right */
     static const double scores[] = { 3, 1, 0, 0, 2, 1, 1, 4, 2, 0, 0, 1, -3, -1, -2, 5, 4, 3 };
     static const int32_t ids[] = { 0, 1, 2, 2, 0, 0 };
     ct_scope s = ct_scope_begin_no_grad();
@@ -173,7 +174,7 @@ END_TEST
 
 /* ---- in ct_fit ---- */
 
-/* The mean of prediction - target, and its opposite. */
+/* Metrics: the mean of prediction - target, and the same with the other sign. */
 static ct_tensor *score_update(const void *self, ct_tensor *prediction, ct_tensor *target)
 {
     ct_tensor *sum = ct_cast(ct_sum(ct_sub(prediction, target)), CT_F64);
@@ -196,11 +197,11 @@ static const ct_metric cost = { "cost", false, 2, score_update, score_value, &mi
 typedef struct judged {
     ct_params *params;
     int64_t stop_at;
-    double plateau; /* above 0: a plateau schedule with this maximize - 1 */
+    double plateau; /* above 0: a plateau schedule with maximize = plateau - 1 */
     bool silent;    /* sets no prediction */
 } judged;
 
-/* The score of validation in each epoch. The loss never changes. */
+/* The score of validation in each epoch. The loss stays the same. */
 static const double scores_of_epochs[] = { 1, 5, 3, 4, 2, 2.5, 1.5, 1, 0, -1 };
 
 static ct_tensor *judged_loss(judged *m, ct_step *s, double x)
@@ -324,7 +325,8 @@ START_TEST(monitors)
 }
 END_TEST
 
-/* A plateau schedule gets the monitored value: 1 5 3 4 2 2.5 ... cut the rate each time but twice. */
+/* A plateau schedule gets the monitored value: 1 5 3 4 2 2.5 ... reduce the rate each time except
+ * twice. */
 START_TEST(plateau)
 {
     const judged up = { .plateau = 2 }, down = { .plateau = 1 };
@@ -346,7 +348,7 @@ START_TEST(plateau)
 }
 END_TEST
 
-/* Whether the file of events in a folder has a word; the last time it is removed. */
+/* Returns true if the file of events in a folder has a word; if last, removes the file. */
 static bool folder_has(const char *folder, const char *word, bool last)
 {
     DIR *d = opendir(folder);
@@ -413,7 +415,7 @@ START_TEST(shown_metrics)
 }
 END_TEST
 
-/* A run that is stopped within an epoch keeps the sums so far. */
+/* A run that is stopped within an epoch keeps its sums. */
 START_TEST(resumed_metrics)
 {
     ct_trainer t = { .metrics = BOTH, .monitor = "val_score", .checkpoint = "a", .csv = "a.csv" };
@@ -455,7 +457,7 @@ typedef struct evaluated {
     int calls;
 } evaluated;
 
-/* Losses 0, 1, 2, 3 of 4, 4, 4, 2 rows; the score is ten times that. */
+/* The losses are 0, 1, 2, 3 for batches of 4, 4, 4, 2 rows; the score is ten times the loss. */
 static ct_tensor *evaluated_step(void *self, ct_step *s)
 {
     evaluated *m = self;
@@ -481,7 +483,7 @@ START_TEST(evaluates)
     double loss = 0, values[2] = { 0 };
 
     ct_params_add(m.params, "w", CT_SHAPE(1), ct_init_constant(1));
-    ct_trainer_stop(); /* is for ct_fit */
+    ct_trainer_stop(); /* stops ct_fit only */
     for (int i = 0; i < 2; i++) {
         m.calls = 0;
         ck_assert(ct_evaluate(&model, l, metrics, &loss, values) == CT_OK);

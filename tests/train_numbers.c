@@ -1,4 +1,4 @@
-/* train_numbers.c - ct_fit on numbers: a loss that is no likelihood has no perplexity. */
+/* train_numbers.c - ct_fit on numbers: a loss that is not a likelihood has no perplexity. */
 #include "tests/files.h"
 #include "tests/harness.h"
 
@@ -69,7 +69,7 @@ static ct_status regression_fit(regression *m, ct_trainer trainer, ct_loader *va
     return ct_fit(&trainer, &model, m->data, val, r);
 }
 
-/* A loss that falls from millions: no epoch is worse, though exp of all losses is infinite. */
+/* A loss that falls from millions: each epoch is better, though exp of all losses is infinite. */
 START_TEST(large_losses)
 {
     regression m = regression_new(0);
@@ -102,7 +102,7 @@ START_TEST(large_losses)
 }
 END_TEST
 
-/* The numbers that the progress shows: the loss, or a perplexity if one is requested. */
+/* The progress shows the loss, or the perplexity if it is requested. */
 START_TEST(shown)
 {
     static const struct {
@@ -134,7 +134,7 @@ START_TEST(shown)
 }
 END_TEST
 
-/* A batch that is not finite is distinguished from an op that makes such a value. */
+/* The error tells a batch with NaN or infinity from an op that makes such a value. */
 START_TEST(bad_batches)
 {
     regression m = regression_new(0), bad = regression_new(NAN);
@@ -208,7 +208,8 @@ static ct_fit_result rate_run(const char *resume, int64_t stop_at)
     return r;
 }
 
-/* The checkpoint keeps it; the rate that configure_optimizers gives is the same as before. */
+/* The checkpoint keeps the changed rate, though configure_optimizers returns the first rate
+ * again. */
 START_TEST(rate_kept)
 {
     ct_fit_result want = rate_run(NULL, 0), r = rate_run(NULL, 7);
@@ -224,11 +225,11 @@ END_TEST
 
 typedef struct counts {
     ct_params *params;
-    double count[2]; /* of the two batches of an epoch */
+    double count[2]; /* count of each of the two batches of an epoch */
     int calls;
 } counts;
 
-/* A loss of 4, then of 8. */
+/* Returns a loss of 4 in the first step and 8 in the second. */
 static ct_tensor *counts_step(void *self, ct_step *s)
 {
     counts *c = self;

@@ -1,4 +1,5 @@
-/* train_optimizers.c - ct_fit with several optimisers: the bits of a loop by hand, runs that resume, errors. */
+/* train_optimizers.c - ct_fit with several optimisers: the same bits as a hand-written loop,
+ * resumed runs, errors. */
 #include "tests/files.h"
 #include "tests/harness.h"
 
@@ -10,7 +11,7 @@
 
 #include "tests/test_train.h"
 
-/* A generator and a discriminator of numbers, parts of one set. */
+/* A generator and a discriminator of numbers; both are parts of one set. */
 typedef struct pair {
     ct_params *params, *parts[2];
     ct_module *g, *d;
@@ -30,7 +31,7 @@ static ct_tensor *pair_bce(ct_tensor *logits, double target)
         (ct_bce_options){ 0 });
 }
 
-/* The loss of optimiser k. The discriminator is optimiser 0. */
+/* Returns the loss of optimiser k. The discriminator is optimiser 0. */
 static ct_tensor *pair_loss(const pair *m, ct_tensor *x, int k)
 {
     ct_tensor *z = m->fixed ? CT_CAT(1, x, ct_narrow(x, 1, 0, 1))
@@ -104,7 +105,7 @@ static pair pair_new(pair m)
     m.d = pair_net(m.parts[0], 2, 1);
     m.g = pair_net(m.parts[1], 3, 2);
     ct_params_add(m.params, "free", CT_SHAPE(2), ct_init_constant(1));
-    ck_assert_int_eq(ct_params_freeze(m.params, "d.2.bias", true), 1); /* stays so */
+    ck_assert_int_eq(ct_params_freeze(m.params, "d.2.bias", true), 1); /* stays frozen */
     m.every = m.every ? m.every : 1;
     expect_ok();
     return m;
@@ -148,7 +149,7 @@ static ct_status pair_fit(pair *m, ct_trainer t, int64_t stop_at, ct_fit_result 
     return status;
 }
 
-/* One optimiser's turn, as a loop of PyTorch has it. */
+/* Does the step of one optimiser as a loop of PyTorch does. Returns the loss. */
 static double by_hand_step(const pair *m, ct_optimizer *o, ct_tensor *x, int k)
 {
     ct_scope s = ct_scope_begin();

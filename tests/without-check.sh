@@ -1,5 +1,6 @@
 #!/bin/sh
-# without-check.sh - stands for the test programs where Check is not installed.
+# without-check.sh - is reported as a skipped test in place of the test programs if Check
+# is not installed.
 . "$(dirname "$0")/lib.sh"
 
 skip 'the test programs need Check >= 0.11'

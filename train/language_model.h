@@ -44,9 +44,9 @@ int ct_lm_cell_from_name(const char *name);
  * token of the vocabulary (linear). */
 typedef struct ct_lm_options {
     ct_lm_cell cell;
-    int64_t hidden_size;      /* 0: 256 */
-    int num_layers;           /* 0: 1 */
-    int64_t embedding_size;   /* 0: one-hot vectors */
+    int64_t hidden_size;      /* default 256 */
+    int num_layers;           /* default 1 */
+    int64_t embedding_size;   /* 0: the input is one-hot vectors */
     bool tied;                /* linear.weight is embedding.weight; their sizes must be equal */
     double dropout;           /* [0, 1), in training: of the embedding and of each layer's output */
     double recurrent_dropout; /* [0, 1), as in recurrent.h */

@@ -46,8 +46,7 @@ static bool metric_check_classes(const char *name, const ct_tensor *prediction,
     rows = prediction->shape;
     rows.rank--;
     if (target->dtype != CT_I32 && target->dtype != CT_I64)
-        ct_raise(CT_ERR_DTYPE, name, "target %s has no ids: it must be i32 or i64",
-                 cti_describe(target).s);
+        ct_raise(CT_ERR_DTYPE, name, "target %s must be i32 or i64", cti_describe(target).s);
     else if (rows.rank < 0 || rows.dim[rows.rank] < 1 || !cti_same_shape(&rows, &target->shape))
         ct_raise(CT_ERR_SHAPE, name,
                  "target %s must have the shape of prediction %s without its last axis",
@@ -283,8 +282,12 @@ static bool bleu_check(const char *name, const char *list, int count, const ct_i
     for (int i = 0; i < count; i++) {
         if (ids[i].size >= 0 && (ids[i].ids || ids[i].size == 0))
             continue;
-        ct_raise(CT_ERR_ARGUMENT, name, "%s[%d] has size %lld and %s ids", list, i,
-                 (long long)ids[i].size, ids[i].ids ? "some" : "NULL");
+        if (ids[i].size < 0)
+            ct_raise(CT_ERR_ARGUMENT, name, "%s[%d].size is %lld; it must be at least 0", list, i,
+                     (long long)ids[i].size);
+        else
+            ct_raise(CT_ERR_ARGUMENT, name, "%s[%d].ids is NULL, but its size is %lld", list, i,
+                     (long long)ids[i].size);
         return false;
     }
     return true;

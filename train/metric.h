@@ -25,8 +25,8 @@
 extern "C" {
 #endif
 
-#define CT_METRICS 8     /* the most metrics of a trainer */
-#define CT_METRIC_SUMS 8 /* the most sums of a metric */
+#define CT_METRICS 8     /* the maximum number of metrics of a trainer */
+#define CT_METRIC_SUMS 8 /* the maximum number of sums of a metric */
 
 /* A metric. It must stay valid while it is used; make it static. */
 typedef struct ct_metric {

@@ -47,11 +47,10 @@ static ct_status model_file_note(const char *function, ct_lm *m, const char *wha
 {
     if (!ct_ok())
         return ct_error();
-    if (!m || !what || (!text && !isfinite(number)))
-        return ct_raise(CT_ERR_ARGUMENT, function, "%s",
-                        !m      ? "m is NULL"
-                        : !what ? "what is NULL"
-                                : "the value is a number that is not finite");
+    if (!m || !what)
+        return ct_raise(CT_ERR_ARGUMENT, function, "%s", !m ? "m is NULL" : "what is NULL");
+    if (!text && !isfinite(number))
+        return ct_raise(CT_ERR_ARGUMENT, function, "value is %g; it must be finite", number);
     if (!cti_is_utf8(what))
         return ct_raise(CT_ERR_ARGUMENT, function, "what is not UTF-8");
     cti_notes_set(&m->notes, function, what, text, number);
@@ -263,8 +262,8 @@ static bool model_file_get_name(const char *path, const cti_json *object, const 
 
     *found = f ? named(cti_json_text(f)) : -1;
     if (f && *found < 0)
-        return model_file_wrong(path, "description: \"%s\" is %s, which is not known here", name,
-                                cti_quote(cti_json_text(f)).s);
+        return model_file_wrong(path, "description: \"%s\" is %s, which this version does not know",
+                                name, cti_quote(cti_json_text(f)).s);
     return f != NULL;
 }
 

@@ -41,9 +41,9 @@ typedef struct ct_step {
     int optimizer;         /* which optimiser gets the gradients; 0 if there is one */
 
     /* Results, all optional. */
-    double count; /* what the loss is the mean over, for the mean over an epoch. It is batch->tokens
-                   * before the step; set it if some targets are ignored. Must be finite and
-                   * above 0. */
+    double count; /* The number of targets that the loss is the mean over; the mean over an epoch
+                   * weights batches by it. It is batch->tokens before the step; set it if some
+                   * targets are ignored. Must be finite and above 0. */
     ct_tensor *prediction, *target; /* for the metrics of the trainer, which need both */
 } ct_step;
 
@@ -56,7 +56,7 @@ typedef struct ct_step {
  * */
 typedef ct_tensor *(*ct_model_step)(void *self, ct_step *s);
 
-#define CT_OPTIMIZERS 8 /* the most optimisers of a model */
+#define CT_OPTIMIZERS 8 /* the maximum number of optimisers of a model */
 
 /* What a trainer needs of a model. */
 typedef struct ct_model {
@@ -100,19 +100,21 @@ typedef enum ct_fit_end {
  * returned; for cross-entropy in nats per token. bits is the same in bits per token. */
 typedef struct ct_fit_result {
     int64_t epochs, steps, tokens; /* complete epochs, updates, tokens trained on */
-    double loss, perplexity, bits; /* of training in the last epoch; each batch before its update */
+    double loss, perplexity, bits; /* of training in the last epoch; the loss of a batch is the one
+                                    * before its update */
     double validation_loss, validation_perplexity, validation_bits;
     double gradient_norm;              /* mean over the steps of the last epoch, before clipping */
     double clipped;                    /* the share of its steps whose gradients were clipped */
-    double lr;                         /* at its last step */
-    double tokens_per_second, seconds; /* of training in it */
+    double lr;                         /* the learning rate at the last step of that epoch */
+    double tokens_per_second, seconds; /* of training in the last epoch */
     int64_t best_epoch;                /* the epoch whose monitored value was best */
-    double best_value;                 /* that value */
-    double best_loss, best_perplexity; /* of that epoch: of validation if there is one */
+    double best_value;                 /* the monitored value of the best epoch */
+    double best_loss, best_perplexity; /* of the best epoch: of validation, or of training if there
+                                        * is no validation */
     ct_fit_end end;
     int metric_count; /* the metrics of the trainer, in order */
     const char *metric_names[CT_METRICS];
-    double metrics[CT_METRICS], validation_metrics[CT_METRICS]; /* of the last epoch */
+    double metrics[CT_METRICS], validation_metrics[CT_METRICS]; /* values in the last epoch */
 } ct_fit_result;
 
 /* A value of the last epoch by the name of its column in the CSV file: "val_accuracy", "train_loss".

@@ -291,11 +291,12 @@ static bool conv_geometry(const conv_call *k, const ct_tensor *x, const ct_tenso
         return false;
     for (i = 0; i < 2; i++)
         if (more[i] && (!k->transposed || (more[i] >= c->stride[i] && more[i] >= c->dilation[i]))) {
-            ct_raise(CT_ERR_ARGUMENT, k->me,
-                     k->transposed
-                         ? "output_padding is %lld; it must be below the stride or the dilation"
-                         : "output_padding is %lld; it is for transposed convolutions",
-                     (long long)more[i]);
+            ct_raise(
+                CT_ERR_ARGUMENT, k->me,
+                k->transposed
+                    ? "output_padding is %lld; it must be below the stride or the dilation"
+                    : "output_padding is %lld; it must be 0, except in transposed convolutions",
+                (long long)more[i]);
             return false;
         }
     c->images = x->shape.dim[0];

@@ -21,11 +21,11 @@ extern "C" {
 #define CT_NO_PADDING (-1)
 
 typedef struct ct_conv_options {
-    int64_t stride[2];   /* 0: 1 */
-    int64_t padding[2];  /* zeros on each side; CT_NO_PADDING: 0 */
+    int64_t stride[2];   /* default 1 */
+    int64_t padding[2];  /* zeros on each side; CT_NO_PADDING means 0 */
     int64_t dilation[2]; /* the distance between neighbouring elements of the filter; 0: 1 */
     /* only for transposed convolutions: added to the size of the result; below the stride or the
-     * dilation; CT_NO_PADDING: 0 */
+     * dilation; CT_NO_PADDING means 0 */
     int64_t output_padding[2];
     int64_t groups; /* the number of groups of channels; 0: 1 */
 } ct_conv_options;
@@ -53,9 +53,9 @@ ct_tensor *ct_conv_transpose1d(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
 
 typedef struct ct_window_options {
     int64_t kernel[2];
-    int64_t stride[2];   /* 0: 1 */
-    int64_t padding[2];  /* zeros on each side; CT_NO_PADDING: 0 */
-    int64_t dilation[2]; /* 0: 1 */
+    int64_t stride[2];   /* default 1 */
+    int64_t padding[2];  /* zeros on each side; CT_NO_PADDING means 0 */
+    int64_t dilation[2]; /* default 1 */
 } ct_window_options;
 
 /* PyTorch's functional unfold: x (N, C, H, W) -> (N, C kh kw, windows). Column i holds the elements

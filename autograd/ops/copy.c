@@ -86,7 +86,8 @@ ct_tensor *ct_to(ct_tensor *x, ct_device device)
     if (device == x->device)
         return x;
     if (!cti_backend_of(device)) {
-        ct_raise(CT_ERR_DEVICE, "ct_to", "x %s cannot move: there is no device %d",
+        ct_raise(CT_ERR_DEVICE, "ct_to",
+                 "x %s cannot move: device %d does not exist; use CT_CPU or ct_device_from_name",
                  cti_describe(x).s, device);
         return NULL;
     }

@@ -77,7 +77,7 @@ static ct_tensor *divide_by_number(const cti_elementwise_op *op, ct_tensor *x, d
         !cti_number_fits(op->function, "s", s, x->dtype))
         return NULL;
     if (s == 0 && cti_is_index(x->dtype)) {
-        ct_raise(CT_ERR_ARGUMENT, op->function, "s is 0, and x %s is divided by it",
+        ct_raise(CT_ERR_ARGUMENT, op->function, "s is 0; the integers x %s cannot be divided by 0",
                  cti_describe(x).s);
         return NULL;
     }

@@ -87,9 +87,9 @@ static bool einsum_read(const einsum_call *c, const char **at, einsum_text *text
             text->dots = text->count;
             p += 2;
         } else if (einsum_letter(*p) < 0) {
-            return einsum_raise(c, "has a character that is no letter, comma, \"...\" or \"->\"");
+            return einsum_raise(c, "may have only letters, commas, spaces, \"...\" and \"->\"");
         } else if (text->count == CT_MAX_RANK) {
-            return einsum_raise(c, "has a term with too many letters");
+            return einsum_raise(c, "has a term of more than 8 letters");
         } else {
             text->label[text->count++] = einsum_letter(*p);
         }
@@ -124,7 +124,7 @@ static bool einsum_sizes(einsum_call *c, const einsum_term *x, int operand)
 
         if ((c->once & bit) && *size != n && *size != 1 && n != 1) {
             ct_raise(CT_ERR_SHAPE, einsum_name,
-                     "equation \"%.200s\": axis %d of operand %d %s has another size than %lld",
+                     "equation \"%.200s\": axis %d of operand %d %s must have size %lld",
                      c->equation, i, operand, cti_describe(x->t).s, (long long)*size);
             return false;
         }
@@ -145,7 +145,7 @@ static bool einsum_read_operand(einsum_call *c, const char **at, int operand)
         return false;
     extra = x->t->shape.rank - text.count;
     if (extra < 0 || (extra > 0 && text.dots < 0)) {
-        ct_raise(CT_ERR_SHAPE, einsum_name, "equation \"%.200s\" names %d axes of operand %d %s",
+        ct_raise(CT_ERR_SHAPE, einsum_name, "equation \"%.200s\" has %d letters for operand %d %s",
                  c->equation, text.count, operand, cti_describe(x->t).s);
         return false;
     }
@@ -164,7 +164,7 @@ static bool einsum_implied(einsum_call *c)
         if (!(c->once & ~c->twice & einsum_bit(label)))
             continue;
         if (text.count + c->ellipsis == CT_MAX_RANK)
-            return einsum_raise(c, "has a result of too many axes");
+            return einsum_raise(c, "has a result of more than 8 axes");
         text.label[text.count++] = label;
     }
     einsum_place(&text, c->ellipsis, &c->out);
@@ -180,12 +180,15 @@ static bool einsum_read_result(einsum_call *c, const char *at)
     if (!einsum_read(c, &at, &text))
         return false;
     if (*at)
-        return einsum_raise(c, "has something behind the result");
+        return einsum_raise(c, "has text after the result");
     if (text.dots >= 0 && text.count + c->ellipsis > CT_MAX_RANK)
-        return einsum_raise(c, "has a result of too many axes");
-    for (i = 0; i < text.count; seen |= einsum_bit(text.label[i]), i++)
-        if ((seen & einsum_bit(text.label[i])) || !(c->once & einsum_bit(text.label[i])))
-            return einsum_raise(c, "has a letter of the result twice, or not in an operand");
+        return einsum_raise(c, "has a result of more than 8 axes");
+    for (i = 0; i < text.count; seen |= einsum_bit(text.label[i]), i++) {
+        if (seen & einsum_bit(text.label[i]))
+            return einsum_raise(c, "has a letter twice in the result");
+        if (!(c->once & einsum_bit(text.label[i])))
+            return einsum_raise(c, "has a letter in the result that is not in an operand");
+    }
     einsum_place(&text, c->ellipsis, &c->out);
     return true;
 }
@@ -199,12 +202,12 @@ static bool einsum_parse(einsum_call *c)
         if (!einsum_read_operand(c, &at, i))
             return false;
         if (i + 1 < c->count && *at++ != ',')
-            return einsum_raise(c, "has fewer terms than there are operands");
+            return einsum_raise(c, "has fewer terms than operands");
     }
     if (!*at)
         return einsum_implied(c);
     if (strncmp(at, "->", 2) != 0)
-        return einsum_raise(c, *at == ',' ? "has more terms than there are operands"
+        return einsum_raise(c, *at == ',' ? "has more terms than operands"
                                           : "has a \"-\" without \">\"");
     return einsum_read_result(c, at + 2);
 }
@@ -335,7 +338,7 @@ static bool einsum_multiply(const einsum_call *c, einsum_term a, einsum_term b, 
     in_b = einsum_labels(&b);
     both = in_a & in_b;
     if (einsum_count((in_a | in_b) & (keep | ~both)) > CT_MAX_RANK)
-        return einsum_raise(c, "needs an intermediate result of too many axes");
+        return einsum_raise(c, "needs an intermediate result of more than 8 axes");
     batch = einsum_take(c, &a, &a, both & keep, a_order);
     left = einsum_take(c, &a, &a, in_a & ~both, a_order);
     inner = einsum_take(c, &a, &a, both & ~keep, a_order);

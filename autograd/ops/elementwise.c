@@ -372,8 +372,8 @@ static ct_tensor *clamp_integers(ct_tensor *x, double low, double high)
         (!isinf(high) && !cti_number_fits("ct_clamp", "high", high, x->dtype)))
         return NULL;
     if (low == INFINITY || high == -INFINITY) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_clamp", "no %s is in %g..%g", ct_dtype_name(x->dtype), low,
-                 high);
+        ct_raise(CT_ERR_ARGUMENT, "ct_clamp", "low is %g and high is %g; no %s is in this range",
+                 low, high, ct_dtype_name(x->dtype));
         return NULL;
     }
     y = isinf(low) ? x : cti_elementwise_with_number(&least, x, low);

@@ -157,7 +157,8 @@ ct_tensor *ct_embedding_padded(ct_tensor *weight, ct_tensor *indices, int64_t pa
         return NULL;
     rows = ct_rank(weight) ? weight->shape.dim[0] : 0;
     if (padding_idx < -rows || padding_idx >= rows) {
-        ct_raise(CT_ERR_ARGUMENT, me, "padding_idx is %lld; it must be a row of weight %s",
+        ct_raise(CT_ERR_ARGUMENT, me,
+                 "padding_idx is %lld; it must be the index of a row of weight %s",
                  (long long)padding_idx, cti_describe(weight).s);
         return NULL;
     }

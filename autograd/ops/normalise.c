@@ -260,7 +260,7 @@ static bool norm_check_trailing(const char *me, const char *name, const ct_tenso
         fits = t->shape.dim[i] == x->shape.dim[lead + i];
     if (fits)
         return true;
-    ct_raise(CT_ERR_SHAPE, me, "%s %s does not have the sizes of the last axes of x %s", name,
+    ct_raise(CT_ERR_SHAPE, me, "%s %s must have the sizes of the last axes of x %s", name,
              cti_describe(t).s, cti_describe(x).s);
     return false;
 }

@@ -43,9 +43,9 @@ typedef struct ct_batch_norm_options {
     ct_tensor *running_mean;
     ct_tensor *running_var;
     bool training;   /* normalise by the mean and the variance of x */
-    double momentum; /* 0: 0.1. running = (1 - momentum) running + momentum times the batch's
+    double momentum; /* default 0.1. running = (1 - momentum) running + momentum times the batch's
                       * value */
-    double eps;      /* 0: 1e-5 */
+    double eps;      /* default 1e-5 */
 } ct_batch_norm_options;
 
 /* Batch normalisation (Ioffe and Szegedy 2015) of each channel of x (N, C, ...), over all other

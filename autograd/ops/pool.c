@@ -196,7 +196,7 @@ static ct_tensor *pool_average(const char *me, ct_tensor *x, int axes, const ct_
     if (!pool_check(me, x, axes))
         return NULL;
     if (o->dilation[0] > 1 || o->dilation[1] > 1) {
-        ct_raise(CT_ERR_ARGUMENT, me, "dilation is %lld; it is only for ct_max_pool",
+        ct_raise(CT_ERR_ARGUMENT, me, "dilation is %lld; it must be 1, except in max pooling",
                  (long long)(o->dilation[0] > 1 ? o->dilation[0] : o->dilation[1]));
         return NULL;
     }

@@ -19,9 +19,9 @@ extern "C" {
 
 typedef struct ct_pool_options {
     int64_t kernel[2];
-    int64_t stride[2];   /* 0: the kernel */
-    int64_t padding[2];  /* on each side, at most half the kernel; CT_NO_PADDING: 0 */
-    int64_t dilation[2]; /* only ct_max_pool; 0: 1 */
+    int64_t stride[2];   /* default: the kernel */
+    int64_t padding[2];  /* on each side, at most half the kernel; CT_NO_PADDING means 0 */
+    int64_t dilation[2]; /* only for ct_max_pool; default 1 */
     bool ceil_mode;      /* the number of windows is rounded up instead of down */
     /* only for average pools: elements of the padding are not counted (PyTorch's count_include_pad
      * = False) */

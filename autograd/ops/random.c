@@ -94,8 +94,8 @@ static bool multinomial_run(const multinomial_call *m)
 
     if (found != CT_OK) {
         ct_raise(CT_ERR_NUMERIC, me,
-                 "row %lld of weights %s must be finite, with a finite sum, not negative, and have "
-                 "at least %lld positive",
+                 "row %lld of weights %s must have finite values of at least 0, a finite sum and "
+                 "at least %lld values above 0",
                  (long long)fault.position, cti_describe(m->weights).s, (long long)least);
         return false;
     }

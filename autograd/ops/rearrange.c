@@ -174,9 +174,9 @@ static bool rearrange_padded(const ct_tensor *x, int count, const int64_t *sizes
         int axis = x->shape.rank - 1 - i / 2;
 
         if (sizes[i] < 0 || sizes[i] > INT64_MAX - shape->dim[axis]) {
-            ct_raise(CT_ERR_ARGUMENT, "ct_pad", "sizes[%d] is %lld, which is %s for x %s", i,
-                     (long long)sizes[i], sizes[i] < 0 ? "negative" : "too large",
-                     cti_describe(x).s);
+            ct_raise(CT_ERR_ARGUMENT, "ct_pad", "sizes[%d] is %lld; %s for x %s", i,
+                     (long long)sizes[i],
+                     sizes[i] < 0 ? "it must be at least 0" : "it is too large", cti_describe(x).s);
             return false;
         }
         shape->dim[axis] += sizes[i];
@@ -229,9 +229,9 @@ static bool rearrange_repeated(const ct_tensor *x, int count, const int64_t *tim
         int64_t n = i < lead ? 1 : x->shape.dim[i - lead];
 
         if (times[i] < 0 || (n && times[i] > INT64_MAX / n)) {
-            ct_raise(CT_ERR_ARGUMENT, "ct_repeat", "times[%d] is %lld, which is %s for x %s", i,
-                     (long long)times[i], times[i] < 0 ? "negative" : "too large",
-                     cti_describe(x).s);
+            ct_raise(CT_ERR_ARGUMENT, "ct_repeat", "times[%d] is %lld; %s for x %s", i,
+                     (long long)times[i],
+                     times[i] < 0 ? "it must be at least 0" : "it is too large", cti_describe(x).s);
             return false;
         }
         shape->dim[shape->rank++] = n * times[i];

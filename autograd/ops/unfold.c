@@ -73,7 +73,7 @@ bool cti_window_result(const char *me, const ct_tensor *x, bool ceil_mode, cti_c
         room = c->size[i] + 2 * c->padding[i] - span;
         if (room < 0) {
             ct_raise(CT_ERR_SHAPE, me,
-                     "the kernel spans %lld, more than x %s with padding %lld (%lld)",
+                     "the kernel spans %lld elements; x %s with padding %lld has only %lld",
                      (long long)span, cti_describe(x).s, (long long)c->padding[i],
                      (long long)(c->size[i] + 2 * c->padding[i]));
             return false;

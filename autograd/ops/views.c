@@ -561,7 +561,7 @@ static bool views_check_offset(const char *function, int64_t offset)
 {
     if (offset > -(INT64_C(1) << 31) && offset < INT64_C(1) << 31)
         return true;
-    ct_raise(CT_ERR_ARGUMENT, function, "offset is %lld; it must be within 31 bits",
+    ct_raise(CT_ERR_ARGUMENT, function, "offset is %lld; it must be in -2147483647..2147483647",
              (long long)offset);
     return false;
 }

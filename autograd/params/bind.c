@@ -161,7 +161,8 @@ ct_status ct_params_bind(ct_params *set, int count, ct_tensor *const *values)
         return ct_error();
     if (count != 0 && count != trained)
         return ct_raise(CT_ERR_ARGUMENT, me,
-                        "count is %d; it must be 0 or %d, as many as are trained", count, trained);
+                        "count is %d; it must be 0 or %d, the number of trained parameters", count,
+                        trained);
     for (i = 0; i < set->count && count; i++)
         if (cti_params_trains(set, i) && values[n++] &&
             !bind_check(me, set->entry[i], values[n - 1]))

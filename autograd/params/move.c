@@ -71,7 +71,8 @@ ct_status ct_params_to(ct_params *set, ct_device device)
         return ct_raise(CT_ERR_ARGUMENT, me, "set is the part %s; only a whole set can be moved",
                         cti_quote(set->prefix).s);
     if (!cti_backend_of(device))
-        return ct_raise(CT_ERR_DEVICE, me, "there is no device %d", device);
+        return ct_raise(CT_ERR_DEVICE, me,
+                        "device %d does not exist; use CT_CPU or ct_device_from_name", device);
     if (device == set->root->options.device)
         return CT_OK;
     copies = (size_t)set->count * 2 + 1;

@@ -76,7 +76,8 @@ ct_params *ct_params_new(ct_params_options options)
         return NULL;
     }
     if (!cti_backend_of(options.device)) {
-        ct_raise(CT_ERR_DEVICE, "ct_params_new", "there is no device %d", options.device);
+        ct_raise(CT_ERR_DEVICE, "ct_params_new",
+                 "device %d does not exist; use CT_CPU or ct_device_from_name", options.device);
         return NULL;
     }
     r = cti_calloc(1, sizeof *r);
@@ -592,7 +593,8 @@ ct_param *ct_params_add_buffer_as(ct_params *set, const char *name, ct_shape sha
     const ct_param p = { .shape = shape, .init = init, .dtype = dtype, .buffer = true };
 
     if (ct_dtype_size(dtype) == 0) {
-        ct_raise(CT_ERR_DTYPE, me, "dtype %d does not exist", (int)dtype);
+        ct_raise(CT_ERR_DTYPE, me, "dtype %d does not exist; it must be in 0..%d", (int)dtype,
+                 CTI_DTYPE_COUNT - 1);
         return NULL;
     }
     return params_entry_new(me, set, name, &p);

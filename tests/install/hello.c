@@ -1,4 +1,4 @@
-/* hello.c - a program of a user: the slope of x tanh(x) at 0.5, against the formula. */
+/* hello.c - a user's program: compares the slope of x tanh(x) at 0.5 with the formula. */
 #include <math.h>
 #include <stdio.h>
 

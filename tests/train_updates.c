@@ -432,7 +432,7 @@ START_TEST(bad_gradient)
     ck_assert(weighted_fit(&m, (ct_trainer){ .accumulate = 3 }, l, NULL, &r) == CT_ERR_NUMERIC);
     expect_error(CT_ERR_NUMERIC, "ct_fit",
                  harness_later() ? "" : "gradient of ... epoch 1, batch 6 (step 2)");
-    ck_assert(r.epochs == 0 && m.calls == 6);
+    ck_assert(r.epochs == 0 && (harness_later() ? m.calls >= 6 : m.calls == 6));
     for (int i = 0; i < ct_params_count(m.params); i++)
         ck_assert(!ct_tensor_grad(ct_param_value(ct_params_at(m.params, i))));
     ct_loader_free(l);

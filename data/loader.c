@@ -18,7 +18,7 @@ static void loader_measure(ct_loader *l)
 {
     int64_t tokens;
 
-    if (l->cut == CTI_STREAM)
+    if (l->cut == CTI_STREAM || l->cut == CTI_ZIP)
         return;
     tokens = l->data->count + l->steps - l->offset - 1; /* the tokens after the offset, without the
                                                          * last one */
@@ -50,6 +50,8 @@ static bool loader_draw(ct_loader *l, int64_t offset)
 
     if (l->cut == CTI_STREAM)
         return cti_stream_begin(l, l->epoch);
+    if (l->cut == CTI_ZIP)
+        return cti_zip_go(l, l->epoch + 1, 0);
     if (l->workers)
         cti_workers_pause(l->workers);
     l->ahead[0].batch = l->ahead[1].batch = -1;
@@ -182,6 +184,7 @@ static bool loader_next(ct_loader *l, ct_batch *batch)
         return false;
     }
     if (l->cut == CTI_STREAM ? !cti_stream_next(l, batch)
+        : l->cut == CTI_ZIP  ? !cti_zip_next(l, batch)
         : be->async          ? !cti_ahead_next(l, batch)
                              : !loader_next_here(l, batch)) {
         memset(batch, 0, sizeof *batch);
@@ -248,6 +251,7 @@ void ct_loader_free(ct_loader *l)
     cti_ahead_free(l);
     cti_load_free(&l->here);
     cti_stream_free(l->stream_writer);
+    cti_zip_free(l->zip);
     ct_dataset_free(l->data);
     cti_release(l->sums);
     cti_release(l->order);
@@ -478,7 +482,7 @@ int64_t ct_loader_tokens(const ct_loader *l)
 {
     if (!l)
         return 0;
-    if (l->cut == CTI_STREAM)
+    if (l->cut == CTI_STREAM || l->cut == CTI_ZIP)
         return 0;
     if (l->counted >= 0)
         return loader_counted(l);
@@ -507,22 +511,30 @@ ct_loader_cursor ct_loader_tell(const ct_loader *l)
     return l ? (ct_loader_cursor){ l->epoch, l->next, l->offset } : (ct_loader_cursor){ 0, 0, 0 };
 }
 
-/* Returns the number of batches of an epoch that begins at an offset; epoch 0 has none. */
-static int64_t loader_batches_at(const ct_loader *l, ct_loader_cursor at)
+/* Returns the most batches of an epoch that begins at an offset. */
+static int64_t loader_batches_from(const ct_loader *l, int64_t offset)
 {
     ct_loader there = *l;
 
-    there.offset = at.offset;
-    loader_measure(&there);
     if (l->cut == CTI_STREAM)
-        there.batches = cti_stream_batches(l);
-    return at.epoch ? there.batches : 0;
+        return cti_stream_batches(l);
+    if (l->cut == CTI_ZIP)
+        return cti_zip_most_batches(l);
+    there.offset = offset;
+    loader_measure(&there);
+    return there.batches;
+}
+
+int64_t cti_loader_most_batches(const ct_loader *l)
+{
+    return loader_batches_from(l, 0);
 }
 
 bool cti_loader_fits(const ct_loader *l, ct_loader_cursor at)
 {
-    return at.epoch >= 0 && at.batch >= 0 && at.offset >= 0 && at.offset < loader_offsets(l) &&
-           at.batch <= loader_batches_at(l, at);
+    if (at.epoch < 0 || at.batch < 0 || at.offset < 0 || at.offset >= loader_offsets(l))
+        return false;
+    return at.batch <= (at.epoch ? loader_batches_from(l, at.offset) : 0);
 }
 
 static ct_status loader_refuse_cursor(const char *function, const ct_loader *l, ct_loader_cursor at)
@@ -535,16 +547,43 @@ static ct_status loader_refuse_cursor(const char *function, const ct_loader *l, 
                  (long long)loader_offsets(l) - 1);
     else if (at.epoch >= 0)
         snprintf(range, sizeof range, "batch must be in 0..%lld",
-                 (long long)loader_batches_at(l, at));
+                 (long long)(at.epoch ? loader_batches_from(l, at.offset) : 0));
     return ct_raise(CT_ERR_ARGUMENT, function,
                     "epoch %lld, batch %lld, offset %lld is not a position of this loader: %s",
                     (long long)at.epoch, (long long)at.batch, (long long)at.offset, range);
 }
 
+bool cti_loader_go(ct_loader *l, int64_t epoch, int64_t batch, int64_t offset)
+{
+    bool good = true;
+
+    l->next = 0;
+    l->epoch = epoch;
+    if (l->cut == CTI_ZIP) {
+        good = cti_zip_go(l, epoch, batch);
+    } else if (epoch) {
+        l->epoch--;
+        good = loader_draw(l, offset < 0 ? l->fixed : offset) &&
+               (l->cut != CTI_STREAM || cti_stream_skip(l, batch));
+        l->epoch++;
+    }
+    if (good && batch > l->batches) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_loader_seek", "batch is %lld; epoch %lld has %lld batches",
+                 (long long)batch, (long long)epoch, (long long)l->batches);
+        l->batches = 0;
+        good = false;
+    }
+    if (!good)
+        return false;
+    l->next = batch;
+    if (l->workers && l->epoch)
+        cti_workers_resume(l->workers, l->next);
+    return true;
+}
+
 ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
 {
     static const char *const me = "ct_loader_seek";
-    bool good = true;
 
     if (!cti_sink_allowed())
         return ct_error();
@@ -554,19 +593,7 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
         return loader_refuse_cursor(me, l, at);
     if (ct_loader_stop(l) != CT_OK)
         return ct_error();
-    l->next = 0;
-    l->epoch = at.epoch;
-    if (at.epoch) {
-        l->epoch--;
-        good = loader_draw(l, at.offset) && (l->cut != CTI_STREAM || cti_stream_skip(l, at.batch));
-        l->epoch++;
-    }
-    if (!good)
-        return ct_error();
-    l->next = at.batch;
-    if (l->workers && l->epoch)
-        cti_workers_resume(l->workers, l->next);
-    return CT_OK;
+    return cti_loader_go(l, at.epoch, at.batch, at.offset) ? CT_OK : ct_error();
 }
 
 /* Describes a field of a batch: "i32 [*,35]", where * is the number of rows. */
@@ -605,8 +632,8 @@ void cti_loader_describe(const ct_loader *l, cti_entries *e)
 {
     char hex[65];
 
-    if (l->cut == CTI_STREAM) {
-        cti_stream_describe(l, e);
+    if (l->cut == CTI_STREAM || l->cut == CTI_ZIP) {
+        (l->cut == CTI_ZIP ? cti_zip_describe : cti_stream_describe)(l, e);
         return;
     }
     cti_buffer_print(cti_entries_add(e, "kind"), "%s", l->kind);
@@ -635,9 +662,9 @@ ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)
         return ct_error();
     if (!l)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "l is NULL");
-    if (l->cut == CTI_ROWS || l->cut == CTI_STREAM)
+    if (l->cut != CTI_SEQUENTIAL && l->cut != CTI_RANDOM)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset",
-                        "a loader of windows has no offset");
+                        "only the sequential and the random iterator have an offset");
     if (offset < -1 || offset >= loader_offsets(l))
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset",
                         "offset is %lld; it must be in -1..%lld", (long long)offset,

@@ -367,6 +367,7 @@ void generate_errors_cases(Suite *suite)
 {
     TCase *tc = harness_case(suite, "errors");
 
+    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, bad_options);
     tcase_add_test(tc, bad_probabilities);
     tcase_add_loop_test(tc, bad_row, 0, LENGTH(bad_rows));

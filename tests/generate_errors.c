@@ -322,8 +322,8 @@ END_TEST
 
 /* ---- memory ---- */
 
-/* Each allocation fails once: there is no result, an error, and no leak. A bad row without memory for its
- * message is still bad. */
+/* Each allocation fails once: the call returns NULL with an error and leaks nothing. A bad row without
+ * memory for its message is still bad. */
 START_TEST(memory_fails)
 {
     static const ct_generation_options searches[] = {

@@ -339,19 +339,7 @@ static void generation_advance_from(cti_generation *g, const ct_state *s, int64_
 
 /* ---- the prefixes ---- */
 
-/* The tokens of a row's prefix that d.read reads: all but the last, which the first step reads. Where
- * rows must have read equally many tokens, as many as the shortest prefix has. */
-static int64_t generation_goal(const cti_generation *g, int row)
-{
-    int64_t least = g->row[row].asked.prefix_count, i;
-
-    for (i = 0; !g->call->decoder->lengths && i < g->count; i++)
-        if (g->row[g->now[i].row].asked.prefix_count < least)
-            least = g->row[g->now[i].row].asked.prefix_count;
-    return least - 1;
-}
-
-/* Reads the tokens at .. at + n - 1 of each row that has them. */
+/* Reads the tokens at .. at + n - 1 of each row that has them before its last one. */
 static void generation_read_chunk(cti_generation *g, int64_t at, int64_t n)
 {
     const ct_decoder *d = g->call->decoder;
@@ -365,7 +353,7 @@ static void generation_read_chunk(cti_generation *g, int64_t at, int64_t n)
 
     for (i = 0; id && length && i < g->count; i++) {
         cti_generation_row *r = &g->row[g->now[i].row];
-        int64_t left = generation_goal(g, g->now[i].row) - at;
+        int64_t left = r->asked.prefix_count - 1 - at;
 
         left = left < 0 ? 0 : left < n ? left : n;
         shorter = shorter || left < n;
@@ -385,13 +373,16 @@ static void generation_read_chunk(cti_generation *g, int64_t at, int64_t n)
         generation_keep_state(g, next);
 }
 
+/* Reads all tokens of the prefixes but the last, which the first step reads. Where rows must have read
+ * equally many tokens, as many as the shortest prefix has. */
 static void generation_read_prefixes(cti_generation *g)
 {
-    int64_t most = 0, at, n, i;
+    const bool lengths = g->call->decoder->lengths;
+    int64_t most = lengths || g->count == 0 ? 0 : INT32_MAX, at, n, i;
 
     for (i = 0; i < g->count; i++) {
-        n = generation_goal(g, g->now[i].row);
-        most = n > most ? n : most;
+        n = g->row[g->now[i].row].asked.prefix_count - 1;
+        most = (n > most) == lengths ? n : most;
     }
     for (at = 0; at < most && !g->failed; at += n) {
         ct_scope scope = ct_scope_begin_inference();

@@ -52,7 +52,8 @@ typedef struct ct_decoder {
     /* Required. Reads a token of each row: ids (N) i32 -> logits (N, vocab), f32 or f64, the scores
      * of the token that follows. state is what the rows had after their last tokens; NULL before
      * the first. *next, initially NULL, must become the state after ids, in the innermost scope; a
-     * model without a state leaves it. N may differ from call to call. */
+     * model without a state leaves it. N may differ from call to call. A rule that depends on the tokens
+     * so far, against repetitions for example, keeps what it needs in the state. */
     ct_tensor *(*step)(void *self, ct_tensor *ids, const ct_state *state, ct_state **next);
 
     /* Optional: reads T tokens of each row at once and returns the state after them, in the

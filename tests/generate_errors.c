@@ -322,8 +322,8 @@ END_TEST
 
 /* ---- memory ---- */
 
-/* Each allocation fails once: there is no result, an error, and no leak. A bad row without memory for its
- * message is still bad. */
+/* Each allocation fails once: the call returns NULL with an error and leaks nothing. A bad row without
+ * memory for its message is still bad. */
 START_TEST(memory_fails)
 {
     static const ct_generation_options searches[] = {
@@ -367,6 +367,7 @@ void generate_errors_cases(Suite *suite)
 {
     TCase *tc = harness_case(suite, "errors");
 
+    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, bad_options);
     tcase_add_test(tc, bad_probabilities);
     tcase_add_loop_test(tc, bad_row, 0, LENGTH(bad_rows));

@@ -261,8 +261,7 @@ typedef struct cti_logcumsumexp_backward_args {
     void *out;
 } cti_logcumsumexp_backward_args;
 
-/* linear_scan: h_j = a_j h_(j-1) + b_j along n; all are (outer, n, inner). f32 in double; integers
- * wrap. out is none of the others. */
+/* linear_scan: h_j = a_j h_(j-1) + b_j along n; all are (outer, n, inner). f32 in double; integers wrap. */
 typedef struct cti_linear_scan_args {
     ct_dtype dtype; /* f32, f64, i32, i64 */
     bool reverse;   /* from the end: h_j = a_j h_(j+1) + b_j */

@@ -117,6 +117,13 @@ runs gan --epochs 100
 holds "$(row 'epoch 100:' 7) > 0.6 && $(row 'epoch 100:' 14) >= 7"
 runs lenet --epochs 5
 holds "$(row 'epoch 5:' 6) > 0.85"
+runs seq2seq
+holds "$(row 'epoch 12:' 4) >= 0.95"
+runs vae --epochs 5
+holds "$(row 'epoch 5:' 4) > -40 && $(row 'epoch 5:' 4) > $(row 'epoch 1:' 4) + 5"
+[ "$(grep -Exc '([.+#]{12} ){5}[.+#]{12}' "$tmp/out")" -eq 12 ] || fail "vae: no images of 12 rows"
+runs ctc_reader
+holds "$(row 'epoch 6:' 5) < 0.3 && $(row 'epoch 6:' 4) < $(row 'epoch 1:' 4) / 2"
 
 # A file of the user's; a finished run is not run again.
 awk 'BEGIN {
@@ -132,7 +139,7 @@ tail -n 1 "$tmp/out" | cmp -s - "$tmp/one" || fail "forecast: the resumed run en
 sed 's/^\(4[0-9]*\.[0-9]*\),/\1 kW,/' "$tmp/power.csv" >"$tmp/units.csv"
 
 # The same command gives the same numbers, at any number of threads; another seed gives others.
-for example in autoregressive linear_regression mlp 'gan --epochs 5'; do
+for example in autoregressive linear_regression mlp 'gan --epochs 5' 'vae --epochs 1'; do
     runs $example
     cp "$tmp/out" "$tmp/one"
     runs $example --threads 3
@@ -167,7 +174,7 @@ refuses()   # STATUS PATTERN PROGRAM OPTIONS...
 
 # Command lines and texts are read as those of rnn_concise are (examples.sh): each program takes its own
 # options, and no others.
-examples='rnn_scratch overfit deep clipping one_hot autoregressive linear_regression mlp lenet gan'
+examples='rnn_scratch overfit deep clipping one_hot autoregressive linear_regression mlp lenet gan seq2seq vae ctc_reader'
 for example in $examples; do
     "examples/$example" --help >"$tmp/out" 2>"$tmp/err" || fail "$example --help: status $?"
     grep -q '^ *--epochs=N *epochs ([0-9;a-z ]*)$' "$tmp/out" ||
@@ -216,4 +223,7 @@ leaks autoregressive --num-train 32 --svg "$tmp/leak.svg"
 leaks linear_regression --num-train 64
 leaks mlp --num-train 10
 leaks gan --num-train 64
+leaks seq2seq --hidden 4
+leaks vae --hidden 4 --batch 2
+leaks ctc_reader --hidden 4 --batch 2 --num-val 2
 leaks lenet --num-train 32 --num-val 8

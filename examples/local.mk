@@ -11,6 +11,9 @@ noinst_PROGRAMS = \
 	examples/mlp \
 	examples/forecast \
 	examples/lenet \
+	examples/seq2seq \
+	examples/vae \
+	examples/ctc_reader \
 	examples/gan \
 	examples/maml \
 	examples/tagger \
@@ -108,6 +111,17 @@ examples_lenet_SOURCES = examples/lenet.c $(examples_common)
 examples_lenet_LDFLAGS = $(examples_ldflags)
 examples_lenet_LDADD = $(examples_libs)
 
+examples_vae_SOURCES = examples/vae.c $(examples_common)
+examples_vae_LDFLAGS = $(examples_ldflags)
+examples_vae_LDADD = $(examples_libs)
+
+examples_ctc_reader_SOURCES = examples/ctc_reader.c $(examples_common)
+examples_ctc_reader_LDFLAGS = $(examples_ldflags)
+examples_ctc_reader_LDADD = $(examples_libs)
+
 # Installed as sources, with the files that they share.
 nobase_doc_DATA = $(filter %.c %.h,$(sort \
 	$(foreach program,$(noinst_PROGRAMS),$($(subst /,_,$(program))_SOURCES))))
+examples_seq2seq_SOURCES = examples/seq2seq.c $(examples_common)
+examples_seq2seq_LDFLAGS = $(examples_ldflags)
+examples_seq2seq_LDADD = $(examples_libs)

@@ -123,6 +123,13 @@ holds "$(row 'baseline:' 3) < 0.75"
 holds "$(row 'tagger:' 3) > 0.97 && $(row 'tagger:' 7) > 0.9"
 runs lenet --epochs 5
 holds "$(row 'epoch 5:' 6) > 0.85"
+runs seq2seq
+holds "$(row 'epoch 12:' 4) >= 0.95"
+runs vae --epochs 5
+holds "$(row 'epoch 5:' 4) > -40 && $(row 'epoch 5:' 4) > $(row 'epoch 1:' 4) + 5"
+[ "$(grep -Exc '([.+#]{12} ){5}[.+#]{12}' "$tmp/out")" -eq 12 ] || fail "vae: no images of 12 rows"
+runs ctc_reader
+holds "$(row 'epoch 6:' 5) < 0.3 && $(row 'epoch 6:' 4) < $(row 'epoch 1:' 4) / 2"
 
 # A user's file; a finished run is not repeated.
 awk 'BEGIN {
@@ -138,7 +145,7 @@ tail -n 1 "$tmp/out" | cmp -s - "$tmp/one" || fail "forecast: the resumed run en
 sed 's/^\(4[0-9]*\.[0-9]*\),/\1 kW,/' "$tmp/power.csv" >"$tmp/units.csv"
 
 # The same command gives the same numbers, at any number of threads; another seed gives others.
-for example in autoregressive linear_regression mlp 'gan --epochs 5'; do
+for example in autoregressive linear_regression mlp 'gan --epochs 5' 'vae --epochs 1'; do
     runs $example
     cp "$tmp/out" "$tmp/one"
     runs $example --threads 3
@@ -173,7 +180,8 @@ refuses()   # STATUS PATTERN PROGRAM OPTIONS...
 
 # Command lines and texts are read as in rnn_concise (examples.sh): each program accepts its options
 # and no others.
-examples='rnn_scratch overfit deep clipping one_hot autoregressive linear_regression mlp lenet gan'
+examples='rnn_scratch overfit deep clipping one_hot autoregressive linear_regression mlp lenet gan
+    seq2seq vae ctc_reader'
 for example in $examples; do
     "examples/$example" --help >"$tmp/out" 2>"$tmp/err" || fail "$example --help: status $?"
     grep -q '^ *--epochs=N *epochs ([0-9;a-z ]*)$' "$tmp/out" ||
@@ -222,4 +230,7 @@ leaks autoregressive --num-train 32 --svg "$tmp/leak.svg"
 leaks linear_regression --num-train 64
 leaks mlp --num-train 10
 leaks gan --num-train 64
+leaks seq2seq --hidden 4
+leaks vae --hidden 4 --batch 2
+leaks ctc_reader --hidden 4 --batch 2 --num-val 2
 leaks lenet --num-train 32 --num-val 8

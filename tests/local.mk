@@ -649,6 +649,8 @@ EXTRA_DIST += \
 	tests/torch/peer_file.py \
 	tests/torch/recurrent.py \
 	tests/torch/recurrent.txt \
+	tests/torch/seq2seq.py \
+	tests/torch/seq2seq.txt \
 	tests/torch/round_trip.py \
 	tests/torch/training.py \
 	tests/torch/training.txt \

@@ -2,6 +2,7 @@
 #include "tests/test_nn.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -385,6 +386,118 @@ START_TEST(decoder_checkpointed)
 }
 END_TEST
 
+/* ---- PyTorch's numbers: the model of tests/torch/seq2seq.py ---- */
+
+enum { UNITS = 4, SOURCE_TOKENS = 7, TARGET_TOKENS = 9, TIMES = 5, PARAMETERS = 15 };
+
+typedef struct seq2seq {
+    ct_params *params;
+    ct_module *src, *tgt, *dense;
+    ct_recurrent *encoder, *decoder;
+} seq2seq;
+
+static seq2seq seq2seq_new(void)
+{
+    seq2seq m = { .params = new_params(1, CT_F64) };
+    ct_params *e = ct_params_sub(m.params, "encoder"), *d = ct_params_sub(m.params, "decoder");
+    const ct_nn_recurrent_options o = { .input_size = UNITS, .hidden_size = UNITS };
+    ct_nn_attention_decoder_options with = { .memory_size = UNITS };
+
+    m.src = ct_nn_embedding(e, "embedding",
+                            (ct_nn_embedding_options){ .rows = SOURCE_TOKENS, .size = UNITS });
+    m.encoder = ct_nn_gru(e, "rnn.rnn", o);
+    with.attention = ct_nn_additive_attention(
+        d, "attention", (ct_nn_additive_attention_options){ UNITS, UNITS, UNITS, 0 });
+    m.tgt = ct_nn_embedding(d, "embedding",
+                            (ct_nn_embedding_options){ .rows = TARGET_TOKENS, .size = UNITS });
+    m.decoder = ct_nn_attention_decoder(d, "rnn.rnn", with, o);
+    m.dense = ct_nn_linear(
+        d, "dense", (ct_nn_linear_options){ .in_features = UNITS, .out_features = TARGET_TOKENS });
+    expect_ok();
+    return m;
+}
+
+static ct_tensor *seq2seq_loss(const seq2seq *m)
+{
+    static const int64_t lengths[ROWS] = { 3, 5, 2 };
+    static const int ends[ROWS] = { 4, 3, 5 };
+    int64_t src[TIMES * ROWS], tgt[TIMES * ROWS];
+    ct_recurrent_call call = { .lengths = decoder_lengths(lengths) };
+    ct_attention_memory memory = { .lengths = call.lengths };
+    ct_tensor *ids, *y;
+    ct_state *state;
+
+    for (int t = 0; t < TIMES; t++)
+        for (int b = 0; b < ROWS; b++) {
+            src[t * ROWS + b] = (2 * t + 3 * b) % SOURCE_TOKENS;
+            tgt[t * ROWS + b] = t < ends[b] ? (t + 2 * b) % TARGET_TOKENS : 1;
+        }
+    ids = ct_from_data(src, CT_SHAPE(TIMES, ROWS), CT_I64, DEVICE);
+    y = ct_recurrent_forward_with(m->encoder, ct_forward(m->src, ids), NULL, &state, call);
+    memory.values = ct_transpose(y, 0, 1);
+    ids = ct_from_data(tgt, CT_SHAPE(TIMES, ROWS), CT_I64, DEVICE);
+    call = (ct_recurrent_call){ .data = &memory };
+    y = ct_recurrent_forward_with(m->decoder, ct_forward(m->tgt, ct_narrow(ids, 0, 0, TIMES - 1)),
+                                  state, NULL, call);
+    return ct_cross_entropy_with(
+        ct_forward(m->dense, y), ct_narrow(ids, 0, 1, TIMES - 1),
+        (ct_cross_entropy_options){ .has_ignore_index = true, .ignore_index = 1 });
+}
+
+/* The sum of the elements, element i times cos(0.7 i). */
+static double seq2seq_sum(ct_tensor *t)
+{
+    double *v = values_of(t), sum = 0;
+
+    for (int64_t i = 0; i < ct_numel(t); i++)
+        sum += v[i] * cos(0.7 * (double)i);
+    free(v);
+    return sum;
+}
+
+/* One step of SGD: losses, gradients and new weights. _i: steps one by one. */
+START_TEST(seq2seq_has_torchs_numbers)
+{
+    FILE *f = fopen(harness_source("tests/torch/seq2seq.txt"), "r");
+    seq2seq m = seq2seq_new();
+    ct_optimizer *sgd = ct_sgd_new(m.params, (ct_sgd_options){ .lr = 0.5 });
+    ct_scope s = ct_scope_begin();
+    char name[PARAMETERS][64];
+    double before, after, gradient[PARAMETERS], value[PARAMETERS];
+    ct_tensor *loss;
+
+    ck_assert(f && fscanf(f, "#%*[^\n]") == 0);
+    ck_assert_int_eq(fscanf(f, " loss %lf %lf", &before, &after), 2);
+    ck_assert_int_eq(ct_params_count(m.params), PARAMETERS);
+    for (int k = 0; k < PARAMETERS; k++) {
+        ct_tensor *p;
+
+        ck_assert_int_eq(fscanf(f, "%63s %lf %lf", name[k], &gradient[k], &value[k]), 3);
+        p = ct_param_value(ct_params_get(m.params, name[k]));
+        for (int64_t i = 0; i < ct_numel(p); i++)
+            put_value(p, i, 0.5 * sin(1.3 * (double)i + 2.1 * k + 0.4));
+    }
+    fclose(f);
+    ct_set_fused_rnn(!_i);
+    loss = seq2seq_loss(&m);
+    expect_close("loss", ct_item(loss), before, 1e-12);
+    ck_assert(ct_backward(loss) == CT_OK);
+    for (int k = 0; k < PARAMETERS; k++)
+        expect_close(name[k],
+                     seq2seq_sum(ct_tensor_grad(ct_param_value(ct_params_get(m.params, name[k])))),
+                     gradient[k], 1e-12);
+    ck_assert(ct_optimizer_step(sgd) == CT_OK);
+    for (int k = 0; k < PARAMETERS; k++)
+        expect_close(name[k], seq2seq_sum(ct_param_value(ct_params_get(m.params, name[k]))),
+                     value[k], 1e-12);
+    expect_close("the next loss", ct_item(seq2seq_loss(&m)), after, 1e-12);
+    ct_set_fused_rnn(true);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_optimizer_free(sgd);
+    ct_params_free(m.params);
+}
+END_TEST
+
 /* ---- misuse ---- */
 
 START_TEST(attention_misuse)
@@ -484,6 +597,7 @@ void nn_decoder_cases(Suite *suite)
     tcase_add_loop_test(tc, decoder_padding, 0, 4);
     tcase_add_loop_test(tc, decoder_gradcheck, 0, 4);
     tcase_add_loop_test(tc, decoder_checkpointed, 0, 2);
+    tcase_add_loop_test(tc, seq2seq_has_torchs_numbers, 0, 2);
     tcase_add_test(tc, attention_misuse);
     tcase_add_test(tc, decoder_misuse);
 }

@@ -453,11 +453,16 @@ typedef struct saved_shape {
     int64_t dtype, rank, dim[CT_MAX_RANK];
 } saved_shape;
 
-static void checkpoint_state_write(const cti_run *r, cti_named_tensors *l)
+bool cti_checkpoint_has_state(const cti_run *r)
 {
     const cti_epoch *e = &r->epoch;
-    bool more = e->underway && e->tally.batches < (double)ct_loader_batches(r->train);
-    int count = more ? ct_state_count(r->state) : 0;
+
+    return e->underway && e->tally.batches < (double)ct_loader_batches(r->train);
+}
+
+static void checkpoint_state_write(const cti_run *r, cti_named_tensors *l)
+{
+    int count = cti_checkpoint_has_state(r) ? ct_state_count(r->state) : 0;
     saved_shape shapes[MOST_STATES + 1] = { { 0 } };
     char number[24];
 

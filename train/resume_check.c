@@ -103,6 +103,8 @@ static bool describe_trainer(cti_buffer *b, const cti_run *r)
                      t->schedule_interval == CT_INTERVAL_STEP ? "step" : "epoch");
     for (int i = 0; i < r->given_metrics; i++)
         cti_buffer_print(cti_entries_add(&e, "metric %d", i + 1), "%s", t->metrics[i]->name);
+    if (cti_fit_shards(r) > 1)
+        cti_buffer_print(cti_entries_add(&e, "shards"), "%d", cti_fit_shards(r));
     if (t->monitor)
         cti_buffer_print(cti_entries_add(&e, "monitor"), "%s", t->monitor);
     return describe_entries(b, "trainer", &e);
@@ -131,7 +133,7 @@ static bool describe_hyperparameters(cti_buffer *b, const ct_metadata *h)
 }
 
 /* What decides the last bits of a run. */
-static void describe_processor(char text[200])
+void cti_run_processor(char text[200])
 {
     const ct_build_info b = ct_build_get_info();
 
@@ -149,7 +151,7 @@ const char *cti_run_describe(cti_run *r)
 
     if (r->description)
         return r->description;
-    describe_processor(processor);
+    cti_run_processor(processor);
     cti_buffer_add(&b, "{", 1);
     done = describe_text(&b, "version", PACKAGE_VERSION) &&
            describe_text(&b, "processor", processor) && describe_optimizer(&b, r) &&
@@ -387,7 +389,7 @@ static void note_processor(const cti_run *r, const cti_json *there)
     const char *old = cti_json_text(cti_json_get(there, "processor"));
     char here[200];
 
-    describe_processor(here);
+    cti_run_processor(here);
     if (r->trainer->out && old && strcmp(old, here) != 0)
         fprintf(r->trainer->out,
                 "note: the run began on %s and is resumed on %s; its last bits may differ\n",

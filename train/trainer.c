@@ -97,7 +97,10 @@ static void trainer_raise_loss(const cti_run *r, bool training, const ct_batch *
 /* Raises CT_ERR_NUMERIC for the gradient of loss with respect to p. */
 static void trainer_raise_gradient(ct_tensor *loss, const ct_param *p, const char *when)
 {
-    cti_origin o = cti_find_nonfinite_backward(loss, cti_param_own((ct_param *)p));
+    cti_origin o = { "" };
+
+    if (loss)
+        o = cti_find_nonfinite_backward(loss, cti_param_own((ct_param *)p));
 
     if (ct_ok())
         ct_raise(CT_ERR_NUMERIC, me, "the gradient of %.200s is not finite in %s%s",
@@ -117,8 +120,7 @@ static void trainer_move_batch(const cti_run *r, ct_batch *batch)
     }
 }
 
-/* Stores next in *state for the next step. */
-static void trainer_carry(ct_state **state, const ct_state *next, bool continues)
+void cti_run_carry(ct_state **state, const ct_state *next, bool continues)
 {
     if (!next || !ct_ok())
         return;
@@ -130,8 +132,8 @@ static void trainer_carry(ct_state **state, const ct_state *next, bool continues
     *state = ct_state_copy_new(next);
 }
 
-/* Updates the parameters of optimiser k from the gradients of loss. Returns the norm of the gradients,
- * on their device; NULL with an error. */
+/* Updates the parameters of optimiser k from their gradients, those of loss, or of the shards if it is
+ * NULL. Returns the norm of the gradients, on their device; NULL with an error. */
 static ct_tensor *trainer_update(cti_run *r, int k, ct_tensor *loss, const char *when)
 {
     const ct_trainer *trainer = r->trainer;
@@ -141,7 +143,7 @@ static ct_tensor *trainer_update(cti_run *r, int k, ct_tensor *loss, const char 
     const ct_param *bad;
     cti_param_table table; /* clipping and the optimiser share it */
 
-    if (ct_backward(loss) != CT_OK || !ct_ok() ||
+    if ((!r->world && ct_backward(loss) != CT_OK) || !ct_ok() ||
         !cti_param_table_make(me, r->optimizer_count > 1 ? o->set : r->model->params, &table))
         return NULL;
     bad = cti_clip_grad_norm(me, &table, bound, norm, r->result.steps + 1);
@@ -169,10 +171,7 @@ static bool trainer_check_step(const cti_run *r, const ct_step *s, const ct_tens
     return ct_ok();
 }
 
-/* The loss of a step, whose batch and state are filled in. Unless value is NULL, also reads it; a loss
- * that is not finite is an error. */
-static ct_tensor *trainer_loss(cti_run *r, ct_model_step step, ct_step *s, const char *when,
-                               double *value)
+ct_tensor *cti_run_loss(cti_run *r, ct_model_step step, ct_step *s, const char *when, double *value)
 {
     ct_tensor *loss;
 
@@ -189,9 +188,31 @@ static ct_tensor *trainer_loss(cti_run *r, ct_model_step step, ct_step *s, const
     return loss;
 }
 
+/* A step over the shards of the batch, for optimiser k. Returns the norm as trainer_update does. */
+static ct_tensor *trainer_sharded_update(cti_run *r, int k, ct_batch *batch, const char *when,
+                                         cti_fit_step *step)
+{
+    *step = (cti_fit_step){ .call = r->model->training_step,
+                            .when = when,
+                            .training = true,
+                            .optimizer = k,
+                            .metrics = &r->epoch.metrics };
+    if (k == 0 && ct_loader_continues(r->train))
+        step->states = cti_fit_states(r);
+    if (!cti_fit_sharded(r, step, batch))
+        return NULL;
+    r->stop_agreed = r->stop_agreed || step->stop;
+    if (k)
+        cti_metrics_add_numbers(r, &r->epoch.metrics, r->given_metrics + k - 1,
+                                (const double[]){ step->loss * step->count, step->count });
+    return trainer_update(r, k, NULL, when);
+}
+
 /* The calls of the step for the optimisers after the first, each in a scope of its own. */
 static void trainer_further_steps(cti_run *r, ct_batch *batch, const char *when)
 {
+    cti_fit_step sharded;
+
     for (int k = 1; k < r->optimizer_count && ct_ok(); k++) {
         ct_step s = { .batch = batch, .optimizer = k };
         cti_frozen frozen = cti_optimizers_freeze(r, k);
@@ -200,8 +221,10 @@ static void trainer_further_steps(cti_run *r, ct_batch *batch, const char *when)
         ct_tensor *loss = NULL;
         double value;
 
-        if (ct_ok() && r->result.steps % r->every[k] == 0) {
-            loss = trainer_loss(r, r->model->training_step, &s, when, later ? NULL : &value);
+        if (ct_ok() && r->world && r->result.steps % r->every[k] == 0) {
+            trainer_sharded_update(r, k, batch, when, &sharded);
+        } else if (ct_ok() && r->result.steps % r->every[k] == 0) {
+            loss = cti_run_loss(r, r->model->training_step, &s, when, later ? NULL : &value);
             if (ct_ok())
                 cti_metrics_add_loss(r, &r->epoch.metrics, &s, loss);
             trainer_update(r, k, loss, when);
@@ -210,6 +233,41 @@ static void trainer_further_steps(cti_run *r, ct_batch *batch, const char *when)
             ct_params_zero_grad(r->model->params);
         cti_optimizers_release(&frozen);
     }
+}
+
+/* Counts a step that was done. */
+static void trainer_count_step(cti_run *r, const ct_batch *batch)
+{
+    r->epoch.timed_tokens += (double)batch->tokens;
+    r->result.steps++;
+    r->result.tokens += batch->tokens;
+    r->saved = false;
+}
+
+/* A training step over the shards of the batch. */
+static void trainer_sharded_step(cti_run *r, ct_batch *batch, double *value, double *norm)
+{
+    trainer_when when = trainer_moment(r, r->epoch.tally.batches + 1, r->result.steps + 1);
+    cti_frozen frozen = cti_optimizers_freeze(r, 0);
+    cti_fit_step step;
+    ct_tensor *there;
+    ct_scope scope;
+
+    r->stop_agreed = false;
+    trainer_move_batch(r, batch);
+    scope = ct_scope_begin();
+    there = trainer_sharded_update(r, 0, batch, when.s, &step);
+    *value = step.loss;
+    *norm = there ? ct_item(there) : NAN;
+    if (ct_scope_end(scope) != CT_OK)
+        ct_params_zero_grad(r->model->params);
+    cti_optimizers_release(&frozen);
+    trainer_further_steps(r, batch, when.s);
+    if (!ct_ok())
+        return;
+    trainer_add_loss(r, &r->epoch.tally, *value, step.count);
+    trainer_add_norm(r, *norm);
+    trainer_count_step(r, batch);
 }
 
 static void trainer_training_step(cti_run *r, ct_batch *batch, double *value, double *norm)
@@ -227,10 +285,10 @@ static void trainer_training_step(cti_run *r, ct_batch *batch, double *value, do
 
     trainer_move_batch(r, batch);
     scope = ct_scope_begin(); /* of the first optimiser's call */
-    loss = trainer_loss(r, r->model->training_step, &s, when.s, later ? NULL : value);
+    loss = cti_run_loss(r, r->model->training_step, &s, when.s, later ? NULL : value);
     cti_metrics_add(r, &r->epoch.metrics, &s);
     there = trainer_update(r, 0, loss, when.s);
-    trainer_carry(&r->state, next, batch->continues);
+    cti_run_carry(&r->state, next, batch->continues);
     if (later)
         cti_deferred_add(&r->epoch.deferred, loss, there, s.count);
     else
@@ -245,10 +303,7 @@ static void trainer_training_step(cti_run *r, ct_batch *batch, double *value, do
         trainer_add_loss(r, &r->epoch.tally, *value, s.count);
         trainer_add_norm(r, *norm);
     }
-    r->epoch.timed_tokens += (double)batch->tokens;
-    r->result.steps++;
-    r->result.tokens += batch->tokens;
-    r->saved = false;
+    trainer_count_step(r, batch);
 }
 
 /* Adds the deferred loss of a step; a loss that is not finite is an error. */
@@ -343,6 +398,19 @@ static bool trainer_save_due(const cti_run *r)
            r->result.steps % t->checkpoint_steps == 0;
 }
 
+/* Whether the run stops after this step. In a world all ranks stop at the same one: what this rank asks
+ * for now goes with the next sum. */
+static void trainer_take_stop(cti_run *r)
+{
+    if (!r->world) {
+        r->stopped = r->stopped || cti_stop_asked();
+        return;
+    }
+    if (r->stopped)
+        cti_fit_world_ask_stop(r);
+    r->stopped = r->stop_agreed;
+}
+
 /* Runs one step of the epoch; false at its end, at a stop and after an error. */
 static bool trainer_next_step(cti_run *r)
 {
@@ -351,7 +419,9 @@ static bool trainer_next_step(cti_run *r)
     ct_batch batch;
     bool more = ct_loader_next(r->train, &batch);
 
-    if (more)
+    if (more && r->world)
+        trainer_sharded_step(r, &batch, &loss, &norm);
+    else if (more)
         trainer_training_step(r, &batch, &loss, &norm);
     if (ct_scope_end(step) != CT_OK)
         ct_params_zero_grad(
@@ -363,11 +433,11 @@ static bool trainer_next_step(cti_run *r)
         return false;
     if (!r->epoch.deferred.count)
         trainer_show_step(r, loss, norm);
-    r->stopped = r->stopped || cti_stop_asked();
+    trainer_take_stop(r);
     if (r->stopped)
         trainer_read_deferred(r);
     if (trainer_save_due(r))
-        cti_checkpoint_write(r, r->trainer->checkpoint);
+        cti_fit_checkpoint(r, r->trainer->checkpoint);
     return ct_ok() && !r->stopped;
 }
 
@@ -392,7 +462,24 @@ typedef struct trainer_validation {
     cti_deferred later;
     cti_metric_sums metrics;
     ct_state *state;
+    ct_state **states; /* in a world, of each shard of this rank */
 } trainer_validation;
+
+/* A step over the shards of the batch. */
+static void validation_run_sharded(cti_run *r, trainer_validation *v, ct_batch *batch)
+{
+    trainer_when when = trainer_moment(r, v->tally.batches + 1, 0);
+    cti_fit_step step = { .call = r->model->validation_step ? r->model->validation_step
+                                                            : r->model->training_step,
+                          .when = when.s,
+                          .states = ct_loader_continues(r->val) ? v->states : NULL,
+                          .metrics = &v->metrics };
+
+    trainer_move_batch(r, batch);
+    if (cti_fit_sharded(r, &step, batch))
+        trainer_add_loss(r, &v->tally, step.loss, step.count);
+    r->stopped = r->stopped || step.stop;
+}
 
 static void validation_run_step(cti_run *r, trainer_validation *v, ct_batch *batch)
 {
@@ -408,9 +495,9 @@ static void validation_run_step(cti_run *r, trainer_validation *v, ct_batch *bat
     double value = NAN;
 
     trainer_move_batch(r, batch);
-    loss = trainer_loss(r, step, &s, when.s, later ? NULL : &value);
+    loss = cti_run_loss(r, step, &s, when.s, later ? NULL : &value);
     cti_metrics_add(r, &v->metrics, &s);
-    trainer_carry(&v->state, next, batch->continues);
+    cti_run_carry(&v->state, next, batch->continues);
     if (later)
         cti_deferred_add(&v->later, loss, NULL, s.count);
     else
@@ -424,9 +511,12 @@ static bool validation_next_step(cti_run *r, trainer_validation *v)
     ct_batch batch;
     bool more = ct_loader_next(r->val, &batch), good;
 
-    if (more)
+    if (more && r->world)
+        validation_run_sharded(r, v, &batch);
+    else if (more)
         validation_run_step(r, v, &batch);
-    r->stopped = r->stopped || (r->train && cti_stop_asked());
+    if (!r->world)
+        r->stopped = r->stopped || (r->train && cti_stop_asked());
     good = ct_scope_end(scope) == CT_OK && !r->stopped;
     if (good && (!more || v->later.count == CTI_DEFERRED))
         validation_read_deferred(r, &v->later, &v->tally);
@@ -438,6 +528,8 @@ static void validation_run(cti_run *r)
 {
     trainer_validation v = { .state = NULL };
 
+    if (r->world)
+        v.states = cti_fit_states_new(r);
     if (ct_loader_begin(r->val) == CT_OK)
         while (validation_next_step(r, &v))
             ;
@@ -448,6 +540,8 @@ static void validation_run(cti_run *r)
         r->result.validation_perplexity = trainer_perplexity(r, &v.tally);
     }
     ct_state_free(v.state);
+    if (r->world)
+        cti_fit_states_free(r, v.states);
     cti_deferred_drop(&v.later);
     cti_metrics_drop(&v.metrics);
 }
@@ -492,8 +586,9 @@ ct_status ct_evaluate(const ct_model *model, ct_loader *loader, const ct_metric 
 
     if (missing && ct_ok())
         ct_raise(CT_ERR_ARGUMENT, r.function, "%s is NULL", missing);
-    if (ct_ok() && cti_monitor_begin(&r))
+    if (ct_ok() && cti_monitor_begin(&r) && cti_fit_world_begin(&r, NULL))
         validation_run(&r);
+    cti_fit_world_end(&r);
     if (loss)
         *loss = r.result.validation_loss;
     for (int i = 0; values && i < r.metric_count; i++)
@@ -535,7 +630,7 @@ static void trainer_compare(cti_run *r)
             ct_schedule_step(s);
     }
     if (best && r->trainer->best && ct_ok())
-        cti_checkpoint_write(r, r->trainer->best);
+        cti_fit_checkpoint(r, r->trainer->best);
 }
 
 static bool trainer_is_over(const cti_run *r)
@@ -560,7 +655,7 @@ static void trainer_record_epoch(cti_run *r)
         cti_history_plot(&r->history, t->svg);
     r->saved = false;
     if (t->checkpoint && r->result.epochs % every == 0 && ct_ok())
-        r->saved = cti_checkpoint_write(r, t->checkpoint) == CT_OK;
+        r->saved = cti_fit_checkpoint(r, t->checkpoint) == CT_OK;
 }
 
 static void trainer_finish_epoch(cti_run *r)
@@ -576,6 +671,8 @@ static void trainer_finish_epoch(cti_run *r)
         if (c->epoch && !c->epoch(c->context, &r->result))
             r->stopped = true;
     }
+    if (r->world)
+        r->stopped = cti_fit_world_stops(r, r->stopped);
     if (ct_ok())
         cti_progress_epoch(&r->shown.progress, &r->result, trainer_is_over(r) || r->stopped);
 }
@@ -634,7 +731,7 @@ static bool trainer_begin(cti_run *r)
     if (!ct_ok() || !cti_monitor_fits(r) ||
         ((t->checkpoint || t->best || resumed) && !cti_run_describe(r)))
         return false;
-    if ((resumed && cti_checkpoint_read(r, t->resume) != CT_OK) ||
+    if ((resumed && cti_checkpoint_read(r, t->resume) != CT_OK) || !cti_fit_world_ready(r) ||
         cti_csv_open(&r->shown.csv, t->csv, &r->history, resumed) != CT_OK ||
         cti_tensorboard_open(&r->shown.tensorboard, t->tensorboard, &r->history, resumed) != CT_OK)
         return false;
@@ -647,7 +744,7 @@ static bool trainer_begin(cti_run *r)
 /* Runs until the end, a stop or an error. */
 static void trainer_run(cti_run *r)
 {
-    r->stopped = cti_stop_asked();
+    r->stopped = r->world ? cti_fit_world_stops(r, false) : cti_stop_asked();
     while (ct_ok() && !r->stopped && !trainer_is_over(r)) {
         trainer_train_epoch(r);
         if (ct_ok() && !r->stopped)
@@ -666,7 +763,7 @@ static void trainer_end(cti_run *r)
                         : r->result.epochs < r->trainer->max_epochs ? CT_FIT_END_PATIENCE
                                                                     : CT_FIT_END_FINISHED;
         if (r->trainer->checkpoint && !r->saved && r->result.steps > 0)
-            cti_checkpoint_write(r, r->trainer->checkpoint);
+            cti_fit_checkpoint(r, r->trainer->checkpoint);
         if (r->trainer->svg && ct_ok())
             cti_history_plot(&r->history, r->trainer->svg);
     }
@@ -677,6 +774,7 @@ static void trainer_end(cti_run *r)
     cti_deferred_drop(&r->epoch.deferred);
     cti_metrics_drop(&r->epoch.metrics);
     ct_state_free(r->state);
+    cti_fit_world_end(r);
     for (int k = 0; k < CT_OPTIMIZERS; k++)
         ct_optimizer_free(r->optimizer[k]);
 }
@@ -708,7 +806,7 @@ ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *tr
                                 .best_perplexity = NAN };
     if (ct_ok() && trainer_check(trainer, model, train) == CT_OK) {
         r.perplexity = trainer_perplexity_kind(trainer, train);
-        if (trainer_begin(&r))
+        if (cti_fit_world_begin(&r, trainer->world) && trainer_begin(&r))
             trainer_run(&r);
         trainer_end(&r);
     }

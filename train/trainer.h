@@ -24,6 +24,7 @@
 #include <cotangent/optim/optimizer.h>
 #include <cotangent/tensor/safetensors.h>
 #include <cotangent/train/metric.h>
+#include <cotangent/train/world.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -145,6 +146,11 @@ typedef struct ct_trainer {
     int64_t max_epochs;
     double gradient_clip_val; /* the largest norm of the gradients; 0: no clipping */
     ct_device device;         /* the model is moved there (ct_params_to); CT_CPU: not moved */
+    /* The processes and shards of the run. NULL: those that a launcher (mpirun) has started, with
+     * COTANGENT_SHARDS shards or one for each process. All processes must call ct_fit with the same
+     * arguments; rank 0 alone prints and writes files, and callbacks run on all. The bits depend on the
+     * number of shards, and not on the number of processes (train/world.h, docs/scaling.md). */
+    ct_world *world;
     ct_perplexity perplexity;
     ct_interval schedule_interval; /* when the optimiser's schedule steps; its plateau parts get the
                                     * monitored value of each epoch */
@@ -210,6 +216,7 @@ typedef struct ct_trainer {
  * result may be NULL. Returns CT_OK also for a run that was stopped; result->end says so. Ends at
  * the first error and returns it: an error that is already recorded; an error of the model or a
  * callback; CT_ERR_ARGUMENT for a missing argument; CT_ERR_IO for a file that cannot be written;
+ * CT_ERR_WORLD for another process of the run that failed, has ended or does another run;
  * CT_ERR_NUMERIC for a loss or gradient that is not finite. The last message names the step, the
  * parameter and the first op that gave such a value; no parameter is updated and no checkpoint is
  * written. *result describes the last complete epoch. */

@@ -347,11 +347,11 @@ static void compare_parameters(differences *d, const ct_safetensors *f, const ct
 {
     static const char prefix[] = CTI_CHECKPOINT_PREFIX;
     const ct_params *set = r->model->params;
-    const char *dtype = cti_dtype_file_name(ct_params_dtype(set));
 
     for (int i = 0; i < ct_params_count(set); i++) {
         const ct_param *p = ct_params_at(set, i);
         const char *name = cti_run_param_name(r, p);
+        const char *dtype = cti_dtype_file_name(cti_param_dtype(p));
         int at = ct_safetensors_find(f, name);
         ct_shape here = ct_param_shape(p), there = ct_safetensors_shape(f, at);
         cti_quoted own;

@@ -26,6 +26,7 @@ check_programs = \
 	tests/test_dataset \
 	tests/test_plot \
 	tests/test_train \
+	tests/test_world \
 	tests/test_checkpoint \
 	tests/test_progress \
 	tests/test_language_model \
@@ -428,6 +429,15 @@ tests_test_train_SOURCES = \
 	tests/train_optimizers.c
 tests_test_train_LDADD = $(tests_libs)
 tests_test_train_LDFLAGS = $(harness_ldflags)
+
+tests_test_world_SOURCES = \
+	tests/test_world.c \
+	tests/test_world.h \
+	tests/world_fit.c \
+	tests/world_hub.c \
+	tests/world_hub.h
+tests_test_world_LDFLAGS = $(harness_ldflags)
+tests_test_world_LDADD = $(tests_libs)
 
 tests_test_main_job_SOURCES = tests/test_main_job.c
 tests_test_main_job_LDADD = $(tests_libs)

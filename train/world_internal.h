@@ -38,6 +38,7 @@ typedef struct cti_link {
     cti_failure told;
     int failures; /* ranks that have told of a failure */
     bool broken, has_told;
+    bool in_use; /* broken, and the transport may still write to memory of the worlds: it is kept */
     char reason[600]; /* if broken */
 } cti_link;
 
@@ -133,6 +134,10 @@ bool cti_world_receive(ct_world *w, const char *function, void *data, size_t byt
 
 /* Waits for all that was begun. */
 bool cti_world_wait(ct_world *w, const char *function);
+
+/* Frees memory that the transport was given, unless it may still use it. libc's, as what MPI is given
+ * must not be counted as lost by an allocator of the user's. */
+void cti_world_release(ct_world *w, void *p);
 
 /* True if the link is not broken; otherwise raises why. */
 bool cti_world_usable(ct_world *w, const char *function);

@@ -163,7 +163,8 @@ static void link_end(void)
     if (l->broken || !cti_world_meet(&w, "ct_world"))
         return;
     cti_release(w.waiting);
-    l->transport.finish(&l->transport, l->listening);
+    l->transport.cancel(&l->transport, l->listening);
+    l->transport.finish(&l->transport);
     free(l->peer);
     free(l);
     process.link = NULL;

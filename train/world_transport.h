@@ -30,8 +30,11 @@ typedef struct cti_transport {
      * it failed. */
     int (*test)(struct cti_transport *t, void *request, size_t *bytes);
 
-    /* Ends all, when no request is open but one receive from any rank, which it is given, or NULL. */
-    void (*finish)(struct cti_transport *t, void *open);
+    /* Gives up a request without waiting. True if its bytes are not used any more. */
+    bool (*cancel)(struct cti_transport *t, void *request);
+
+    /* Ends all, when no request is open. */
+    void (*finish)(struct cti_transport *t);
 } cti_transport;
 
 /* Fills in *t. False if it cannot, with the reason in t->reason. */

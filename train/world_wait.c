@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -38,9 +39,17 @@ static bool wait_break(ct_world *w, const char *function, const char *format, ..
         va_end(args);
         l->broken = true;
     }
-    w->waiting_count = 0;
+    for (; w->waiting_count; w->waiting_count--)
+        if (!l->transport.cancel(&l->transport, w->waiting[w->waiting_count - 1].request))
+            l->in_use = true;
     ct_raise(CT_ERR_WORLD, function, "%s", l->reason);
     return false;
+}
+
+void cti_world_release(ct_world *w, void *p)
+{
+    if (!w->link || !w->link->in_use)
+        free(p);
 }
 
 bool cti_world_usable(ct_world *w, const char *function)
@@ -206,28 +215,36 @@ static bool wait_idle(ct_world *w, const char *function, wait_clock *c)
     return wait_look(w, function, c, now);
 }
 
+/* Removes request number i. */
+static void wait_remove(ct_world *w, size_t i)
+{
+    w->waiting_count--;
+    memmove(w->waiting + i, w->waiting + i + 1, (w->waiting_count - i) * sizeof *w->waiting);
+}
+
 /* Removes the requests that are done; false with an error. */
 static bool wait_test_all(ct_world *w, const char *function)
 {
     cti_transport *t = &w->link->transport;
-    size_t left = 0, got;
+    size_t got, i = 0;
 
-    for (size_t i = 0; i < w->waiting_count; i++) {
-        cti_waiting *q = &w->waiting[i];
-        int done = t->test(t, q->request, &got);
+    while (i < w->waiting_count) {
+        const cti_waiting q = w->waiting[i];
+        int done = t->test(t, q.request, &got);
 
+        if (done)
+            wait_remove(w, i);
+        else
+            i++;
         if (done < 0)
-            return wait_break(w, function, "rank %d: %.200s", q->peer, t->reason);
-        if (!done)
-            w->waiting[left++] = *q;
-        else if (q->receives && got != q->bytes)
+            return wait_break(w, function, "rank %d: %.200s", q.peer, t->reason);
+        if (done && q.receives && got != q.bytes)
             return wait_break(
                 w, function,
                 "rank %d sent %zu bytes, and %zu were expected: the ranks do not do the "
                 "same steps",
-                q->peer, got, q->bytes);
+                q.peer, got, q.bytes);
     }
-    w->waiting_count = left;
     return true;
 }
 

@@ -106,18 +106,28 @@ static int mpi_test(cti_transport *t, void *request, size_t *bytes)
     return 1;
 }
 
-static void mpi_finish(cti_transport *t, void *open)
+/* MPI cannot take back what it has begun to send. */
+static bool mpi_cancel(cti_transport *t, void *request)
+{
+    mpi_request *r = request;
+    int done = 0;
+
+    if (MPI_Cancel(&r->request) != MPI_SUCCESS ||
+        MPI_Test(&r->request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || !done)
+        return false;
+    mpi_give_back(t, r);
+    return true;
+}
+
+static void mpi_finish(cti_transport *t)
 {
     mpi_self *m = t->self;
-    mpi_request *r = open;
+    mpi_request *r;
     int done = 0;
 
     MPI_Finalized(&done);
     if (done)
         return;
-    if (r && MPI_Cancel(&r->request) == MPI_SUCCESS)
-        MPI_Wait(&r->request, MPI_STATUS_IGNORE);
-    free(r);
     MPI_Comm_free(&m->comm);
     if (m->ours)
         MPI_Finalize();
@@ -170,6 +180,7 @@ bool cti_transport_open(cti_transport *t)
     t->send = mpi_send;
     t->receive = mpi_receive;
     t->test = mpi_test;
+    t->cancel = mpi_cancel;
     t->finish = mpi_finish;
     return mpi_start(t);
 }

@@ -216,6 +216,9 @@ void cti_stream_free(ct_batch_writer *w);
 /* True if the batches are tokens of a corpus. */
 bool cti_loader_has_tokens(const ct_loader *l);
 
+/* Whether the epoch has no further batch. */
+bool cti_loader_at_end(const ct_loader *l);
+
 /* Whether ct_loader_seek would go there. */
 bool cti_loader_fits(const ct_loader *l, ct_loader_cursor at);
 

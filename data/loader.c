@@ -486,6 +486,11 @@ bool cti_loader_has_tokens(const ct_loader *l)
     return l && l->has_tokens;
 }
 
+bool cti_loader_at_end(const ct_loader *l)
+{
+    return l->next == l->batches;
+}
+
 bool ct_loader_continues(const ct_loader *l)
 {
     return l && (l->cut == CTI_SEQUENTIAL || l->continues);

@@ -32,6 +32,9 @@ void cti_param_table_free(cti_param_table *t);
 ct_param *cti_param_table_param(const cti_param_table *t, int i);
 ct_tensor *cti_param_table_grad(const cti_param_table *t, int i);
 
+/* Multiplies all gradients by factor. */
+void cti_param_table_scale_grads(const cti_param_table *t, double factor);
+
 /* Like ct_clip_grad_norm, but returns the parameter whose gradient is not finite instead of raising
  * an error. Returns NULL on success, and on any other error (raised). Writes the norm to norm, f64
  * of one element on the set's device, unless that is NULL; does not wait for it. step, or 0: the

@@ -46,3 +46,14 @@ ct_tensor *cti_param_table_grad(const cti_param_table *t, int i)
 {
     return cti_leaf_grad(cti_param_own(cti_param_table_param(t, i)));
 }
+
+void cti_param_table_scale_grads(const cti_param_table *t, double factor)
+{
+    const double affine[2] = { factor, 0 };
+
+    for (int i = 0; i < t->count; i++) {
+        ct_tensor *g = cti_param_table_grad(t, i);
+
+        cti_elementwise(CTI_EW_affine, g, 1, (const ct_tensor *[]){ g }, affine);
+    }
+}

@@ -426,7 +426,8 @@ tests_test_train_SOURCES = \
 	tests/test_train.h \
 	tests/train_metrics.c \
 	tests/train_numbers.c \
-	tests/train_optimizers.c
+	tests/train_optimizers.c \
+	tests/train_updates.c
 tests_test_train_LDADD = $(tests_libs)
 tests_test_train_LDFLAGS = $(harness_ldflags)
 

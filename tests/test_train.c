@@ -735,6 +735,7 @@ int main(void)
     train_numbers_cases(suite);
     train_metrics_cases(suite);
     train_optimizers_cases(suite);
+    train_updates_cases(suite);
     harness_pooled = true;
     return harness_run(suite);
 }

@@ -17,6 +17,8 @@ typedef struct pair {
     int64_t every;
     double lr;
     bool bad_second; /* its loss is NaN in step 3 */
+    bool fixed;      /* no noise: the generator's input is x */
+    int64_t batch;   /* 0: 4 */
     int count;       /* what configure returns; 0: 2 */
     bool overlaps, first_missing, every_first;
 } pair;
@@ -31,8 +33,9 @@ static ct_tensor *pair_bce(ct_tensor *logits, double target)
 /* The loss of optimiser k. The discriminator is optimiser 0. */
 static ct_tensor *pair_loss(const pair *m, ct_tensor *x, int k)
 {
-    ct_tensor *z =
-        ct_randn(CT_SHAPE(ct_size(x, 0), 3), CT_F32, DEVICE, ct_params_generator(m->params));
+    ct_tensor *z = m->fixed ? CT_CAT(1, x, ct_narrow(x, 1, 0, 1))
+                            : ct_randn(CT_SHAPE(ct_size(x, 0), 3), CT_F32, DEVICE,
+                                       ct_params_generator(m->params));
     ct_tensor *fake = ct_forward(m->g, z);
 
     if (k == 0)
@@ -107,13 +110,15 @@ static pair pair_new(pair m)
     return m;
 }
 
-static ct_loader *pair_loader(void)
+static ct_loader *pair_loader(const pair *m)
 {
     ct_scope s = ct_scope_begin();
     ct_generator g = ct_generator_from_seed(5);
     ct_tensor *x = ct_randn(CT_SHAPE(22, 2), CT_F32, CT_CPU, &g);
     ct_loader *l = ct_loader_tensors_new(
-        x, x, (ct_loader_tensors_options){ .batch_size = 4, .shuffle = true, .seed = 3 });
+        x, x,
+        (ct_loader_tensors_options){
+            .batch_size = m->batch ? m->batch : 4, .shuffle = true, .seed = 3 });
 
     ck_assert(ct_scope_end(s) == CT_OK);
     return l;
@@ -131,7 +136,7 @@ static ct_status pair_fit(pair *m, ct_trainer t, int64_t stop_at, ct_fit_result 
                              .params = m->params,
                              .training_step = pair_step,
                              .configure_several = pair_configure };
-    ct_loader *l = pair_loader();
+    ct_loader *l = pair_loader(m);
     ct_status status;
 
     t.max_epochs = 3;
@@ -162,7 +167,7 @@ static double by_hand_step(const pair *m, ct_optimizer *o, ct_tensor *x, int k)
 static void by_hand(const pair *m, double mean[2])
 {
     ct_optimizer *o[2] = { pair_optimizer(m, 0), pair_optimizer(m, 1) };
-    ct_loader *l = pair_loader();
+    ct_loader *l = pair_loader(m);
     int64_t step = 0;
 
     ct_schedule_exponential_lr(ct_optimizer_schedule(o[1]), 0.9);
@@ -217,6 +222,30 @@ START_TEST(same_as_by_hand)
     expect_close("loss", r.loss, mean[0], 1e-6);
     expect_close("loss 1", ct_fit_value(&r, "train_loss_1"), mean[1], 1e-6);
     ck_assert(r.steps == 18 && isnan(ct_fit_value(&r, "val_loss_1")));
+    ct_params_free(a.params);
+    ct_params_free(b.params);
+}
+END_TEST
+
+/* Three batches of 4 to an update of each optimiser, against batches of 12. */
+START_TEST(pair_of_large_batches)
+{
+    pair a = pair_new((pair){ .every = 2, .fixed = true });
+    pair b = pair_new((pair){ .every = 2, .fixed = true, .batch = 12 });
+    ct_fit_result r, want;
+
+    ck_assert_msg(pair_fit(&a, (ct_trainer){ .accumulate = 3 }, 0, &r) == CT_OK, "%s",
+                  ct_error_message());
+    ck_assert(pair_fit(&b, (ct_trainer){ 0 }, 0, &want) == CT_OK);
+    ck_assert(r.steps == 6 && want.steps == 6);
+    for (int i = 0; i < ct_params_count(a.params); i++) {
+        ct_param *p = ct_params_at(a.params, i), *q = ct_params_at(b.params, i);
+
+        expect_same(ct_param_name(p), ct_param_value(p), ct_param_value(q), 2e-5);
+    }
+    expect_close("loss", r.loss, want.loss, 1e-5);
+    expect_close("loss 1", ct_fit_value(&r, "train_loss_1"), ct_fit_value(&want, "train_loss_1"),
+                 1e-5);
     ct_params_free(a.params);
     ct_params_free(b.params);
 }
@@ -292,6 +321,7 @@ void train_optimizers_cases(Suite *suite)
 
     tcase_add_checked_fixture(tc, files_setup, files_teardown);
     tcase_add_loop_test(tc, same_as_by_hand, 0, 3);
+    tcase_add_test(tc, pair_of_large_batches);
     tcase_add_test(tc, resumed_pair);
     tcase_add_test(tc, bad_pairs);
 }

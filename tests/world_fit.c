@@ -55,6 +55,7 @@ static fitted fitted_new(bool norm)
 typedef struct outcome {
     int shards, epochs, batch;
     bool norm;
+    int accumulate;
     const char *checkpoint, *resume;
     int stop_at, stop_rank; /* a callback of this rank stops the run after this step; 0: none */
     double values[HUB_RANKS][VALUES];
@@ -120,6 +121,8 @@ static void fit_program(hub_rank *r)
     const ct_trainer trainer = { .max_epochs = o->epochs,
                                  .gradient_clip_val = 0.5,
                                  .world = w,
+                                 .accumulate = o->accumulate,
+                                 .ema_decay = o->accumulate ? 0.5 : 0,
                                  .metrics = metrics,
                                  .callbacks = &callback,
                                  .callback_count = 1,
@@ -173,6 +176,25 @@ START_TEST(test_a_run_has_the_same_bits_for_any_number_of_ranks)
                 ck_assert_int_eq(many.result[0].tokens, 3 * ROWS);
                 expect_outcome(&many, ranks, &one);
             }
+}
+END_TEST
+
+/* Two batches of an update: 17 + 17 rows, and then 12. */
+START_TEST(test_batches_of_one_update_are_added_up)
+{
+    static outcome one, many;
+
+    for (int ranks = 1; ranks <= 4; ranks++) {
+        hub_rank rank[HUB_RANKS];
+
+        many = (outcome){ .shards = 5, .epochs = 3, .norm = true, .batch = 17, .accumulate = 2 };
+        hub_run(ranks, fit_program, &many, rank);
+        hub_expect_ok(rank, ranks);
+        if (ranks == 1)
+            one = many;
+        ck_assert_int_eq(many.result[0].steps, 6);
+        expect_outcome(&many, ranks, &one);
+    }
 }
 END_TEST
 
@@ -283,6 +305,7 @@ void world_fit_cases(Suite *suite)
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, test_a_run_has_the_same_bits_for_any_number_of_ranks);
+    tcase_add_test(tc, test_batches_of_one_update_are_added_up);
     tcase_add_test(tc, test_shards_learn_the_same);
     tcase_add_test(tc, test_a_run_goes_on_with_another_number_of_ranks);
     tcase_add_test(tc, test_ranks_that_do_another_run_are_refused);

@@ -4,6 +4,10 @@
  *     section     tensors                      what
  *     model       (the model's own names)      parameters and buffers, so that the file is also a
  *                                              model's; every name of a tied value
+ *     average     training.average             i64 (entries of the set), if the weights are averaged:
+ *                                              1 for an entry whose average is in the model's
+ *                                              section
+ *                 training.weights.NAME        its weights, from which the run resumes
  *     progress    training.counts              i64: saved_counts
  *                 training.numbers             f64: saved_numbers
  *     history     training.history             f64 (epochs, columns): of history.h, those before
@@ -61,6 +65,7 @@ typedef struct checkpoint_staged {
     cti_metric_sums metrics;
     ct_fit_result last; /* after the last epoch of the history */
     cti_optimizer_staged *optimizer[CT_OPTIMIZERS];
+    cti_average average, weights; /* the weights beside the averages */
     ct_state *state;
 } checkpoint_staged;
 
@@ -103,8 +108,10 @@ static void checkpoint_model_write(const cti_run *r, cti_named_tensors *l)
 
     for (int i = 0; i < ct_params_count(params); i++) {
         ct_param *p = ct_params_at(params, i);
+        ct_tensor *average = cti_average_get(&r->average, i);
 
-        cti_named_tensors_add(l, "", cti_run_param_name(r, p), cti_param_own(p));
+        cti_named_tensors_add(l, "", cti_run_param_name(r, p),
+                              average ? average : cti_param_own(p));
     }
 }
 
@@ -122,6 +129,79 @@ static bool checkpoint_model_judge(checkpoint_staged *s)
     return true;
 }
 
+/* ---- average ---- */
+
+#define WEIGHTS PREFIX "weights."
+
+static void checkpoint_average_write(const cti_run *r, cti_named_tensors *l)
+{
+    const int count = ct_params_count(r->model->params);
+    ct_tensor *t = r->trainer->ema_decay > 0 ? ct_empty(CT_SHAPE(count), CT_I64, CT_CPU) : NULL;
+    int64_t *averaged = t ? (int64_t *)(void *)cti_data(t) : NULL;
+
+    for (int i = 0; i < count && averaged; i++) {
+        ct_param *p = ct_params_at(r->model->params, i);
+
+        averaged[i] = cti_average_get(&r->average, i) != NULL;
+        if (averaged[i])
+            cti_named_tensors_add(l, WEIGHTS, cti_run_param_name(r, p), cti_param_own(p));
+    }
+    cti_named_tensors_add(l, PREFIX, "average", t);
+}
+
+/* Reads the average and the weights of entry i; false with an error. */
+static bool checkpoint_average_read(checkpoint_staged *s, int i)
+{
+    const ct_params *set = s->run->model->params;
+    const char *name = cti_run_param_name(s->run, ct_params_at(set, i));
+    ct_shape shape =
+        ct_safetensors_shape(s->claims.file, ct_safetensors_find(s->claims.file, name));
+    const char *const prefix[] = { "", WEIGHTS };
+    ct_tensor **const to[] = { &s->average.of[i], &s->weights.of[i] };
+
+    for (int k = 0; k < 2; k++) {
+        ct_tensor *t = cti_claims_tensor(&s->claims, prefix[k], name, shape, ct_params_dtype(set),
+                                         ct_params_device(set));
+
+        *to[k] = t ? ct_keep(t) : NULL;
+        if (!*to[k])
+            return false;
+    }
+    return true;
+}
+
+static bool checkpoint_average_judge(checkpoint_staged *s)
+{
+    const int count = ct_params_count(s->run->model->params);
+    const ct_tensor *t;
+    const int64_t *averaged;
+
+    if (!(s->run->trainer->ema_decay > 0))
+        return true;
+    t = cti_claims_tensor(&s->claims, PREFIX, "average", CT_SHAPE(count), CT_I64, CT_CPU);
+    if (!t || !cti_average_make_room(&s->average, me, count) ||
+        !cti_average_make_room(&s->weights, me, count))
+        return false;
+    averaged = (const int64_t *)(const void *)cti_data(t);
+    for (int i = 0; i < count; i++) {
+        if (averaged[i] != 0 && averaged[i] != 1)
+            return checkpoint_refuse_values(s, "average");
+        if (averaged[i] && !checkpoint_average_read(s, i))
+            return false;
+    }
+    return true;
+}
+
+/* The model was loaded, with the averages. */
+static void checkpoint_average_apply(checkpoint_staged *s)
+{
+    for (int i = 0; i < s->weights.count; i++)
+        if (s->weights.of[i])
+            ct_copy_into(cti_param_own(ct_params_at(s->run->model->params, i)), s->weights.of[i]);
+    s->run->average = s->average;
+    s->average = (cti_average){ NULL, 0, 0 };
+}
+
 /* ---- progress ---- */
 
 typedef struct saved_counts {
@@ -137,7 +217,7 @@ typedef struct saved_numbers {
 
 /* Each of these is stored as an array of its fields. */
 #define FIELDS(type) ((int64_t)(sizeof(type) / 8))
-_Static_assert(sizeof(saved_counts) == 6 * 8 && sizeof(saved_numbers) == 9 * 8, "padding");
+_Static_assert(sizeof(saved_counts) == 6 * 8 && sizeof(saved_numbers) == 10 * 8, "padding");
 _Static_assert(sizeof(ct_loader_cursor) == 3 * 8 && sizeof(ct_generator) == 3 * 8, "padding");
 
 static void checkpoint_progress_write(const cti_run *r, cti_named_tensors *l)
@@ -173,9 +253,10 @@ static bool checkpoint_progress_numbers_fit(const saved_counts *c, const saved_n
     bool compared = c->epochs > 0;
 
     return isfinite(t->nats) && t->exps >= 0 && t->tokens >= 0 && isfinite(t->tokens) &&
-           t->norms >= 0 && isfinite(t->norms) && t->clipped >= 0 && t->clipped <= t->batches &&
-           t->batches >= 0 && t->batches <= (double)c->steps && isfinite(x->patience) == compared &&
-           isfinite(x->best_value) == compared && (c->steps > 0 ? x->lr >= 0 : isnan(x->lr));
+           t->norms >= 0 && isfinite(t->norms) && t->clipped >= 0 && t->clipped <= t->updates &&
+           t->updates <= t->batches && t->updates <= (double)c->steps && isfinite(t->batches) &&
+           isfinite(x->patience) == compared && isfinite(x->best_value) == compared &&
+           (c->steps > 0 ? x->lr >= 0 : isnan(x->lr));
 }
 
 static bool checkpoint_progress_judge(checkpoint_staged *s)
@@ -543,6 +624,7 @@ static void checkpoint_state_apply(checkpoint_staged *s)
 /* In the order in which they are judged. */
 static const checkpoint_section sections[] = {
     { "model", checkpoint_model_write, checkpoint_model_judge, NULL },
+    { "average", checkpoint_average_write, checkpoint_average_judge, checkpoint_average_apply },
     { "progress", checkpoint_progress_write, checkpoint_progress_judge, checkpoint_progress_apply },
     { "history", checkpoint_history_write, checkpoint_history_judge, checkpoint_history_apply },
     { "metrics", checkpoint_metrics_write, checkpoint_metrics_judge, checkpoint_metrics_apply },
@@ -613,6 +695,8 @@ ct_status cti_checkpoint_read(cti_run *r, const char *path)
     ct_state_free(s.state);
     for (int k = 0; k < CT_OPTIMIZERS; k++)
         cti_optimizer_staged_free(s.optimizer[k]);
+    cti_average_free(&s.average);
+    cti_average_free(&s.weights);
     cti_history_free(&s.history);
     cti_metrics_drop(&s.metrics);
     cti_claims_end(&s.claims);

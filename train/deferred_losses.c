@@ -20,18 +20,23 @@ bool cti_deferred_wanted(const cti_run *r, bool training)
     return cti_backend_of(ct_params_device(r->model->params))->async != NULL;
 }
 
-void cti_deferred_add(cti_deferred *l, ct_tensor *loss, ct_tensor *norm, double tokens)
+void cti_deferred_add(cti_deferred *l, ct_tensor *loss, double tokens, int64_t step)
 {
     ct_tensor *kept = ct_ok() ? ct_keep(loss) : NULL;
-    ct_tensor *kept_norm = kept && norm ? ct_keep(norm) : NULL;
 
-    if (!kept || (norm && !kept_norm)) {
-        ct_free(kept);
+    if (!kept)
         return;
-    }
     l->loss[l->count] = kept;
-    l->norm[l->count] = kept_norm;
+    l->step[l->count] = step;
     l->tokens[l->count++] = tokens;
+}
+
+void cti_deferred_add_norm(cti_deferred *l, ct_tensor *norm)
+{
+    ct_tensor *kept = ct_ok() ? ct_keep(norm) : NULL;
+
+    if (kept)
+        l->norm[l->norm_count++] = kept;
 }
 
 /* Reads count tensors of one element with one transfer. */
@@ -54,7 +59,7 @@ int cti_deferred_read(cti_deferred *l, double *losses, double *norms)
     int count = l->count;
 
     if (!count || !ct_ok() || !deferred_read_all(l->loss, count, losses) ||
-        (norms && !deferred_read_all(l->norm, count, norms)))
+        (norms && l->norm_count && !deferred_read_all(l->norm, l->norm_count, norms)))
         count = 0;
     cti_deferred_drop(l);
     return count;
@@ -62,9 +67,8 @@ int cti_deferred_read(cti_deferred *l, double *losses, double *norms)
 
 void cti_deferred_drop(cti_deferred *l)
 {
-    while (l->count) {
-        l->count--;
-        ct_free(l->loss[l->count]);
-        ct_free(l->norm[l->count]);
-    }
+    while (l->count)
+        ct_free(l->loss[--l->count]);
+    while (l->norm_count)
+        ct_free(l->norm[--l->norm_count]);
 }

@@ -11,16 +11,18 @@
 
 /* The sums over the batches of an epoch. */
 typedef struct cti_tally {
-    double nats, exps, tokens, norms, clipped, batches;
+    double nats, exps, tokens, batches; /* of the batches */
+    double norms, clipped, updates;     /* of the updates */
 } cti_tally;
 
-/* Steps whose loss, and norm in training, have not been read from an asynchronous device yet. */
+/* Losses of batches and norms of updates that have not been read from an asynchronous device yet. */
 #define CTI_DEFERRED 50
 
 typedef struct cti_deferred {
-    ct_tensor *loss[CTI_DEFERRED], *norm[CTI_DEFERRED]; /* owned; no norms in validation */
+    ct_tensor *loss[CTI_DEFERRED], *norm[CTI_DEFERRED]; /* owned */
     double tokens[CTI_DEFERRED];
-    int count;
+    int64_t step[CTI_DEFERRED]; /* the number of the loss's step; 0 in validation */
+    int count, norm_count;      /* norm_count <= count; 0 in validation */
 } cti_deferred;
 
 /* The sums of the trainer's metrics over the batches of an epoch, on the model's device. */
@@ -34,9 +36,17 @@ typedef struct cti_epoch {
     cti_tally tally;
     cti_deferred deferred; /* steps that the tally does not have yet */
     cti_metric_sums metrics;
+    double norm; /* the last one in the tally */
     double seconds;
     double timed_tokens; /* tokens trained in these seconds, by this process */
 } cti_epoch;
+
+/* The exponential moving average of the weights. */
+typedef struct cti_average {
+    ct_tensor **of; /* owned; of each entry of the set; NULL: the entry is not averaged */
+    int count;
+    size_t room;
+} cti_average;
 
 /* Early stopping. */
 typedef struct cti_patience {
@@ -69,6 +79,7 @@ typedef struct cti_run {
     ct_state *state;             /* carried from batch to batch; NULL before there is one */
     ct_loader_cursor val_cursor; /* val's position after its last whole pass */
     cti_epoch epoch;
+    cti_average average;
     cti_patience patience;
     const ct_metric *metric[CT_METRICS]; /* the trainer's, then the losses of further optimisers */
     int given_metrics, metric_count;
@@ -83,17 +94,70 @@ typedef struct cti_run {
     cti_shown shown;
 } cti_run;
 
+/* ---- a call of the model's step (model_step.c) ---- */
+
+/* "epoch 2, batch 3 (step 8)" */
+typedef struct cti_moment {
+    char s[100];
+} cti_moment;
+
+/* Of a batch of the current epoch. step: 0 in validation. */
+cti_moment cti_step_moment(const cti_run *run, double batch, int64_t step);
+
+/* Moves all fields of a batch to the device of the model, in the innermost scope. */
+void cti_step_move_batch(const cti_run *run, ct_batch *batch);
+
+/* Calls a step, whose batch and state are filled in, and returns its loss; NULL with an error. Unless
+ * value is NULL, also reads the loss; one that is not finite is an error. */
+ct_tensor *cti_step_loss(cti_run *run, ct_model_step step, ct_step *s, const char *when,
+                         double *value);
+
+/* Stores next in *state for the next step. */
+void cti_step_carry(ct_state **state, const ct_state *next, bool continues);
+
+/* Add a loss to the sums. A deferred loss that is not finite is an error. */
+void cti_step_add_loss(const cti_run *run, cti_tally *t, double loss, double tokens);
+void cti_step_add_deferred(const cti_run *run, cti_tally *t, int64_t step, double loss,
+                           double tokens);
+
+/* The perplexity of the sums, and the bits per token of a loss in nats; NaN if it has none. */
+double cti_step_perplexity(const cti_run *run, const cti_tally *t);
+double cti_step_bits(const cti_run *run, double loss);
+
+/* ---- training steps (updates.c) ---- */
+
+/* Runs a training step in the innermost scope: an update of each optimiser whose turn it is, from the
+ * next batches. False at the end of the epoch and after an error. *loss is the mean over the batches,
+ * unless losses are deferred. */
+bool cti_updates_step(cti_run *run, double *loss);
+
+/* Ends a scope in which there was a backward pass; after an error also drops the gradients. */
+void cti_updates_end_scope(const cti_run *run, ct_scope scope);
+
+/* The batches of this epoch so far. */
+double cti_updates_batches(const cti_run *run);
+
+/* Reads the deferred losses and norms, which waits for the device, and adds them to the epoch's. */
+void cti_updates_read_deferred(cti_run *run);
+
+/* ---- validation (validation.c) ---- */
+
+/* A pass over val. Writes its loss and metrics to the result if it is complete. */
+void cti_validation_run(cti_run *run);
+
 /* ---- losses that are read later (deferred_losses.c) ---- */
 
 /* Whether the losses of this run are deferred: its device is asynchronous, and no callback needs
  * each loss at once. */
 bool cti_deferred_wanted(const cti_run *run, bool training);
 
-/* Keeps a step's loss, and its norm unless that is NULL; does nothing while an error is recorded. */
-void cti_deferred_add(cti_deferred *d, ct_tensor *loss, ct_tensor *norm, double tokens);
+/* Keep the loss of a batch, for which there must be room, and the norm of an update. They do nothing
+ * while an error is recorded. */
+void cti_deferred_add(cti_deferred *d, ct_tensor *loss, double tokens, int64_t step);
+void cti_deferred_add_norm(cti_deferred *d, ct_tensor *norm);
 
-/* Waits for the numbers and empties d, whose tokens stay readable. Returns their count, 0 with an
- * error. norms: NULL if they have none. */
+/* Waits for the numbers and empties d, whose tokens and step stay readable. Returns the number of losses,
+ * 0 with an error. norms: NULL if there are none. */
 int cti_deferred_read(cti_deferred *d, double *losses, double *norms);
 void cti_deferred_drop(cti_deferred *d);
 
@@ -111,16 +175,6 @@ typedef struct cti_frozen {
 cti_frozen cti_optimizers_freeze(const cti_run *run, int k);
 void cti_optimizers_release(cti_frozen *frozen);
 
-/* ---- parts of a step (trainer.c) ---- */
-
-/* The loss of a step, whose batch and state are filled in. Unless value is NULL, also reads it; a loss
- * that is not finite is an error. when: "epoch 2, batch 3 (step 8)". */
-ct_tensor *cti_run_loss(cti_run *run, ct_model_step call, ct_step *step, const char *when,
-                        double *value);
-
-/* Stores next in *state for the next step. */
-void cti_run_carry(ct_state **state, const ct_state *next, bool continues);
-
 /* ---- several ranks and shards (world_fit.c) ---- */
 
 /* A step over the shards of a batch. */
@@ -131,6 +185,8 @@ typedef struct cti_fit_step {
     int optimizer;
     ct_state **states;        /* carried, of each shard of this rank; NULL: none */
     cti_metric_sums *metrics; /* which get the sums; NULL: not */
+
+    bool more; /* the gradients are added to those of the next step: the update has more batches */
 
     /* results, the same on all ranks: the mean loss, its count, whether some rank asks for a stop */
     double loss, count;
@@ -152,6 +208,9 @@ int cti_fit_shards(const cti_run *run); /* 1 without a world */
  * with an error. */
 bool cti_fit_sharded(cti_run *run, cti_fit_step *step, ct_batch *batch);
 
+/* Gives the parameters the gradients of steps that were to have more. */
+void cti_fit_finish_gradients(cti_run *run);
+
 /* The states of training; NULLs for others, and their end. */
 ct_state **cti_fit_states(cti_run *run);
 ct_state **cti_fit_states_new(cti_run *run); /* NULL with an error */
@@ -164,6 +223,25 @@ bool cti_fit_world_stops(cti_run *run, bool here);
 
 /* cti_checkpoint_write on rank 0, with the states of all shards. All ranks call it. */
 ct_status cti_fit_checkpoint(cti_run *run, const char *path);
+
+/* ---- averaged weights (average.c); nothing if the trainer's ema_decay is 0 ---- */
+
+/* After an update: average = decay average + (1 - decay) weights, for each trained parameter; after the
+ * first one, average = weights. */
+void cti_average_update(cti_run *run);
+
+/* Binds the averages (ct_params_bind) until the innermost scope ends; false with an error. */
+bool cti_average_bind(cti_run *run);
+
+/* Writes the averages to the parameters. */
+void cti_average_install(cti_run *run);
+
+/* Makes room for so many entries, without averages; false with an error. */
+bool cti_average_make_room(cti_average *average, const char *function, int count);
+
+/* The average of entry i, or NULL. */
+ct_tensor *cti_average_get(const cti_average *average, int i);
+void cti_average_free(cti_average *average);
 
 /* ---- metrics and what is monitored (monitor.c) ---- */
 

@@ -101,6 +101,10 @@ static bool describe_trainer(cti_buffer *b, const cti_run *r)
     cti_buffer_print(cti_entries_add(&e, "perplexity"), "%s", kinds[r->perplexity]);
     cti_buffer_print(cti_entries_add(&e, "schedule_interval"),
                      t->schedule_interval == CT_INTERVAL_STEP ? "step" : "epoch");
+    if (t->accumulate > 1)
+        cti_buffer_print(cti_entries_add(&e, "accumulate"), "%lld", (long long)t->accumulate);
+    if (t->ema_decay > 0)
+        cti_buffer_number(cti_entries_add(&e, "ema_decay"), t->ema_decay);
     for (int i = 0; i < r->given_metrics; i++)
         cti_buffer_print(cti_entries_add(&e, "metric %d", i + 1), "%s", t->metrics[i]->name);
     if (cti_fit_shards(r) > 1)

@@ -145,7 +145,24 @@ typedef enum ct_interval { CT_INTERVAL_EPOCH, CT_INTERVAL_STEP } ct_interval;
 typedef struct ct_trainer {
     int64_t max_epochs;
     double gradient_clip_val; /* the largest norm of the gradients; 0: no clipping */
-    ct_device device;         /* the model is moved there (ct_params_to); CT_CPU: not moved */
+
+    /* The batches of one update; 0: 1. The last update of an epoch has the batches that are left. The
+     * gradient is that of the mean loss over all of them, weighted by the counts of their steps, as if
+     * they were one large batch; it is clipped once. Each batch has a scope of its own. Only updates are
+     * steps: a stop ends the update in progress, and schedules, callbacks and checkpoint_steps count
+     * updates. CT_ERR_ARGUMENT below 0. */
+    int64_t accumulate;
+
+    /* Above 0: an exponential moving average of the trained parameters is kept, as PyTorch's AveragedModel
+     * with get_ema_multi_avg_fn does: after the first update a copy of them; after each later one
+     *     average = average + (1 - ema_decay) (weights - average).
+     * Validation, and so the monitored value, uses the averages, and when ct_fit returns CT_OK, the
+     * parameters have them. A checkpoint has the averages under the names of the parameters, so that a
+     * program that loads the model gets them, and what the run needs to resume beside them.
+     * Buffers and frozen parameters are not averaged. CT_ERR_ARGUMENT unless 0 <= ema_decay < 1. */
+    double ema_decay;
+    ct_device device; /* the model is moved there (ct_params_to); CT_CPU: not moved */
+
     /* The processes and shards of the run. NULL: those that a launcher (mpirun) has started, with
      * COTANGENT_SHARDS shards or one for each process. All processes must call ct_fit with the same
      * arguments; rank 0 alone prints and writes files, and callbacks run on all. The bits depend on the

@@ -521,7 +521,7 @@ static void fit_run_shard(cti_run *r, const cti_fit_step *step, ct_batch *part)
                   .optimizer = step->optimizer };
     ct_scope scope = ct_scope_begin();
     double value = NAN;
-    ct_tensor *loss = cti_run_loss(r, step->call, &s, step->when, &value);
+    ct_tensor *loss = cti_step_loss(r, step->call, &s, step->when, &value);
 
     if (step->optimizer == 0)
         fit_add_metrics(r, &s);
@@ -532,7 +532,7 @@ static void fit_run_shard(cti_run *r, const cti_fit_step *step, ct_batch *part)
         *cti_world_number(f->w, CTI_SUM_LOSS) = s.count * value;
     }
     if (state)
-        cti_run_carry(state, next, part->continues);
+        cti_step_carry(state, next, part->continues);
     if (ct_scope_end(scope) != CT_OK)
         ct_params_zero_grad(r->model->params);
 }
@@ -547,6 +547,7 @@ bool cti_fit_sharded(cti_run *r, cti_fit_step *step, ct_batch *batch)
     f->w->step.stop = f->stop || (r->train && cti_stop_asked());
     f->stop = false;
     f->w->step.forward_only = !step->training;
+    f->w->step.more = step->more;
     while (ct_world_shard(f->w, params, batch, &part))
         fit_run_shard(r, step, &part);
     if (ct_world_reduce(f->w, &loss) != CT_OK)
@@ -558,6 +559,11 @@ bool cti_fit_sharded(cti_run *r, cti_fit_step *step, ct_batch *batch)
     if (step->optimizer == 0 && step->metrics)
         fit_take_metrics(r, step->metrics);
     return ct_ok();
+}
+
+void cti_fit_finish_gradients(cti_run *r)
+{
+    cti_world_finish_gradients(r->world->w, r->model->params);
 }
 
 ct_state **cti_fit_states(cti_run *r)

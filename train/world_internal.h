@@ -85,6 +85,7 @@ typedef struct cti_world_step {
     int added;              /* the next one that the sum gets */
     int current;            /* the shard in progress, or -1 */
     bool forward_only;      /* without gradients and buffers */
+    bool more;              /* gradients are added to those of the next step */
     bool stop;              /* this rank asks for a stop; after the reduction: some rank has */
     ct_generator generator; /* of params, before the step */
     ct_tensor *
@@ -154,6 +155,9 @@ void cti_world_tell(ct_world *w, const char *text);
 void cti_world_tell_error(ct_world *w);
 
 /* ---- shards (world_shards.c) ---- */
+
+/* Gives params the gradients of steps that were to have more. */
+void cti_world_finish_gradients(ct_world *w, ct_params *params);
 
 /* Number i of the current shard, or of the last reduction. */
 double *cti_world_number(ct_world *w, int i);

@@ -235,6 +235,12 @@ static void shards_get_gradient(shards_walk *k, const ct_tensor *value)
         cti_copy_across("ct_world_reduce", g, here);
 }
 
+static void shards_skip(shards_walk *k, shards_role role, const ct_tensor *value)
+{
+    *(value->dtype == CT_F32 ? &k->floats : &k->doubles) += value->numel;
+    k->given += role == SHARDS_GRADIENT;
+}
+
 /* The mean over the shards; of a count, which all shards have, the count. */
 static void shards_get_buffer(shards_walk *k, ct_tensor *value)
 {
@@ -252,28 +258,58 @@ static void shards_get_buffer(shards_walk *k, ct_tensor *value)
         cti_carry_into("ct_world_reduce", value, mean);
 }
 
-/* Gives the parameters and buffers what the sum says. */
-static void shards_spread(ct_world *w, char *sum)
+/* Gives the parameters or the buffers what a sum says of them. */
+static void shards_spread(ct_world *w, char *sum, shards_role what)
 {
     cti_world_step *s = &w->step;
     shards_walk k = shards_begin_walk(w, sum);
     ct_scope scope = ct_scope_begin_no_grad();
 
-    for (int i = 0; i < CTI_SUM_NUMBERS; i++)
-        s->own[i] = *shards_double(&k, i);
-    k.count = s->own[CTI_SUM_COUNT];
-    k.shards = s->own[CTI_SUM_SHARDS];
-    s->loss = s->own[CTI_SUM_LOSS] / k.count;
+    k.count = *shards_double(&k, CTI_SUM_COUNT);
+    k.shards = *shards_double(&k, CTI_SUM_SHARDS);
     for (int i = 0; i < ct_params_count(s->params) && ct_ok(); i++) {
         const shards_role role = shards_role_of(w, i);
-        ct_tensor *value = cti_param_own(ct_params_at(s->params, i));
+        ct_tensor *value = role ? cti_param_own(ct_params_at(s->params, i)) : NULL;
 
-        if (role == SHARDS_GRADIENT)
+        if (role == SHARDS_GRADIENT && what == role)
             shards_get_gradient(&k, value);
-        else if (role == SHARDS_BUFFER)
+        else if (role == SHARDS_BUFFER && what == role)
             shards_get_buffer(&k, value);
+        else if (role)
+            shards_skip(&k, role, value);
     }
     cti_scope_pop(scope);
+}
+
+/* Takes the numbers and buffers of a sum; and its gradients, with those of the steps before it that had
+ * more, or keeps them for the next step. */
+static void shards_take(ct_world *w, char *sum)
+{
+    cti_world_step *s = &w->step;
+    const shards_walk k = shards_begin_walk(w, sum);
+
+    for (int i = 0; i < CTI_SUM_NUMBERS; i++)
+        s->own[i] = *shards_double(&k, i);
+    s->loss = s->own[CTI_SUM_LOSS] / s->own[CTI_SUM_COUNT];
+    if (s->forward_only)
+        return;
+    shards_spread(w, sum, SHARDS_BUFFER);
+    if (s->more || w->sum.total)
+        cti_sum_to_total(w);
+    if (s->more)
+        return;
+    shards_spread(w, w->sum.total ? w->sum.total : sum, SHARDS_GRADIENT);
+    cti_sum_drop_total(w);
+}
+
+void cti_world_finish_gradients(ct_world *w, ct_params *params)
+{
+    if (!w->sum.total || !ct_ok())
+        return;
+    w->step.params = params;
+    shards_spread(w, w->sum.total, SHARDS_GRADIENT);
+    w->step.params = NULL;
+    cti_sum_drop_total(w);
 }
 
 /* ---- buffers of a shard ---- */
@@ -416,7 +452,7 @@ static void shards_end(ct_world *w)
     s->params = NULL;
     s->batch = NULL;
     s->current = -1;
-    s->forward_only = false;
+    s->forward_only = s->more = false;
 }
 
 static bool shards_begin(ct_world *w, ct_params *params, const ct_batch *b)
@@ -435,6 +471,7 @@ static bool shards_begin(ct_world *w, ct_params *params, const ct_batch *b)
                            .current = -1,
                            .stop = s->stop,
                            .forward_only = s->forward_only,
+                           .more = s->more,
                            .generator = *ct_params_generator(params),
                            .loss = NAN };
     return shards_are_one(w) || buffers_keep(w);
@@ -594,7 +631,7 @@ static void shards_sum(const char *function, ct_world *w)
     shards_add_empty(w, w->end);
     sum = cti_sum_all(w, function, &w->step.stop);
     if (sum)
-        shards_spread(w, sum);
+        shards_take(w, sum);
     else if (ct_ok())
         ct_raise(CT_ERR_ARGUMENT, function, "no shard has rows");
 }
@@ -609,8 +646,10 @@ ct_status ct_world_reduce(ct_world *world, double *loss)
         *loss = NAN;
     if (shards_are_done(me, w) && !shards_are_one(w))
         shards_sum(me, w);
-    if (!ct_ok())
+    if (!ct_ok()) {
         cti_world_tell_error(w);
+        cti_sum_drop_total(w);
+    }
     shards_end(w);
     if (loss && ct_ok())
         *loss = w->step.loss;

@@ -158,6 +158,7 @@ void cti_sum_free(cti_sum *s)
     while (s->nodes)
         cti_release(s->node[--s->nodes].bytes);
     vectors_drop(s);
+    cti_release(s->total);
     cti_release(s->received);
 }
 
@@ -236,6 +237,24 @@ static int tree_nodes_of(const ct_world *w, int rank, cti_sum_node nodes[CTI_SUM
         }
     }
     return count;
+}
+
+void cti_sum_to_total(ct_world *w)
+{
+    cti_sum *s = &w->sum;
+
+    if (s->total) {
+        add_vector(w, s->total, s->node[0].bytes);
+        return;
+    }
+    s->total = s->node[0].bytes;
+    s->node[0].bytes = NULL;
+}
+
+void cti_sum_drop_total(ct_world *w)
+{
+    vector_give_back(&w->sum, w->sum.total);
+    w->sum.total = NULL;
 }
 
 /* ---- between ranks ---- */

@@ -56,6 +56,7 @@ typedef struct cti_sum {
     int nodes;
     char *spare[CTI_SUM_NODES]; /* vectors that are not in use */
     int spares;
+    char *total; /* of steps whose gradients are added up; NULL: none */
     char *received;
     size_t received_room;
     uint32_t step; /* of the sums so far: all ranks must be at the same one */
@@ -77,6 +78,12 @@ void cti_sum_add(struct ct_world *w, int shard, char *vector);
 /* The sum over all shards, which is valid until the next sum begins. *stop: in, whether this rank asks
  * for a stop; out, whether one does. NULL with an error, and if no shard has rows. */
 char *cti_sum_all(struct ct_world *w, const char *function, bool *stop);
+
+/* Adds the sum, which this takes, to the total. */
+void cti_sum_to_total(struct ct_world *w);
+
+/* Ends the total, which may be NULL. */
+void cti_sum_drop_total(struct ct_world *w);
 
 void cti_sum_free(cti_sum *s);
 

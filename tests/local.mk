@@ -71,7 +71,8 @@ shell_tests = \
 	tests/messages.sh \
 	tests/limits.sh \
 	tests/dlpack.sh \
-	tests/allocator.sh
+	tests/allocator.sh \
+	tests/mpi.sh
 
 TESTS = $(shell_tests)
 TEST_EXTENSIONS = .sh
@@ -82,6 +83,7 @@ check_PROGRAMS = \
 	tests/json_texts \
 	tests/unload \
 	tests/limited \
+	tests/ranks \
 	tests/allocator
 check_LTLIBRARIES += tests/unload_plugin.la tests/unload_static.la
 SH_LOG_COMPILER = $(SHELL)
@@ -443,6 +445,10 @@ tests_test_world_LDADD = $(tests_libs)
 tests_test_main_job_SOURCES = tests/test_main_job.c
 tests_test_main_job_LDADD = $(tests_libs)
 tests_test_main_job_LDFLAGS = $(harness_ldflags)
+
+tests_ranks_SOURCES = tests/ranks.c
+tests_ranks_LDADD = libcotangent.la $(LIBM)
+tests_ranks_LDFLAGS = $(tests_ldflags)
 
 tests_portable_SOURCES = tests/portable.c
 tests_portable_LDADD = libcotangent.la $(LIBM)

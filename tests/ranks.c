@@ -45,8 +45,7 @@ static void step(ct_world *w, int rows, int columns)
     double loss;
 
     while (ct_world_shard(w, params, &batch, &part))
-        ct_world_backward(w,
-                          ct_mean(ct_sum_axis(ct_mul(part.x, ct_param_value(weight)), 1, false)),
+        ct_world_backward(w, ct_mean(ct_sum_axis(ct_mul(part.x, ct_param_value(weight)), 1, false)),
                           (double)part.rows);
     if (ct_world_reduce(w, &loss) == CT_OK)
         ct_sha256_hex(ct_data(ct_tensor_grad(ct_param_value(weight))),

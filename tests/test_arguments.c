@@ -177,6 +177,19 @@ static const legal_null legal_nulls[] = {
     { "ct_evaluate", "metrics loss values" },
     { "ct_fit", "val result" },
     { "ct_fit_value", "result name" },
+    { "ct_world_free", "w" },
+    { "ct_world_rank", "w" },
+    { "ct_world_size", "w" },
+    { "ct_world_shards", "w" },
+    { "ct_world_shard", "w" },
+    { "ct_world_current_shard", "w" },
+    { "ct_world_backward", "w" },
+    { "ct_world_add", "w" },
+    { "ct_world_reduce", "w loss" },
+    { "ct_world_sum", "w" },
+    { "ct_world_broadcast", "w" },
+    { "ct_world_barrier", "w" },
+    { "ct_world_fail", "w" },
     { "ct_lm_cell_from_name", "name" },
     { "ct_lm_free", "m" },
     { "ct_lm_params", "m" },
@@ -216,14 +229,16 @@ static const char *const long_calls[] = {
 /* Functions with side effects: while an error is recorded they do nothing, and a scope counts the
  * refusal as an error. */
 static const char *const sinks[] = {
-    "ct_scope_return",  "ct_capture_run",      "ct_safetensors_write", "ct_npy_write",
-    "ct_file_write",    "ct_file_try",         "ct_backward",          "ct_backward_with",
-    "ct_grad",          "ct_params_init",      "ct_params_to",         "ct_params_save",
-    "ct_params_load",   "ct_params_save_to",   "ct_params_load_from",  "ct_safetensors_write_to",
-    "ct_state_carry",   "ct_convert",          "ct_optimizer_step",    "ct_optimizer_state_load",
-    "ct_schedule_step", "ct_schedule_observe", "ct_clip_grad_norm",    "ct_clip_grad_value",
-    "ct_loader_begin",  "ct_loader_next",      "ct_loader_step",       "ct_loader_seek",
-    "ct_plot_save",     "ct_lm_save",
+    "ct_scope_return",   "ct_capture_run",      "ct_safetensors_write", "ct_npy_write",
+    "ct_file_write",     "ct_file_try",         "ct_backward",          "ct_backward_with",
+    "ct_grad",           "ct_params_init",      "ct_params_to",         "ct_params_save",
+    "ct_params_load",    "ct_params_save_to",   "ct_params_load_from",  "ct_safetensors_write_to",
+    "ct_state_carry",    "ct_convert",          "ct_optimizer_step",    "ct_optimizer_state_load",
+    "ct_schedule_step",  "ct_schedule_observe", "ct_clip_grad_norm",    "ct_clip_grad_value",
+    "ct_loader_begin",   "ct_loader_next",      "ct_loader_step",       "ct_loader_seek",
+    "ct_plot_save",      "ct_lm_save",          "ct_world_new",         "ct_world_shard",
+    "ct_world_backward", "ct_world_add",        "ct_world_reduce",      "ct_world_broadcast",
+    "ct_world_barrier",
 };
 
 static bool is_sink(const char *function)
@@ -252,6 +267,7 @@ static ct_dataset *dataset, *datasets_out[2];
 static ct_loader *loader, *stream;
 static ct_safetensors *tensors_file;
 static ct_capture *capture;
+static ct_world *world;
 static ct_node *node; /* while backward runs */
 static FILE *null_file;
 static max_align_t memory[64];
@@ -387,6 +403,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_TRAINER &(ct_trainer){ .max_epochs = 1 }
 #define A_TRANSFORMER transformer
 #define A_VOCAB ct_corpus_vocab(corpus)
+#define A_WORLD world
 #define GIVEN_ADADELTA_OPTIONS { 0 }
 #define GIVEN_ADAGRAD_OPTIONS { 0 }
 #define GIVEN_ADAMAX_OPTIONS { 0 }
@@ -452,6 +469,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_TRAINER { .max_epochs = 1 }
 #define GIVEN_TRIPLET_MARGIN_OPTIONS { 0 }
 #define GIVEN_VOCAB_OPTIONS { 0 }
+#define GIVEN_WORLD_OPTIONS { 0 }
 #define FUNCTION_FACTOR constant_factor
 #define FUNCTION_FORWARD same_forward
 #define FUNCTION_FREE_CONTEXT do_nothing
@@ -485,6 +503,7 @@ static void make_data(void)
     stream = ct_loader_stream_new(&stream_table, NULL, CT_CPU);
     dataset = ct_dataset_tensors_new(2, NAMES, LIVE_TENSORS);
     loader = ct_loader_windows_new(corpus, (ct_loader_windows_options){ 2, 3, .count = 4 });
+    world = ct_world_new((ct_world_options){ .shards = 2 });
     for (i = 0; i < 2; i++)
         ck_assert(ct_loader_begin(loader) == CT_OK);
 }
@@ -536,6 +555,7 @@ static void free_values(void)
     ct_safetensors_close(tensors_file);
     ct_capture_free(capture);
     ct_loader_free(loader);
+    ct_world_free(world);
     ct_dataset_free(dataset);
     ct_loader_free(stream);
     ct_lm_free(lm);

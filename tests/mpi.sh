@@ -93,7 +93,7 @@ for mpi in $mpis; do
         done
     done
 
-    # A run goes on with another number of ranks.
+    # A run continues with another number of ranks.
     shards=4
     train 3 resumed --epochs 1
     train 2 resumed --epochs 2 --resume

@@ -1,4 +1,4 @@
-/* ranks.c - a loop of one's own by the ranks of mpirun, for tests/mpi.sh: gradients over 16 decades, sizes
+/* ranks.c - a training loop by the ranks of mpirun, for tests/mpi.sh: gradients over 16 decades, sizes
  * that do not divide, an empty shard. Rank 0 prints the digests of all results, which must not depend on
  * the number of ranks.
  *

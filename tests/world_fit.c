@@ -215,9 +215,9 @@ START_TEST(test_shards_learn_the_same)
 }
 END_TEST
 
-/* A stop that one rank's callback asks for ends all ranks after the same step; a run that goes on with
+/* A stop that one rank's callback asks for ends all ranks after the same step; a run that continues with
  * another number of ranks has the bits of one that was not stopped. */
-START_TEST(test_a_run_goes_on_with_another_number_of_ranks)
+START_TEST(test_a_run_continues_with_another_number_of_ranks)
 {
     static outcome whole, first, second;
     const char *path = "tests/world_fit.safetensors";
@@ -307,6 +307,6 @@ void world_fit_cases(Suite *suite)
     tcase_add_test(tc, test_a_run_has_the_same_bits_for_any_number_of_ranks);
     tcase_add_test(tc, test_batches_of_one_update_are_added_up);
     tcase_add_test(tc, test_shards_learn_the_same);
-    tcase_add_test(tc, test_a_run_goes_on_with_another_number_of_ranks);
+    tcase_add_test(tc, test_a_run_continues_with_another_number_of_ranks);
     tcase_add_test(tc, test_ranks_that_do_another_run_are_refused);
 }

@@ -77,7 +77,7 @@ static struct {
 
 /* Opens DIR/NAME.so. False if there is no such file; otherwise *start is its function, or NULL with the
  * reason. */
-static bool plugin_try(const char *dir, const char *name, cti_transport_open_function *start)
+static bool link_try_plugin(const char *dir, const char *name, cti_transport_open_function *start)
 {
     char path[4096];
     void *module, *symbol;
@@ -98,13 +98,13 @@ static bool plugin_try(const char *dir, const char *name, cti_transport_open_fun
     return true;
 }
 
-static cti_transport_open_function plugin_open(const cti_launched *l)
+static cti_transport_open_function link_plugin(const cti_launched *l)
 {
     const char *dir = secure_getenv("COTANGENT_PLUGIN_DIR");
     cti_transport_open_function start = NULL;
 
-    if ((dir && *dir && plugin_try(dir, l->plugin, &start)) ||
-        plugin_try(CT_PLUGIN_DIR, l->plugin, &start))
+    if ((dir && *dir && link_try_plugin(dir, l->plugin, &start)) ||
+        link_try_plugin(CT_PLUGIN_DIR, l->plugin, &start))
         return start;
     snprintf(
         process.reason, sizeof process.reason,
@@ -155,7 +155,7 @@ static void link_end(void)
     cti_link *l = process.link;
     ct_world w = { .link = l, .timeout = 60 };
 
-    if (!l)
+    if (!l || !l->transport.runs(&l->transport))
         return;
     w.rank = l->transport.rank;
     w.ranks = l->transport.ranks;
@@ -173,7 +173,7 @@ static void link_end(void)
 static void link_open(const cti_launched *launched)
 {
     static cti_transport transport; /* MPI refers to it */
-    cti_transport_open_function start = plugin_open(launched);
+    cti_transport_open_function start = link_plugin(launched);
     cti_link *l;
 
     if (!start)

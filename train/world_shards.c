@@ -439,7 +439,7 @@ static bool shards_cut(const ct_world *w, const ct_batch *b, int shard, ct_batch
 
 /* ---- a step ---- */
 
-/* Ends the step: the generator goes on, for the next one. */
+/* Ends the step. The next one draws other numbers. */
 static void shards_end(ct_world *w)
 {
     cti_world_step *s = &w->step;

@@ -33,6 +33,9 @@ typedef struct cti_transport {
     /* Gives up a request without waiting. True if its bytes are not used any more. */
     bool (*cancel)(struct cti_transport *t, void *request);
 
+    /* False if the program has ended MPI by itself: nothing may be called then. */
+    bool (*runs)(struct cti_transport *t);
+
     /* Ends all, when no request is open. */
     void (*finish)(struct cti_transport *t);
 } cti_transport;

@@ -239,11 +239,10 @@ static bool wait_test_all(ct_world *w, const char *function)
         if (done < 0)
             return wait_break(w, function, "rank %d: %.200s", q.peer, t->reason);
         if (done && q.receives && got != q.bytes)
-            return wait_break(
-                w, function,
-                "rank %d sent %zu bytes, and %zu were expected: the ranks do not do the "
-                "same steps",
-                q.peer, got, q.bytes);
+            return wait_break(w, function,
+                              "rank %d sent %zu bytes, and %zu were expected: it is at another "
+                              "step",
+                              q.peer, got, q.bytes);
     }
     return true;
 }

@@ -119,15 +119,19 @@ static bool mpi_cancel(cti_transport *t, void *request)
     return true;
 }
 
+static bool mpi_runs(cti_transport *t)
+{
+    int done = 0;
+
+    (void)t;
+    return MPI_Finalized(&done) == MPI_SUCCESS && !done;
+}
+
 static void mpi_finish(cti_transport *t)
 {
     mpi_self *m = t->self;
     mpi_request *r;
-    int done = 0;
 
-    MPI_Finalized(&done);
-    if (done)
-        return;
     MPI_Comm_free(&m->comm);
     if (m->ours)
         MPI_Finalize();
@@ -181,6 +185,7 @@ bool cti_transport_open(cti_transport *t)
     t->receive = mpi_receive;
     t->test = mpi_test;
     t->cancel = mpi_cancel;
+    t->runs = mpi_runs;
     t->finish = mpi_finish;
     return mpi_start(t);
 }

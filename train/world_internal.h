@@ -37,6 +37,7 @@ typedef struct cti_link {
     cti_failure heard; /* which it fills in */
     cti_failure told;
     int failures; /* ranks that have told of a failure */
+    bool crowded; /* this machine has more ranks than processors */
     bool broken, has_told;
     bool in_use; /* broken, and the transport may still write to memory of the worlds: it is kept */
     char reason[600]; /* if broken */

@@ -136,6 +136,7 @@ bool cti_link_begin(cti_link *l)
     cti_transport *t = &l->transport;
     cti_peer own = { .process = getpid() };
     ct_world w = { .link = l, .rank = t->rank, .ranks = t->ranks, .timeout = 120 };
+    long here = 0;
     bool good;
 
     l->peer = calloc((size_t)t->ranks, sizeof *l->peer);
@@ -145,6 +146,9 @@ bool cti_link_begin(cti_link *l)
     link_describe_host(own.host);
     good = l->listening && cti_world_gather(&w, "ct_world_new", &own, sizeof own, l->peer);
     cti_release(w.waiting);
+    for (int r = 0; r < t->ranks && good; r++)
+        here += strcmp(l->peer[r].host, own.host) == 0;
+    l->crowded = here > sysconf(_SC_NPROCESSORS_ONLN);
     return good;
 }
 

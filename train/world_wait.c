@@ -17,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 
+#define WAIT_POLL 0.5e-3 /* seconds before others get the processor */
 #define WAIT_LOOK 0.05   /* seconds between looks at what may have happened to the others */
 #define WAIT_NOTE 10.0   /* after which rank 0 says for whom it waits */
 #define WAIT_STOP 20.0   /* after which a rank that was asked to stop waits no longer */
@@ -156,7 +157,6 @@ void cti_world_tell_error(ct_world *w)
 typedef struct wait_clock {
     double began, heard; /* the wait; something arrived */
     double looked, gone; /* the last look; when a rank was first seen to have ended, or 0 */
-    int idle;
     bool noted;
 } wait_clock;
 
@@ -195,20 +195,18 @@ static bool wait_look(ct_world *w, const char *function, wait_clock *c, double n
     return true;
 }
 
-/* Nothing arrived: gives way to others, the longer the more. False with an error. */
+/* Nothing arrived: polls at first, and then gives way to others, the longer the more. False with an
+ * error. */
 static bool wait_idle(ct_world *w, const char *function, wait_clock *c)
 {
-    double now;
+    const double now = cti_now(), silent = now - c->heard;
 
-    if (c->idle++ < 100) {
-        sched_yield();
+    if (silent < (w->link->crowded ? 0 : WAIT_POLL))
         return true;
-    }
-    now = cti_now();
-    if (now - c->heard < 0.002)
+    if (silent < 10 * WAIT_POLL)
         sched_yield();
     else
-        wait_sleep(now - c->heard < 0.1 ? 50e-6 : 1e-3);
+        wait_sleep(silent < 0.1 ? 50e-6 : 1e-3);
     if (now - c->looked < WAIT_LOOK)
         return true;
     c->looked = now;
@@ -258,7 +256,6 @@ bool cti_world_wait(ct_world *w, const char *function)
         if (!wait_test_all(w, function))
             return false;
         if (w->waiting_count < before) {
-            c.idle = 0;
             c.heard = cti_now();
         } else if (!wait_idle(w, function, &c)) {
             return false;

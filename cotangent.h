@@ -92,6 +92,7 @@
 #include <cotangent/train/metric.h>
 #include <cotangent/train/world.h>
 #include <cotangent/train/trainer.h>
+#include <cotangent/train/checkpoint.h>
 #include <cotangent/train/language_model.h>
 
 /* Wrappers that note the caller's file and line for messages. */

@@ -16,8 +16,10 @@ typedef struct ct_batch {
      * that was innermost when the loader gave it */
     ct_tensor *x, *y;
     int64_t rows; /* samples: the first size of each field */
-    int64_t
-        tokens; /* what a mean loss is the mean over: tokens of a text, else rows; see loader.h */
+    /* the number of targets, over which a loss takes its mean: of a text, the tokens of y (rows times
+     * steps); with the option count of ct_loader_new, the sum of the lengths of that sequence; of a
+     * series, the values of y at one channel; else the rows */
+    int64_t tokens;
     bool continues; /* row i follows row i of the batch before: carry the state */
     int field_count;
     const char *const *names; /* of the fields; they live as long as these */

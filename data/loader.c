@@ -527,8 +527,10 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
         return ct_raise(CT_ERR_ARGUMENT, me, "l is NULL");
     if (!cti_loader_fits(l, at))
         return ct_raise(CT_ERR_ARGUMENT, me,
-                        "epoch %lld, batch %lld, offset %lld is not a position of this loader",
-                        (long long)at.epoch, (long long)at.batch, (long long)at.offset);
+                        "at is epoch %lld, batch %lld, offset %lld; an epoch of this loader has "
+                        "%lld batches, and offsets are below %lld",
+                        (long long)at.epoch, (long long)at.batch, (long long)at.offset,
+                        (long long)l->batches, (long long)loader_offsets(l));
     if (ct_loader_stop(l) != CT_OK)
         return ct_error();
     l->next = 0;

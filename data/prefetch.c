@@ -20,8 +20,8 @@ static ct_tensor *prefetch_make_place(const ct_loader *l, int64_t elements, ct_d
     return kept;
 }
 
-/* Makes sure that place i of a is a buffer that only the loader uses, with room for a shape. The rows
- * of a field that is no sequence have room for the largest batch at once. */
+/* Makes sure that place i of a is used by the loader alone and has room for the entry. A field that is not
+ * a sequence gets room for the largest batch at once, so that it is allocated only once. */
 static bool prefetch_make_room(const ct_loader *l, cti_ahead *a, int i, ct_dtype dtype)
 {
     const cti_entry_of_batch *e = &l->entry[i];
@@ -42,7 +42,7 @@ static bool prefetch_make_room(const ct_loader *l, cti_ahead *a, int i, ct_dtype
     return a->place[i] != NULL;
 }
 
-/* Makes sure that there are events, and buffers for the filled batch c. */
+/* Makes the events, if necessary, and room for the filled batch c. False with an error. */
 static bool prefetch_make_ready(const ct_loader *l, cti_ahead *a, const cti_load *c)
 {
     const cti_async *async = cti_backend_of(l->device)->async;
@@ -59,7 +59,7 @@ static bool prefetch_make_ready(const ct_loader *l, cti_ahead *a, const cti_load
     return a->used && a->there;
 }
 
-/* Uploads the filled batch c. */
+/* Starts the upload of the filled batch c into a. False with an error. */
 static bool prefetch_upload(ct_loader *l, cti_ahead *a, const cti_load *c)
 {
     const cti_async *async = cti_backend_of(l->device)->async;
@@ -68,7 +68,7 @@ static bool prefetch_upload(ct_loader *l, cti_ahead *a, const cti_load *c)
         return false;
     async->event_record(a->used, CTI_COMPUTE);
     async->event_wait(a->used, CTI_COPIES);
-    if (!ct_ok()) /* the copies would not wait for the kernels */
+    if (!ct_ok()) /* without the events, the copies would not wait for the kernels */
         return false;
     for (int i = 0; i < l->entry_count; i++) {
         ct_shape shape;
@@ -81,7 +81,7 @@ static bool prefetch_upload(ct_loader *l, cti_ahead *a, const cti_load *c)
         async->upload_ahead(cti_data(a->place[i]), from, bytes);
     }
     async->event_record(a->there, CTI_COPIES);
-    if (!ct_ok()) { /* no other event shows when the copies are done */
+    if (!ct_ok()) { /* without the event, nobody could wait for the copies */
         cti_synchronise(l->device);
         return false;
     }
@@ -91,7 +91,7 @@ static bool prefetch_upload(ct_loader *l, cti_ahead *a, const cti_load *c)
     return true;
 }
 
-/* Sends a batch on its way to a; false with an error. */
+/* Fills a batch and starts its upload into a. False with an error. */
 static bool prefetch_send(ct_loader *l, cti_ahead *a, int64_t batch)
 {
     const cti_load *c = cti_loader_take(l, batch);
@@ -104,7 +104,7 @@ static bool prefetch_send(ct_loader *l, cti_ahead *a, int64_t batch)
     return good;
 }
 
-/* The batch that is in a place; false with an error. */
+/* Gives views of the batch in a. False with an error. */
 static bool prefetch_give(const ct_loader *l, const cti_ahead *a, ct_batch *batch)
 {
     ct_tensor *tensors[CTI_MAX_BATCH_FIELDS];

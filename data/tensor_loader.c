@@ -6,7 +6,7 @@
 #include "data/internal.h"
 #include "tensor/hooks.h"
 
-/* The elements of t in memory of the host, row-major; NULL with an error. */
+/* Copies the elements of t to host memory, row-major; NULL with an error. */
 static void *tensor_loader_copy(const char *function, const ct_tensor *t)
 {
     size_t bytes = (size_t)ct_numel(t) * ct_dtype_size(ct_tensor_dtype(t));
@@ -20,7 +20,7 @@ static void *tensor_loader_copy(const char *function, const ct_tensor *t)
     return NULL;
 }
 
-/* Cuts the rows to first .. first + count - 1, or to the end. False with an error. */
+/* Sets the rows of draft to first .. first + count - 1, at most to the end. False with an error. */
 static bool tensor_loader_part(ct_loader *draft, int64_t first, int64_t count, int64_t there)
 {
     if (!cti_at_least(draft->function, "batch_size", draft->batch, 1) ||
@@ -38,7 +38,7 @@ static bool tensor_loader_part(ct_loader *draft, int64_t first, int64_t count, i
     return true;
 }
 
-/* A loader over the samples of spans, which it takes. */
+/* Makes a loader over the samples of spans, which it takes over. */
 static ct_loader *tensor_loader_make(ct_loader *draft, cti_spans *spans, const ct_field *fields,
                                      uint64_t seed, const char *stream)
 {
@@ -55,7 +55,7 @@ static ct_loader *tensor_loader_make(ct_loader *draft, cti_spans *spans, const c
 
 /* ---- windows ---- */
 
-/* A row is length values of the series, of one stride each, from value number start. */
+/* A row of the field: length consecutive values of the series. Sample i begins at value start + i. */
 static cti_span tensor_loader_span(const ct_tensor *series, const char *values, int64_t start,
                                    int64_t length, ct_field *f)
 {

@@ -42,33 +42,22 @@ typedef struct forecast {
     ct_params *params;
     ct_recurrent *gru;
     ct_module *linear;
-    double mean[2], deviation[2]; /* of temperature and load, over the training part */
-    ct_tensor *shift, *scale;     /* the same, (2) */
+    ct_tensor *shift, *scale; /* mean and deviation over the training part, (2) */
+    double mean, deviation;   /* the same, of the load */
 } forecast;
 
-static ct_tensor *predict(const forecast *m, const ct_batch *batch)
-{
-    ct_tensor *x = ct_div(ct_sub(batch->x, m->shift), m->scale);
-    ct_tensor *y = ct_recurrent_forward(m->gru, ct_transpose(x, 0, 1), NULL, NULL);
-
-    return ct_forward(m->linear, ct_select(y, 0, -1));
-}
-
+/* The metric compares in the units of the file. */
 static ct_tensor *training_step(void *self, ct_step *s)
 {
     const forecast *m = self;
-    ct_tensor *y = ct_div_scalar(ct_sub_scalar(s->batch->y, m->mean[1]), m->deviation[1]);
+    ct_tensor *x = ct_div(ct_sub(s->batch->x, m->shift), m->scale);
+    ct_tensor *h = ct_recurrent_forward(m->gru, ct_transpose(x, 0, 1), NULL, NULL);
+    ct_tensor *y = ct_forward(m->linear, ct_select(h, 0, -1));
 
-    return ct_mse_loss(predict(m, s->batch), y, CT_REDUCTION_MEAN);
-}
-
-/* The mean absolute error, in the units of the file. */
-static ct_tensor *validation_step(void *self, ct_step *s)
-{
-    const forecast *m = self;
-    ct_tensor *y = ct_add_scalar(ct_mul_scalar(predict(m, s->batch), m->deviation[1]), m->mean[1]);
-
-    return ct_l1_loss(y, s->batch->y, CT_REDUCTION_MEAN);
+    s->prediction = ct_add_scalar(ct_mul_scalar(y, m->deviation), m->mean);
+    s->target = s->batch->y;
+    return ct_mse_loss(y, ct_div_scalar(ct_sub_scalar(s->target, m->mean), m->deviation),
+                       CT_REDUCTION_MEAN);
 }
 
 static ct_optimizer *configure_optimizers(void *self)
@@ -88,10 +77,8 @@ static void forecast_init(forecast *m, ct_dataset *train)
     ct_dataset_read(train, 0, 0, &all);
     m->shift = ct_keep(ct_mean_axes(all.x, 1, (int[]){ 0 }, false));
     m->scale = ct_keep(ct_std_axes(all.x, 1, (int[]){ 0 }, 0, false));
-    for (int i = 0; i < 2; i++) {
-        m->mean[i] = ct_item(ct_select(m->shift, 0, i));
-        m->deviation[i] = ct_item(ct_select(m->scale, 0, i));
-    }
+    m->mean = ct_item(ct_select(m->shift, 0, 1));
+    m->deviation = ct_item(ct_select(m->scale, 0, 1));
     (void)!ct_scope_end(s); /* an error has ended the program */
 }
 
@@ -125,9 +112,10 @@ int main(int argc, char **argv)
     ct_model model = { .self = &m,
                        .params = m.params,
                        .training_step = training_step,
-                       .validation_step = validation_step,
                        .configure_optimizers = configure_optimizers };
     ct_trainer trainer = { .max_epochs = 30,
+                           .metrics = (const ct_metric *[]){ ct_metric_mae(), NULL },
+                           .monitor = "val_mae",
                            .patience = 4,
                            .out = stdout,
                            .checkpoint = run,
@@ -135,7 +123,8 @@ int main(int argc, char **argv)
 
     ct_trainer_stop_on_signals();
     ct_fit(&trainer, &model, loader[0], loader[1], &fit);
-    printf("mean absolute error %.2f after epoch %lld\n", fit.best_loss, (long long)fit.best_epoch);
+    printf("mean absolute error %.2f after epoch %lld\n", fit.best_value,
+           (long long)fit.best_epoch);
     for (int k = 0; k < 2; k++) {
         ct_loader_free(loader[k]);
         ct_dataset_free(part[k]);

@@ -13,6 +13,7 @@ noinst_PROGRAMS = \
 	examples/lenet \
 	examples/gan \
 	examples/maml \
+	examples/tagger \
 	examples/custom_op \
 	examples/compress
 
@@ -85,6 +86,10 @@ examples_linear_regression_LDADD = $(examples_libs)
 examples_maml_SOURCES = examples/maml.c $(examples_common)
 examples_maml_LDFLAGS = $(examples_ldflags)
 examples_maml_LDADD = $(examples_libs)
+
+examples_tagger_SOURCES = examples/tagger.c
+examples_tagger_LDFLAGS = $(examples_ldflags)
+examples_tagger_LDADD = $(examples_libs)
 
 examples_gan_SOURCES = examples/gan.c $(examples_common)
 examples_gan_LDFLAGS = $(examples_ldflags)

@@ -14,8 +14,8 @@
 
 /* ---- the table of parameters (param_table.c) ---- */
 
-/* The trained parameters of a set that have a gradient, in order. A value of several names is in it
- * once. Lives in pooled memory. */
+/* The trained parameters of a set that have a gradient, in order. A value with several names is in the
+ * table once. The table is in pooled memory. */
 typedef struct cti_param_table {
     const ct_params *set;
     ct_storage *memory;
@@ -65,25 +65,25 @@ static inline double cti_power(double b, int64_t n)
     return result;
 }
 
-/* ct_optimizer_new in the name of function. The table has been checked. */
+/* Like ct_optimizer_new; function is named in messages. The table has been checked. */
 ct_optimizer *cti_optimizer_new(const char *function, ct_params *set,
                                 const ct_optimizer_table *table, const void *options);
 
-/* False with an error in the name of function, for a table that is incomplete or contradictory. */
+/* False with an error, in which function is named, for an incomplete or contradictory table. */
 bool cti_optimizer_table_check(const char *function, const ct_optimizer_table *table);
 
-/* An update_all by the kernel of a rule, whose numbers but rates are filled in. The rates of the
- * updates are a cti_rates each. */
+/* An update_all that calls a kernel. rule has the numbers of the rule, but not the rates; the rates of each
+ * update are a cti_rates. */
 ct_status cti_update_fused(cti_update *rule, const ct_optimizer_update *u, int count);
 
-/* The option of a name, or NULL; the value of a field: 0 or 1 of a flag. */
+/* The option with a name, or NULL; the value of an option's field, 0 or 1 for a flag. */
 const ct_optimizer_option *cti_option_find(const ct_optimizer_table *table, const char *name);
 double cti_option_get(const ct_optimizer_option *option, const void *options);
 
-/* The same by name; 0 for one that the table does not have. */
+/* The value of an option by its name; 0 if the table does not have it. */
 double cti_option_value(const ct_optimizer_table *table, const void *options, const char *name);
 
-/* Sets a field to a value; 0 is 0, not the default. */
+/* Sets an option's field to a value. 0 stands for 0, not for the default. */
 void cti_option_set(const ct_optimizer_option *option, void *options, double value);
 
 /* Fills in the defaults. False with an error. */
@@ -99,10 +99,11 @@ typedef struct cti_slot {
     ct_param *param;
     ct_tensor
         *state[CT_OPTIMIZER_STATES]; /* owned; NULL until its first update, and what is not used */
-    char *name[CT_OPTIMIZER_STATES + 1]; /* "exp_avg.rnn.weight_ih_l0"; the last one of "step" */
-    int64_t steps;                       /* updates so far */
-    int group;                           /* its place in the array of groups; -1 for none */
-    bool stands;                         /* for its value: cti_params_stands */
+    char *name[CT_OPTIMIZER_STATES +
+               1]; /* "exp_avg.rnn.weight_ih_l0"; the last one is that of "step" */
+    int64_t steps; /* updates so far */
+    int group;     /* an index of the array of groups; -1: no group */
+    bool stands;   /* it represents its value: cti_params_stands */
 } cti_slot;
 
 typedef struct cti_group {
@@ -114,12 +115,12 @@ typedef struct cti_group {
 struct ct_optimizer {
     ct_params *set;
     const ct_optimizer_table *table;
-    void *options;                      /* owned; the table's struct, defaults filled in */
-    bool keeps[CT_OPTIMIZER_STATES];    /* the states that these options need */
-    double begins[CT_OPTIMIZER_STATES]; /* and the value of all their elements at first */
-    double lr, weight_decay;            /* of parameters in no group that has its own */
+    void *options;                      /* owned; the table's struct, with the defaults */
+    bool keeps[CT_OPTIMIZER_STATES];    /* whether these options need state k */
+    double begins[CT_OPTIMIZER_STATES]; /* the initial value of all elements of state k */
+    double lr, weight_decay;            /* of parameters whose group has no value of its own */
 
-    cti_slot *slot; /* of each parameter of the set met so far */
+    cti_slot *slot; /* one for each parameter of the set that is known so far */
     int count;
     size_t room;
     int ties; /* cti_params_ties when the slots were last assigned */
@@ -129,13 +130,13 @@ struct ct_optimizer {
     ct_schedule *schedule;
 };
 
-/* A slot for each parameter that the set has by now; false with an error. */
+/* Makes a slot for each parameter that was added to the set; false with an error. */
 bool cti_optimizer_slots(const char *function, ct_optimizer *o);
 
 /* The shape of state k of a slot, for a parameter of this shape. */
 ct_shape cti_slot_shape(const ct_optimizer *o, int k, ct_shape shape);
 
-/* The states of a slot, for a parameter whose shape is known; false with an error. */
+/* Makes the states of a slot, whose parameter must not be lazy; false with an error. */
 bool cti_slot_state(const ct_optimizer *o, cti_slot *slot);
 
 /* The rate and decay in use for a group (-1: none). */
@@ -147,8 +148,9 @@ double cti_optimizer_decay(const ct_optimizer *o, int group);
 ct_status cti_optimizer_step(ct_optimizer *o, cti_param_table *t);
 
 /* Adds everything that two optimisers must have in common for one to resume the other's run: the
- * algorithm, its options, groups and schedule. The learning rates are the present ones. */
-void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e);
+ * algorithm, its options, groups and schedule. present: with the learning rate in use instead of the one
+ * that it was made with. */
+void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e, bool present);
 
 /* ---- the optimiser's section of a checkpoint (state.c) ----
  *
@@ -158,22 +160,22 @@ void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e);
  *     PREFIX KIND.NAME     the states of each parameter that was updated
  *     PREFIX step.NAME     i64: its number of updates, if the table saves it
  *
- * A state that lacks one of these is refused, and one that has another one. */
+ * A section that lacks one of these, or has another tensor, is refused. */
 typedef struct cti_optimizer_staged cti_optimizer_staged;
 
 typedef struct cti_optimizer_names {
     const char *prefix; /* of the section's tensors */
-    const char *model;  /* what the names of parameters lack in the file: cti_params_prefix */
+    const char *model; /* the prefix of the set (cti_params_prefix), which names in the file lack */
 } cti_optimizer_names;
 
-/* Adds the section to a list, in the innermost scope; raises in its function's name. */
+/* Adds the section to a list, in the innermost scope. Errors name the list's function. */
 void cti_optimizer_state_write(ct_optimizer *o, const char *prefix, cti_named_tensors *l);
 
-/* Reads and judges a section without changing o. NULL with an error that names the tensor. */
+/* Reads and checks a section without changing o. NULL with an error that names the tensor. */
 cti_optimizer_staged *cti_optimizer_state_judge(ct_optimizer *o, cti_claims *c,
                                                 const cti_optimizer_names *names);
 
-/* Gives o the state, and frees s. Cannot fail. Lazy parameters must have their shapes by now. */
+/* Moves the state into o and frees s. Cannot fail. No parameter may be lazy. */
 void cti_optimizer_state_apply(ct_optimizer *o, cti_optimizer_staged *s);
 void cti_optimizer_staged_free(cti_optimizer_staged *s); /* NULL is allowed */
 
@@ -182,17 +184,17 @@ void cti_optimizer_staged_free(cti_optimizer_staged *s); /* NULL is allowed */
 double cti_schedule_rate(const ct_schedule *s, double lr);
 void cti_schedule_free(ct_schedule *s);
 
-/* Whether all its plateau parts have this maximize. */
+/* Whether maximize of each of its plateau parts has this value. */
 bool cti_schedule_plateau_fits(const ct_schedule *s, bool maximize);
 
-/* What it remembers: count numbers, the first one t. */
+/* The state of a schedule: count numbers, of which the first is t. */
 int cti_schedule_count(const ct_schedule *s);
 void cti_schedule_save(const ct_schedule *s, double *numbers);
-bool cti_schedule_fits(const ct_schedule *s, const double *numbers); /* they can be its own */
-void cti_schedule_load(ct_schedule *s, const double *numbers);       /* which fit */
+bool cti_schedule_fits(const ct_schedule *s, const double *numbers); /* they can be its state */
+void cti_schedule_load(ct_schedule *s, const double *numbers);       /* must fit */
 
-/* Adds what decides its rates: "step_lr 2 0.7, cosine_lr 100 0; from 500: linear_lr ...". A function
- * of the caller's is only named. */
+/* Adds the parts of a schedule: "step_lr 2 0.7, cosine_lr 100 0; from 500: linear_lr ...". Of a function of
+ * the caller only the kind is added. */
 void cti_schedule_describe(const ct_schedule *s, cti_buffer *b);
 
 #endif

@@ -157,7 +157,7 @@ bool cti_optimizer_table_check(const char *function, const ct_optimizer_table *t
 
 /* ---- what two optimisers must have in common ---- */
 
-void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e)
+void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e, bool present)
 {
     const ct_optimizer_option *option;
 
@@ -169,7 +169,7 @@ void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e)
             cti_buffer_print(cti_entries_add(e, "%s", option->name), v != 0 ? "true" : "false");
         else
             cti_buffer_number(cti_entries_add(e, "%s", option->name),
-                              strcmp(option->name, "lr") == 0 ? o->lr : v);
+                              present && strcmp(option->name, "lr") == 0 ? o->lr : v);
     }
     for (int i = 0; i < o->groups; i++) {
         const cti_group *g = &o->group[i];

@@ -134,10 +134,9 @@ static bool state_fits(const char *name, const ct_tensor *t, ct_shape shape, ct_
     return false;
 }
 
-static ct_status state_bad_numbers(const char *name)
+static ct_status state_bad_numbers(const char *name, const char *rule)
 {
-    return ct_raise(CT_ERR_FORMAT, "ct_optimizer_state_load", "%s has values that are not valid",
-                    name);
+    return ct_raise(CT_ERR_FORMAT, "ct_optimizer_state_load", "%s: %s", name, rule);
 }
 
 /* Whether these can be the rates of o: numbers has one of the optimiser and one of each group. */
@@ -180,7 +179,9 @@ static void state_load_numbers(ct_optimizer *o, const char *name, const ct_tenso
     }
     if (ct_to_host(t, numbers, (size_t)count * sizeof *numbers) == CT_OK) {
         if (rates ? !state_rates_fit(o, numbers) : !cti_schedule_fits(o->schedule, numbers))
-            state_bad_numbers(name);
+            state_bad_numbers(name, rates ? "a rate must be finite and at least 0, or NaN for a "
+                                            "group without one of its own"
+                                          : "this schedule cannot have these numbers");
         else if (rates)
             state_set_rates(o, numbers);
         else
@@ -212,7 +213,7 @@ static void state_load_slot(const ct_optimizer *o, cti_slot *slot, int k, const 
             ct_to_host(t, &steps, sizeof steps) != CT_OK || !cti_slot_state(o, slot))
             return;
         if (steps < 1)
-            state_bad_numbers(name);
+            state_bad_numbers(name, "the number of updates must be at least 1");
         else
             slot->steps = steps;
     } else if (state_fits(name, t, cti_slot_shape(o, k, ct_param_shape(slot->param)),
@@ -243,7 +244,7 @@ ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name, const ct_te
                 state_load_slot(o, &o->slot[i], k, t);
                 return ct_error();
             }
-    return ct_raise(CT_ERR_ARGUMENT, me, "%s with these options has no %s", o->table->name,
+    return ct_raise(CT_ERR_ARGUMENT, me, "%s has no state %s with these options", o->table->name,
                     cti_quote(name).s);
 }
 

@@ -2,6 +2,7 @@
  * those of a run that was not stopped, and only the same data are accepted. */
 #include "tensor/internal.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 typedef struct line {
     ct_params *params;
     ct_module *linear;
+    bool own; /* with an optimiser of the test */
 } line;
 
 static ct_tensor *line_step(void *self, ct_step *s)
@@ -22,9 +24,39 @@ static ct_tensor *line_step(void *self, ct_step *s)
     return ct_mse_loss(ct_select(ct_forward(m->linear, s->batch->x), 1, 0), y, CT_REDUCTION_MEAN);
 }
 
+/* An optimiser of the test: w -= lr m, m = momentum m + grad. */
+typedef struct own_options {
+    double lr, momentum;
+} own_options;
+
+static const ct_optimizer_option own_fields[] = {
+    CT_OPTIMIZER_OPTION(own_options, lr, 0.001, 0, INFINITY),
+    CT_OPTIMIZER_OPTION(own_options, momentum, 0.9, 0, 1),
+    { .name = NULL },
+};
+
+static ct_tensor *own_update(ct_optimizer_update *u)
+{
+    const own_options *o = u->options;
+
+    u->state[0] = ct_add(ct_mul_scalar(u->state[0], o->momentum), u->grad);
+    return ct_sub(u->value, ct_mul(u->state[0], ct_optimizer_rate(u, 0)));
+}
+
+static const ct_optimizer_table own_table = {
+    .name = "Own",
+    .options_size = sizeof(own_options),
+    .options = own_fields,
+    .states = { { .name = "mean" } },
+    .update = own_update,
+};
+
 static ct_optimizer *line_configure(void *self)
 {
-    return ct_adam_new(((line *)self)->params, (ct_adam_options){ .lr = 0.01 });
+    const line *m = self;
+
+    return m->own ? ct_optimizer_new(m->params, &own_table, NULL)
+                  : ct_adam_new(m->params, (ct_adam_options){ .lr = 0.01 });
 }
 
 static bool stops_at(void *context, const ct_fit_step *step)
@@ -36,6 +68,7 @@ static bool stops_at(void *context, const ct_fit_step *step)
 typedef struct run {
     ct_loader_options o;
     char digest;
+    bool own_optimizer;
     int64_t stop_at;    /* after so many steps; 0: not */
     const char *resume; /* or NULL */
     double end[3];      /* out: the weights and the bias */
@@ -46,7 +79,8 @@ static ct_status run_line(run *r)
 {
     numbers n;
     ct_dataset *d = numbers_new(&n, 50);
-    line m = { .params = ct_params_new((ct_params_options){ .seed = 2, .device = DEVICE }) };
+    line m = { .params = ct_params_new((ct_params_options){ .seed = 2, .device = DEVICE }),
+               .own = r->own_optimizer };
     ct_model model = { .self = &m,
                        .params = m.params,
                        .training_step = line_step,
@@ -91,8 +125,9 @@ START_TEST(resumed_runs)
         { .batch_size = 8, .drop_last = true, .shuffle = true },
     };
 
-    for (int k = 0; k < LENGTH(orders); k++) {
-        run whole = { .o = orders[k], .digest = 'a' }, part = whole, rest = whole;
+    for (int k = 0; k < 2 * LENGTH(orders); k++) {
+        run whole = { .o = orders[k / 2], .digest = 'a', .own_optimizer = k % 2 };
+        run part = whole, rest = whole;
 
         ck_assert(run_line(&whole) == CT_OK);
         part.stop_at = 9;

@@ -115,6 +115,10 @@ holds "$(row 'epoch 100:' 6) > 0.95"
 
 runs gan --epochs 100
 holds "$(row 'epoch 100:' 7) > 0.6 && $(row 'epoch 100:' 14) >= 7"
+runs tagger
+rm -f tagger.safetensors
+holds "$(row 'baseline:' 3) < 0.75"
+holds "$(row 'tagger:' 3) > 0.97 && $(row 'tagger:' 7) > 0.9"
 runs lenet --epochs 5
 holds "$(row 'epoch 5:' 6) > 0.85"
 

@@ -407,6 +407,7 @@ tests_test_language_model_LDFLAGS = $(harness_ldflags)
 
 tests_test_checkpoint_SOURCES = \
 	tests/checkpoint_faults.c \
+	tests/checkpoint_loop.c \
 	tests/checkpoint_sections.c \
 	tests/files.c \
 	tests/files.h \
@@ -429,6 +430,7 @@ tests_test_train_SOURCES = \
 	tests/train_metrics.c \
 	tests/train_numbers.c \
 	tests/train_optimizers.c \
+	tests/train_torch.c \
 	tests/train_updates.c
 tests_test_train_LDADD = $(tests_libs)
 tests_test_train_LDFLAGS = $(harness_ldflags)
@@ -611,6 +613,8 @@ EXTRA_DIST += \
 	tests/torch/recurrent.py \
 	tests/torch/recurrent.txt \
 	tests/torch/round_trip.py \
+	tests/torch/training.py \
+	tests/torch/training.txt \
 	tests/tsan.supp \
 	tests/undocumented.txt \
 	tests/without-check.sh \

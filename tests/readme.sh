@@ -45,6 +45,7 @@ prelude='#include <math.h>
 extern ct_tensor *x, *w, *b, *ids, *targets, *lengths;
 extern ct_params *params;
 extern ct_optimizer *optimizer;
+extern ct_loader *train;
 extern ct_state *state, *next;
 extern void *m;
 extern ct_text *text;'

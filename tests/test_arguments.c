@@ -348,6 +348,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_CELL &cell
 #define A_CELL_PLACE &(ct_cell_place){ .module = recurrent, .cell = &cell, .options = &cell_options }
 #define A_CELL_STEP &(ct_cell_step){ 0 }
+#define A_CHECKPOINT &(ct_checkpoint){ .params = params }
 #define A_CORPUS corpus
 #define A_DATASET dataset
 #define A_DATASET_TABLE &table
@@ -394,6 +395,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_BLOB_OPTIONS { 0 }
 #define GIVEN_DLPACK_OPTIONS { 0 }
 #define GIVEN_CELL_PLACE { .module = recurrent, .cell = &cell, .options = &cell_options }
+#define GIVEN_CHECKPOINT { .params = params }
 #define GIVEN_CONVERT_OPTIONS { 0 }
 #define GIVEN_CONV_OPTIONS { .groups = 1 }
 #define GIVEN_CORPUS_OPTIONS { 0 }

@@ -52,7 +52,7 @@ static const char *const sinks[] = {
     "ct_loader_begin",   "ct_loader_next",      "ct_loader_step",       "ct_loader_seek",
     "ct_plot_save",      "ct_lm_save",          "ct_world_new",         "ct_world_shard",
     "ct_world_backward", "ct_world_add",        "ct_world_reduce",      "ct_world_broadcast",
-    "ct_world_barrier",
+    "ct_world_barrier",  "ct_checkpoint_save",  "ct_checkpoint_load",
 };
 
 #endif

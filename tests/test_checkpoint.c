@@ -757,6 +757,7 @@ int main(void)
     tcase_add_test(tc, curve);
     tcase_add_test(tc, records);
     checkpoint_faults_cases(suite);
+    checkpoint_loop_cases(suite);
     checkpoint_sections_cases(suite);
     harness_pooled = true;
     return harness_run(suite);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 void checkpoint_faults_cases(Suite *suite);
+void checkpoint_loop_cases(Suite *suite);
 void checkpoint_sections_cases(Suite *suite);
 
 /* Everything that makes a run; zeros are a run, too. */

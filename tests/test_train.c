@@ -243,6 +243,8 @@ START_TEST(misuse)
     expect_error(CT_ERR_ARGUMENT, "ct_fit", "model is NULL");
     ck_assert(ct_fit(&trainer, &f.model, NULL, f.val, &r) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_fit", "train is NULL");
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.train, &r) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_fit", "same loader ... second loader");
     f.model.configure_optimizers = NULL;
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_fit", "configure_optimizers is NULL");
@@ -736,6 +738,7 @@ int main(void)
     train_metrics_cases(suite);
     train_optimizers_cases(suite);
     train_updates_cases(suite);
+    train_torch_cases(suite);
     harness_pooled = true;
     return harness_run(suite);
 }

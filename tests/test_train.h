@@ -8,5 +8,6 @@ void train_numbers_cases(Suite *suite);
 void train_metrics_cases(Suite *suite);
 void train_optimizers_cases(Suite *suite);
 void train_updates_cases(Suite *suite);
+void train_torch_cases(Suite *suite);
 
 #endif

@@ -249,7 +249,7 @@ static ct_optimizer *counts_optimizer(void *self)
 
 static ct_status counts_fit(double first, double second, ct_fit_result *r)
 {
-    regression m = regression_new(0);
+    regression m = regression_new(0), other = regression_new(0);
     counts c = { .params = m.params, .count = { first, second } };
     const ct_model model = { .self = &c,
                              .params = m.params,
@@ -258,8 +258,9 @@ static ct_status counts_fit(double first, double second, ct_fit_result *r)
     ct_status status;
 
     ct_params_add(m.params, "w", CT_SHAPE(1), ct_init_constant(1));
-    status = ct_fit(&(ct_trainer){ .max_epochs = 3 }, &model, m.data, m.data, r);
+    status = ct_fit(&(ct_trainer){ .max_epochs = 3 }, &model, m.data, other.data, r);
     regression_free(&m);
+    regression_free(&other);
     return status;
 }
 

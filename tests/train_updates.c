@@ -328,17 +328,18 @@ END_TEST
 START_TEST(frozen_is_not_averaged)
 {
     weighted a = weighted_new((weighted){ 0 });
-    ct_loader *train = weighted_loader(5, true);
+    ct_loader *train = weighted_loader(5, true), *val = weighted_loader(5, false);
     ct_safetensors *f;
 
     ct_params_freeze(a.params, "0.*", true);
-    ck_assert(weighted_fit(&a, (ct_trainer){ .ema_decay = DECAY, .checkpoint = "run" }, train,
-                           train, NULL) == CT_OK);
+    ck_assert(weighted_fit(&a, (ct_trainer){ .ema_decay = DECAY, .checkpoint = "run" }, train, val,
+                           NULL) == CT_OK);
     f = ct_safetensors_open("run");
     ck_assert(ct_safetensors_find(f, "training.weights.2.weight") >= 0);
     ck_assert(ct_safetensors_find(f, "training.weights.0.weight") < 0);
     ct_safetensors_close(f);
     ct_loader_free(train);
+    ct_loader_free(val);
     ct_params_free(a.params);
 }
 END_TEST

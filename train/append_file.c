@@ -1,4 +1,4 @@
-/* append_file.c - files that grow during a run. */
+/* append_file.c - files to which a run appends. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"

@@ -16,7 +16,7 @@ bool cti_deferred_wanted(const cti_run *r, bool training)
         return false; /* the losses of all shards are added up in each step */
     for (i = 0; training && i < r->trainer->callback_count; i++)
         if (r->trainer->callbacks[i].step)
-            return false; /* the handler receives each loss */
+            return false; /* the callback receives each loss */
     return cti_backend_of(ct_params_device(r->model->params))->async != NULL;
 }
 

@@ -162,8 +162,8 @@ static size_t history_line_length(const char *s)
     return end ? (size_t)(end - s) + 1 : 0;
 }
 
-/* Finds the line of a row in the old file from *old on, if it begins with the same numbers; it also
- * has the times. Skips the lines of earlier epochs. */
+/* Searches the old file from *old on for the line of a row's epoch, and sets *old to it. Returns the line
+ * if its numbers are those of the row; it is kept because it also has the times. Otherwise NULL. */
 static const char *history_old_line(const char **old, const cti_history *h, const double *row)
 {
     cti_buffer b = { 0 };

@@ -1,7 +1,7 @@
-/* history.h - what the epochs of a run came to, its CSV file and its curve. (internal)
+/* history.h - the results of the epochs of a run, its CSV file and its curve. (internal)
  *
- * The CSV file has a line of names and one for each epoch, numbers in the fewest digits that read
- * back the same, nothing where there is none (no validation, no clock, no perplexity):
+ * The CSV file has a line of names, then a line for each epoch. A number has the fewest digits from which
+ * it is read back exactly. A value that does not exist (no validation, no time, no perplexity) is empty:
  *
  *     epoch,step,tokens,train_loss,train_perplexity,train_bits,val_loss,val_perplexity,val_bits,
  *     grad_norm,clipped,lr,[train_METRIC,val_METRIC for each metric,]tokens_per_second,seconds
@@ -11,7 +11,7 @@
 
 #include <cotangent/train/trainer.h>
 
-/* The columns of numbers; those up to CTI_CLOCK are the same in every run of the same steps. */
+/* The columns. Those before CTI_CLOCK have the same numbers in every run of the same steps. */
 enum {
     CTI_EPOCH,
     CTI_STEP,
@@ -36,11 +36,11 @@ enum {
 typedef struct cti_history {
     double (*row)[CTI_WIDTH];
     int64_t count, room;
-    int metrics; /* how many there are; of the columns only those are used */
+    int metrics; /* the number of metrics; the columns of further metrics are not used */
     const char *metric[CT_METRICS];
 } cti_history;
 
-/* The name of a column, with a separator after "train" and "val": "val_loss". */
+/* The name of a column: "val_loss". */
 typedef struct cti_column_name {
     char s[80];
 } cti_column_name;
@@ -52,7 +52,7 @@ int cti_history_columns(const cti_history *h);
 int cti_history_clock(const cti_history *h);
 int cti_history_column_at(const cti_history *h, int place);
 
-/* Adds the epoch that result is after; false with CT_ERR_MEMORY. */
+/* Adds a row: the results after an epoch. False with CT_ERR_MEMORY. */
 bool cti_history_add(cti_history *h, const ct_fit_result *result);
 void cti_history_free(cti_history *h);
 
@@ -69,11 +69,11 @@ typedef struct cti_csv {
     int fd; /* -1: none */
 } cti_csv;
 
-/* Opens path with h's lines in it, those of an older file where it has them (they know the clock).
- * path NULL: none. */
+/* Writes the lines of h to path and keeps the file open. resumed: a line that the old file has for the
+ * same epoch and numbers is kept, with its times. path NULL: no file. */
 ct_status cti_csv_open(cti_csv *f, const char *path, const cti_history *h, bool resumed);
 
-/* Adds h's last line. */
+/* Appends the last row of h. */
 ct_status cti_csv_add(cti_csv *f, const cti_history *h);
 void cti_csv_close(cti_csv *f);
 

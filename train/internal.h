@@ -1,4 +1,4 @@
-/* internal.h - a run of ct_fit, and what its parts do with it. (internal) */
+/* internal.h - a run of ct_fit and the functions of its parts. (internal) */
 #ifndef COTANGENT_TRAIN_INTERNAL_H
 #define COTANGENT_TRAIN_INTERNAL_H
 
@@ -32,13 +32,13 @@ typedef struct cti_metric_sums {
 
 /* The training part of the epoch in progress. */
 typedef struct cti_epoch {
-    bool underway; /* it was begun and is not finished */
+    bool underway; /* the epoch has begun and is not complete */
     cti_tally tally;
-    cti_deferred deferred; /* steps that the tally does not have yet */
+    cti_deferred deferred; /* losses and norms that are not in the tally yet */
     cti_metric_sums metrics;
-    double norm; /* the last one in the tally */
+    double norm; /* the last norm that was added to the tally */
     double seconds;
-    double timed_tokens; /* tokens trained in these seconds, by this process */
+    double timed_tokens; /* tokens that this process trained on in these seconds */
 } cti_epoch;
 
 /* The exponential moving average of the weights. */
@@ -50,11 +50,11 @@ typedef struct cti_average {
 
 /* Early stopping. */
 typedef struct cti_patience {
-    int64_t epochs; /* since the last one that was better */
-    double best;    /* an epoch is better if it is better than this by more than min_delta */
+    int64_t epochs; /* epochs since the last improvement */
+    double best;    /* the value of that epoch; an improvement is better by more than min_delta */
 } cti_patience;
 
-/* The value by which epochs are compared. */
+/* The column by which epochs are compared. */
 typedef struct cti_monitor {
     int column; /* of the history */
     bool maximize;
@@ -72,25 +72,25 @@ typedef struct cti_run {
     const ct_trainer *trainer;
     const ct_model *model;
     ct_loader *train, *val;   /* val may be NULL */
-    ct_perplexity perplexity; /* tokens, batches or none */
+    ct_perplexity perplexity; /* not CT_PERPLEXITY_AUTO */
     ct_optimizer *optimizer[CT_OPTIMIZERS];
-    int64_t every[CT_OPTIMIZERS]; /* it is called on every n-th batch */
+    int64_t every[CT_OPTIMIZERS]; /* optimiser k takes part in every every[k]-th step */
     int optimizer_count;
     ct_state *state;             /* carried from batch to batch; NULL before there is one */
-    ct_loader_cursor val_cursor; /* val's position after its last whole pass */
+    ct_loader_cursor val_cursor; /* the position of val after its last complete pass */
     cti_epoch epoch;
     cti_average average;
     cti_patience patience;
     const ct_metric *metric[CT_METRICS]; /* the trainer's, then the losses of further optimisers */
     int given_metrics, metric_count;
     cti_monitor monitor;
-    cti_history history; /* of whole epochs */
+    cti_history history; /* of complete epochs */
     ct_fit_result result;
     struct cti_fit_world *world; /* of several shards; NULL: one */
     bool stop_agreed;            /* in a world: some rank asked for a stop, at the last step */
     bool stopped;
-    bool saved;        /* the checkpoint file has the present state */
-    char *description; /* JSON, resume_check.c's; NULL until it is needed */
+    bool saved;        /* the checkpoint file is up to date */
+    char *description; /* JSON (resume_check.c); NULL until it is needed */
     cti_shown shown;
 } cti_run;
 
@@ -126,8 +126,8 @@ double cti_step_bits(const cti_run *run, double loss);
 
 /* ---- training steps (updates.c) ---- */
 
-/* Runs a training step in the innermost scope: an update of each optimiser whose turn it is, from the
- * next batches. False at the end of the epoch and after an error. *loss is the mean over the batches,
+/* Runs a training step in the innermost scope: an update of each optimiser that is due, from the next
+ * batches. False at the end of the epoch and after an error. *loss is the mean over the batches,
  * unless losses are deferred. */
 bool cti_updates_step(cti_run *run, double *loss);
 
@@ -145,7 +145,7 @@ void cti_updates_read_deferred(cti_run *run);
 /* A pass over val. Writes its loss and metrics to the result if it is complete. */
 void cti_validation_run(cti_run *run);
 
-/* ---- losses that are read later (deferred_losses.c) ---- */
+/* ---- deferred losses (deferred_losses.c) ---- */
 
 /* Whether the losses of this run are deferred: its device is asynchronous, and no callback needs
  * each loss at once. */
@@ -221,7 +221,7 @@ void cti_fit_states_free(cti_run *run, ct_state **states);
 void cti_fit_world_ask_stop(cti_run *run);
 bool cti_fit_world_stops(cti_run *run, bool here);
 
-/* cti_checkpoint_write on rank 0, with the states of all shards. All ranks call it. */
+/* cti_run_save on rank 0, with the states of all shards. All ranks call it. */
 ct_status cti_fit_checkpoint(cti_run *run, const char *path);
 
 /* ---- averaged weights (average.c); nothing if the trainer's ema_decay is 0 ---- */
@@ -254,10 +254,10 @@ bool cti_monitor_fits(const cti_run *run);
 /* The monitored value of the history's last epoch; false with an error if it is not finite. */
 bool cti_monitor_value(const cti_run *run, double *value);
 
-/* Whether a is better than b by more than delta; b NaN: yes. */
+/* Whether a is better than b by more than delta. True if b is NaN. */
 bool cti_monitor_better(const cti_monitor *m, double a, double b, double delta);
 
-/* Adds a step. Does nothing while an error is recorded. */
+/* Adds the metrics of a step to the sums. Does nothing while an error is recorded. */
 void cti_metrics_add(const cti_run *run, cti_metric_sums *sums, const ct_step *step);
 
 /* Adds the loss of optimiser k, 1 or more. Does nothing while an error is recorded. */
@@ -272,22 +272,7 @@ void cti_metrics_add_numbers(const cti_run *run, cti_metric_sums *sums, int i,
 void cti_metrics_read(const cti_run *run, const cti_metric_sums *sums, double *values);
 void cti_metrics_drop(cti_metric_sums *sums);
 
-/* ---- checkpoints (checkpoint.c) ---- */
-
-/* Tensors of the run, not of the model, have names that begin with this. */
-#define CTI_CHECKPOINT_PREFIX "training."
-
-/* Whether a checkpoint of now has the carried state. */
-bool cti_checkpoint_has_state(const cti_run *run);
-
-/* Writes the run to path. */
-ct_status cti_checkpoint_write(cti_run *run, const char *path);
-
-/* Sets a run that has not begun to the state in path. All or nothing: the file is judged as a whole
- * before anything changes. */
-ct_status cti_checkpoint_read(cti_run *run, const char *path);
-
-/* ---- is it the same run? (resume_check.c) ---- */
+/* ---- checkpoints (run_checkpoint.c) ---- */
 
 /* The description of the run, in JSON, made by the first call; the run owns it. NULL with an
  * error. */
@@ -297,16 +282,19 @@ void cti_run_forget_description(cti_run *run);
 /* What decides the last bits of a run: the processor and the libraries. */
 void cti_run_processor(char text[200]);
 
-/* p's name in the model's set. */
-const char *cti_run_param_name(const cti_run *run, const ct_param *p);
+/* Whether a checkpoint of now has the carried state. */
+bool cti_run_has_state(const cti_run *run);
 
-/* CT_ERR_FORMAT, naming everything that differs, if f is not a checkpoint of this run. Prints a
- * note if it was made by another processor or library, whose last bits may differ. */
-ct_status cti_resume_check(cti_run *run, const ct_safetensors *f, const char *path);
+/* Writes the run to path. */
+ct_status cti_run_save(cti_run *run, const char *path);
+
+/* Sets a run that has not begun to the state in path. All or nothing: the file is judged as a whole
+ * before anything changes. */
+ct_status cti_run_load(cti_run *run, const char *path);
 
 /* ---- stopping (signals.c) ---- */
 
-/* True if a stop was requested. This takes the request: the next run may begin. */
+/* True if a stop was requested. Clears the request, so that a later run can begin. */
 bool cti_stop_asked(void);
 
 /* The same, but leaves the request. */

@@ -16,7 +16,7 @@
 
 /* ---- checks ---- */
 
-/* Whether columns can have this name: it is not that of another column. */
+/* Whether no column has this name yet. */
 static bool monitor_name_is_new(const cti_run *r, const char *name)
 {
     static const char *const taken[] = { "loss", "perplexity", "bits" };
@@ -82,7 +82,7 @@ static bool monitor_find(cti_run *r, const char *name)
 
 /* ---- the losses of further optimisers ---- */
 
-/* Of the sums of loss times count, and of counts. */
+/* The mean, from the sum of loss times count and the sum of counts. */
 static double monitor_mean(const void *self, const double *sums)
 {
     (void)self;

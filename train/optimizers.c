@@ -1,5 +1,5 @@
-/* optimizers.c - the optimisers of a run. With several, those parameters that other optimisers update are
- * frozen during a call of the step, so that they get no gradients and cost no work. */
+/* optimizers.c - the optimisers of a run. While one of several is trained, the parameters of the others are
+ * frozen: backward computes no gradients for them. */
 #include "tensor/internal.h"
 
 #include "autograd/internal.h"
@@ -8,7 +8,7 @@
 
 /* ---- creation ---- */
 
-/* Whether set has p's value. */
+/* Whether set has an entry with p's value. */
 static bool optimizers_have(const ct_params *set, const ct_param *p)
 {
     for (int i = 0; i < ct_params_count(set); i++)

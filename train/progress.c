@@ -22,9 +22,9 @@ bool cti_progress_due(int64_t epoch, int64_t max_epochs)
     return epoch == 1 || epoch == 2 || epoch == 5 || epoch % 10 == 0 || epoch == max_epochs;
 }
 
-/* ---- what both kinds of line say ---- */
+/* ---- parts of both kinds of line ---- */
 
-/* The columns of a terminal that a line takes: one for each character of UTF-8. */
+/* The width of a line on a terminal: one column for each UTF-8 character. */
 static int progress_columns(const cti_line *l)
 {
     int columns = 0;
@@ -45,7 +45,7 @@ static void progress_put_epoch(cti_line *l, const cti_progress *b, int64_t epoch
                  (long long)b->max_epochs);
 }
 
-/* Four significant digits, so that small and large losses show what changes. */
+/* Four significant digits: a change is visible in small and in large losses. */
 static void progress_put_loss(cti_line *l, const char *name, double loss)
 {
     char number[24];
@@ -186,7 +186,7 @@ void cti_progress_end(cti_progress *b)
 
 /* ---- a run ---- */
 
-/* From the environment, since a library does not set the locale. */
+/* Reads the environment, because a library must not call setlocale. */
 static bool progress_takes_unicode(void)
 {
     static const char *const names[3] = { "LC_ALL", "LC_CTYPE", "LANG" };

@@ -7,8 +7,10 @@
  *      "train_loader": {"kind": "windows", "data": SHA-256, ...}, "validation_loader": {...},
  *      "hyperparameters": {...}}
  *
- * All of it but the processor must be the same. The optimiser and the loaders describe themselves,
- * as they are when the run begins. */
+ * All of it but the processor must be the same. The checkpoint of a loop has no trainer; its loaders are
+ * "loader", "loader_1", ...; more optimisers are "optimizer_1", ... Optimisers and loaders describe
+ * themselves: in a run as they are when it begins; in a loop, optimisers with the learning rate that they
+ * were made with. */
 #include "tensor/internal.h"
 
 #include "autograd/internal.h"
@@ -17,26 +19,24 @@
 #include "tensor/hooks.h"
 #include "tensor/json.h"
 #include "tensor/text.h"
-#include "train/internal.h"
+#include "train/checkpoint_sections.h"
 
 #include <cotangent/tensor/build_info.h>
 
 #include <string.h>
 
-static const char *const me = "ct_fit";
-
-const char *cti_run_param_name(const cti_run *r, const ct_param *p)
+const char *cti_name_in(const ct_params *set, const ct_param *p)
 {
-    return ct_param_name(p) + strlen(cti_params_prefix(r->model->params));
+    return ct_param_name(p) + strlen(cti_params_prefix(set));
 }
 
 /* ---- the description ---- */
 
 /* Adds a member "key": "text". False with an error. */
-static bool describe_text(cti_buffer *b, const char *key, const char *text)
+static bool describe_text(const char *function, cti_buffer *b, const char *key, const char *text)
 {
     if (!cti_is_utf8(key) || !cti_is_utf8(text)) {
-        ct_raise(CT_ERR_ARGUMENT, me, "the hyperparameter %s or its value is not UTF-8",
+        ct_raise(CT_ERR_ARGUMENT, function, "the hyperparameter %s or its value is not UTF-8",
                  cti_quote(key).s);
         return false;
     }
@@ -45,48 +45,59 @@ static bool describe_text(cti_buffer *b, const char *key, const char *text)
     return true;
 }
 
-/* Adds a member whose value is an object of entries, which are freed. False with an error. */
-static bool describe_entries(cti_buffer *b, const char *key, cti_entries *e)
+/* Adds a member whose value is an object of entries. Frees the entries. False with an error. */
+static bool describe_entries(const char *function, cti_buffer *b, const char *key, cti_entries *e)
 {
     bool done = !cti_entries_failed(e);
 
     if (!done)
-        cti_out_of_memory(me, e->count * sizeof *e->at);
+        cti_out_of_memory(function, e->count * sizeof *e->at);
     cti_json_add_key(b, key);
     cti_buffer_add(b, "{", 1);
     for (size_t i = 0; done && i < e->count; i++) {
         const char *text = e->at[i].value.bytes;
 
-        done = describe_text(b, e->at[i].name.bytes, text ? text : "");
+        done = describe_text(function, b, e->at[i].name.bytes, text ? text : "");
     }
     cti_buffer_add(b, "}", 1);
     cti_entries_free(e);
     return done;
 }
 
-static bool describe_optimizer(cti_buffer *b, const cti_run *r)
+static bool describe_optimizers(cti_buffer *b, const cti_checkpoint *c)
 {
-    for (int k = 0; k < r->optimizer_count; k++) {
+    for (int k = 0; k < c->parts.optimizer_count; k++) {
         cti_entries e = { 0 };
         char key[24] = "optimizer";
 
         if (k)
             snprintf(key, sizeof key, "optimizer_%d", k);
-        cti_optimizer_describe(r->optimizer[k], &e);
-        if (r->every[k] != 1)
-            cti_buffer_number(cti_entries_add(&e, "every"), (double)r->every[k]);
-        if (!describe_entries(b, key, &e))
+        cti_optimizer_describe(c->parts.optimizers[k], &e, c->run != NULL);
+        if (c->run && c->run->every[k] != 1)
+            cti_buffer_number(cti_entries_add(&e, "every"), (double)c->run->every[k]);
+        if (!describe_entries(c->function, b, key, &e))
             return false;
     }
     return true;
 }
 
-static bool describe_loader(cti_buffer *b, const char *key, const ct_loader *l)
+static bool describe_loaders(cti_buffer *b, const cti_checkpoint *c)
 {
-    cti_entries e = { 0 };
+    for (int k = 0; k < c->parts.loader_count; k++) {
+        cti_entries e = { 0 };
+        char key[24] = "loader";
 
-    cti_loader_describe(l, &e);
-    return describe_entries(b, key, &e);
+        if (!c->parts.loaders[k])
+            continue;
+        if (c->run)
+            snprintf(key, sizeof key, "%s", k ? "validation_loader" : "train_loader");
+        else if (k)
+            snprintf(key, sizeof key, "loader_%d", k);
+        cti_loader_describe(c->parts.loaders[k], &e);
+        if (!describe_entries(c->function, b, key, &e))
+            return false;
+    }
+    return true;
 }
 
 static bool describe_trainer(cti_buffer *b, const cti_run *r)
@@ -111,10 +122,10 @@ static bool describe_trainer(cti_buffer *b, const cti_run *r)
         cti_buffer_print(cti_entries_add(&e, "shards"), "%d", cti_fit_shards(r));
     if (t->monitor)
         cti_buffer_print(cti_entries_add(&e, "monitor"), "%s", t->monitor);
-    return describe_entries(b, "trainer", &e);
+    return describe_entries(r->function, b, "trainer", &e);
 }
 
-/* True if a later pair has the same key; that one holds. */
+/* True if a later pair has the same key. The last pair of a key counts. */
 static bool describe_is_replaced(const ct_metadata *pair)
 {
     for (const ct_metadata *later = pair + 1; later->key; later++)
@@ -123,20 +134,21 @@ static bool describe_is_replaced(const ct_metadata *pair)
     return false;
 }
 
-static bool describe_hyperparameters(cti_buffer *b, const ct_metadata *h)
+static bool describe_hyperparameters(cti_buffer *b, const cti_checkpoint *c)
 {
+    const ct_metadata *h = c->parts.hyperparameters;
     bool done = true;
 
     cti_json_add_key(b, "hyperparameters");
     cti_buffer_add(b, "{", 1);
     for (; done && h && h->key; h++)
         if (!describe_is_replaced(h))
-            done = describe_text(b, h->key, h->value ? h->value : "");
+            done = describe_text(c->function, b, h->key, h->value ? h->value : "");
     cti_buffer_add(b, "}", 1);
     return done;
 }
 
-/* What decides the last bits of a run. */
+/* The parts of the build and of the processor on which the last bits of a run depend. */
 void cti_run_processor(char text[200])
 {
     const ct_build_info b = ct_build_get_info();
@@ -147,45 +159,38 @@ void cti_run_processor(char text[200])
         snprintf(text, 200, "%s, %.100s, LIBXSMM %.70s", b.code_path, b.blas, b.libxsmm);
 }
 
-const char *cti_run_describe(cti_run *r)
+char *cti_checkpoint_describe(const cti_checkpoint *c)
 {
+    const char *const function = c->function;
     cti_buffer b = { 0 };
     char processor[200];
     bool done;
 
-    if (r->description)
-        return r->description;
     cti_run_processor(processor);
     cti_buffer_add(&b, "{", 1);
-    done = describe_text(&b, "version", PACKAGE_VERSION) &&
-           describe_text(&b, "processor", processor) && describe_optimizer(&b, r) &&
-           describe_trainer(&b, r) && describe_loader(&b, "train_loader", r->train) &&
-           (!r->val || describe_loader(&b, "validation_loader", r->val)) &&
-           describe_hyperparameters(&b, r->trainer->hyperparameters);
+    done = describe_text(function, &b, "version", PACKAGE_VERSION) &&
+           describe_text(function, &b, "processor", processor) && describe_optimizers(&b, c) &&
+           (!c->run || describe_trainer(&b, c->run)) && describe_loaders(&b, c) &&
+           describe_hyperparameters(&b, c);
     cti_buffer_add(&b, "}", 1);
     if (done && !b.failed)
-        return r->description = b.bytes;
+        return b.bytes;
     if (done)
-        ct_raise(CT_ERR_MEMORY, me, "out of memory for the description of the run");
+        ct_raise(CT_ERR_MEMORY, function, "out of memory for the description of the run");
     cti_buffer_free(&b);
     return NULL;
 }
 
-void cti_run_forget_description(cti_run *r)
-{
-    cti_release(r->description);
-    r->description = NULL;
-}
-
 /* ---- the comparison ---- */
 
-/* What differs, as text, so that a message has room for it; and how much does not fit. */
+/* The differences as text, and the number of those for which the message has no room. */
 typedef struct differences {
+    const char *function; /* for messages */
     cti_buffer text;
     int more;
 } differences;
 
-/* A value of a description, for a message. */
+/* The text of a value for a message. */
 static cti_quoted compare_quote(const cti_json *value)
 {
     cti_quoted q = { "absent" };
@@ -204,7 +209,7 @@ static cti_quoted compare_quote(const cti_json *value)
     return q;
 }
 
-/* A value without its quotes if it is a number. */
+/* Removes the quotes of a value that is a number. */
 static cti_quoted compare_bare(const char *value)
 {
     cti_quoted q;
@@ -238,14 +243,15 @@ static void compare_values(differences *d, const char *name, const cti_json *the
     if (there && here && cti_json_equal(there, here))
         return;
     if (cti_json_is(there, CTI_JSON_OBJECT) && cti_json_is(here, CTI_JSON_OBJECT))
-        compare_objects(d, name, there, here); /* at most as deep as our own description */
+        compare_objects(d, name, there, here); /* no deeper than our own description */
     else if (cti_json_is(there, CTI_JSON_ARRAY) && cti_json_is(here, CTI_JSON_ARRAY))
-        compare_differs(d, name, "another list", "this one");
+        compare_differs(d, name, "one list", "another list");
     else
         compare_differs(d, name, compare_quote(there).s, compare_quote(here).s);
 }
 
-/* The same for all keys of two objects. Names of hyperparameters stand alone. */
+/* Notes the differences of all members of two objects. Members of the top and hyperparameters are named
+ * without a prefix. */
 static void compare_objects(differences *d, const char *name, const cti_json *there,
                             const cti_json *here)
 {
@@ -269,7 +275,7 @@ static bool compare_is_space(char c)
     return c == ' ' || c == '\n' || c == '\t';
 }
 
-/* The words of text from the one at byte at, 40 bytes or a little more of them, in quotes. */
+/* The text from byte at on, cut at the end of a word after about 40 bytes, in quotes. */
 static cti_quoted compare_excerpt(const char *text, size_t at)
 {
     char words[64];
@@ -282,7 +288,7 @@ static cti_quoted compare_excerpt(const char *text, size_t at)
     return n ? cti_quote(words) : (cti_quoted){ "at its end" };
 }
 
-/* Two texts: where they begin to differ, from the beginning of that word. */
+/* Notes how two texts differ, from the first word that differs. */
 static void compare_texts(differences *d, const char *what, const char *there, const char *here)
 {
     size_t at = 0;
@@ -294,14 +300,15 @@ static void compare_texts(differences *d, const char *what, const char *there, c
     compare_differs(d, what, compare_excerpt(there, at).s, compare_excerpt(here, at).s);
 }
 
-/* A text as a JSON object, to cti_release; NULL if it is another text, or memory is out (*failed). */
-static cti_json *compare_read(const char *text, bool *failed)
+/* Parses a text as a JSON object, to cti_release. NULL if it is not one; if memory is out, also sets
+ * *failed. */
+static cti_json *compare_read(const char *function, const char *text, bool *failed)
 {
     cti_json_error error = { 0 };
     cti_json *v = text ? cti_json_read(text, strlen(text), (cti_json_limits){ 0 }, &error) : NULL;
 
     if (error.memory) {
-        cti_out_of_memory(me, error.memory);
+        cti_out_of_memory(function, error.memory);
         *failed = true;
     }
     if (cti_json_is(v, CTI_JSON_OBJECT))
@@ -310,11 +317,11 @@ static cti_json *compare_read(const char *text, bool *failed)
     return NULL;
 }
 
-/* Two descriptions of a model that differ: JSON, or any text. */
+/* Notes how two descriptions of a model differ: as JSON objects if both are, otherwise as texts. */
 static void compare_model_texts(differences *d, const char *there, const char *here)
 {
-    cti_json *old = compare_read(there, &d->text.failed);
-    cti_json *own = compare_read(here, &d->text.failed);
+    cti_json *old = compare_read(d->function, there, &d->text.failed);
+    cti_json *own = compare_read(d->function, here, &d->text.failed);
 
     if (old && own && !cti_json_equal(old, own))
         compare_objects(d, "model", old, own);
@@ -324,7 +331,7 @@ static void compare_model_texts(differences *d, const char *there, const char *h
     cti_release(own);
 }
 
-/* The texts that the trainer was given to describe the model. */
+/* Compares the texts that describe the model. */
 static void compare_models(differences *d, const char *there, const char *here)
 {
     if (there && here && strcmp(there, here) != 0)
@@ -346,15 +353,14 @@ static cti_quoted compare_tensor(const ct_safetensors *f, int i)
     return q;
 }
 
-/* Names, shapes and dtypes of parameters. */
-static void compare_parameters(differences *d, const ct_safetensors *f, const cti_run *r)
+/* Compares the names, shapes and dtypes of the parameters with the tensors of the file. */
+static void compare_parameters(differences *d, const ct_safetensors *f, const ct_params *set)
 {
     static const char prefix[] = CTI_CHECKPOINT_PREFIX;
-    const ct_params *set = r->model->params;
 
     for (int i = 0; i < ct_params_count(set); i++) {
         const ct_param *p = ct_params_at(set, i);
-        const char *name = cti_run_param_name(r, p);
+        const char *name = cti_name_in(set, p);
         const char *dtype = cti_dtype_file_name(cti_param_dtype(p));
         int at = ct_safetensors_find(f, name);
         ct_shape here = ct_param_shape(p), there = ct_safetensors_shape(f, at);
@@ -373,60 +379,62 @@ static void compare_parameters(differences *d, const ct_safetensors *f, const ct
     }
 }
 
-/* ct_fit: PATH is a checkpoint of another run: WHAT; WHAT and 3 more differences */
+/* Raises "PATH is a checkpoint of another run: DIFFERENCE; DIFFERENCE; and 3 more differences". */
 static void compare_report(const differences *d, const char *path)
 {
     char more[60] = "";
 
     if (d->text.failed) {
-        cti_out_of_memory(me, d->text.size);
+        cti_out_of_memory(d->function, d->text.size);
         return;
     }
     if (d->more)
         snprintf(more, sizeof more, "; and %d more differences", d->more);
-    ct_raise(CT_ERR_FORMAT, me, "%.200s is a checkpoint of another run: %s%s", path, d->text.bytes,
-             more);
+    ct_raise(CT_ERR_FORMAT, d->function, "%.200s is a checkpoint of another run: %s%s", path,
+             d->text.bytes, more);
 }
 
+/* Prints a note to the output of a run if processor or libraries differ. */
 static void note_processor(const cti_run *r, const cti_json *there)
 {
     const char *old = cti_json_text(cti_json_get(there, "processor"));
     char here[200];
 
     cti_run_processor(here);
-    if (r->trainer->out && old && strcmp(old, here) != 0)
+    if (r && r->trainer->out && old && strcmp(old, here) != 0)
         fprintf(r->trainer->out,
                 "note: the run began on %s and is resumed on %s; its last bits may differ\n",
                 cti_quote(old).s, cti_quote(here).s);
 }
 
-/* Compares the run with a checkpoint's description of its own, and with its model and tensors. */
-static void compare_run(const cti_run *r, const ct_safetensors *f, const char *path,
+/* Compares the descriptions, the models and the parameters. */
+static void compare_run(const cti_checkpoint *c, const ct_safetensors *f, const char *path,
                         const cti_json *there, const cti_json *here)
 {
-    differences d = { .more = 0 };
+    differences d = { .function = c->function };
 
     compare_objects(&d, "", there, here);
-    compare_models(&d, ct_safetensors_metadata(f, "cotangent.model"), r->trainer->model_json);
-    compare_parameters(&d, f, r);
+    compare_models(&d, ct_safetensors_metadata(f, "cotangent.model"), c->parts.model_json);
+    compare_parameters(&d, f, c->parts.params);
     if (d.text.size || d.text.failed)
         compare_report(&d, path);
     else
-        note_processor(r, there);
+        note_processor(c->run, there);
     cti_buffer_free(&d.text);
 }
 
-ct_status cti_resume_check(cti_run *r, const ct_safetensors *f, const char *path)
+ct_status cti_resume_check(const cti_checkpoint *c, const char *description,
+                           const ct_safetensors *f, const char *path)
 {
     bool failed = false;
-    cti_json *there = compare_read(ct_safetensors_metadata(f, "cotangent.training"), &failed);
-    const char *own = failed ? NULL : cti_run_describe(r);
-    cti_json *here = compare_read(own, &failed);
+    cti_json *there =
+        compare_read(c->function, ct_safetensors_metadata(f, "cotangent.training"), &failed);
+    cti_json *here = failed ? NULL : compare_read(c->function, description, &failed);
 
-    if (own && !failed && !there)
-        ct_raise(CT_ERR_FORMAT, me, "%.300s is not a checkpoint of a run", path);
+    if (!failed && !there)
+        ct_raise(CT_ERR_FORMAT, c->function, "%.300s is not a checkpoint of a run", path);
     else if (there && here)
-        compare_run(r, f, path, there, here);
+        compare_run(c, f, path, there, here);
     cti_release(there);
     cti_release(here);
     return ct_error();

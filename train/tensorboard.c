@@ -52,7 +52,7 @@ static uint64_t tensorboard_get_integer(const unsigned char *s, int count)
     return x;
 }
 
-/* ---- Protocol Buffers: a field is its number and kind, then its value ---- */
+/* ---- Protocol Buffers: a field is a key (its number and wire type), then its value ---- */
 
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
 
@@ -106,7 +106,7 @@ static bool tensorboard_get_varint(const unsigned char **s, const unsigned char 
     return false;
 }
 
-/* The step of an event, 0 if it has none. False if the bytes are not a valid message. */
+/* Reads the step of an event; 0 if it has none. False if the bytes are not a valid message. */
 static bool tensorboard_get_step(const unsigned char *s, size_t size, uint64_t *step)
 {
     const unsigned char *end = s + size;
@@ -233,7 +233,7 @@ static void tensorboard_put_row(cti_buffer *file, const cti_history *h, const do
 
 /* ---- the file ---- */
 
-/* Makes the folders of a path that ends in a file name. A failure shows when the file is opened. */
+/* Makes the folders in front of the file name of a path. If that fails, opening the file reports it. */
 static void tensorboard_make_folders(char *path)
 {
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
@@ -243,14 +243,14 @@ static void tensorboard_make_folders(char *path)
     }
 }
 
-/* The rest of the old file. */
+/* The part of the old file that was not compared yet. */
 typedef struct tensorboard_rest {
     const unsigned char *at;
     size_t size;
 } tensorboard_rest;
 
-/* Adds the record of a row from the old file, which has the time; false if there is none. Skips the
- * records of earlier steps. */
+/* Copies the record of a row from the old file, which has the time of the event. Skips records of earlier
+ * steps. False if the old file has no such record. */
 static bool tensorboard_put_old(cti_buffer *file, tensorboard_rest *old, const double *row)
 {
     uint64_t step, wanted = (uint64_t)row[CTI_STEP];

@@ -1,4 +1,5 @@
-/* trainer.c - the fit loop: steps, epochs, and when a run ends. */
+/* trainer.c - the fit loop: epochs, comparison, output and the end of a run. updates.c has the training
+ * step, validation.c the pass over the validation data. */
 #include "tensor/internal.h"
 
 #include "data/internal.h"
@@ -15,7 +16,7 @@ static const char *const me = "ct_fit";
 
 /* ---- an epoch ---- */
 
-/* Epochs so far, with the part of the current one. */
+/* The epochs done, with a fraction for the current one. */
 static double trainer_epochs_done(const cti_run *r)
 {
     double batches = r->epoch.underway ? cti_updates_batches(r) : 0;
@@ -23,7 +24,7 @@ static double trainer_epochs_done(const cti_run *r)
     return (double)r->result.epochs + batches / (double)ct_loader_batches(r->train);
 }
 
-/* Fills in result as after the last step of the epoch. */
+/* Writes the results of the epoch so far. */
 static void trainer_sum_up(const cti_run *r, ct_fit_result *result)
 {
     const cti_tally *t = &r->epoch.tally;
@@ -121,7 +122,8 @@ static void trainer_train_epoch(cti_run *r)
         ;
 }
 
-/* The validation of an epoch. A pass that is stopped changes nothing; a resumed run repeats it. */
+/* Validates after an epoch. If the pass is stopped, generator and loader return to where they were, and a
+ * resumed run repeats the pass. */
 static void trainer_validate(cti_run *r)
 {
     ct_generator *g = ct_params_generator(r->model->params), before = *g;
@@ -184,7 +186,7 @@ static bool trainer_is_over(const cti_run *r)
            (r->trainer->patience > 0 && r->patience.epochs >= r->trainer->patience);
 }
 
-/* The files that show the run, and the checkpoint. */
+/* Writes the output files and the checkpoint. */
 static void trainer_record_epoch(cti_run *r)
 {
     const ct_trainer *t = r->trainer;
@@ -226,7 +228,7 @@ static void trainer_finish_epoch(cti_run *r)
 
 /* Checks the arguments, and moves the model to the trainer's device. */
 static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
-                               const ct_loader *train)
+                               const ct_loader *train, const ct_loader *val)
 {
     const char *missing = !trainer                ? "trainer"
                           : !model                ? "model"
@@ -239,6 +241,10 @@ static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
 
     if (missing)
         return ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", missing);
+    if (train == val)
+        return ct_raise(CT_ERR_ARGUMENT, me,
+                        "train and val are the same loader; each needs a position of its own: make "
+                        "a second loader of the same data");
     if (!cti_at_least(me, "max_epochs", trainer->max_epochs, 1))
         return ct_error();
     if (!(trainer->gradient_clip_val >= 0))
@@ -261,7 +267,7 @@ static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
     return CT_OK;
 }
 
-/* What CT_PERPLEXITY_AUTO stands for. */
+/* Resolves CT_PERPLEXITY_AUTO. */
 static ct_perplexity trainer_perplexity_kind(const ct_trainer *trainer, const ct_loader *train)
 {
     if (trainer->perplexity != CT_PERPLEXITY_AUTO)
@@ -269,7 +275,7 @@ static ct_perplexity trainer_perplexity_kind(const ct_trainer *trainer, const ct
     return cti_loader_has_tokens(train) ? CT_PERPLEXITY_TOKENS : CT_PERPLEXITY_NONE;
 }
 
-/* False with an error. */
+/* Makes the optimisers, resumes and opens the output files; false with an error. */
 static bool trainer_begin(cti_run *r)
 {
     const ct_trainer *t = r->trainer;
@@ -282,7 +288,7 @@ static bool trainer_begin(cti_run *r)
     if (!ct_ok() || !cti_monitor_fits(r) ||
         ((t->checkpoint || t->best || resumed) && !cti_run_describe(r)))
         return false;
-    if ((resumed && cti_checkpoint_read(r, t->resume) != CT_OK) || !cti_fit_world_ready(r) ||
+    if ((resumed && cti_run_load(r, t->resume) != CT_OK) || !cti_fit_world_ready(r) ||
         cti_csv_open(&r->shown.csv, t->csv, &r->history, resumed) != CT_OK ||
         cti_tensorboard_open(&r->shown.tensorboard, t->tensorboard, &r->history, resumed) != CT_OK)
         return false;
@@ -357,7 +363,7 @@ ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *tr
                                 .best_value = NAN,
                                 .best_loss = NAN,
                                 .best_perplexity = NAN };
-    if (ct_ok() && trainer_check(trainer, model, train) == CT_OK) {
+    if (ct_ok() && trainer_check(trainer, model, train, val) == CT_OK) {
         r.perplexity = trainer_perplexity_kind(trainer, train);
         if (cti_fit_world_begin(&r, trainer->world) && trainer_begin(&r))
             trainer_run(&r);

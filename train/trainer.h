@@ -232,7 +232,8 @@ typedef struct ct_trainer {
 /* Trains until max_epochs epochs are complete, those before a resumed checkpoint included. val and
  * result may be NULL. Returns CT_OK also for a run that was stopped; result->end says so. Ends at
  * the first error and returns it: an error that is already recorded; an error of the model or a
- * callback; CT_ERR_ARGUMENT for a missing argument; CT_ERR_IO for a file that cannot be written;
+ * callback; CT_ERR_ARGUMENT for a missing argument, and for one loader as train and val (it has one
+ * position: make two loaders of the same data); CT_ERR_IO for a file that cannot be written;
  * CT_ERR_WORLD for another process of the run that failed, has ended or does another run;
  * CT_ERR_NUMERIC for a loss or gradient that is not finite. The last message names the step, the
  * parameter and the first op that gave such a value; no parameter is updated and no checkpoint is

@@ -429,14 +429,14 @@ ct_status cti_fit_checkpoint(cti_run *r, const char *path)
     cti_fit_world *f = r->world;
 
     if (!f)
-        return cti_checkpoint_write(r, path);
+        return cti_run_save(r, path);
     if (!fit_same_parameters(r))
         return ct_error();
-    if (cti_checkpoint_has_state(r))
+    if (cti_run_has_state(r))
         fit_gather_state(r);
     if (f->w->rank == 0 && ct_ok()) {
         r->state = f->gathered;
-        cti_checkpoint_write(r, path);
+        cti_run_save(r, path);
         r->state = NULL;
     }
     ct_state_free(f->gathered);

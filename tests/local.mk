@@ -625,6 +625,7 @@ EXTRA_DIST += \
 	tests/torch/training.py \
 	tests/torch/training.txt \
 	tests/tsan.supp \
+	tests/two_hosts.sh \
 	tests/undocumented.txt \
 	tests/without-check.sh \
 	tests/words.awk \

@@ -29,6 +29,17 @@ static ct_tensor *fitted_step(void *self, ct_step *s)
     return ct_mse_loss(s->prediction, s->target, CT_REDUCTION_MEAN);
 }
 
+/* One for each Linear module; the second on every other batch. */
+static int fitted_several(void *self, ct_optimizer **o, int64_t *every)
+{
+    const fitted *m = self;
+
+    o[0] = ct_adam_new(ct_params_sub(m->params, "last"), (ct_adam_options){ .lr = 0.01 });
+    o[1] = ct_sgd_new(ct_params_sub(m->params, "first"), (ct_sgd_options){ .lr = 0.01 });
+    every[1] = 2;
+    return 2;
+}
+
 static ct_optimizer *fitted_optimizer(void *self)
 {
     const fitted *m = self;
@@ -54,7 +65,7 @@ static fitted fitted_new(bool norm)
 /* What a run gives, of each rank. */
 typedef struct outcome {
     int shards, epochs, batch;
-    bool norm;
+    bool norm, several; /* several optimisers */
     int accumulate;
     const char *checkpoint, *resume;
     int stop_at, stop_rank; /* a callback of this rank stops the run after this step; 0: none */
@@ -129,6 +140,8 @@ static void fit_program(hub_rank *r)
                                  .checkpoint = o->checkpoint,
                                  .resume = o->resume };
 
+    if (o->several)
+        model.configure_several = fitted_several;
     if (ct_fit(&trainer, &model, train, val, &o->result[r->rank]) == CT_OK)
         take_values(o, r->rank, m.params);
     ct_world_free(w);
@@ -150,7 +163,8 @@ static void expect_outcome(const outcome *got, int ranks, const outcome *want)
         ck_assert(a->steps == b->steps && a->tokens == b->tokens && a->loss == b->loss &&
                   a->validation_loss == b->validation_loss &&
                   a->gradient_norm == b->gradient_norm && a->clipped == b->clipped &&
-                  a->metrics[0] == b->metrics[0] &&
+                  a->metrics[0] == b->metrics[0] && a->metric_count == b->metric_count &&
+                  (a->metric_count == 1 || a->metrics[1] == b->metrics[1]) &&
                   a->validation_metrics[0] == b->validation_metrics[0]);
     }
 }
@@ -184,17 +198,23 @@ START_TEST(test_batches_of_one_update_are_added_up)
 {
     static outcome one, many;
 
-    for (int ranks = 1; ranks <= 4; ranks++) {
-        hub_rank rank[HUB_RANKS];
+    for (int several = 0; several < 2; several++)
+        for (int ranks = 1; ranks <= 4; ranks++) {
+            hub_rank rank[HUB_RANKS];
 
-        many = (outcome){ .shards = 5, .epochs = 3, .norm = true, .batch = 17, .accumulate = 2 };
-        hub_run(ranks, fit_program, &many, rank);
-        hub_expect_ok(rank, ranks);
-        if (ranks == 1)
-            one = many;
-        ck_assert_int_eq(many.result[0].steps, 6);
-        expect_outcome(&many, ranks, &one);
-    }
+            many = (outcome){ .shards = 5,
+                              .epochs = 3,
+                              .norm = true,
+                              .batch = 17,
+                              .accumulate = 2,
+                              .several = several };
+            hub_run(ranks, fit_program, &many, rank);
+            hub_expect_ok(rank, ranks);
+            if (ranks == 1)
+                one = many;
+            ck_assert_int_eq(many.result[0].steps, 6);
+            expect_outcome(&many, ranks, &one);
+        }
 }
 END_TEST
 

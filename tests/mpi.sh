@@ -29,11 +29,13 @@ for mpi in openmpi mpich; do
         say "no mpirun.$mpi"
     elif [ ! -e "$COTANGENT_PLUGIN_DIR/world-$mpi.so" ]; then
         say "no plug-in for $mpi was built"
+    elif ! timeout 60 mpirun.$mpi -np 2 true >"$tmp/out" 2>&1 </dev/null; then
+        say "mpirun.$mpi starts no processes here: $(head -n 3 "$tmp/out")"
     else
         mpis="$mpis $mpi"
     fi
 done
-[ -n "$mpis" ] || skip "there is no mpirun with a plug-in (Debian: openmpi-bin libopenmpi-dev, or mpich libmpich-dev)"
+[ -n "$mpis" ] || skip "there is no mpirun that works with a plug-in (Debian: openmpi-bin libopenmpi-dev, or mpich libmpich-dev)"
 
 ranks()         # NUMBER COMMAND...: runs it by so many ranks of $mpi; sets $status
 {

@@ -160,6 +160,34 @@ typedef struct wait_clock {
     bool noted;
 } wait_clock;
 
+/* A rank that is waited for and has ended, or -1. */
+static int wait_find_ended(const ct_world *w)
+{
+    for (size_t i = 0; i < w->waiting_count; i++)
+        if ((i == 0 || w->waiting[i].peer != w->waiting[i - 1].peer) &&
+            peer_has_ended(w->link, w->waiting[i].peer))
+            return w->waiting[i].peer;
+    return -1;
+}
+
+/* Breaks the link if a rank has ended and its messages have had time to arrive; false then. */
+static bool wait_check_ended(ct_world *w, const char *function, wait_clock *c, double now)
+{
+    const int ended = wait_find_ended(w);
+
+    if (ended < 0)
+        c->gone = 0;
+    else if (!c->gone)
+        c->gone = now;
+    else if (now - c->gone > WAIT_GONE) {
+        wait_break(w, function, "rank %d (process %lld on %.60s) has ended", ended,
+                   (long long)w->link->peer[ended].process, w->link->peer[ended].host);
+        failure_send(w->link, w->link->reason);
+        return false;
+    }
+    return true;
+}
+
 /* Looks at what may have happened to the others. False with an error. */
 static bool wait_look(ct_world *w, const char *function, wait_clock *c, double now)
 {
@@ -176,17 +204,8 @@ static bool wait_look(ct_world *w, const char *function, wait_clock *c, double n
         return wait_break(w, function,
                           "a stop was asked for, and rank %d was not heard of for %g s", peer,
                           WAIT_STOP);
-    if (!peer_has_ended(w->link, peer))
-        c->gone = 0;
-    else if (!c->gone)
-        c->gone = now;
-    else if (now - c->gone > WAIT_GONE) {
-        bool broken = wait_break(w, function, "rank %d (process %lld on %.60s) has ended", peer,
-                                 (long long)p->process, p->host);
-
-        failure_send(w->link, w->link->reason);
-        return broken;
-    }
+    if (!wait_check_ended(w, function, c, now))
+        return false;
     if (w->rank == 0 && !c->noted && now - c->heard > WAIT_NOTE) {
         cti_log("cotangent: rank 0 has waited %g s for rank %d (process %lld on %.60s)", WAIT_NOTE,
                 peer, (long long)p->process, p->host);

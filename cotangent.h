@@ -96,6 +96,7 @@
 
 #include <cotangent/train/plot.h>
 #include <cotangent/train/metric.h>
+#include <cotangent/train/world.h>
 #include <cotangent/train/trainer.h>
 #include <cotangent/train/checkpoint.h>
 #include <cotangent/train/language_model.h>

@@ -117,6 +117,10 @@ ct_tensor *cti_gather(const char *function, ct_tensor *x, int axis, ct_tensor *i
 /* Returns the gradient of a leaf itself, not a view of it; contiguous. NULL if there is none. */
 ct_tensor *cti_leaf_grad(const ct_tensor *leaf);
 
+/* The same; a leaf without a gradient gets one with arbitrary values, for a caller that writes them.
+ * NULL with an error. */
+ct_tensor *cti_leaf_make_grad(const ct_tensor *leaf);
+
 /* ---- values of parameters (bind.c) ---- */
 
 /* Like ct_param_value, but always the set's own value, never one that ct_params_bind has bound. For
@@ -149,6 +153,10 @@ ct_status cti_params_load_file(ct_params *set, ct_safetensors *file, const char 
 const char *cti_params_prefix(const ct_params *set);
 
 bool cti_param_is_buffer(const ct_param *p);
+
+/* The values that an entry whose shape is known begins with, a tensor of the innermost scope; NULL with
+ * an error. */
+ct_tensor *cti_param_initial(const ct_param *p);
 
 ct_dtype cti_param_dtype(const ct_param *p);
 

@@ -71,6 +71,21 @@ ct_tensor *cti_leaf_grad(const ct_tensor *leaf)
     return leaf && leaf->leaf ? cti_leaf_of(leaf)->grad : NULL;
 }
 
+ct_tensor *cti_leaf_make_grad(const ct_tensor *leaf)
+{
+    cti_leaf_state *l = cti_leaf_of(leaf);
+    ct_scope s;
+
+    if (l->grad)
+        return l->grad;
+    s = cti_scope_push();
+    l->grad = cti_new("ct_backward", leaf->shape, leaf->dtype, leaf->device);
+    if (l->grad)
+        cti_ref(l->grad);
+    cti_scope_pop(s);
+    return l->grad;
+}
+
 ct_tensor *ct_tensor_grad(ct_tensor *leaf)
 {
     ct_tensor *g = cti_usable("ct_tensor_grad", leaf) ? cti_leaf_grad(leaf) : NULL;

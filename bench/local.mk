@@ -15,6 +15,22 @@ bench_bench_SOURCES = \
 	bench/scaling.c
 bench_bench_LDFLAGS = $(AM_LDFLAGS) -no-install
 bench_bench_LDADD = libcotangent.la $(BLAS_LIBS)
+# The sum over shards against MPI_Allreduce, where the MPI is there.
+if OPENMPI_PLUGIN
+EXTRA_PROGRAMS += bench/allreduce-openmpi
+endif
+if MPICH_PLUGIN
+EXTRA_PROGRAMS += bench/allreduce-mpich
+endif
+EXTRA_DIST += bench/allreduce.c
+bench_allreduce_openmpi_SOURCES = bench/allreduce.c
+bench_allreduce_openmpi_CPPFLAGS = $(AM_CPPFLAGS) $(OPENMPI_CFLAGS)
+bench_allreduce_openmpi_LDFLAGS = $(AM_LDFLAGS) -no-install
+bench_allreduce_openmpi_LDADD = libcore.la $(OPENMPI_LIBS)
+bench_allreduce_mpich_SOURCES = bench/allreduce.c
+bench_allreduce_mpich_CPPFLAGS = $(AM_CPPFLAGS) $(MPICH_CFLAGS)
+bench_allreduce_mpich_LDFLAGS = $(AM_LDFLAGS) -no-install
+bench_allreduce_mpich_LDADD = libcore.la $(MPICH_LIBS)
 CLEANFILES += $(EXTRA_PROGRAMS) bench/result.json
 
 # So that these can be made before `make all`.

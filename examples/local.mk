@@ -119,9 +119,10 @@ examples_ctc_reader_SOURCES = examples/ctc_reader.c $(examples_common)
 examples_ctc_reader_LDFLAGS = $(examples_ldflags)
 examples_ctc_reader_LDADD = $(examples_libs)
 
-# Installed as sources, with the files that they share.
-nobase_doc_DATA = $(filter %.c %.h,$(sort \
-	$(foreach program,$(noinst_PROGRAMS),$($(subst /,_,$(program))_SOURCES))))
 examples_seq2seq_SOURCES = examples/seq2seq.c $(examples_common)
 examples_seq2seq_LDFLAGS = $(examples_ldflags)
 examples_seq2seq_LDADD = $(examples_libs)
+
+# Installed as sources, with the files that they share.
+nobase_doc_DATA = $(filter %.c %.h,$(sort \
+	$(foreach program,$(noinst_PROGRAMS),$($(subst /,_,$(program))_SOURCES))))

@@ -23,6 +23,18 @@ AS_IF([test "x$with_$1" != xno],
             [AC_MSG_ERROR([--with-$1 was given, but pkg-config does not find $3 (Debian: apt-get install $5)])])])])
 AM_CONDITIONAL([HAVE_$2], [test $ct_have_$2 = yes])])
 
+dnl CT_MPI(name, VAR, module and version, title, Debian package): CT_OPTIONAL for the plug-in of an MPI,
+dnl and the conditional VAR_PLUGIN. A plug-in needs the shared library.
+AC_DEFUN([CT_MPI],
+[CT_OPTIONAL([$1], [$2], [$3], [training by several processes], [$5])
+ct_plugin_$2=$ct_have_$2
+AS_IF([test $ct_have_$2$enable_shared = yesno],
+    [ct_plugin_$2=no
+     ct_summary_$2='no (plug-ins need --enable-shared)'
+     AS_IF([test "x$with_$1" = xyes],
+        [AC_MSG_ERROR([--with-$1 was given, but the plug-in for $4 needs --enable-shared])])])
+AM_CONDITIONAL([$2_PLUGIN], [test $ct_plugin_$2 = yes])])
+
 dnl CT_BLAS: OpenBLAS by pkg-config, then any library with cblas_sgemm, else none (--without-blas).
 dnl Sets BLAS_CFLAGS, BLAS_LIBS, $ct_have_blas; CT_HAVE_BLAS and CT_HAVE_OPENBLAS in config.h. A
 dnl shared OpenBLAS is opened at the first product (tensor/cpu/blas.c): CT_OPENBLAS_FILE is its name,

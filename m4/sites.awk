@@ -33,7 +33,8 @@ BEGIN {
           "ct_node_input_shape ct_node_needs_grad " \
           "ct_optimizer_reset ct_param_set_init ct_params_free ct_params_freeze ct_params_print " \
           "ct_params_train ct_params_zero_grad ct_philox ct_print_text ct_random_below " \
-          "ct_random_u32 ct_random_uniform ct_sha256_hex ct_shuffle ct_vocab_encode", list_, " ")
+          "ct_random_u32 ct_random_uniform ct_sha256_hex ct_shuffle ct_vocab_encode " \
+          "ct_world_shard", list_, " ")
     for (i_ in list_)
         exception[list_[i_]] = "wrapped"
     split("ct_error ct_site ct_plan_run", list_, " ") # of the thread's state; may not allocate

@@ -12,7 +12,10 @@
  *     COTANGENT_HANDLES          unique: never reuse a dead handle (for debugging)
  *     COTANGENT_DEBUG            0 to 3: reports on stderr (see the manual)
  *     COTANGENT_PROFILE          0 or 1: print the time of each op on stderr at exit
- *     COTANGENT_PLUGIN_DIR       the first folder in which to look for devices
+ *     COTANGENT_PLUGIN_DIR       the first folder in which to look for plug-ins: devices, MPI
+ *     COTANGENT_SHARDS           1 to 1024: into how many shards batches are cut (train/world.h)
+ *     COTANGENT_WORLD_TIMEOUT    1 to 86400: seconds after which a silent rank is lost
+ *     COTANGENT_MPI              openmpi or mpich: the MPI, if the launcher's variables do not tell it
  *     COTANGENT_DATA_DIR         the first folder in which to look for texts (data/text.h)
  *     COTANGENT_TIMEMACHINE_URL  the address from which The Time Machine is downloaded
  *     COTANGENT_EMU_...          options of the emulated GPU (docs/emulator.md)

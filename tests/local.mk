@@ -28,6 +28,7 @@ check_programs = \
 	tests/test_dataset \
 	tests/test_plot \
 	tests/test_train \
+	tests/test_world \
 	tests/test_checkpoint \
 	tests/test_progress \
 	tests/test_generate \
@@ -79,7 +80,8 @@ shell_tests = \
 	tests/messages.sh \
 	tests/limits.sh \
 	tests/dlpack.sh \
-	tests/allocator.sh
+	tests/allocator.sh \
+	tests/mpi.sh
 
 TESTS = $(shell_tests)
 TEST_EXTENSIONS = .sh
@@ -90,6 +92,7 @@ check_PROGRAMS = \
 	tests/json_texts \
 	tests/unload \
 	tests/limited \
+	tests/ranks \
 	tests/allocator
 check_LTLIBRARIES += tests/unload_plugin.la tests/unload_static.la
 SH_LOG_COMPILER = $(SHELL)
@@ -474,9 +477,22 @@ tests_test_train_SOURCES = \
 tests_test_train_LDADD = $(tests_libs)
 tests_test_train_LDFLAGS = $(harness_ldflags)
 
+tests_test_world_SOURCES = \
+	tests/test_world.c \
+	tests/test_world.h \
+	tests/world_fit.c \
+	tests/world_hub.c \
+	tests/world_hub.h
+tests_test_world_LDFLAGS = $(harness_ldflags)
+tests_test_world_LDADD = $(tests_libs)
+
 tests_test_main_job_SOURCES = tests/test_main_job.c
 tests_test_main_job_LDADD = $(tests_libs)
 tests_test_main_job_LDFLAGS = $(harness_ldflags)
+
+tests_ranks_SOURCES = tests/ranks.c
+tests_ranks_LDADD = libcotangent.la $(LIBM)
+tests_ranks_LDFLAGS = $(tests_ldflags)
 
 tests_portable_SOURCES = tests/portable.c
 tests_portable_LDADD = libcotangent.la $(LIBM)
@@ -655,6 +671,7 @@ EXTRA_DIST += \
 	tests/torch/training.py \
 	tests/torch/training.txt \
 	tests/tsan.supp \
+	tests/two_hosts.sh \
 	tests/undocumented.txt \
 	tests/without-check.sh \
 	tests/words.awk \

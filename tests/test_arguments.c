@@ -184,6 +184,19 @@ static const legal_null legal_nulls[] = {
     { "ct_evaluate", "metrics loss values" },
     { "ct_fit", "val result" },
     { "ct_fit_value", "result name" },
+    { "ct_world_free", "w" },
+    { "ct_world_rank", "w" },
+    { "ct_world_size", "w" },
+    { "ct_world_shards", "w" },
+    { "ct_world_shard", "w" },
+    { "ct_world_current_shard", "w" },
+    { "ct_world_backward", "w" },
+    { "ct_world_add", "w" },
+    { "ct_world_reduce", "w loss" },
+    { "ct_world_sum", "w" },
+    { "ct_world_broadcast", "w" },
+    { "ct_world_barrier", "w" },
+    { "ct_world_fail", "w" },
     { "ct_lm_cell_from_name", "name" },
     { "ct_lm_free", "m" },
     { "ct_lm_params", "m" },
@@ -220,12 +233,6 @@ static bool is_legal_null(const char *function, const char *argument)
     return false;
 }
 
-/* Arguments that are amounts of work; a call with a large amount may take long. */
-static const char *const long_calls[] = {
-    "ct_fit trainer.max_epochs",
-    "ct_lm_generate_batch options.count",
-};
-
 static bool is_sink(const char *function)
 {
     for (size_t i = 0; i < sizeof sinks / sizeof *sinks; i++)
@@ -254,6 +261,7 @@ static ct_generation *generation;
 static ct_safetensors *tensors_file;
 static ct_capture *capture;
 static ct_plan *plan;
+static ct_world *world;
 static ct_node *node; /* while backward runs */
 static FILE *null_file;
 static max_align_t memory[64];
@@ -395,6 +403,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_TRAINER &(ct_trainer){ .max_epochs = 1 }
 #define A_TRANSFORMER transformer
 #define A_VOCAB ct_corpus_vocab(corpus)
+#define A_WORLD world
 #define GIVEN_ADADELTA_OPTIONS { 0 }
 #define GIVEN_ADAGRAD_OPTIONS { 0 }
 #define GIVEN_ADAMAX_OPTIONS { 0 }
@@ -470,6 +479,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_TRAINER { .max_epochs = 1 }
 #define GIVEN_TRIPLET_MARGIN_OPTIONS { 0 }
 #define GIVEN_VOCAB_OPTIONS { 0 }
+#define GIVEN_WORLD_OPTIONS { 0 }
 #define FUNCTION_FACTOR constant_factor
 #define FUNCTION_FORWARD same_forward
 #define FUNCTION_FREE_CONTEXT do_nothing
@@ -504,6 +514,7 @@ static void make_data(void)
     stream = ct_loader_stream_new(&stream_table, NULL, CT_CPU);
     dataset = ct_dataset_tensors_new(2, NAMES, LIVE_TENSORS);
     loader = ct_loader_windows_new(corpus, (ct_loader_windows_options){ 2, 3, .count = 4 });
+    world = ct_world_new((ct_world_options){ .shards = 2 });
     for (i = 0; i < 2; i++)
         ck_assert(ct_loader_begin(loader) == CT_OK);
 }
@@ -564,6 +575,7 @@ static void free_values(void)
     ct_capture_free(capture);
     ct_plan_free(plan);
     ct_loader_free(loader);
+    ct_world_free(world);
     ct_dataset_free(dataset);
     ct_loader_free(stream);
     ct_generation_free(generation);

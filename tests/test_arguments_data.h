@@ -1,4 +1,5 @@
-/* test_arguments_data.h - the tables of datasets and streams that test_arguments passes. */
+/* test_arguments_data.h - tables of test_arguments: of datasets and streams that it hands over, and of functions
+ * that are special. */
 #ifndef TESTS_TEST_ARGUMENTS_DATA_H
 #define TESTS_TEST_ARGUMENTS_DATA_H
 
@@ -45,17 +46,25 @@ static const int32_t decoder_prefix[] = { 1, 2 };
 static const ct_generation_row generation_rows[] = { { decoder_prefix, 2, .seed = 1 },
                                                      { decoder_prefix, 1, .seed = 2 } };
 
+/* Arguments that are amounts of work; a call with a large amount may take long. */
+static const char *const long_calls[] = {
+    "ct_fit trainer.max_epochs",
+    "ct_lm_generate_batch options.count",
+};
+
 /* Functions with side effects: while an error is recorded they do nothing, and a scope counts the
  * refusal as an error. */
 static const char *const sinks[] = {
-    "ct_scope_return",  "ct_capture_run",      "ct_safetensors_write", "ct_npy_write",
-    "ct_file_write",    "ct_file_try",         "ct_backward",          "ct_backward_with",
-    "ct_grad",          "ct_params_init",      "ct_params_to",         "ct_params_save",
-    "ct_params_load",   "ct_params_save_to",   "ct_params_load_from",  "ct_safetensors_write_to",
-    "ct_state_carry",   "ct_convert",          "ct_optimizer_step",    "ct_optimizer_state_load",
-    "ct_schedule_step", "ct_schedule_observe", "ct_clip_grad_norm",    "ct_clip_grad_value",
-    "ct_loader_begin",  "ct_loader_next",      "ct_loader_step",       "ct_loader_seek",
-    "ct_plot_save",     "ct_lm_save",          "ct_checkpoint_save",   "ct_checkpoint_load",
+    "ct_scope_return",   "ct_capture_run",      "ct_safetensors_write", "ct_npy_write",
+    "ct_file_write",     "ct_file_try",         "ct_backward",          "ct_backward_with",
+    "ct_grad",           "ct_params_init",      "ct_params_to",         "ct_params_save",
+    "ct_params_load",    "ct_params_save_to",   "ct_params_load_from",  "ct_safetensors_write_to",
+    "ct_state_carry",    "ct_convert",          "ct_optimizer_step",    "ct_optimizer_state_load",
+    "ct_schedule_step",  "ct_schedule_observe", "ct_clip_grad_norm",    "ct_clip_grad_value",
+    "ct_loader_begin",   "ct_loader_next",      "ct_loader_step",       "ct_loader_seek",
+    "ct_plot_save",      "ct_lm_save",          "ct_world_new",         "ct_world_shard",
+    "ct_world_backward", "ct_world_add",        "ct_world_reduce",      "ct_world_broadcast",
+    "ct_world_barrier",  "ct_checkpoint_save",  "ct_checkpoint_load",
 };
 
 #endif

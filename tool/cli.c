@@ -55,6 +55,13 @@ static void cli_end(void)
         _exit(CLI_FAILED);
 }
 
+/* Of the processes of a run, rank 0 alone prints. */
+static void cli_be_quiet(void)
+{
+    if (ct_world_launched_rank() > 0 && !freopen("/dev/null", "w", stdout))
+        _exit(CLI_FAILED);
+}
+
 void cli_begin(void)
 {
     static bool begun;
@@ -63,6 +70,7 @@ void cli_begin(void)
         return;
     begun = true;
     cli_open_descriptors();
+    cli_be_quiet();
     atexit(cli_end);
 }
 
@@ -447,6 +455,8 @@ bool cli_try_files(const cli_program *p, const void *from)
     const cli_option *o = p->options;
     const char *value;
 
+    if (ct_world_launched_rank() > 0) /* rank 0 writes them */
+        return true;
     for (; (value = cli_next_file(&o, from)); o++)
         if (o->file == CLI_WRITES && !o->within && ct_file_try(value) != CT_OK)
             return false;

@@ -77,7 +77,8 @@ extern const char *cli_name;
 
 /* Call this first. If the program was started without stdin, stdout or stderr, opens them, so that
  * no other file gets their descriptors; reading or writing them fails. At the end of the program,
- * cli_flush is called; if it fails, the exit status is CLI_FAILED. cli_parse calls this, too. */
+ * cli_flush is called; if it fails, the exit status is CLI_FAILED. Of several ranks (train/world.h)
+ * only rank 0 prints: stdout of the others is /dev/null. cli_parse calls this, too. */
 void cli_begin(void);
 
 /* Fills in the fields of the options that are given; the others keep their values. Removes the
@@ -88,7 +89,8 @@ void cli_begin(void);
 void cli_parse(const cli_program *p, int argc, char **argv, void *to);
 
 /* Tests with ct_file_try whether each file that is to be written can be written. At the first that
- * cannot, returns false with an error of the library. */
+ * cannot, returns false with an error of the library. Of several ranks (train/world.h) only rank 0
+ * does. */
 bool cli_try_files(const cli_program *p, const void *from);
 
 /* Flushes stdout. Returns false if any output since the start was lost; the first time, prints one

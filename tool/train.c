@@ -18,6 +18,7 @@ typedef struct options {
     double lr, momentum, weight_decay;
     ct_trainer trainer;
     bool resume, quiet;
+    int shards;
 } options;
 
 /* Default learning rates for language models. Algorithms that are not listed use the library's
@@ -102,6 +103,8 @@ static const cli_option table[] = {
     { "quiet", CLI_FLAG, NULL, "print errors and notes only", FIELD(quiet), .letter = 'q' },
     { .help = "The machine:" },
     TOOL_MACHINE(options, device),
+    { "shards", CLI_INT, "N", "cut each batch into N shards, for mpirun|one for each process",
+      FIELD(shards), .low = 1, .high = 1024 },
     { 0 }
 };
 
@@ -300,12 +303,14 @@ static void train_fit(const options *o, ct_lm *m, const ct_corpus *corpus, ct_lo
                                   { "cleaning", ct_clean_name(o->corpus.clean) },
                                   { "precision", train_precision() },
                                   { NULL, NULL } };
+    ct_world *world = ct_world_new((ct_world_options){ .shards = o->shards });
     ct_fit_result result;
 
+    trainer.world = world;
     trainer.hyperparameters = pairs;
     trainer.model_json = description;
     ct_trainer_stop_on_signals();
-    if (ct_fit(&trainer, &model, train, val, &result) == CT_OK) {
+    if (ct_fit(&trainer, &model, train, val, &result) == CT_OK && ct_world_launched_rank() == 0) {
         train_note(o, m, &result);
         if (ct_lm_save(m, o->output) == CT_OK && !o->quiet) {
             printf("%s after %lld epochs: perplexity %.2f; the model is in ",
@@ -317,6 +322,7 @@ static void train_fit(const options *o, ct_lm *m, const ct_corpus *corpus, ct_lo
                 train_explain_stop(o);
         }
     }
+    ct_world_free(world);
     free(description);
 }
 

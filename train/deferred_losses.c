@@ -12,6 +12,8 @@ bool cti_deferred_wanted(const cti_run *r, bool training)
 {
     int i;
 
+    if (r->world)
+        return false; /* the losses of all shards are added up in each step */
     for (i = 0; training && i < r->trainer->callback_count; i++)
         if (r->trainer->callbacks[i].step)
             return false; /* the callback receives each loss */

@@ -3,6 +3,7 @@
 #define COTANGENT_TRAIN_INTERNAL_H
 
 #include <cotangent/train/trainer.h>
+#include <cotangent/train/world.h>
 
 #include "train/progress.h"
 #include "train/tensorboard.h"
@@ -86,6 +87,8 @@ typedef struct cti_run {
     cti_monitor monitor;
     cti_history history; /* of complete epochs */
     ct_fit_result result;
+    struct cti_fit_world *world; /* of several shards; NULL: one */
+    bool stop_agreed;            /* in a world: some rank asked for a stop, at the last step */
     bool stopped;
     bool saved;        /* the checkpoint file is up to date */
     char *description; /* JSON (resume_check.c); NULL until it is needed */
@@ -173,6 +176,55 @@ typedef struct cti_frozen {
 cti_frozen cti_optimizers_freeze(const cti_run *run, int k);
 void cti_optimizers_release(cti_frozen *frozen);
 
+/* ---- several ranks and shards (world_fit.c) ---- */
+
+/* A step over the shards of a batch. */
+typedef struct cti_fit_step {
+    ct_model_step call;
+    const char *when;
+    bool training;
+    int optimizer;
+    ct_state **states;        /* carried, of each shard of this rank; NULL: none */
+    cti_metric_sums *metrics; /* which get the sums; NULL: not */
+
+    bool more; /* the gradients are added to those of the next step: the update has more batches */
+
+    /* results, the same on all ranks: the mean loss, its count, whether some rank asks for a stop */
+    double loss, count;
+    bool stop;
+} cti_fit_step;
+
+/* Makes run->world if there are several shards: in `given`, or in a world of its own if that is NULL.
+ * False with an error. cti_fit_world_end tells the other ranks of a recorded error. */
+bool cti_fit_world_begin(cti_run *run, ct_world *given);
+void cti_fit_world_end(cti_run *run);
+
+/* Compares the run with those of the other ranks, when it is about to begin or was resumed; false with an
+ * error. */
+bool cti_fit_world_ready(cti_run *run);
+
+int cti_fit_shards(const cti_run *run); /* 1 without a world */
+
+/* Runs the shards of this rank, and adds up what all have computed: gradients if it is training. False
+ * with an error. */
+bool cti_fit_sharded(cti_run *run, cti_fit_step *step, ct_batch *batch);
+
+/* Gives the parameters the gradients of steps that were to have more. */
+void cti_fit_finish_gradients(cti_run *run);
+
+/* The states of training; NULLs for others, and their end. */
+ct_state **cti_fit_states(cti_run *run);
+ct_state **cti_fit_states_new(cti_run *run); /* NULL with an error */
+void cti_fit_states_free(cti_run *run, ct_state **states);
+
+/* Asks for a stop after the next step. The second returns whether some rank asks now: all ranks call
+ * it. */
+void cti_fit_world_ask_stop(cti_run *run);
+bool cti_fit_world_stops(cti_run *run, bool here);
+
+/* cti_run_save on rank 0, with the states of all shards. All ranks call it. */
+ct_status cti_fit_checkpoint(cti_run *run, const char *path);
+
 /* ---- averaged weights (average.c); nothing if the trainer's ema_decay is 0 ---- */
 
 /* After an update: average = decay average + (1 - decay) weights, for each trained parameter; after the
@@ -213,6 +265,10 @@ void cti_metrics_add(const cti_run *run, cti_metric_sums *sums, const ct_step *s
 void cti_metrics_add_loss(const cti_run *run, cti_metric_sums *sums, const ct_step *step,
                           ct_tensor *loss);
 
+/* Adds to the sums of metric i, from host memory. */
+void cti_metrics_add_numbers(const cti_run *run, cti_metric_sums *sums, int i,
+                             const double *numbers);
+
 /* Waits for the sums and writes the value of each metric; NaN for each without a batch. */
 void cti_metrics_read(const cti_run *run, const cti_metric_sums *sums, double *values);
 void cti_metrics_drop(cti_metric_sums *sums);
@@ -223,6 +279,12 @@ void cti_metrics_drop(cti_metric_sums *sums);
  * error. */
 const char *cti_run_describe(cti_run *run);
 void cti_run_forget_description(cti_run *run);
+
+/* What decides the last bits of a run: the processor and the libraries. */
+void cti_run_processor(char text[200]);
+
+/* Whether a checkpoint of now has the carried state. */
+bool cti_run_has_state(const cti_run *run);
 
 /* Writes the run to path. */
 ct_status cti_run_save(cti_run *run, const char *path);
@@ -235,5 +297,8 @@ ct_status cti_run_load(cti_run *run, const char *path);
 
 /* True if a stop was requested. Clears the request, so that a later run can begin. */
 bool cti_stop_asked(void);
+
+/* The same, but leaves the request. */
+bool cti_stop_pending(void);
 
 #endif

@@ -262,6 +262,17 @@ void cti_metrics_add_loss(const cti_run *r, cti_metric_sums *sums, const ct_step
     cti_scope_pop(s);
 }
 
+void cti_metrics_add_numbers(const cti_run *r, cti_metric_sums *sums, int i, const double *numbers)
+{
+    ct_scope s = cti_scope_push();
+    ct_tensor *t = ct_from_data(numbers, CT_SHAPE(r->metric[i]->sums), CT_F64,
+                                ct_params_device(r->model->params));
+
+    if (t)
+        metric_add_to(&sums->of[i], t);
+    cti_scope_pop(s);
+}
+
 void cti_metrics_read(const cti_run *r, const cti_metric_sums *sums, double *values)
 {
     for (int i = 0; i < r->metric_count && ct_ok(); i++) {

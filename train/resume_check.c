@@ -118,6 +118,8 @@ static bool describe_trainer(cti_buffer *b, const cti_run *r)
         cti_buffer_number(cti_entries_add(&e, "ema_decay"), t->ema_decay);
     for (int i = 0; i < r->given_metrics; i++)
         cti_buffer_print(cti_entries_add(&e, "metric %d", i + 1), "%s", t->metrics[i]->name);
+    if (cti_fit_shards(r) > 1)
+        cti_buffer_print(cti_entries_add(&e, "shards"), "%d", cti_fit_shards(r));
     if (t->monitor)
         cti_buffer_print(cti_entries_add(&e, "monitor"), "%s", t->monitor);
     return describe_entries(r->function, b, "trainer", &e);
@@ -147,7 +149,7 @@ static bool describe_hyperparameters(cti_buffer *b, const cti_checkpoint *c)
 }
 
 /* The parts of the build and of the processor on which the last bits of a run depend. */
-static void describe_processor(char text[200])
+void cti_run_processor(char text[200])
 {
     const ct_build_info b = ct_build_get_info();
 
@@ -164,7 +166,7 @@ char *cti_checkpoint_describe(const cti_checkpoint *c)
     char processor[200];
     bool done;
 
-    describe_processor(processor);
+    cti_run_processor(processor);
     cti_buffer_add(&b, "{", 1);
     done = describe_text(function, &b, "version", PACKAGE_VERSION) &&
            describe_text(function, &b, "processor", processor) && describe_optimizers(&b, c) &&
@@ -355,11 +357,11 @@ static cti_quoted compare_tensor(const ct_safetensors *f, int i)
 static void compare_parameters(differences *d, const ct_safetensors *f, const ct_params *set)
 {
     static const char prefix[] = CTI_CHECKPOINT_PREFIX;
-    const char *dtype = cti_dtype_file_name(ct_params_dtype(set));
 
     for (int i = 0; i < ct_params_count(set); i++) {
         const ct_param *p = ct_params_at(set, i);
         const char *name = cti_name_in(set, p);
+        const char *dtype = cti_dtype_file_name(cti_param_dtype(p));
         int at = ct_safetensors_find(f, name);
         ct_shape here = ct_param_shape(p), there = ct_safetensors_shape(f, at);
         cti_quoted own;
@@ -398,7 +400,7 @@ static void note_processor(const cti_run *r, const cti_json *there)
     const char *old = cti_json_text(cti_json_get(there, "processor"));
     char here[200];
 
-    describe_processor(here);
+    cti_run_processor(here);
     if (r && r->trainer->out && old && strcmp(old, here) != 0)
         fprintf(r->trainer->out,
                 "note: the run began on %s and is resumed on %s; its last bits may differ\n",

@@ -419,12 +419,17 @@ void cti_run_forget_description(cti_run *r)
     r->description = NULL;
 }
 
-ct_status cti_run_save(cti_run *r, const char *path)
+bool cti_run_has_state(const cti_run *r)
 {
     const cti_epoch *e = &r->epoch;
-    const bool more = e->underway && e->tally.batches < (double)ct_loader_batches(r->train);
+
+    return e->underway && e->tally.batches < (double)ct_loader_batches(r->train);
+}
+
+ct_status cti_run_save(cti_run *r, const char *path)
+{
     const ct_loader_cursor cursor[2] = { ct_loader_tell(r->train), r->val_cursor };
-    ct_state *state = more ? r->state : NULL;
+    ct_state *state = cti_run_has_state(r) ? r->state : NULL;
     ct_loader *loaders[2];
     cti_checkpoint c = run_checkpoint(r, loaders, &state);
 

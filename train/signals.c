@@ -20,6 +20,11 @@ bool cti_stop_asked(void)
     return atomic_load_explicit(&asked, memory_order_relaxed) && atomic_exchange(&asked, false);
 }
 
+bool cti_stop_pending(void)
+{
+    return atomic_load_explicit(&asked, memory_order_relaxed);
+}
+
 int ct_trainer_signal(void)
 {
     return atomic_load(&caught);

@@ -71,6 +71,19 @@ static bool trainer_save_due(const cti_run *r)
            r->result.steps % t->checkpoint_steps == 0;
 }
 
+/* Whether the run stops after this step. In a world all ranks stop at the same one: what this rank asks
+ * for now goes with the next sum. */
+static void trainer_take_stop(cti_run *r)
+{
+    if (!r->world) {
+        r->stopped = r->stopped || cti_stop_asked();
+        return;
+    }
+    if (r->stopped)
+        cti_fit_world_ask_stop(r);
+    r->stopped = r->stop_agreed;
+}
+
 /* Runs one training step of the epoch; false at its end, at a stop and after an error. */
 static bool trainer_next_step(cti_run *r)
 {
@@ -86,11 +99,11 @@ static bool trainer_next_step(cti_run *r)
         return false;
     if (!r->epoch.deferred.count)
         trainer_show_step(r, loss, r->epoch.norm);
-    r->stopped = r->stopped || cti_stop_asked();
+    trainer_take_stop(r);
     if (r->stopped)
         cti_updates_read_deferred(r);
     if (trainer_save_due(r))
-        cti_run_save(r, r->trainer->checkpoint);
+        cti_fit_checkpoint(r, r->trainer->checkpoint);
     return ct_ok() && !r->stopped;
 }
 
@@ -164,7 +177,7 @@ static void trainer_compare(cti_run *r)
             ct_schedule_step(s);
     }
     if (best && r->trainer->best && ct_ok())
-        cti_run_save(r, r->trainer->best);
+        cti_fit_checkpoint(r, r->trainer->best);
 }
 
 static bool trainer_is_over(const cti_run *r)
@@ -189,7 +202,7 @@ static void trainer_record_epoch(cti_run *r)
         cti_history_plot(&r->history, t->svg);
     r->saved = false;
     if (t->checkpoint && r->result.epochs % every == 0 && ct_ok())
-        r->saved = cti_run_save(r, t->checkpoint) == CT_OK;
+        r->saved = cti_fit_checkpoint(r, t->checkpoint) == CT_OK;
 }
 
 static void trainer_finish_epoch(cti_run *r)
@@ -205,6 +218,8 @@ static void trainer_finish_epoch(cti_run *r)
         if (c->epoch && !c->epoch(c->context, &r->result))
             r->stopped = true;
     }
+    if (r->world)
+        r->stopped = cti_fit_world_stops(r, r->stopped);
     if (ct_ok())
         cti_progress_epoch(&r->shown.progress, &r->result, trainer_is_over(r) || r->stopped);
 }
@@ -273,7 +288,7 @@ static bool trainer_begin(cti_run *r)
     if (!ct_ok() || !cti_monitor_fits(r) ||
         ((t->checkpoint || t->best || resumed) && !cti_run_describe(r)))
         return false;
-    if ((resumed && cti_run_load(r, t->resume) != CT_OK) ||
+    if ((resumed && cti_run_load(r, t->resume) != CT_OK) || !cti_fit_world_ready(r) ||
         cti_csv_open(&r->shown.csv, t->csv, &r->history, resumed) != CT_OK ||
         cti_tensorboard_open(&r->shown.tensorboard, t->tensorboard, &r->history, resumed) != CT_OK)
         return false;
@@ -286,7 +301,7 @@ static bool trainer_begin(cti_run *r)
 /* Runs until the end, a stop or an error. */
 static void trainer_run(cti_run *r)
 {
-    r->stopped = cti_stop_asked();
+    r->stopped = r->world ? cti_fit_world_stops(r, false) : cti_stop_asked();
     while (ct_ok() && !r->stopped && !trainer_is_over(r)) {
         trainer_train_epoch(r);
         if (ct_ok() && !r->stopped)
@@ -305,7 +320,7 @@ static void trainer_end(cti_run *r)
                         : r->result.epochs < r->trainer->max_epochs ? CT_FIT_END_PATIENCE
                                                                     : CT_FIT_END_FINISHED;
         if (r->trainer->checkpoint && !r->saved && r->result.steps > 0)
-            cti_run_save(r, r->trainer->checkpoint);
+            cti_fit_checkpoint(r, r->trainer->checkpoint);
         if (r->trainer->svg && ct_ok())
             cti_history_plot(&r->history, r->trainer->svg);
         cti_average_install(r);
@@ -318,6 +333,7 @@ static void trainer_end(cti_run *r)
     cti_deferred_drop(&r->epoch.deferred);
     cti_metrics_drop(&r->epoch.metrics);
     ct_state_free(r->state);
+    cti_fit_world_end(r);
     for (int k = 0; k < CT_OPTIMIZERS; k++)
         ct_optimizer_free(r->optimizer[k]);
 }
@@ -349,7 +365,7 @@ ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *tr
                                 .best_perplexity = NAN };
     if (ct_ok() && trainer_check(trainer, model, train, val) == CT_OK) {
         r.perplexity = trainer_perplexity_kind(trainer, train);
-        if (trainer_begin(&r))
+        if (cti_fit_world_begin(&r, trainer->world) && trainer_begin(&r))
             trainer_run(&r);
         trainer_end(&r);
     }

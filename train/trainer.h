@@ -24,6 +24,7 @@
 #include <cotangent/optim/optimizer.h>
 #include <cotangent/tensor/safetensors.h>
 #include <cotangent/train/metric.h>
+#include <cotangent/train/world.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -163,6 +164,12 @@ typedef struct ct_trainer {
      * Buffers and frozen parameters are not averaged. CT_ERR_ARGUMENT unless 0 <= ema_decay < 1. */
     double ema_decay;
     ct_device device; /* the model is moved there (ct_params_to); CT_CPU: not moved */
+
+    /* The processes and shards of the run. NULL: those that a launcher (mpirun) has started, with
+     * COTANGENT_SHARDS shards or one for each process. All processes must call ct_fit with the same
+     * arguments; rank 0 alone prints and writes files, and callbacks run on all. The bits depend on the
+     * number of shards, and not on the number of processes (train/world.h, docs/scaling.md). */
+    ct_world *world;
     ct_perplexity perplexity;
     ct_interval schedule_interval; /* when the optimiser's schedule steps; its plateau parts get the
                                     * monitored value of each epoch */
@@ -229,6 +236,7 @@ typedef struct ct_trainer {
  * the first error and returns it: an error that is already recorded; an error of the model or a
  * callback; CT_ERR_ARGUMENT for a missing argument, and for one loader as train and val (it has one
  * position: make two loaders of the same data); CT_ERR_IO for a file that cannot be written;
+ * CT_ERR_WORLD for another process of the run that failed, has ended or does another run;
  * CT_ERR_NUMERIC for a loss or gradient that is not finite. The last message names the step, the
  * parameter and the first op that gave such a value; no parameter is updated and no checkpoint is
  * written. *result describes the last complete epoch. */

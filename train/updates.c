@@ -64,7 +64,7 @@ static ct_tensor *update_finish(cti_run *r, trainer_update *u, ct_tensor *loss, 
     if (!ct_ok() ||
         !cti_param_table_make(me, r->optimizer_count > 1 ? o->set : r->model->params, &table))
         return NULL;
-    if (u->batches > 1)
+    if (u->batches > 1 && !r->world) /* a world divides by the count */
         cti_param_table_scale_grads(&table, u->first / u->count);
     bad = cti_clip_grad_norm(me, &table, bound, norm, r->result.steps + 1);
     if (bad)
@@ -115,6 +115,45 @@ double cti_updates_batches(const cti_run *r)
     return r->epoch.tally.batches + r->epoch.deferred.count;
 }
 
+/* A step over the shards of the batch. last: of the update. False with an error. */
+static bool update_sharded(cti_run *r, trainer_update *u, ct_batch *batch, bool last,
+                           cti_fit_step *step)
+{
+    cti_moment when = cti_step_moment(r, cti_updates_batches(r) + 1, r->result.steps + 1);
+    ct_tensor *norm;
+
+    *step = (cti_fit_step){ .call = r->model->training_step,
+                            .when = when.s,
+                            .training = true,
+                            .optimizer = u->optimizer,
+                            .more = !last,
+                            .metrics = &r->epoch.metrics };
+    if (u->optimizer == 0 && ct_loader_continues(r->train))
+        step->states = cti_fit_states(r);
+    if (!cti_fit_sharded(r, step, batch))
+        return false;
+    r->stop_agreed = r->stop_agreed || step->stop;
+    u->batches++;
+    u->count += step->count;
+    u->nats += step->loss * step->count;
+    norm = last ? update_finish(r, u, NULL, when.s) : NULL;
+    if (u->optimizer == 0)
+        update_count_norm(r, norm);
+    return ct_ok();
+}
+
+/* The call of the step for the first optimiser, on the next batch, in a world. */
+static void update_first_sharded(cti_run *r, trainer_update *u, ct_batch *batch, bool last)
+{
+    cti_fit_step step;
+
+    if (!update_sharded(r, u, batch, last, &step))
+        return;
+    cti_step_add_loss(r, &r->epoch.tally, step.loss, step.count);
+    r->epoch.timed_tokens += (double)batch->tokens;
+    r->result.tokens += batch->tokens;
+}
+
 /* The call of the step for the first optimiser, on the next batch. last: of the update. */
 static void update_first_call(cti_run *r, trainer_update *u, ct_batch *batch, bool last)
 {
@@ -158,7 +197,7 @@ static bool update_first_batch(cti_run *r, trainer_update *u, ct_batch *batch, i
 {
     const bool stays = r->optimizer_count > 1;
     ct_scope scope;
-    bool more;
+    bool more, last;
 
     if (r->epoch.deferred.count == CTI_DEFERRED)
         cti_updates_read_deferred(r);
@@ -169,10 +208,31 @@ static bool update_first_batch(cti_run *r, trainer_update *u, ct_batch *batch, i
         cti_step_move_batch(r, batch);
     if (stays)
         scope = ct_scope_begin();
-    if (more)
-        update_first_call(r, u, batch, u->batches + 1 == most || cti_loader_at_end(r->train));
+    last = u->batches + 1 == most || cti_loader_at_end(r->train);
+    if (more && r->world)
+        update_first_sharded(r, u, batch, last);
+    else if (more)
+        update_first_call(r, u, batch, last);
     cti_updates_end_scope(r, scope);
     return more && ct_ok();
+}
+
+/* The update of an optimiser after the first, from the same batches, in a world. */
+static void update_further_sharded(cti_run *r, int k, ct_batch *batch, int64_t batches)
+{
+    trainer_update u = { .optimizer = k };
+    cti_frozen frozen = cti_optimizers_freeze(r, k);
+
+    for (int64_t i = 0; i < batches && ct_ok(); i++) {
+        ct_scope scope = ct_scope_begin();
+        cti_fit_step step;
+
+        if (update_sharded(r, &u, &batch[i], i + 1 == batches, &step))
+            cti_metrics_add_numbers(r, &r->epoch.metrics, r->given_metrics + k - 1,
+                                    (const double[]){ step.loss * step.count, step.count });
+        cti_updates_end_scope(r, scope);
+    }
+    cti_optimizers_release(&frozen);
 }
 
 /* The update of an optimiser after the first, from the same batches. */
@@ -215,13 +275,18 @@ bool cti_updates_step(cti_run *r, double *loss)
     cti_frozen frozen = cti_optimizers_freeze(r, 0);
     ct_batch *batch = cti_scope_alloc(me, (size_t)kept * sizeof *batch);
 
+    r->stop_agreed = false;
     while (batch && !u.done && update_first_batch(r, &u, &batch[u.batches % kept], most))
         ;
+    if (u.batches && !u.done && r->world)
+        cti_fit_finish_gradients(r);
     if (u.batches && !u.done) /* a stream that ended before its batches() said */
         update_count_norm(r, update_finish(r, &u, NULL, "the last step of the epoch"));
     cti_optimizers_release(&frozen);
     for (int k = 1; k < r->optimizer_count && u.batches && ct_ok(); k++)
-        if (r->result.steps % r->every[k] == 0)
+        if (r->result.steps % r->every[k] == 0 && r->world)
+            update_further_sharded(r, k, batch, u.batches);
+        else if (r->result.steps % r->every[k] == 0)
             update_further(r, k, batch, u.batches);
     if (!u.batches || !ct_ok())
         return false;

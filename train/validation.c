@@ -13,7 +13,24 @@ typedef struct validation_pass {
     cti_deferred later;
     cti_metric_sums metrics;
     ct_state *state;
+    ct_state **states; /* in a world, of each shard of this rank */
 } validation_pass;
+
+/* A step over the shards of the batch. */
+static void validation_run_sharded(cti_run *r, validation_pass *v, ct_batch *batch)
+{
+    cti_moment when = cti_step_moment(r, v->tally.batches + 1, 0);
+    cti_fit_step step = { .call = r->model->validation_step ? r->model->validation_step
+                                                            : r->model->training_step,
+                          .when = when.s,
+                          .states = ct_loader_continues(r->val) ? v->states : NULL,
+                          .metrics = &v->metrics };
+
+    cti_step_move_batch(r, batch);
+    if (cti_fit_sharded(r, &step, batch))
+        cti_step_add_loss(r, &v->tally, step.loss, step.count);
+    r->stopped = r->stopped || step.stop;
+}
 
 static void validation_run_step(cti_run *r, validation_pass *v, ct_batch *batch)
 {
@@ -54,9 +71,12 @@ static bool validation_next_step(cti_run *r, validation_pass *v)
     ct_batch batch;
     bool more = ct_loader_next(r->val, &batch), good;
 
-    if (more)
+    if (more && r->world)
+        validation_run_sharded(r, v, &batch);
+    else if (more)
         validation_run_step(r, v, &batch);
-    r->stopped = r->stopped || (r->train && cti_stop_asked());
+    if (!r->world)
+        r->stopped = r->stopped || (r->train && cti_stop_asked());
     good = ct_scope_end(scope) == CT_OK && !r->stopped;
     if (good && (!more || v->later.count == CTI_DEFERRED))
         validation_read_deferred(r, &v->later, &v->tally);
@@ -67,6 +87,8 @@ void cti_validation_run(cti_run *r)
 {
     validation_pass v = { .state = NULL };
 
+    if (r->world)
+        v.states = cti_fit_states_new(r);
     if (ct_loader_begin(r->val) == CT_OK)
         while (validation_next_step(r, &v))
             ;
@@ -77,6 +99,8 @@ void cti_validation_run(cti_run *r)
         r->result.validation_perplexity = cti_step_perplexity(r, &v.tally);
     }
     ct_state_free(v.state);
+    if (r->world)
+        cti_fit_states_free(r, v.states);
     cti_deferred_drop(&v.later);
     cti_metrics_drop(&v.metrics);
 }
@@ -105,8 +129,9 @@ ct_status ct_evaluate(const ct_model *model, ct_loader *loader, const ct_metric 
 
     if (missing && ct_ok())
         ct_raise(CT_ERR_ARGUMENT, r.function, "%s is NULL", missing);
-    if (ct_ok() && cti_monitor_begin(&r))
+    if (ct_ok() && cti_monitor_begin(&r) && cti_fit_world_begin(&r, NULL))
         cti_validation_run(&r);
+    cti_fit_world_end(&r);
     if (loss)
         *loss = r.result.validation_loss;
     for (int i = 0; values && i < r.metric_count; i++)

@@ -285,17 +285,24 @@ bool ct_param_is_trained(const ct_param *p)
 
 /* ---- materializing: giving a lazy entry its shape and value ---- */
 
+ct_tensor *cti_param_initial(const ct_param *p)
+{
+    const ct_param *own = cti_param_real(p);
+    ct_generator g = ct_generator_stream(ct_generator_from_seed(own->seed), own->name);
+    ct_tensor *t =
+        cti_new("ct_param_materialize", own->shape, own->dtype, own->root->options.device);
+
+    return t && own->init.fill(&own->init, t, &g) == CT_OK ? t : NULL;
+}
+
 /* Allocates and initialises the value of an entry whose shape is known. The caller holds the
  * lock. */
 static ct_status params_make_value(ct_param *p)
 {
-    params_root *r = p->root;
-    ct_generator g = ct_generator_stream(ct_generator_from_seed(p->seed), p->name);
     ct_scope s = cti_scope_push();
-    ct_tensor *t = cti_new("ct_param_materialize", p->shape, p->dtype, r->options.device);
-    ct_tensor *kept = NULL;
+    ct_tensor *t = cti_param_initial(p), *kept = NULL;
 
-    if (t && p->init.fill(&p->init, t, &g) == CT_OK)
+    if (t)
         kept = cti_keep("ct_param_materialize", t, cti_owner_params);
     cti_scope_pop(s);
     if (kept && !p->buffer && !ct_set_requires_grad(kept, !p->frozen)) {

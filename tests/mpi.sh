@@ -1,0 +1,192 @@
+#!/bin/sh
+# mpi.sh - training by several processes of mpirun, with Open MPI and with MPICH: the bits depend on the
+# number of shards and not on the number of processes, and every rank ends with a message if one fails.
+# Skipped without mpirun.
+
+. "$(dirname "$0")/lib.sh"
+
+make_tmp
+COTANGENT_PLUGIN_DIR=$build/train/mpi/.libs
+COTANGENT_NUM_THREADS=1
+OMPI_ALLOW_RUN_AS_ROOT=1
+OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+OMPI_MCA_rmaps_base_oversubscribe=1
+OMPI_MCA_hwloc_base_binding_policy=none
+OMPI_MCA_btl_vader_single_copy_mechanism=none   # not allowed in many containers
+export COTANGENT_PLUGIN_DIR COTANGENT_NUM_THREADS OMPI_ALLOW_RUN_AS_ROOT \
+    OMPI_ALLOW_RUN_AS_ROOT_CONFIRM OMPI_MCA_rmaps_base_oversubscribe \
+    OMPI_MCA_hwloc_base_binding_policy OMPI_MCA_btl_vader_single_copy_mechanism
+unset COTANGENT_SHARDS COTANGENT_MPI COTANGENT_WORLD_TIMEOUT
+
+case "$CFLAGS" in
+*-fsanitize=*) skip "the plug-ins are not built with sanitizers" ;;
+esac
+
+# The MPIs that are there: mpirun and plug-in.
+mpis=
+for mpi in openmpi mpich; do
+    if ! command -v mpirun.$mpi >/dev/null 2>&1; then
+        say "no mpirun.$mpi"
+    elif [ ! -e "$COTANGENT_PLUGIN_DIR/world-$mpi.so" ]; then
+        say "no plug-in for $mpi was built"
+    elif ! timeout 60 mpirun.$mpi -np 2 true >"$tmp/out" 2>&1 </dev/null; then
+        say "mpirun.$mpi starts no processes here: $(head -n 3 "$tmp/out")"
+    else
+        mpis="$mpis $mpi"
+    fi
+done
+[ -n "$mpis" ] || skip "there is no mpirun that works with a plug-in (Debian: openmpi-bin libopenmpi-dev, or mpich libmpich-dev)"
+
+ranks()         # NUMBER COMMAND...: runs it by so many ranks of $mpi; sets $status
+{
+    number=$1
+    shift
+    timeout 100 "mpirun.$mpi" -np "$number" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+    status=$?
+}
+
+same()          # FILE FILE WHAT
+{
+    cmp -s "$1" "$2" || fail "$3: $1 and $2 differ"
+}
+
+log_of()        # FILE.csv: all but the times
+{
+    sed 's/,[^,]*,[^,]*$//' "$1"
+}
+
+says()          # PATTERN TIMES WHAT: stderr has it in so many lines, or more
+{
+    [ "$(grep -Ec -- "$1" "$tmp/err")" -ge "$2" ] || fail "$3: not $2 lines with '$1'"
+}
+
+head -c 4000 "$srcdir/data/sample.txt" >"$tmp/text"
+tool=$build/tool/cotangent
+train()         # NUMBER NAME OPTION...: trains with $shards shards, into NAME.st, .ck and .csv
+{
+    number=$1 name=$2
+    shift 2
+    ranks "$number" "$tool" train "$tmp/text" -q --shards "$shards" --batch 13 --steps 16 --hidden 16 \
+        --dropout 0.2 --validate "$tmp/text" -o "$tmp/$name.st" --checkpoint "$tmp/$name.ck" \
+        --csv "$tmp/$name.csv" "$@"
+}
+
+# ---- the same bits ----
+
+for mpi in $mpis; do
+    for shards in 4 6 8; do
+        build_tests=$build/tests
+        "$build_tests/ranks" $shards >"$tmp/alone" 2>"$tmp/err" || fail "ranks, alone"
+        for number in 1 2 3 4; do
+            ranks $number "$build_tests/ranks" $shards
+            [ $status -eq 0 ] || fail "$mpi, $number ranks, $shards shards: status $status"
+            same "$tmp/alone" "$tmp/out" "$mpi, $number ranks, $shards shards"
+        done
+        train 1 "one$shards" --epochs 2
+        [ $status -eq 0 ] || fail "$mpi, $shards shards: train: status $status"
+        log_of "$tmp/one$shards.csv" >"$tmp/one.log"
+        for number in 2 3 4; do
+            train $number several --epochs 2
+            [ $status -eq 0 ] || fail "$mpi, $number ranks, $shards shards: train: status $status"
+            same "$tmp/one$shards.st" "$tmp/several.st" "$mpi, $number ranks: model"
+            same "$tmp/one$shards.ck" "$tmp/several.ck" "$mpi, $number ranks: checkpoint"
+            log_of "$tmp/several.csv" >"$tmp/several.log"
+            same "$tmp/one.log" "$tmp/several.log" "$mpi, $number ranks: log"
+        done
+    done
+
+    # A run continues with another number of ranks.
+    shards=4
+    train 3 resumed --epochs 1
+    train 2 resumed --epochs 2 --resume
+    [ $status -eq 0 ] || fail "$mpi: resume: status $status"
+    same "$tmp/one4.st" "$tmp/resumed.st" "$mpi: resumed model"
+    same "$tmp/one4.ck" "$tmp/resumed.ck" "$mpi: resumed checkpoint"
+    shards=5
+    train 2 resumed --epochs 3 --resume
+    [ $status -eq 1 ] || fail "$mpi: other shards: status $status"
+    says 'trainer.shards is 4 in the checkpoint and 5 now' 1 "$mpi: other shards"
+    rm -f "$tmp/resumed".*
+
+    # A program that knows nothing of this.
+    COTANGENT_DATA_DIR=$tmp/none COTANGENT_SHARDS=2
+    export COTANGENT_DATA_DIR COTANGENT_SHARDS
+    COTANGENT_TIMEMACHINE_URL=http://127.0.0.1:1/x XDG_CACHE_HOME=$tmp/cache
+    export COTANGENT_TIMEMACHINE_URL XDG_CACHE_HOME
+    for number in 1 2; do
+        ranks $number "$build/examples/rnn_concise" --epochs 1 --hidden 8
+        [ $status -eq 0 ] || fail "$mpi: rnn_concise: status $status"
+        sed 's/[0-9.]* tokens.*//' "$tmp/out" >"$tmp/concise$number"
+        [ "$(grep -c '^trained: ' "$tmp/out")" -eq 1 ] || fail "$mpi: rnn_concise prints for each rank"
+    done
+    same "$tmp/concise1" "$tmp/concise2" "$mpi: rnn_concise"
+    unset COTANGENT_SHARDS COTANGENT_DATA_DIR COTANGENT_TIMEMACHINE_URL
+done
+
+# ---- faults ----
+
+begin_long()    # NAME: a long run of 3 ranks in the background, until its first checkpoint is there;
+{               # pid.RANK has the process of a rank, and at the end, status has $status
+    rm -f "$tmp"/pid.* "$tmp/status"
+    (ranks 3 sh -c 'trap "" XFSZ
+        echo $$ >"$0.${OMPI_COMM_WORLD_RANK-$PMI_RANK}"
+        exec "$@"' "$tmp/pid" "$tool" train "$tmp/text" -q --shards 4 --batch 13 --steps 16 \
+        --hidden 16 --epochs 100000 -o "$tmp/$1.st" --checkpoint "$tmp/$1.ck" --every 20
+    echo $status >"$tmp/status") &
+    for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        [ ! -s "$tmp/$1.ck" ] || return
+        sleep 0.5
+    done
+    fail "$mpi: no checkpoint after 10 s"
+}
+
+for mpi in $mpis; do
+    began=$(date +%s)
+    ranks 3 "$build/tests/ranks" 2
+    [ $status -ne 0 ] || fail "$mpi: 2 shards on 3 ranks"
+    says '2 shards are too few for 3 ranks' 1 "$mpi: 2 shards"
+
+    # No plug-in: each process would train alone.
+    COTANGENT_PLUGIN_DIR=$tmp/none
+    ranks 2 "$build/tests/ranks" 4
+    COTANGENT_PLUGIN_DIR=$build/train/mpi/.libs
+    [ $status -ne 0 ] || fail "$mpi: without a plug-in"
+    says 'started 2 processes, but .*each process would train alone' 1 "$mpi: without a plug-in"
+
+    ranks 3 "$build/tests/ranks" 4 error
+    [ $status -ne 0 ] || fail "$mpi: an error"
+    says 'rank 1: .*the disk is full' 2 "$mpi: an error"
+
+    ranks 3 "$build/tests/ranks" 4 dead
+    [ $status -ne 0 ] || fail "$mpi: a dead rank"
+    if [ $mpi = openmpi ]; then     # Hydra kills the others at once
+        says 'rank 1 .*has ended' 1 "$mpi: a dead rank"
+    fi
+
+    COTANGENT_WORLD_TIMEOUT=2
+    export COTANGENT_WORLD_TIMEOUT
+    ranks 3 "$build/tests/ranks" 4 late
+    [ $status -ne 0 ] || fail "$mpi: a late rank"
+    says 'rank 1 .*was not heard of for 2 s' 2 "$mpi: a late rank"
+    unset COTANGENT_WORLD_TIMEOUT
+
+    # The disk of rank 0 is full: the last checkpoint stays good.
+    if command -v prlimit >/dev/null 2>&1; then
+        begin_long full
+        prlimit --pid "$(cat "$tmp/pid.0")" --fsize=8192
+        wait
+        [ "$(cat "$tmp/status")" -ne 0 ] || fail "$mpi: a full disk: status 0"
+        says 'full.ck.*File too large' 2 "$mpi: a full disk"
+        "$tool" info "$tmp/full.ck" >"$tmp/out" 2>"$tmp/err" || fail "$mpi: a full disk: no checkpoint"
+    fi
+
+    # SIGTERM to one rank stops all after the same step.
+    begin_long stop
+    kill -TERM "$(cat "$tmp/pid.2")"
+    wait
+    [ "$(cat "$tmp/status")" -ne 0 ] || fail "$mpi: SIGTERM: status 0"
+    "$tool" info "$tmp/stop.st" >"$tmp/out" 2>"$tmp/err" || fail "$mpi: SIGTERM: no model"
+    [ $(($(date +%s) - began)) -lt 180 ] || fail "$mpi: the faults took $(($(date +%s) - began)) s"
+    rm -f "$tmp"/stop.* "$tmp"/full.*
+done
+say "checked with$mpis"

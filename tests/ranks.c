@@ -1,0 +1,89 @@
+/* ranks.c - a training loop by the ranks of mpirun, for tests/mpi.sh: gradients over 16 decades, sizes
+ * that do not divide, an empty shard. Rank 0 prints the digests of all results, which must not depend on
+ * the number of ranks.
+ *
+ *     mpirun -np 3 tests/ranks SHARDS [fault]
+ *
+ * fault: "late" (rank 1 sleeps for a minute), "dead" (rank 1 kills itself), "error" (rank 1 raises one),
+ * "wait" (all wait until they are told to stop). */
+#include <cotangent.h>
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MOST_ROWS 24
+#define MOST_COLUMNS 4099
+
+/* (rows, columns): values of 16 decades and both signs, with some -0. */
+static ct_tensor *numbers(int rows, int columns)
+{
+    static float x[MOST_ROWS * MOST_COLUMNS];
+    ct_generator g = ct_generator_from_seed((uint64_t)(rows * columns));
+
+    for (int i = 0; i < rows * columns; i++) {
+        const double sign = ct_random_u32(&g) % 2 ? 1 : -1;
+        const double size = pow(10, 16 * ct_random_uniform(&g) - 8);
+
+        x[i] = (float)(sign * (ct_random_u32(&g) % 9 ? size : 0));
+    }
+    return ct_from_data(x, CT_SHAPE(rows, columns), CT_F32, CT_CPU);
+}
+
+/* One batch; prints the digests of the loss and of the gradient on rank 0, and compares them with those
+ * of the other ranks. */
+static void step(ct_world *w, int rows, int columns)
+{
+    ct_params *params = ct_params_new((ct_params_options){ .seed = 1 });
+    ct_param *weight = ct_params_add(params, "w", CT_SHAPE(columns), ct_init_constant(1));
+    ct_scope s = ct_scope_begin();
+    ct_batch batch = { .x = numbers(rows, columns), .rows = rows, .tokens = rows }, part;
+    char own[65] = "", first[65];
+    double loss;
+
+    while (ct_world_shard(w, params, &batch, &part))
+        ct_world_backward(w, ct_mean(ct_sum_axis(ct_mul(part.x, ct_param_value(weight)), 1, false)),
+                          (double)part.rows);
+    if (ct_world_reduce(w, &loss) == CT_OK)
+        ct_sha256_hex(ct_data(ct_tensor_grad(ct_param_value(weight))),
+                      (size_t)columns * sizeof(float), own);
+    memcpy(first, own, sizeof first);
+    if (ct_world_broadcast(w, first, sizeof first) == CT_OK && strcmp(first, own) != 0)
+        ct_world_fail(w, "this rank has another gradient than rank 0");
+    if (ct_scope_end(s) == CT_OK && ct_world_rank(w) == 0)
+        printf("%d x %d: %a %s\n", rows, columns, loss, own);
+    ct_params_free(params);
+}
+
+static void fault(ct_world *w, const char *kind)
+{
+    const int rank = ct_world_rank(w);
+
+    if (strcmp(kind, "late") == 0 && rank == 1)
+        sleep(60);
+    if (strcmp(kind, "dead") == 0 && rank == 1)
+        raise(SIGKILL);
+    if (strcmp(kind, "error") == 0 && rank == 1)
+        ct_raise(CT_ERR_IO, "ranks", "the disk is full");
+    if (strcmp(kind, "wait") == 0 && rank == 1)
+        sleep(60);
+}
+
+int main(int argc, char **argv)
+{
+    static const int sizes[][2] = { { 24, 4099 }, { 13, 1000 }, { 3, 77 }, { 8, 1 }, { 1, 5 } };
+    ct_world *w = ct_world_new((ct_world_options){ .shards = argc > 1 ? atoi(argv[1]) : 0 });
+    int status;
+
+    ct_trainer_stop_on_signals();
+    if (w && argc > 2)
+        fault(w, argv[2]);
+    for (size_t i = 0; w && i < sizeof sizes / sizeof *sizes; i++)
+        step(w, sizes[i][0], sizes[i][1]);
+    status = !ct_ok();
+    ct_world_free(w);
+    return status;
+}

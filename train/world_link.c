@@ -1,0 +1,230 @@
+/* world_link.c - the link of a process to the other ranks: finds out from a launcher's variables whether
+ * there are any, and opens the plug-in of their MPI. */
+#include "tensor/internal.h"
+
+#include "tensor/environment.h"
+#include "tensor/hooks.h"
+#include "train/internal.h"
+#include "train/world_internal.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- the launcher ---- */
+
+/* Variables that a launcher sets for each process. SLURM_NTASKS says nothing: a lone process in a batch
+ * script has it, too. */
+static const struct {
+    const char *rank, *ranks, *plugin, *mpi;
+} launchers[] = {
+    { "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "world-openmpi", "Open MPI" },
+    { "PMI_RANK", "PMI_SIZE", "world-mpich", "MPICH" },
+    { "PMIX_RANK", "SLURM_STEP_NUM_TASKS", "world-openmpi", "Open MPI" },
+};
+#define LAUNCHERS (sizeof launchers / sizeof *launchers)
+
+/* The number in a variable, or -1. */
+static int launch_number(const char *name)
+{
+    const char *text = getenv(name);
+    char *end;
+    long n = text ? strtol(text, &end, 10) : -1;
+
+    return text && *text && !*end && n >= 0 && n <= 1 << 24 ? (int)n : -1;
+}
+
+cti_launched cti_world_launched(void)
+{
+    const char *chosen = cti_environment("COTANGENT_MPI");
+    cti_launched l = { 0, 1, NULL, NULL };
+
+    for (size_t i = 0; i < LAUNCHERS && !l.plugin; i++) {
+        const int rank = launch_number(launchers[i].rank);
+        const int ranks = launch_number(launchers[i].ranks);
+
+        if (ranks > 1 && rank >= 0 && rank < ranks)
+            l = (cti_launched){ rank, ranks, launchers[i].plugin, launchers[i].mpi };
+    }
+    if (l.plugin && chosen) {
+        l.plugin = strcmp(chosen, "mpich") == 0 ? "world-mpich" : "world-openmpi";
+        l.mpi = strcmp(chosen, "mpich") == 0 ? "MPICH" : "Open MPI";
+    }
+    return l;
+}
+
+int ct_world_launched_rank(void)
+{
+    return cti_world_launched().rank;
+}
+
+int ct_world_launched_size(void)
+{
+    return cti_world_launched().ranks;
+}
+
+/* ---- opening ---- */
+
+static struct {
+    pthread_mutex_t lock;
+    bool tried;
+    cti_link *link; /* NULL if it could not be opened */
+    char reason[400];
+} process = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* Opens DIR/NAME.so. False if there is no such file; otherwise *start is its function, or NULL with the
+ * reason. */
+static bool link_try_plugin(const char *dir, const char *name, cti_transport_open_function *start)
+{
+    char path[4096];
+    void *module, *symbol;
+
+    if ((size_t)snprintf(path, sizeof path, "%s/%s.so", dir, name) >= sizeof path ||
+        access(path, F_OK) != 0)
+        return false;
+    module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    symbol = module ? dlsym(module, CTI_TRANSPORT_SYMBOL) : NULL;
+    if (symbol) {
+        memcpy(start, &symbol, sizeof *start);
+    } else {
+        const char *why = dlerror();
+
+        snprintf(process.reason, sizeof process.reason, "%.300s",
+                 why ? why : "the plug-in exports nothing");
+    }
+    return true;
+}
+
+static cti_transport_open_function link_plugin(const cti_launched *l)
+{
+    const char *dir = secure_getenv("COTANGENT_PLUGIN_DIR");
+    cti_transport_open_function start = NULL;
+
+    if ((dir && *dir && link_try_plugin(dir, l->plugin, &start)) ||
+        link_try_plugin(CT_PLUGIN_DIR, l->plugin, &start))
+        return start;
+    snprintf(
+        process.reason, sizeof process.reason,
+        "the library has no plug-in %s.so for %s, so each process would train alone (configure "
+        "--with-openmpi or --with-mpich; COTANGENT_PLUGIN_DIR names the folder of plug-ins)",
+        l->plugin, l->mpi);
+    return NULL;
+}
+
+/* Name and boot of this machine. */
+static void link_describe_host(char host[120])
+{
+    char name[64] = "?", boot[40] = "";
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "r");
+
+    if (gethostname(name, sizeof name) != 0)
+        strcpy(name, "?");
+    name[sizeof name - 1] = '\0';
+    if (f && !fgets(boot, sizeof boot, f))
+        boot[0] = '\0';
+    if (f)
+        fclose(f);
+    boot[strcspn(boot, "\n")] = '\0';
+    snprintf(host, 120, "%s (boot %s)", name, boot);
+}
+
+bool cti_link_begin(cti_link *l)
+{
+    cti_transport *t = &l->transport;
+    cti_peer own = { .process = getpid() };
+    ct_world w = { .link = l, .rank = t->rank, .ranks = t->ranks, .timeout = 120 };
+    long here = 0;
+    bool good;
+
+    l->peer = calloc((size_t)t->ranks, sizeof *l->peer);
+    if (!l->peer)
+        return false;
+    l->listening = t->receive(t, &l->heard, sizeof l->heard, CTI_ANY_RANK, CTI_TAG_FAILURE);
+    link_describe_host(own.host);
+    good = l->listening && cti_world_gather(&w, "ct_world_new", &own, sizeof own, l->peer);
+    cti_release(w.waiting);
+    for (int r = 0; r < t->ranks && good; r++)
+        here += strcmp(l->peer[r].host, own.host) == 0;
+    l->crowded = here > sysconf(_SC_NPROCESSORS_ONLN);
+    return good;
+}
+
+/* At the end of the program: all ranks meet, and MPI ends. After a failure MPI would wait forever, so it
+ * is left as it is; mpirun sees that. */
+static void link_end(void)
+{
+    cti_link *l = process.link;
+    ct_world w = { .link = l, .timeout = 60 };
+
+    if (!l || !l->transport.runs(&l->transport))
+        return;
+    w.rank = l->transport.rank;
+    w.ranks = l->transport.ranks;
+    cti_world_tell_error(&w);
+    if (l->broken || !cti_world_meet(&w, "ct_world"))
+        return;
+    cti_release(w.waiting);
+    l->transport.cancel(&l->transport, l->listening);
+    l->transport.finish(&l->transport);
+    free(l->peer);
+    free(l);
+    process.link = NULL;
+}
+
+static void link_open(const cti_launched *launched)
+{
+    static cti_transport transport; /* MPI refers to it */
+    cti_transport_open_function start = link_plugin(launched);
+    cti_link *l;
+
+    if (!start)
+        return;
+    l = calloc(1, sizeof *l);
+    if (!l) {
+        snprintf(process.reason, sizeof process.reason, "out of memory");
+        return;
+    }
+    transport = (cti_transport){ .version = CTI_TRANSPORT_VERSION, .size = sizeof transport };
+    if (!start(&transport)) {
+        snprintf(process.reason, sizeof process.reason, "%s: %.200s", launched->mpi,
+                 transport.reason);
+    } else if (transport.ranks != launched->ranks) {
+        snprintf(
+            process.reason, sizeof process.reason,
+            "%s says that there are %d processes, and the launcher's variables say %d: another "
+            "MPI has started them",
+            launched->mpi, transport.ranks, launched->ranks);
+    } else {
+        l->transport = transport;
+        process.link = l;
+        atexit(link_end);
+        return;
+    }
+    free(l);
+}
+
+cti_link *cti_link_open(const char *function, bool *alone)
+{
+    const cti_launched launched = cti_world_launched();
+    cti_link *l;
+
+    *alone = !launched.plugin;
+    if (*alone)
+        return NULL;
+    pthread_mutex_lock(&process.lock);
+    if (!process.tried) {
+        process.tried = true;
+        link_open(&launched);
+        if (process.link && !cti_link_begin(process.link))
+            process.link->broken = true;
+    }
+    l = process.link;
+    if (!l)
+        ct_raise(CT_ERR_WORLD, function, "%s started %d processes, but %s", launched.mpi,
+                 launched.ranks, process.reason);
+    pthread_mutex_unlock(&process.lock);
+    return l;
+}

@@ -1,0 +1,407 @@
+/* world_sum.c - sums over shards in a binary tree over their numbers, by however many ranks. */
+#include "train/world_sum.h"
+
+#include "tensor/hooks.h"
+#include "train/world_internal.h"
+
+#include <string.h>
+
+/* The head of a segment. */
+typedef struct sum_head {
+    uint32_t step;
+    uint32_t there, stop; /* 0 or 1 */
+    uint32_t unused[13];
+} sum_head;
+
+_Static_assert(sizeof(sum_head) == 64, "segments stay aligned to 64 bytes");
+
+/* ---- layout ---- */
+
+/* Doubles and floats of a segment, rounded up to whole blocks of 64 bytes. The rest is 0. */
+static int64_t layout_doubles(const cti_sum_layout *l)
+{
+    return ((l->doubles + l->segments - 1) / l->segments + 7) / 8 * 8;
+}
+
+static int64_t layout_floats(const cti_sum_layout *l)
+{
+    return ((l->floats + l->segments - 1) / l->segments + 15) / 16 * 16;
+}
+
+static size_t layout_segment_bytes(const cti_sum_layout *l)
+{
+    return sizeof(sum_head) + (size_t)layout_doubles(l) * sizeof(double) +
+           (size_t)layout_floats(l) * sizeof(float);
+}
+
+static size_t layout_bytes(const cti_sum_layout *l)
+{
+    return (size_t)l->segments * layout_segment_bytes(l);
+}
+
+static int64_t layout_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+double *cti_sum_doubles(const cti_sum_layout *l, char *vector, int64_t i, int64_t *run)
+{
+    const int64_t each = layout_doubles(l), segment = i / each, at = i % each;
+    char *from = vector + (size_t)segment * layout_segment_bytes(l) + sizeof(sum_head);
+
+    *run = layout_least(each - at, l->doubles - i);
+    return (double *)(void *)from + at;
+}
+
+float *cti_sum_floats(const cti_sum_layout *l, char *vector, int64_t i, int64_t *run)
+{
+    const int64_t each = layout_floats(l), segment = i / each, at = i % each;
+    char *from = vector + (size_t)segment * layout_segment_bytes(l) + sizeof(sum_head) +
+                 (size_t)layout_doubles(l) * sizeof(double);
+
+    *run = layout_least(each - at, l->floats - i);
+    return (float *)(void *)from + at;
+}
+
+/* The elements of a segment that are not padding. */
+static uint64_t layout_elements(const cti_sum_layout *l, int segment)
+{
+    const int64_t d = layout_doubles(l), f = layout_floats(l);
+    const int64_t doubles = layout_least(d, l->doubles - segment * d);
+    const int64_t floats = layout_least(f, l->floats - segment * f);
+
+    return (uint64_t)(doubles > 0 ? doubles : 0) + (uint64_t)(floats > 0 ? floats : 0);
+}
+
+/* ---- adding ---- */
+
+static void add_doubles(double *restrict a, const double *restrict b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 8)
+        for (int k = 0; k < 8; k++)
+            a[i + k] += b[i + k];
+}
+
+static void add_floats(float *restrict a, const float *restrict b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 16)
+        for (int k = 0; k < 16; k++)
+            a[i + k] += b[i + k];
+}
+
+/* Adds segment number `number` at b to the one at a. */
+static void add_segment(ct_world *w, char *a, const char *b, int number)
+{
+    const cti_sum_layout *l = &w->sum.layout;
+    const size_t floats_at = sizeof(sum_head) + (size_t)layout_doubles(l) * sizeof(double);
+
+    add_doubles((double *)(void *)(a + sizeof(sum_head)),
+                (const double *)(const void *)(b + sizeof(sum_head)), layout_doubles(l));
+    add_floats((float *)(void *)(a + floats_at), (const float *)(const void *)(b + floats_at),
+               layout_floats(l));
+    w->counts.additions += layout_elements(l, number);
+}
+
+/* Adds all segments. */
+static void add_vector(ct_world *w, char *a, const char *b)
+{
+    const size_t bytes = layout_segment_bytes(&w->sum.layout);
+
+    for (int j = 0; j < w->sum.layout.segments; j++)
+        add_segment(w, a + (size_t)j * bytes, b + (size_t)j * bytes, j);
+}
+
+/* ---- vectors ---- */
+
+static void vectors_drop(cti_sum *s)
+{
+    while (s->spares)
+        cti_release(s->spare[--s->spares]);
+}
+
+static void vector_give_back(cti_sum *s, char *vector)
+{
+    if (!vector)
+        return;
+    if (s->spares < CTI_SUM_NODES)
+        s->spare[s->spares++] = vector;
+    else
+        cti_release(vector);
+}
+
+void cti_sum_begin(ct_world *w, int64_t doubles, int64_t floats)
+{
+    cti_sum *s = &w->sum;
+    const cti_sum_layout l = { doubles, floats, w->ranks };
+
+    while (s->nodes)
+        vector_give_back(s, s->node[--s->nodes].bytes);
+    if (l.doubles != s->layout.doubles || l.floats != s->layout.floats ||
+        l.segments != s->layout.segments)
+        vectors_drop(s);
+    s->layout = l;
+    s->step++;
+}
+
+char *cti_sum_vector(ct_world *w, const char *function)
+{
+    cti_sum *s = &w->sum;
+    char *vector = s->spares ? s->spare[--s->spares] : cti_calloc(1, layout_bytes(&s->layout));
+
+    if (!vector)
+        cti_out_of_memory(function, layout_bytes(&s->layout));
+    return vector;
+}
+
+void cti_sum_free(cti_sum *s)
+{
+    while (s->nodes)
+        cti_release(s->node[--s->nodes].bytes);
+    vectors_drop(s);
+    cti_release(s->total);
+    cti_release(s->received);
+}
+
+/* ---- the tree ---- */
+
+/* True if right follows left as the other half of one node. */
+static bool tree_are_halves(const cti_sum_node *left, const cti_sum_node *right)
+{
+    return left->level == right->level && left->index % 2 == 0 && right->index == left->index + 1;
+}
+
+/* A list of nodes in order, while it is added up. segment: the one that the bytes are of; -1: all. */
+typedef struct tree_stack {
+    ct_world *w;
+    int segment;
+    cti_sum_node *node;
+    int *count;
+} tree_stack;
+
+/* Makes one node of the last two: that above them. */
+static void tree_join(tree_stack *t)
+{
+    cti_sum_node *left = &t->node[*t->count - 2], *right = &t->node[*t->count - 1];
+    char *done = right->bytes;
+
+    if (!left->there) {
+        done = left->bytes;
+        left->bytes = right->bytes;
+        left->there = right->there;
+    } else if (right->there && t->segment < 0) {
+        add_vector(t->w, left->bytes, right->bytes);
+    } else if (right->there) {
+        add_segment(t->w, left->bytes, right->bytes, t->segment);
+    }
+    if (t->segment < 0)
+        vector_give_back(&t->w->sum, done);
+    left->level++;
+    left->index /= 2;
+    (*t->count)--;
+}
+
+static void tree_push(tree_stack *t, const cti_sum_node *n)
+{
+    t->node[(*t->count)++] = *n;
+    while (*t->count > 1 && tree_are_halves(&t->node[*t->count - 2], &t->node[*t->count - 1]))
+        tree_join(t);
+}
+
+/* After the last shard: what is left are the left halves down the right edge of the tree, whose right
+ * halves are cut at the number of shards. */
+static void tree_close(tree_stack *t)
+{
+    while (*t->count > 1)
+        tree_join(t);
+}
+
+void cti_sum_add(ct_world *w, int shard, char *vector)
+{
+    tree_stack t = { w, -1, w->sum.node, &w->sum.nodes };
+    const cti_sum_node n = { 0, shard, vector != NULL, vector };
+
+    tree_push(&t, &n);
+}
+
+/* The nodes that a rank sends. */
+static int tree_nodes_of(const ct_world *w, int rank, cti_sum_node nodes[CTI_SUM_NODES])
+{
+    int count = 0;
+
+    for (int s = cti_world_first_shard(rank, w->ranks, w->shards);
+         s < cti_world_first_shard(rank + 1, w->ranks, w->shards); s++) {
+        nodes[count++] = (cti_sum_node){ 0, s, false, NULL };
+        for (; count > 1 && tree_are_halves(&nodes[count - 2], &nodes[count - 1]); count--) {
+            nodes[count - 2].level++;
+            nodes[count - 2].index /= 2;
+        }
+    }
+    return count;
+}
+
+void cti_sum_to_total(ct_world *w)
+{
+    cti_sum *s = &w->sum;
+
+    if (s->total) {
+        add_vector(w, s->total, s->node[0].bytes);
+        return;
+    }
+    s->total = s->node[0].bytes;
+    s->node[0].bytes = NULL;
+}
+
+void cti_sum_drop_total(ct_world *w)
+{
+    vector_give_back(&w->sum, w->sum.total);
+    w->sum.total = NULL;
+}
+
+/* ---- between ranks ---- */
+
+/* Room for the segments that the others send; false with an error. */
+static bool exchange_make_room(ct_world *w, const char *function, size_t segment)
+{
+    cti_sum_node nodes[CTI_SUM_NODES];
+    size_t bytes = 0;
+
+    for (int r = 0; r < w->ranks; r++)
+        bytes += r == w->rank ? 0 : (size_t)tree_nodes_of(w, r, nodes) * segment;
+    if (bytes <= w->sum.received_room)
+        return true;
+    cti_release(w->sum.received);
+    w->sum.received_room = 0;
+    w->sum.received = cti_calloc(1, bytes);
+    if (!w->sum.received) {
+        cti_out_of_memory(function, bytes);
+        return false;
+    }
+    w->sum.received_room = bytes;
+    return true;
+}
+
+/* Writes the heads of this rank's nodes, also of those without rows. False with an error. */
+static bool exchange_mark(ct_world *w, const char *function, size_t segment, bool stop)
+{
+    cti_sum *s = &w->sum;
+
+    for (int i = 0; i < s->nodes; i++) {
+        cti_sum_node *n = &s->node[i];
+
+        if (!n->bytes && !(n->bytes = cti_sum_vector(w, function)))
+            return false;
+        for (int j = 0; j < w->ranks; j++)
+            *(sum_head *)(void *)(n->bytes + (size_t)j * segment) =
+                (sum_head){ .step = s->step, .there = n->there, .stop = stop };
+    }
+    return true;
+}
+
+/* Sends segment r of all nodes to rank r, and receives this rank's segment of the others' nodes. */
+static bool exchange_parts(ct_world *w, const char *function, size_t segment)
+{
+    cti_sum_node nodes[CTI_SUM_NODES];
+    char *to = w->sum.received;
+
+    for (int r = 0; r < w->ranks; r++)
+        for (int i = r == w->rank ? 0 : tree_nodes_of(w, r, nodes); i > 0; i--, to += segment)
+            if (!cti_world_receive(w, function, to, segment, r, CTI_TAG_PARTS))
+                return false;
+    for (int k = 1; k < w->ranks; k++) {
+        const int r = (w->rank + k) % w->ranks;
+
+        for (int i = 0; i < w->sum.nodes; i++)
+            if (!cti_world_send(w, function, w->sum.node[i].bytes + (size_t)r * segment, segment, r,
+                                CTI_TAG_PARTS))
+                return false;
+    }
+    return cti_world_wait(w, function);
+}
+
+/* Adds up this rank's segment of all nodes. Returns the sum, in one of them. *stop as in
+ * cti_sum_all. */
+static cti_sum_node exchange_add(ct_world *w, size_t segment, bool *stop, int *wrong)
+{
+    cti_sum_node stack[2 * CTI_SUM_NODES], nodes[CTI_SUM_NODES];
+    int count = 0;
+    tree_stack t = { w, w->rank, stack, &count };
+    char *from = w->sum.received;
+
+    *wrong = -1;
+    for (int r = 0; r < w->ranks; r++) {
+        const int own = tree_nodes_of(w, r, nodes);
+
+        for (int i = 0; i < own; i++) {
+            const sum_head *h;
+
+            if (r == w->rank) {
+                nodes[i].bytes = w->sum.node[i].bytes + (size_t)r * segment;
+            } else {
+                nodes[i].bytes = from;
+                from += segment;
+            }
+            h = (const sum_head *)(const void *)nodes[i].bytes;
+            if (h->step != w->sum.step && *wrong < 0)
+                *wrong = r;
+            nodes[i].there = h->there;
+            *stop = *stop || h->stop;
+            tree_push(&t, &nodes[i]);
+        }
+    }
+    tree_close(&t);
+    return stack[0];
+}
+
+/* Gives this rank's segment of the sum to all, and gets theirs, into result. */
+static bool exchange_sums(ct_world *w, const char *function, size_t segment, char *result)
+{
+    for (int r = 0; r < w->ranks; r++)
+        if (r != w->rank &&
+            !cti_world_receive(w, function, result + (size_t)r * segment, segment, r, CTI_TAG_SUMS))
+            return false;
+    for (int k = 1; k < w->ranks; k++)
+        if (!cti_world_send(w, function, result + (size_t)w->rank * segment, segment,
+                            (w->rank + k) % w->ranks, CTI_TAG_SUMS))
+            return false;
+    return cti_world_wait(w, function);
+}
+
+static char *sum_exchange(ct_world *w, const char *function, bool *stop)
+{
+    const size_t segment = layout_segment_bytes(&w->sum.layout);
+    char *result, *own;
+    cti_sum_node sum;
+    int wrong;
+
+    if (!cti_world_usable(w, function))
+        return NULL;
+    if (!exchange_make_room(w, function, segment) || !exchange_mark(w, function, segment, *stop)) {
+        cti_world_tell_error(w);
+        return NULL;
+    }
+    if (!exchange_parts(w, function, segment))
+        return NULL;
+    sum = exchange_add(w, segment, stop, &wrong);
+    if (wrong >= 0) {
+        ct_raise(CT_ERR_WORLD, function, "rank %d is at another step than rank %d", wrong, w->rank);
+        cti_world_tell_error(w);
+        return NULL;
+    }
+    if (!sum.there)
+        return NULL;
+    result = w->sum.node[0].bytes; /* whose segments have all been sent */
+    own = result + (size_t)w->rank * segment;
+    if (own != sum.bytes)
+        memcpy(own, sum.bytes, segment);
+    return exchange_sums(w, function, segment, result) ? result : NULL;
+}
+
+char *cti_sum_all(ct_world *w, const char *function, bool *stop)
+{
+    tree_stack t = { w, -1, w->sum.node, &w->sum.nodes };
+
+    if (w->ranks > 1)
+        return sum_exchange(w, function, stop);
+    tree_close(&t);
+    return w->sum.nodes && w->sum.node[0].there ? w->sum.node[0].bytes : NULL;
+}

@@ -1,0 +1,386 @@
+/* world_wait.c - messages between ranks. Nothing here blocks in the transport: each wait asks it again
+ * and again, sleeps a little between, and looks at a clock, at ranks that have failed or ended, and at
+ * signals. */
+#include "tensor/internal.h"
+
+#include "tensor/hooks.h"
+#include "tensor/log.h"
+#include "train/internal.h"
+#include "train/world_internal.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define WAIT_POLL 0.5e-3 /* seconds before others get the processor */
+#define WAIT_LOOK 0.05   /* seconds between looks at what may have happened to the others */
+#define WAIT_NOTE 10.0   /* after which rank 0 says for whom it waits */
+#define WAIT_STOP 20.0   /* after which a rank that was asked to stop waits no longer */
+#define WAIT_ANSWERS 5.0 /* for the answers to a failure */
+#define WAIT_GONE 0.2    /* between the end of another process and giving up its messages */
+
+/* ---- a broken link ---- */
+
+/* Breaks the link, for a reason of which the first one counts, and raises it. */
+static bool wait_break(ct_world *w, const char *function, const char *format, ...) CT_PRINTF(3, 4);
+
+static bool wait_break(ct_world *w, const char *function, const char *format, ...)
+{
+    cti_link *l = w->link;
+    va_list args;
+
+    if (!l->broken) {
+        va_start(args, format);
+        vsnprintf(l->reason, sizeof l->reason, format, args);
+        va_end(args);
+        l->broken = true;
+    }
+    for (; w->waiting_count; w->waiting_count--)
+        if (!l->transport.cancel(&l->transport, w->waiting[w->waiting_count - 1].request))
+            l->in_use = true;
+    ct_raise(CT_ERR_WORLD, function, "%s", l->reason);
+    return false;
+}
+
+void cti_world_release(ct_world *w, void *p)
+{
+    if (!w->link || !w->link->in_use)
+        free(p);
+}
+
+bool cti_world_usable(ct_world *w, const char *function)
+{
+    if (!w->link || !w->link->broken)
+        return true;
+    ct_raise(CT_ERR_WORLD, function, "%s", w->link->reason);
+    return false;
+}
+
+/* ---- failures of other ranks ---- */
+
+/* Sends this rank's failure to all others; the request is left to itself. */
+static void failure_send(cti_link *l, const char *text)
+{
+    cti_transport *t = &l->transport;
+
+    l->has_told = true;
+    l->told.rank = t->rank;
+    snprintf(l->told.text, sizeof l->told.text, "%s", text);
+    for (int r = 0; r < t->ranks; r++)
+        if (r != t->rank)
+            t->send(t, &l->told, sizeof l->told, r, CTI_TAG_FAILURE);
+}
+
+/* Takes in the failures that have arrived. The first one breaks the link, and is answered. */
+static void failure_listen(cti_link *l)
+{
+    cti_transport *t = &l->transport;
+    size_t bytes;
+
+    while (l->listening && t->test(t, l->listening, &bytes) == 1) {
+        l->failures++;
+        l->heard.text[sizeof l->heard.text - 1] = '\0';
+        if (!l->broken)
+            snprintf(l->reason, sizeof l->reason, "rank %d: %s", (int)l->heard.rank, l->heard.text);
+        l->broken = true;
+        l->listening = t->receive(t, &l->heard, sizeof l->heard, CTI_ANY_RANK, CTI_TAG_FAILURE);
+    }
+    if (l->failures && !l->has_told)
+        failure_send(l, "");
+}
+
+static void wait_sleep(double seconds)
+{
+    const struct timespec t = { 0, (long)(seconds * 1e9) };
+
+    nanosleep(&t, NULL);
+}
+
+/* True if the process of a rank, on this machine, has ended. */
+static bool peer_has_ended(const cti_link *l, int rank)
+{
+    const cti_peer *p = &l->peer[rank], *own = &l->peer[l->transport.rank];
+    char path[60], line[512] = "", *end;
+    FILE *f;
+
+    if (p->process <= 0 || p->process == own->process || strcmp(p->host, own->host) != 0)
+        return false;
+    if (kill((pid_t)p->process, 0) != 0)
+        return errno == ESRCH;
+    snprintf(path, sizeof path, "/proc/%lld/stat", (long long)p->process);
+    f = fopen(path, "r");
+    if (!f)
+        return false;
+    if (!fgets(line, sizeof line, f))
+        line[0] = '\0';
+    fclose(f);
+    end = strrchr(line, ')'); /* "123 (name) Z ...": a zombie has ended, too */
+    return end && end[1] == ' ' && (end[2] == 'Z' || end[2] == 'X');
+}
+
+void cti_world_tell(ct_world *w, const char *text)
+{
+    cti_link *l = w->link;
+    double end = cti_now() + WAIT_ANSWERS;
+    int living;
+
+    if (!l || l->has_told)
+        return;
+    if (!l->broken)
+        snprintf(l->reason, sizeof l->reason, "rank %d: %s", w->rank, text);
+    l->broken = true;
+    failure_send(l, text);
+    do {
+        failure_listen(l);
+        living = 0;
+        for (int r = 0; r < w->ranks; r++)
+            living += r != w->rank && !peer_has_ended(l, r);
+        if (l->failures >= living)
+            return;
+        wait_sleep(0.01);
+    } while (cti_now() < end);
+}
+
+void cti_world_tell_error(ct_world *w)
+{
+    if (w && w->link && !ct_ok())
+        cti_world_tell(w, ct_error_message());
+}
+
+/* ---- waiting ---- */
+
+typedef struct wait_clock {
+    double began, heard; /* the wait; something arrived */
+    double looked, gone; /* the last look; when a rank was first seen to have ended, or 0 */
+    bool noted;
+} wait_clock;
+
+/* A rank that is waited for and has ended, or -1. */
+static int wait_find_ended(const ct_world *w)
+{
+    for (size_t i = 0; i < w->waiting_count; i++)
+        if ((i == 0 || w->waiting[i].peer != w->waiting[i - 1].peer) &&
+            peer_has_ended(w->link, w->waiting[i].peer))
+            return w->waiting[i].peer;
+    return -1;
+}
+
+/* Breaks the link if a rank has ended and its messages have had time to arrive; false then. */
+static bool wait_check_ended(ct_world *w, const char *function, wait_clock *c, double now)
+{
+    const int ended = wait_find_ended(w);
+
+    if (ended < 0)
+        c->gone = 0;
+    else if (!c->gone)
+        c->gone = now;
+    else if (now - c->gone > WAIT_GONE) {
+        wait_break(w, function, "rank %d (process %lld on %.60s) has ended", ended,
+                   (long long)w->link->peer[ended].process, w->link->peer[ended].host);
+        failure_send(w->link, w->link->reason);
+        return false;
+    }
+    return true;
+}
+
+/* Looks at what may have happened to the others. False with an error. */
+static bool wait_look(ct_world *w, const char *function, wait_clock *c, double now)
+{
+    const int peer = w->waiting[0].peer;
+    const cti_peer *p = &w->link->peer[peer];
+
+    failure_listen(w->link);
+    if (w->link->broken)
+        return wait_break(w, function, "-");
+    if (now - c->heard > w->timeout)
+        return wait_break(w, function, "rank %d (process %lld on %.60s) was not heard of for %g s",
+                          peer, (long long)p->process, p->host, w->timeout);
+    if (cti_stop_pending() && now - c->heard > WAIT_STOP)
+        return wait_break(w, function,
+                          "a stop was asked for, and rank %d was not heard of for %g s", peer,
+                          WAIT_STOP);
+    if (!wait_check_ended(w, function, c, now))
+        return false;
+    if (w->rank == 0 && !c->noted && now - c->heard > WAIT_NOTE) {
+        cti_log("cotangent: rank 0 has waited %g s for rank %d (process %lld on %.60s)", WAIT_NOTE,
+                peer, (long long)p->process, p->host);
+        c->noted = true;
+    }
+    return true;
+}
+
+/* Nothing arrived: polls at first, and then gives way to others, the longer the more. False with an
+ * error. */
+static bool wait_idle(ct_world *w, const char *function, wait_clock *c)
+{
+    const double now = cti_now(), silent = now - c->heard;
+
+    if (silent < (w->link->crowded ? 0 : WAIT_POLL))
+        return true;
+    if (silent < 10 * WAIT_POLL)
+        sched_yield();
+    else
+        wait_sleep(silent < 0.1 ? 50e-6 : 1e-3);
+    if (now - c->looked < WAIT_LOOK)
+        return true;
+    c->looked = now;
+    return wait_look(w, function, c, now);
+}
+
+/* Removes request number i. */
+static void wait_remove(ct_world *w, size_t i)
+{
+    w->waiting_count--;
+    memmove(w->waiting + i, w->waiting + i + 1, (w->waiting_count - i) * sizeof *w->waiting);
+}
+
+/* Removes the requests that are done; false with an error. */
+static bool wait_test_all(ct_world *w, const char *function)
+{
+    cti_transport *t = &w->link->transport;
+    size_t got, i = 0;
+
+    while (i < w->waiting_count) {
+        const cti_waiting q = w->waiting[i];
+        int done = t->test(t, q.request, &got);
+
+        if (done)
+            wait_remove(w, i);
+        else
+            i++;
+        if (done < 0)
+            return wait_break(w, function, "rank %d: %.200s", q.peer, t->reason);
+        if (done && q.receives && got != q.bytes)
+            return wait_break(w, function,
+                              "rank %d sent %zu bytes, and %zu were expected: it is at another "
+                              "step",
+                              q.peer, got, q.bytes);
+    }
+    return true;
+}
+
+bool cti_world_wait(ct_world *w, const char *function)
+{
+    double now = cti_now();
+    wait_clock c = { .began = now, .heard = now, .looked = now };
+
+    while (w->waiting_count) {
+        size_t before = w->waiting_count;
+
+        if (!wait_test_all(w, function))
+            return false;
+        if (w->waiting_count < before) {
+            c.heard = cti_now();
+        } else if (!wait_idle(w, function, &c)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- beginning to send and to receive ---- */
+
+static bool wait_add(ct_world *w, const char *function, const cti_waiting *q)
+{
+    if (!q->request)
+        return wait_break(w, function, "rank %d: %.200s", q->peer, w->link->transport.reason);
+    if (!cti_grow(function, (void **)&w->waiting, &w->waiting_room, w->waiting_count,
+                  sizeof *w->waiting)) {
+        cti_world_tell(w, "out of memory");
+        return false;
+    }
+    w->waiting[w->waiting_count++] = *q;
+    return true;
+}
+
+bool cti_world_send(ct_world *w, const char *function, const void *data, size_t bytes, int to,
+                    int tag)
+{
+    cti_transport *t = &w->link->transport;
+
+    w->counts.bytes_sent += bytes;
+    for (size_t at = 0, n; at < bytes; at += n) {
+        cti_waiting q = { .peer = to };
+
+        n = bytes - at < CTI_TRANSPORT_MOST ? bytes - at : CTI_TRANSPORT_MOST;
+        q.bytes = n;
+        q.request = t->send(t, (const char *)data + at, n, to, tag);
+        if (!wait_add(w, function, &q))
+            return false;
+    }
+    return true;
+}
+
+bool cti_world_receive(ct_world *w, const char *function, void *data, size_t bytes, int from,
+                       int tag)
+{
+    cti_transport *t = &w->link->transport;
+
+    for (size_t at = 0, n; at < bytes; at += n) {
+        cti_waiting q = { .peer = from, .receives = true };
+
+        n = bytes - at < CTI_TRANSPORT_MOST ? bytes - at : CTI_TRANSPORT_MOST;
+        q.bytes = n;
+        q.request = t->receive(t, (char *)data + at, n, from, tag);
+        if (!wait_add(w, function, &q))
+            return false;
+    }
+    return true;
+}
+
+/* ---- all ranks together ---- */
+
+bool cti_world_gather(ct_world *w, const char *function, const void *mine, size_t bytes, void *all)
+{
+    memcpy((char *)all + (size_t)w->rank * bytes, mine, bytes);
+    if (!cti_world_usable(w, function))
+        return false;
+    for (int r = 0; r < w->ranks; r++)
+        if (r != w->rank && !cti_world_receive(w, function, (char *)all + (size_t)r * bytes, bytes,
+                                               r, CTI_TAG_GATHER))
+            return false;
+    for (int r = 0; r < w->ranks; r++)
+        if (r != w->rank && !cti_world_send(w, function, mine, bytes, r, CTI_TAG_GATHER))
+            return false;
+    return cti_world_wait(w, function);
+}
+
+/* Along a binomial tree: rank r gets them from r without its highest bit. */
+bool cti_world_spread(ct_world *w, const char *function, void *data, size_t bytes)
+{
+    int bit = 1;
+
+    if (!cti_world_usable(w, function))
+        return false;
+    while (bit <= w->rank)
+        bit *= 2;
+    if (w->rank > 0 &&
+        (!cti_world_receive(w, function, data, bytes, w->rank - bit / 2, CTI_TAG_BROADCAST) ||
+         !cti_world_wait(w, function)))
+        return false;
+    for (; w->rank + bit < w->ranks; bit *= 2)
+        if (!cti_world_send(w, function, data, bytes, w->rank + bit, CTI_TAG_BROADCAST))
+            return false;
+    return cti_world_wait(w, function);
+}
+
+/* In round k each rank hears of the one 2^k before it: after all rounds, of every one. */
+bool cti_world_meet(ct_world *w, const char *function)
+{
+    char out = 1, in;
+
+    if (!cti_world_usable(w, function))
+        return false;
+    for (int far = 1; far < w->ranks; far *= 2)
+        if (!cti_world_receive(w, function, &in, 1, (w->rank - far + w->ranks) % w->ranks,
+                               CTI_TAG_BARRIER) ||
+            !cti_world_send(w, function, &out, 1, (w->rank + far) % w->ranks, CTI_TAG_BARRIER) ||
+            !cti_world_wait(w, function))
+            return false;
+    return true;
+}

@@ -10,6 +10,7 @@ noinst_PROGRAMS = \
 	examples/transformer \
 	examples/mlp \
 	examples/forecast \
+	examples/pitch \
 	examples/lenet \
 	examples/gan \
 	examples/maml \
@@ -46,6 +47,9 @@ examples_custom_op_SOURCES = examples/custom_op.c
 examples_custom_op_LDFLAGS = $(examples_ldflags)
 examples_custom_op_LDADD = $(examples_libs)
 
+examples_pitch_SOURCES = examples/pitch.c
+examples_pitch_LDFLAGS = $(examples_ldflags)
+examples_pitch_LDADD = $(examples_libs)
 examples_forecast_SOURCES = examples/forecast.c
 examples_forecast_LDFLAGS = $(examples_ldflags)
 examples_forecast_LDADD = $(examples_libs)

@@ -105,7 +105,7 @@ static cti_export_text calls_address(cti_exporter *e, const cti_reference *r)
     return t;
 }
 
-/* A weight (n, k) of a parameter, transposed: (k, n). "" with an error if r is no parameter. */
+/* A weight (n, k) of a parameter, transposed: (k, n). "" with an error if r is not a parameter. */
 static cti_export_text calls_weight(cti_exporter *e, const cti_call *c, const cti_reference *r,
                                     int64_t n, int64_t k, int64_t ld)
 {

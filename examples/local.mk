@@ -10,6 +10,7 @@ noinst_PROGRAMS = \
 	examples/transformer \
 	examples/mlp \
 	examples/forecast \
+	examples/pitch \
 	examples/lenet \
 	examples/seq2seq \
 	examples/vae \
@@ -55,6 +56,9 @@ examples_server_SOURCES = examples/server.c
 examples_server_LDFLAGS = $(examples_ldflags)
 examples_server_LDADD = $(examples_libs)
 
+examples_pitch_SOURCES = examples/pitch.c
+examples_pitch_LDFLAGS = $(examples_ldflags)
+examples_pitch_LDADD = $(examples_libs)
 examples_forecast_SOURCES = examples/forecast.c
 examples_forecast_LDFLAGS = $(examples_ldflags)
 examples_forecast_LDADD = $(examples_libs)

@@ -105,7 +105,7 @@ static cti_export_text calls_address(cti_exporter *e, const cti_reference *r)
     return t;
 }
 
-/* A weight (n, k) of a parameter, transposed: (k, n). "" with an error if r is no parameter. */
+/* A weight (n, k) of a parameter, transposed: (k, n). "" with an error if r is not a parameter. */
 static cti_export_text calls_weight(cti_exporter *e, const cti_call *c, const cti_reference *r,
                                     int64_t n, int64_t k, int64_t ld)
 {
@@ -221,6 +221,8 @@ static void calls_fill(cti_exporter *e, const cti_call *c)
     const calls_loops l = { .rank = 1, .arrays = 1, .dim = { a->n }, .stride = { { 1 } } };
     const cti_export_text to = calls_address(e, REFERENCE(c, cti_fill_args, data));
 
+    if (!a->n)
+        return;
     if (!isfinite(a->value) || (a->dtype != CT_F32 && a->value != (double)(int)a->value)) {
         cti_export_refuse(e, c, "a constant that is not finite");
         return;
@@ -233,14 +235,31 @@ static void calls_fill(cti_exporter *e, const cti_call *c)
         fprintf(e->out, "            (%s)[i0] = %d;\n    }\n", to.s, (int)a->value);
 }
 
-/* Constants of the host: a table. */
+/* The name of an array of constants that are copied. "" with an error. */
+static cti_export_text calls_constants(cti_exporter *e, const float *from, int64_t n)
+{
+    cti_export_array a = { .external = -1, .size = n };
+    cti_export_text t = { "" };
+    int i;
+
+    a.table = cti_calloc((size_t)n, sizeof *a.table);
+    if (!a.table) {
+        cti_out_of_memory("ct_export_c", (size_t)n * sizeof *a.table);
+        return t;
+    }
+    memcpy(a.table, from, (size_t)n * sizeof *a.table);
+    i = calls_array(e, &a);
+    if (i < 0)
+        cti_release(a.table);
+    return i < 0 ? t : cti_export_array_name(e, (size_t)i);
+}
+
+/* Constants of the host. */
 static void calls_upload(cti_exporter *e, const cti_call *c)
 {
     const cti_upload_args *a = &c->args.upload;
     const int64_t n = (int64_t)(a->bytes / sizeof(float));
     const cti_reference *to = REFERENCE(c, cti_upload_args, to);
-    cti_export_array array = { .external = -1, .size = n };
-    int i;
 
     if (!to || !n)
         return;
@@ -248,20 +267,10 @@ static void calls_upload(cti_exporter *e, const cti_call *c)
         cti_export_refuse(e, c, "constants that are not f32");
         return;
     }
-    array.table = cti_calloc((size_t)n, sizeof *array.table);
-    if (!array.table) {
-        cti_out_of_memory("ct_export_c", a->bytes);
-        return;
-    }
-    memcpy(array.table, a->from, a->bytes);
-    i = calls_array(e, &array);
-    if (i < 0)
-        cti_release(array.table);
-    else
-        fprintf(e->out,
-                "    {\n        int i0;\n\n        for (i0 = 0; i0 < %lld; i0++)\n"
-                "            (%s)[i0] = %s[i0];\n    }\n",
-                (long long)n, calls_address(e, to).s, cti_export_array_name(e, (size_t)i).s);
+    fprintf(e->out,
+            "    {\n        int i0;\n\n        for (i0 = 0; i0 < %lld; i0++)\n"
+            "            (%s)[i0] = %s[i0];\n    }\n",
+            (long long)n, calls_address(e, to).s, calls_constants(e, a->from, n).s);
 }
 
 /* ---- elementwise ---- */
@@ -489,9 +498,18 @@ static void calls_gather_rows(cti_exporter *e, const cti_call *c)
     const cti_gather_rows_args *a = &c->args.gather_rows;
     const cti_export_text index = calls_address(e, REFERENCE(c, cti_gather_rows_args, index));
 
+    cti_export_text from;
+
+    if (a->dtype != CT_F32) {
+        cti_export_refuse(e, c, "rows of a dtype other than f32");
+        return;
+    }
+    if (REFERENCE(c, cti_gather_rows_args, src))
+        from = calls_address(e, REFERENCE(c, cti_gather_rows_args, src));
+    else
+        from = calls_constants(e, a->src, a->rows * a->width);
     calls_check_index(e, index.s, a->count, a->rows);
-    calls_rows(e, index.s, a->count, a->width,
-               calls_address(e, REFERENCE(c, cti_gather_rows_args, src)).s,
+    calls_rows(e, index.s, a->count, a->width, from.s,
                calls_address(e, REFERENCE(c, cti_gather_rows_args, out)).s);
 }
 

@@ -40,8 +40,8 @@ typedef struct ct_plan ct_plan;
 /* A plan of ct_forward(m, x) for x of this shape and dtype. params is the set of m, on the CPU. Lazy
  * parameters are materialised.
  *
- * The plan reads the parameters where they are, and keeps their memory alive. After parameters have been
- * moved, loaded or tied, make another plan. Free it with ct_plan_free. Returns NULL with CT_ERR_ARGUMENT for what
+ * The plan reads the parameters where they are, keeps their memory alive, and may keep tables that were
+ * computed from them. After parameters have changed, make another plan. Free it with ct_plan_free. Returns NULL with CT_ERR_ARGUMENT for what
  * cannot be planned (see above), CT_ERR_DEVICE if params is not on the CPU, and the errors of the
  * forward pass. The message names the place of the call in question. Without ct_set_portable, a
  * product of 2 to 63 rows is refused, because BLAS computes it and takes locks. */

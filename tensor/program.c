@@ -563,6 +563,8 @@ static bool program_add_scratch(cti_program *p)
 
 bool cti_program_finish(cti_program *p)
 {
+    if (ct_ok())
+        cti_program_make_tables(p);
     if (!ct_ok() || !program_place(p) || !program_allocate(p, p->bytes))
         return false;
     program_relocate(p);

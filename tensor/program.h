@@ -150,6 +150,10 @@ int cti_program_output(cti_program *p, ct_tensor *t);
 /* Plans the memory and runs the program once. False with an error. */
 bool cti_program_finish(cti_program *p);
 
+/* Replaces products of one-hot vectors of few tokens by look-ups in tables of the products, for finish
+ * (program_tables.c). */
+void cti_program_make_tables(cti_program *p);
+
 /* Runs all calls. CT_ERR_INDEX for an index out of range. */
 ct_status cti_program_run(cti_program *p);
 

@@ -327,13 +327,6 @@ static ct_optimizer *configure(void *self)
     return ct_sgd_new(ct_lm_params(self), (ct_sgd_options){ .lr = 1 });
 }
 
-static ct_status plan_nothing(void *context, ct_plan_call *call)
-{
-    (void)context;
-    call->output[0] = ct_neg(call->input[0]);
-    return ct_error();
-}
-
 static void identity_backward(ct_node *n, ct_tensor *const *dout);
 static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
                                 identity_backward, NULL };

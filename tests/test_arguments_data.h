@@ -1,5 +1,5 @@
-/* test_arguments_data.h - tables of test_arguments: of datasets and streams that it hands over, and of functions
- * that are special. */
+/* test_arguments_data.h - the tables of datasets, streams, decoders, plans and cells that test_arguments hands over, and
+ * its list of functions with side effects. */
 #ifndef TESTS_TEST_ARGUMENTS_DATA_H
 #define TESTS_TEST_ARGUMENTS_DATA_H
 
@@ -34,6 +34,23 @@ static const ct_stream_table stream_table = {
     .name = "stream", .begin = stream_begin, .next = stream_next, .batches = stream_batches
 };
 static const ct_dataset_table table = { .name = "table", .get = get_sample };
+
+static ct_status plan_nothing(void *context, ct_plan_call *call)
+{
+    (void)context;
+    call->output[0] = ct_neg(call->input[0]);
+    return ct_error();
+}
+
+static ct_tensor *cell_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
+                            const ct_cell_step *at)
+{
+    (void)self, (void)state, (void)at;
+    return next[0] = x;
+}
+
+static const ct_cell cell = { .name = "cell", .states = 1, .step = cell_step };
+static const ct_nn_recurrent_options cell_options = { .hidden_size = 3, .input_size = 3 };
 
 static ct_tensor *decoder_step(void *self, ct_tensor *ids, const ct_state *state, ct_state **next)
 {

@@ -239,7 +239,7 @@ typedef struct export_parts {
     size_t source_size, header_size;
 } export_parts;
 
-static bool export_close(FILE *f)
+static bool lm_export_close(FILE *f)
 {
     if (!f || fclose(f) != 0)
         cti_out_of_memory(me, 0);
@@ -252,7 +252,7 @@ static bool export_make(const ct_lm *m, const export_names *names, export_parts 
 
     if (out)
         export_fill_in(out, export_declarations, names);
-    if (!export_close(out))
+    if (!lm_export_close(out))
         return false;
     out = open_memstream(&p->source, &p->source_size);
     if (out) {
@@ -260,7 +260,7 @@ static bool export_make(const ct_lm *m, const export_names *names, export_parts 
         fputs(export_random, out);
         export_fill_in(out, export_sampling, names);
     }
-    return export_close(out);
+    return lm_export_close(out);
 }
 
 ct_status cti_lm_plan_step(void *lm, ct_plan_call *call)

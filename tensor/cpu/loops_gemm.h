@@ -145,6 +145,8 @@ static inline __attribute__((always_inline)) void FN(dot_rows)(int rows, int64_t
         FN(vector) x0 = *(const FN(vector) *)(x + i), x1 = *(const FN(vector) *)(x + i + IN_VECTOR);
 
         for (r = 0; r < rows; r++) {
+            __builtin_prefetch(b + (r + rows) * ldb + i);
+            __builtin_prefetch(b + (r + rows) * ldb + i + IN_VECTOR);
             even[r] += x0 * *(const FN(vector) *)(b + r * ldb + i);
             odd[r] += x1 * *(const FN(vector) *)(b + r * ldb + i + IN_VECTOR);
         }

@@ -49,7 +49,7 @@ typedef struct ct_loader_options {
     /* the number of threads that read samples ahead, at most 64; 0: the calling thread reads them.
      * The batches do not depend on this number */
     int workers;
-    int prefetch; /* the number of batches that workers read ahead, at most 1024; 0: 2 for each
+    int prefetch; /* the number of batches that workers read ahead, at most 1024; default 2 for each
                    * worker */
     ct_device device;
 } ct_loader_options;

@@ -64,7 +64,7 @@ typedef struct ct_attention ct_attention;
 
 typedef struct ct_nn_multihead_attention_options {
     int64_t embed_dim, num_heads; /* required; num_heads must divide embed_dim */
-    int64_t kdim, vdim;           /* the features of key and of value; 0: embed_dim */
+    int64_t kdim, vdim;           /* the features of key and of value; default embed_dim */
     double dropout;               /* dropout of the weights, while the set trains; in [0, 1) */
     bool no_bias;
     /* the base of a rotary embedding of q and k (ct_rotary_embedding), usually 10000; 0: none */

@@ -16,7 +16,7 @@ typedef struct ct_nn_linear_options {
     int64_t in_features; /* 0: taken from the first forward or from a loaded file */
     int64_t out_features;
     bool no_bias;
-    ct_dialect dialect; /* the framework whose initial values are used; 0: CT_DIALECT_TORCH */
+    ct_dialect dialect; /* the framework whose initial values are used; default CT_DIALECT_TORCH */
 } ct_nn_linear_options;
 
 /* Makes a Linear: x (..., in) -> y (..., out). Registers NAME.weight (out, in) and NAME.bias (out),

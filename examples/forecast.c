@@ -42,7 +42,7 @@ typedef struct forecast {
     ct_params *params;
     ct_recurrent *gru;
     ct_module *linear;
-    double mean[2], deviation[2]; /* of temperature and load, over the training part */
+    double mean[2], deviation[2]; /* for temperature and load, over the training part */
     ct_tensor *shift, *scale;     /* the same, (2) */
 } forecast;
 

@@ -45,7 +45,7 @@ typedef struct cti_patience {
 
 /* The value by which epochs are compared. */
 typedef struct cti_monitor {
-    int column; /* of the history */
+    int column; /* the column of the history */
     bool maximize;
 } cti_monitor;
 
@@ -73,7 +73,7 @@ typedef struct cti_run {
                                           * optimisers */
     int given_metrics, metric_count;
     cti_monitor monitor;
-    cti_history history; /* of whole epochs */
+    cti_history history; /* the complete epochs */
     ct_fit_result result;
     bool stopped;
     bool saved;        /* the checkpoint file has the current state */

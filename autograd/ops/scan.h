@@ -29,8 +29,8 @@ ct_tensor *ct_logcumsumexp(ct_tensor *x, int axis);
 ct_tensor *ct_cumprod(ct_tensor *x, int axis);
 
 /* The greatest (least) of x[0], ..., x[i] along axis, of x's shape and dtype, as for ct_cumsum. NaN
- * counts as both. *indices, if indices is not NULL, receives its position along the axis (i64), of
- * equal elements the last, or NULL after an error. dx = d, added at those positions. */
+ * counts as both. If indices is not NULL, *indices receives its position along the axis (i64), the
+ * last one of equal elements; NULL after an error. dx = d, added at those positions. */
 ct_tensor *ct_cummax(ct_tensor *x, int axis, ct_tensor **indices);
 ct_tensor *ct_cummin(ct_tensor *x, int axis, ct_tensor **indices);
 

@@ -179,9 +179,10 @@ typedef struct ct_loader_cursor {
 /* The current position of a loader, for ct_loader_seek; zeros for NULL. */
 ct_loader_cursor ct_loader_tell(const ct_loader *l);
 
-/* Moves to the position of a loader that was made with the same arguments: the next batches are
- * those that it would have given. Does nothing while an error is recorded. CT_ERR_ARGUMENT for a
- * position that this loader cannot have; the loader then does not move. */
+/* Moves l to a position that ct_loader_tell returned for a loader made with the same arguments. The
+ * next batches of l are then those that followed this position. Does nothing while an error is
+ * recorded. CT_ERR_ARGUMENT for a position that this loader cannot have; the loader then does not
+ * move. */
 ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at);
 
 /* Fixes the offset of the sequential or random iterator from the next epoch on. With -1, each epoch

@@ -509,7 +509,7 @@ AM_TESTS_ENVIRONMENT = \
 
 messages_folder = $(abs_top_builddir)/tests/messages
 
-# The texts of the messages that the tests provoke, written anew (tests/messages.sh).
+# Rewrites the file of the messages that the tests provoke (tests/messages.sh).
 update-messages: $(check_programs) $(check_programs:=.log)
 	@$(AM_TESTS_ENVIRONMENT) srcdir='$(srcdir)' $(SHELL) $(srcdir)/tests/messages.sh update
 clean-local:

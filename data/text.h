@@ -33,7 +33,7 @@ ct_text *ct_text_new_from_bytes(const void *bytes, size_t size, const char *name
  * first of these that exists:
  *   1. path, unless it is NULL: any text
  *   2. $COTANGENT_DATA_DIR/timemachine.txt. Its SHA-256 must be the known one; otherwise
- *      CT_ERR_FORMAT with "got ... expected ..."
+ *      CT_ERR_FORMAT with both digests
  *   3. the cache, $XDG_CACHE_HOME/cotangent or ~/.cache/cotangent. A file with another SHA-256 is
  *      downloaded again
  *   4. a download to the cache, in builds with libcurl: 5 s to connect, at most 1 MB, checked

@@ -48,13 +48,13 @@ typedef struct ct_attention_options {
 ct_tensor *ct_scaled_dot_product_attention(ct_tensor *q, ct_tensor *k, ct_tensor *v,
                                            ct_attention_options options);
 
-/* A bool tensor (queries, keys), true where key j <= first_query + i, so that query i attends to no
- * later key. CT_ERR_ARGUMENT if a number is negative. */
+/* Returns a bool tensor (queries, keys) of the innermost scope, true where key j <= first_query +
+ * i, so that query i attends to no later key. CT_ERR_ARGUMENT if a number is negative. */
 ct_tensor *ct_causal_mask(int64_t queries, int64_t keys, int64_t first_query, ct_device device);
 
-/* A bool tensor (B, size), true where j < lengths[b]; lengths (B) is i32 or i64 (CT_ERR_DTYPE,
- * CT_ERR_SHAPE). To use it as a mask for scores of rank 4, ct_reshape it to (B, 1, 1, size).
- * CT_ERR_ARGUMENT if size is negative. */
+/* Returns a bool tensor (B, size) of the innermost scope, true where j < lengths[b]; lengths (B) is
+ * i32 or i64 (CT_ERR_DTYPE, CT_ERR_SHAPE). To use it as a mask for scores of rank 4, ct_reshape it
+ * to (B, 1, 1, size). CT_ERR_ARGUMENT if size is negative. */
 ct_tensor *ct_length_mask(ct_tensor *lengths, int64_t size);
 
 /* ---- MultiheadAttention ---- */
@@ -76,9 +76,9 @@ typedef struct ct_nn_multihead_attention_options {
  * NAME.k_proj_weight (embed_dim, kdim) and NAME.v_proj_weight (embed_dim, vdim); NAME.in_proj_bias
  * (3 embed_dim); NAME.out_proj.weight (embed_dim, embed_dim) and NAME.out_proj.bias (embed_dim).
  * Initially the input weights are Xavier-uniform, out_proj.weight is uniform within 1 /
- * sqrt(embed_dim), and biases are
- * 0. CT_ERR_ARGUMENT if a size is out of range, num_heads does not divide embed_dim, dropout is not
- * in [0, 1), or rotary_base is negative or is set with heads of odd size. */
+ * sqrt(embed_dim), and biases are 0. The module belongs to params. CT_ERR_ARGUMENT if a size is out
+ * of range, num_heads does not divide embed_dim, dropout is not in [0, 1), or rotary_base is
+ * negative or is set with heads of odd size. */
 ct_attention *ct_nn_multihead_attention(ct_params *params, const char *name,
                                         ct_nn_multihead_attention_options options);
 

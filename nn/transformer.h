@@ -42,8 +42,8 @@ typedef struct ct_nn_transformer_options {
 
 /* Make PyTorch's nn.TransformerEncoderLayer and nn.TransformerDecoderLayer. They register, under
  * NAME, self_attn.* (as ct_nn_multihead_attention), linear1.*, linear2.*, norm1.* and norm2.*; a
- * decoder also multihead_attn.* and norm3.*. CT_ERR_ARGUMENT if an option is out of range, or as
- * ct_nn_multihead_attention. */
+ * decoder also multihead_attn.* and norm3.*. The module belongs to params. CT_ERR_ARGUMENT if an
+ * option is out of range, or as ct_nn_multihead_attention. */
 ct_transformer *ct_nn_transformer_encoder_layer(ct_params *params, const char *name,
                                                 ct_nn_transformer_options options);
 ct_transformer *ct_nn_transformer_decoder_layer(ct_params *params, const char *name,

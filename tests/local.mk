@@ -550,6 +550,7 @@ EXTRA_DIST += $(shell_tests)
 EXTRA_DIST += \
 	tests/bad_arguments.awk \
 	tests/checked.sh \
+	tests/contracts.py \
 	tests/dlpack.py \
 	tests/emulated_cpu.sh \
 	tests/gpu_counts.sh \

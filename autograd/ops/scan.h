@@ -1,4 +1,5 @@
-/* scan.h - running sums, products and extremes along an axis. */
+/* scan.h - running sums, products and extremes along an axis. The results belong to the innermost
+ * scope. */
 #ifndef COTANGENT_AUTOGRAD_OPS_SCAN_H
 #define COTANGENT_AUTOGRAD_OPS_SCAN_H
 
@@ -9,8 +10,8 @@ extern "C" {
 #endif
 
 /* y[i] = x[0] + ... + x[i] along axis, of x's shape and dtype: f32, f64, i32 or i64 (CT_ERR_DTYPE).
- * A negative axis counts from the end; a wrong one raises CT_ERR_SHAPE. The result belongs to the
- * innermost scope. dx = the running sum, from the end, of the gradient of the output. */
+ * A negative axis counts from the end; a wrong one raises CT_ERR_SHAPE. dx = the running sum, from
+ * the end, of the gradient of the output. */
 ct_tensor *ct_cumsum(ct_tensor *x, int axis);
 
 /* y[i] = log(exp(x[0]) + ... + exp(x[i])) along axis, of x's shape and dtype: f32 or f64

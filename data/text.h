@@ -25,8 +25,8 @@ ct_text *ct_text_read(const char *path);
  * byte tokens. */
 ct_text *ct_text_read_binary(const char *path);
 
-/* Makes a text from a copy of size bytes, with the checks of ct_text_read. Messages call it
- * name, or "memory" if name is NULL. */
+/* Makes a text from a copy of `size` bytes, with the checks of ct_text_read. `name` is its name in
+ * messages; NULL: "memory". */
 ct_text *ct_text_new_from_bytes(const void *bytes, size_t size, const char *name);
 
 /* Returns The Time Machine, by H. G. Wells (1895), as d2l.ai serves it: 178,979 bytes. Uses the

@@ -146,7 +146,8 @@ typedef enum ct_interval { CT_INTERVAL_EPOCH, CT_INTERVAL_STEP } ct_interval;
 typedef struct ct_trainer {
     int64_t max_epochs;
     double gradient_clip_val; /* the largest norm of the gradients; 0: no clipping */
-    ct_device device;         /* the model is moved there (ct_params_to); CT_CPU: not moved */
+    ct_device device;         /* the model is moved to this device first (ct_params_to); CT_CPU: it
+                               * is not moved */
     ct_perplexity perplexity;
     ct_interval schedule_interval; /* when the optimiser's schedule steps; its plateau parts get the
                                     * monitored value of each epoch */

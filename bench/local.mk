@@ -36,7 +36,6 @@ bench-peers:
 .PHONY: bench bench-peers
 
 EXTRA_DIST += \
-	bench/README.md \
 	bench/peers/jax_peer.py \
 	bench/peers/mxnet_peer.py \
 	bench/peers/serve.py \

@@ -97,3 +97,7 @@ examples_mlp_LDADD = $(examples_libs)
 examples_lenet_SOURCES = examples/lenet.c $(examples_common)
 examples_lenet_LDFLAGS = $(examples_ldflags)
 examples_lenet_LDADD = $(examples_libs)
+
+# Installed as sources, with the files that they share.
+nobase_doc_DATA = $(filter %.c %.h,$(sort \
+	$(foreach program,$(noinst_PROGRAMS),$($(subst /,_,$(program))_SOURCES))))

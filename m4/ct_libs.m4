@@ -68,3 +68,41 @@ AS_IF([test -n "$ct_openblas_file"], [CT_BLAS_LIBS=], [CT_BLAS_LIBS=$BLAS_LIBS])
 AC_SUBST([BLAS_CFLAGS])
 AC_SUBST([BLAS_LIBS])
 AC_SUBST([CT_BLAS_LIBS])])
+
+dnl ---- where the installed files are ------------------------------------------------------
+
+dnl CT_RELOCATABLE: the files for pkg-config and CMake find the library from their own place, so that
+dnl an installation can be moved. Where libdir or pkgconfigdir is not below the prefix, they have
+dnl the absolute paths. Sets cmakedir, ct_pc_prefix, ct_cmake_prefix, ct_libdir_below and
+dnl ct_includedir_below.
+AC_DEFUN([CT_RELOCATABLE],
+[ct_save_prefix=$prefix ct_save_exec_prefix=$exec_prefix
+test "x$prefix" != xNONE || prefix=$ac_default_prefix
+test "x$exec_prefix" != xNONE || exec_prefix=$prefix
+cmakedir='${libdir}/cmake/Cotangent'
+AC_SUBST([cmakedir])
+CT_BELOW_PREFIX([ct_pc_below], [$pkgconfigdir])
+CT_BELOW_PREFIX([ct_cmake_below], [$cmakedir])
+CT_BELOW_PREFIX([ct_libdir_below], [$libdir])
+CT_BELOW_PREFIX([ct_includedir_below], [$includedir])
+AS_CASE([" $ct_pc_below $ct_cmake_below $ct_libdir_below $ct_includedir_below "], [*" /"*],
+    [ct_pc_prefix=$prefix ct_cmake_prefix=$prefix],
+    [ct_pc_prefix='${pcfiledir}/'`AS_ECHO(["$ct_pc_below"]) | $SED 's,@<:@^/@:>@@<:@^/@:>@*,..,g'`
+     ct_cmake_prefix='${CMAKE_CURRENT_LIST_DIR}/'`AS_ECHO(["$ct_cmake_below"]) | $SED 's,@<:@^/@:>@@<:@^/@:>@*,..,g'`])
+AS_CASE([$ct_libdir_below], [/*], [ct_cmake_libdir=$ct_libdir_below],
+    [ct_cmake_libdir='${_cotangent_prefix}/'$ct_libdir_below])
+AS_CASE([$ct_includedir_below], [/*], [ct_cmake_includedir=$ct_includedir_below],
+    [ct_cmake_includedir='${_cotangent_prefix}/'$ct_includedir_below])
+AC_SUBST([ct_pc_prefix])
+AC_SUBST([ct_cmake_prefix])
+AC_SUBST([ct_cmake_libdir])
+AC_SUBST([ct_cmake_includedir])
+prefix=$ct_save_prefix exec_prefix=$ct_save_exec_prefix])
+
+dnl CT_BELOW_PREFIX(VAR, folder): the folder's path from the prefix on; the absolute one if it is
+dnl elsewhere. The folder may name other variables.
+AC_DEFUN([CT_BELOW_PREFIX],
+[eval "$1=\"$2\""
+eval "$1=\"[$]$1\""
+eval "$1=\"[$]$1\""
+AS_CASE([[$]$1], ["$prefix"/*], [$1=`AS_ECHO(["[$]$1"]) | $SED "s,^$prefix/,,"`])])

@@ -50,11 +50,13 @@ shell_tests = \
 	tests/symbols.sh \
 	tests/purity.sh \
 	tests/install.sh \
+	tests/links.sh \
 	tests/round_trip.sh \
 	tests/json_texts.sh \
 	tests/examples.sh \
 	tests/exercises.sh \
 	tests/tool.sh \
+	tests/completion.sh \
 	tests/tool_files.sh \
 	tests/readme.sh \
 	tests/portable.sh \
@@ -493,7 +495,8 @@ AM_TESTS_ENVIRONMENT = \
 	OBJDUMP='$(CT_OBJDUMP)'; PKG_CONFIG='$(PKG_CONFIG)'; VALGRIND='$(VALGRIND)'; \
 	AWK='$(AWK)'; HOST_CPU='$(host_cpu)'; public_headers='$(public_headers)'; \
 	pkgconfigdir='$(pkgconfigdir)'; libdir='$(libdir)'; includedir='$(includedir)'; \
-	bindir='$(bindir)'; mandir='$(mandir)'; \
+	bindir='$(bindir)'; mandir='$(mandir)'; docdir='$(docdir)'; \
+	datadir='$(datadir)'; export docdir datadir; \
 	LIBRARY_CFLAGS='$(CT_CFLAGS) $(NETTLE_CFLAGS)'; export LIBRARY_CFLAGS; \
 	CK_DEFAULT_TIMEOUT=$${CK_DEFAULT_TIMEOUT-300}; \
 	CUDA_COMPILE='$(CT_CXX) $(cuda_includes) $(CUDA_CPPFLAGS)'; export CUDA_COMPILE; \
@@ -524,7 +527,11 @@ if !CUDA_EMU
 	@echo 'cuda-emu: $(ct_summary_emu): skipped $(emulator_tests)'
 endif
 
-# Runs the slow cases, too.
+# An installation, after `make install`: programs that use it.
+installcheck-local:
+	@$(AM_TESTS_ENVIRONMENT) $(SHELL) $(srcdir)/tests/installed.sh '$(DESTDIR)'
+
+# The slow cases too.
 check-full:
 	COTANGENT_TEST_FULL=1; CK_DEFAULT_TIMEOUT=$${CK_DEFAULT_TIMEOUT-3600}; \
 	export COTANGENT_TEST_FULL CK_DEFAULT_TIMEOUT; $(MAKE) check
@@ -557,7 +564,9 @@ EXTRA_DIST += \
 	tests/hops.c \
 	tests/hops.py \
 	tests/house.py \
+	tests/install/cmake/CMakeLists.txt \
 	tests/install/hello.c \
+	tests/installed.sh \
 	tests/json_texts.py \
 	tests/launches.sh \
 	tests/lib.sh \

@@ -36,7 +36,15 @@ for command in train generate eval info; do
     prints "  $command  +.*" "--help"
     succeeds $command --help
     prints "Usage: cotangent $command .*" "$command --help"
+    cp "$tmp/out" help
+    for words in "$command -h" "help $command"; do
+        # shellcheck disable=SC2086
+        succeeds $words
+        cmp -s help "$tmp/out" || fail "'$words' differs from '$command --help'"
+    done
 done
+succeeds help
+prints "Usage: cotangent .*" "help"
 succeeds --version
 prints 'cotangent [0-9.]+' "--version"
 
@@ -204,6 +212,7 @@ interrupted()   # SIGNAL STATUS
     wait
     [ $status -eq "$2" ] && [ ! -s err ] || fail "SIG$1: status $status"
     [ -s long.model ] || fail "SIG$1: no model was written"
+    grep -q "with --resume continues the run from long" out || fail "SIG$1: no word of --resume"
     succeeds generate long.model -p the -n 5
     succeeds generate long -p the -n 5
 }
@@ -312,7 +321,7 @@ printf 'some text\n' >short
 printf '12 34 56\n' >letterless
 printf 'some\0text' >binary
 : >empty
-refuses 1 "short: |.*too few" train short
+refuses 1 "short: |.*too few.*--batch or --steps" train short
 refuses 1 'missing: No such file' train missing
 refuses 1 'letterless: has no letter; .*--tokens byte' train letterless
 run train letterless --tokens byte --batch 1 --steps 4 --epochs 1 -o digits.model -q

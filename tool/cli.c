@@ -171,6 +171,16 @@ static ct_device cli_device(const cli_option *o, const char *name)
     return found;
 }
 
+static void cli_set_precision(const cli_option *o, const char *name)
+{
+    bool bf16 = cli_place(o->value, '|', name) == 1;
+
+    cli_choice(o, name);
+    ct_error_set_handler(NULL, NULL); /* the line below prints the message */
+    if (ct_set_matmul_precision(bf16 ? CT_MATMUL_PRECISION_BF16 : CT_MATMUL_PRECISION_F32) != CT_OK)
+        cli_refuse("--%s: %s", o->name, cli_reason(ct_error_message()));
+}
+
 static void cli_set(const cli_option *o, const char *text, char *to)
 {
     void *field = to + o->offset;
@@ -200,6 +210,9 @@ static void cli_set(const cli_option *o, const char *text, char *to)
         break;
     case CLI_THREADS:
         (void)ct_set_num_threads((int)cli_integer(o, text));
+        break;
+    case CLI_PRECISION:
+        cli_set_precision(o, text);
         break;
     case CLI_STRING:
     case CLI_NAME:
@@ -489,12 +502,28 @@ static error_t cli_step(int key, char *arg, struct argp_state *state)
     return 0;
 }
 
+static error_t cli_step_help(int key, char *arg, struct argp_state *state)
+{
+    (void)arg;
+    if (key != 'h')
+        return ARGP_ERR_UNKNOWN;
+    argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+    return 0;
+}
+
 void cli_run_argp(const struct argp *argp, int argc, char **argv, unsigned flags, void *input)
 {
+    /* argp itself has only -? and --help. */
+    static const struct argp_option short_help[] = { { .key = 'h', .flags = OPTION_HIDDEN },
+                                                     { 0 } };
+    static const struct argp help = { .options = short_help, .parser = cli_step_help };
+    const struct argp_child children[] = { { .argp = &help }, { 0 } };
+    struct argp with_help = *argp;
     error_t error;
 
+    with_help.children = children;
     argp_err_exit_status = CLI_USAGE;
-    error = argp_parse(argp, argc, argv, flags, NULL, input);
+    error = argp_parse(&with_help, argc, argv, flags, NULL, input);
     if (error)
         cli_fail("the command line: %s", strerror(error));
 }

@@ -25,6 +25,7 @@ typedef enum cli_kind {
     CLI_CHOICE,     /* int or enum: one of the words in `value`, which are separated by bars */
     CLI_DEVICE,     /* ct_device */
     CLI_THREADS,    /* no field: the value sets the library's number of threads */
+    CLI_PRECISION,  /* no field: the value sets the library's precision of matrix products */
     CLI_ARGUMENT,   /* const char *: an argument, not an option; required */
     CLI_ARGUMENT_OPTIONAL,
     CLI_OWN_FILE /* const char *: not on the command line, but a file that the program reads */

@@ -35,7 +35,7 @@ static char *main_list_commands(int key, const char *text, void *input)
     for (int i = 0; i < COMMANDS; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fprintf(out,
-            "\n'cotangent COMMAND --help' describes a command. Exit status: 0 success; 1 failure "
+            "\n'cotangent help COMMAND' describes a command. Exit status: 0 success; 1 failure "
             "(a file, a text, the system); 2 wrong command line; 128 + the signal that ended "
             "training.");
     fclose(out);
@@ -68,6 +68,18 @@ static void print_version(FILE *out, struct argp_state *state)
     fprintf(out, "cotangent %s\n", ct_version());
 }
 
+/* Changes "help" to "--help", and "help COMMAND" to "COMMAND --help". */
+static void main_translate_help(int argc, char **argv)
+{
+    static char option[] = "--help";
+
+    if (argc < 2 || strcmp(argv[1], "help") != 0)
+        return;
+    if (argc > 2)
+        argv[1] = argv[2];
+    argv[argc > 2 ? 2 : 1] = option;
+}
+
 int main(int argc, char **argv)
 {
     static char name[64];
@@ -81,6 +93,7 @@ int main(int argc, char **argv)
 
     cli_name = "cotangent";
     cli_begin();
+    main_translate_help(argc, argv);
     argp_program_version_hook = print_version;
     ct_error_set_handler(tool_print_error, NULL);
     cli_run_argp(&argp, argc, argv, ARGP_IN_ORDER, &in);

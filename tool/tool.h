@@ -40,7 +40,9 @@ void tool_parse(const cli_program *p, int argc, char **argv, void *to);
 #define TOOL_MACHINE(type, device)                                                                 \
     { "device", CLI_DEVICE, "NAME", "where to compute: cpu, cuda, cuda:1, cuda-emu, auto|cpu",     \
       offsetof(type, device), 0, 0, NULL, 0, 0, NULL },                                            \
-    { "threads", CLI_THREADS, "N", "threads|as many as are free", 0, 1, 256, NULL, 0, 0, NULL }
+    { "threads", CLI_THREADS, "N", "threads|as many as are free", 0, 1, 256, NULL, 0, 0, NULL },   \
+    { "precision", CLI_PRECISION, "f32|bf16", "operands of matrix products|f32", 0, 0, 0, NULL, 0, \
+      0, NULL }
 /* clang-format on */
 
 /* Reads a text for tokens of this kind: from a file, or from stdin for "-". NULL with an error. */

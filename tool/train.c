@@ -239,6 +239,24 @@ static ct_corpus *train_read_corpus(const options *o, const char *path, const ct
     return corpus;
 }
 
+/* The error handler while a loader is made: the cure follows the reason. */
+static void train_print_loader_error(ct_status status, const char *message, void *context)
+{
+    (void)status, (void)context;
+    tool_fail("%s; a smaller --batch or --steps needs fewer", cli_reason(message));
+}
+
+/* The loader over a text. NULL with an error; the usual one is that the text is too short. */
+static ct_loader *train_loader(const ct_corpus *corpus, ct_loader_sequences_options batches)
+{
+    ct_loader *loader;
+
+    ct_error_set_handler(train_print_loader_error, NULL);
+    loader = ct_loader_sequences_new(corpus, batches);
+    ct_error_set_handler(tool_print_error, NULL);
+    return loader;
+}
+
 /* Options of the validation loader, which always reads the text in order. */
 static ct_loader_sequences_options train_validation_batches(const options *o)
 {
@@ -246,6 +264,23 @@ static ct_loader_sequences_options train_validation_batches(const options *o)
 
     batches.random = false;
     return batches;
+}
+
+static const char *train_precision(void)
+{
+    return ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16 ? "bf16" : "f32";
+}
+
+/* Says how a stopped run can be continued. */
+static void train_explain_stop(const options *o)
+{
+    if (o->trainer.checkpoint) {
+        printf("the same command with --resume continues the run from ");
+        ct_print_text(o->trainer.checkpoint, stdout);
+        putchar('\n');
+    } else {
+        printf("a run with --checkpoint FILE can be continued with --resume\n");
+    }
 }
 
 /* Trains m and, unless that fails, writes it. */
@@ -263,6 +298,7 @@ static void train_fit(const options *o, ct_lm *m, const ct_corpus *corpus, ct_lo
      * ct_fit compares itself. */
     const ct_metadata pairs[] = { { "text", ct_corpus_sha256(corpus) },
                                   { "cleaning", ct_clean_name(o->corpus.clean) },
+                                  { "precision", train_precision() },
                                   { NULL, NULL } };
     ct_fit_result result;
 
@@ -277,6 +313,8 @@ static void train_fit(const options *o, ct_lm *m, const ct_corpus *corpus, ct_lo
                    result.perplexity);
             ct_print_text(o->output, stdout);
             putchar('\n');
+            if (result.end == CT_FIT_END_STOPPED)
+                train_explain_stop(o);
         }
     }
     free(description);
@@ -308,10 +346,10 @@ int tool_train(int argc, char **argv)
     train_settle(&o);
     corpus = cli_try_files(&program, &o) ? train_read_corpus(&o, o.text, NULL) : NULL;
     if (corpus)
-        train = ct_loader_sequences_new(corpus, o.batches);
+        train = train_loader(corpus, o.batches);
     if (train && o.validate &&
         (other = train_read_corpus(&o, o.validate, ct_corpus_vocab(corpus)))) {
-        val = ct_loader_sequences_new(other, train_validation_batches(&o));
+        val = train_loader(other, train_validation_batches(&o));
         if (val)
             ct_loader_set_offset(val, 0); /* offset 0: the same tokens in each epoch */
     }

@@ -31,7 +31,7 @@ typedef struct ct_loader ct_loader;
 /* ---- of a dataset ---- */
 
 typedef struct ct_loader_options {
-    int64_t batch_size; /* the last batch of an epoch may be smaller; */
+    int64_t batch_size; /* required; the last batch of an epoch may be smaller */
     bool drop_last;     /* true: a smaller last batch is left out */
     bool shuffle;       /* a new order in each epoch; false: in order */
     uint64_t seed;

@@ -55,7 +55,7 @@ typedef struct ct_optimizer_option {
     const char *name;
     size_t offset;        /* the offset of a double in the options struct, or of a bool if
                            * is_flag */
-    bool is_flag;         /* the four numbers below are not used */
+    bool is_flag;         /* then the three numbers below are not used */
     double default_value; /* the value that 0 selects; CT_ZERO selects 0 */
     double low, high;     /* a value v is allowed if low <= v < high */
 } ct_optimizer_option;

@@ -20,7 +20,7 @@ typedef struct cti_pass {
     bool create_graph;
     bool to_leaves;    /* true for ct_backward, false for ct_grad */
     ct_tensor *leaves; /* the leaves that the pass has touched */
-    int wanted;        /* of ct_grad: the number of inputs, the inputs, and the array for their
+    int wanted;        /* for ct_grad: the number of inputs, the inputs, and the array for their
                         * gradients */
     ct_tensor *const *want;
     ct_tensor **found;

@@ -19,11 +19,11 @@ typedef struct ct_function {
     void *context;                     /* may be NULL */
 } ct_function;
 
-/* All return CT_OK, or an error, after which every result is NULL. CT_ERR_ARGUMENT for a NULL
- * function or a count outside 1..16; CT_ERR_DTYPE for an input that is not f32 or f64; CT_ERR_SHAPE
- * if v has another shape than required, or if a result would have more than CT_MAX_RANK axes; and
- * the errors of the function. They do nothing while an error is recorded. output receives the value
- * of the function, unless it is NULL. */
+/* All functions below return CT_OK, or an error, after which every result is NULL. CT_ERR_ARGUMENT
+ * for a NULL function or a count outside 1..16; CT_ERR_DTYPE for an input that is not f32 or f64;
+ * CT_ERR_SHAPE if v has another shape than required, or if a result would have more than
+ * CT_MAX_RANK axes; and the errors of the function. They do nothing while an error is recorded.
+ * output receives the value of the function, unless it is NULL. */
 
 /* The product of v, which has the output's shape, with the Jacobian: grads[i], of inputs[i]'s
  * shape, is the gradient of <f(inputs), v>. For an output of one element v may be NULL and counts

@@ -20,7 +20,7 @@ typedef struct op_operands {
 typedef struct op_case {
     const char *name;
     ct_tensor *(*call)(const op_operands *o);
-    bool axes; /* true: the second shape */
+    bool axes; /* true: the operand has six axes instead of two */
     bool forward_only;
 } op_case;
 

@@ -21,7 +21,7 @@ struct row_sum {
     }
 };
 
-/* Returns R::combine of the values of all lanes of a row, to each lane. room has one entry for each
+/* Every lane of a row gets R::combine of the values of all its lanes. room has one entry for each
  * thread. */
 template <typename R, typename T> __device__ inline T of_row(T value, int lanes, T *room)
 {

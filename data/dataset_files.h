@@ -44,7 +44,7 @@ typedef struct ct_dataset_csv_options {
      * an error. For validation data. It may be freed after the call */
     const ct_dataset *known;
     /* The values are kept in memory if they need at most this many bytes; otherwise each row is
-     * read from the file when it is needed. 0: 268,435,456 */
+     * read from the file when it is needed. The default is 268,435,456. */
     int64_t memory;
 } ct_dataset_csv_options;
 

@@ -31,7 +31,7 @@ typedef struct ct_loader ct_loader;
 /* ---- of a dataset ---- */
 
 typedef struct ct_loader_options {
-    int64_t batch_size; /* the last batch of an epoch may be smaller; */
+    int64_t batch_size; /* required; the last batch of an epoch may be smaller */
     bool drop_last;     /* true: a smaller last batch is left out */
     bool shuffle;       /* a new order in each epoch; false: in order */
     uint64_t seed;
@@ -49,7 +49,7 @@ typedef struct ct_loader_options {
     /* the number of threads that read samples ahead, at most 64; 0: the calling thread reads them.
      * The batches do not depend on this number */
     int workers;
-    int prefetch; /* the number of batches that workers read ahead, at most 1024; 0: 2 for each
+    int prefetch; /* the number of batches that workers read ahead, at most 1024; default 2 for each
                    * worker */
     ct_device device;
 } ct_loader_options;
@@ -191,9 +191,10 @@ typedef struct ct_loader_cursor {
 /* The current position of a loader, for ct_loader_seek; zeros for NULL. */
 ct_loader_cursor ct_loader_tell(const ct_loader *l);
 
-/* Moves to the position of a loader that was made with the same arguments: the next batches are
- * those that it would have given. Does nothing while an error is recorded. CT_ERR_ARGUMENT for a
- * position that this loader cannot have; the loader then does not move. */
+/* Moves l to a position that ct_loader_tell returned for a loader made with the same arguments. The
+ * next batches of l are then those that followed this position. Does nothing while an error is
+ * recorded. CT_ERR_ARGUMENT for a position that this loader cannot have; the loader then does not
+ * move. */
 ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at);
 
 /* Fixes the offset of the sequential or random iterator from the next epoch on. With -1, each epoch

@@ -25,15 +25,15 @@ ct_text *ct_text_read(const char *path);
  * byte tokens. */
 ct_text *ct_text_read_binary(const char *path);
 
-/* Makes a text from a copy of size bytes, with the checks of ct_text_read. Messages call it
- * name, or "memory" if name is NULL. */
+/* Makes a text from a copy of `size` bytes, with the checks of ct_text_read. `name` is its name in
+ * messages; NULL: "memory". */
 ct_text *ct_text_new_from_bytes(const void *bytes, size_t size, const char *name);
 
 /* Returns The Time Machine, by H. G. Wells (1895), as d2l.ai serves it: 178,979 bytes. Uses the
  * first of these that exists:
  *   1. path, unless it is NULL: any text
  *   2. $COTANGENT_DATA_DIR/timemachine.txt. Its SHA-256 must be the known one; otherwise
- *      CT_ERR_FORMAT with "got ... expected ..."
+ *      CT_ERR_FORMAT with both digests
  *   3. the cache, $XDG_CACHE_HOME/cotangent or ~/.cache/cotangent. A file with another SHA-256 is
  *      downloaded again
  *   4. a download to the cache, in builds with libcurl: 5 s to connect, at most 1 MB, checked

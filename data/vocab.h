@@ -145,7 +145,7 @@ void ct_corpus_free(ct_corpus *c); /* NULL is allowed */
 /* The vocabulary of the ids. It belongs to the corpus, unless the options gave it as .known. */
 const ct_vocab *ct_corpus_vocab(const ct_corpus *c);
 int64_t ct_corpus_size(const ct_corpus *c); /* number of ids */
-/* The ids, in the order of the text. They belong to the corpus and live as long as it. */
+/* The ids, in the order of the text. They belong to the corpus and are valid until it is freed. */
 const int32_t *ct_corpus_ids(const ct_corpus *c);
 ct_clean ct_corpus_clean(const ct_corpus *c); /* how the text was cleaned */
 

@@ -60,9 +60,9 @@ ct_tensor *ct_additive_attention(ct_tensor *q, ct_tensor *k, ct_tensor *v, ct_te
  * later key. CT_ERR_ARGUMENT if a number is negative. */
 ct_tensor *ct_causal_mask(int64_t queries, int64_t keys, int64_t first_query, ct_device device);
 
-/* A bool tensor (B, size), true where j < lengths[b]; lengths (B) is i32 or i64 (CT_ERR_DTYPE,
- * CT_ERR_SHAPE). To use it as a mask for scores of rank 4, ct_reshape it to (B, 1, 1, size).
- * CT_ERR_ARGUMENT if size is negative. */
+/* Returns a bool tensor (B, size) of the innermost scope, true where j < lengths[b]; lengths (B) is
+ * i32 or i64 (CT_ERR_DTYPE, CT_ERR_SHAPE). To use it as a mask for scores of rank 4, ct_reshape it
+ * to (B, 1, 1, size). CT_ERR_ARGUMENT if size is negative. */
 ct_tensor *ct_length_mask(ct_tensor *lengths, int64_t size);
 
 /* ---- modules ---- */
@@ -72,7 +72,7 @@ typedef struct ct_attention ct_attention;
 
 typedef struct ct_nn_multihead_attention_options {
     int64_t embed_dim, num_heads; /* required; num_heads must divide embed_dim */
-    int64_t kdim, vdim;           /* the features of key and of value; 0: embed_dim */
+    int64_t kdim, vdim;           /* the features of key and of value; default embed_dim */
     double dropout;               /* dropout of the weights, while the set trains; in [0, 1) */
     bool no_bias;
     /* the base of a rotary embedding of q and k (ct_rotary_embedding), usually 10000; 0: none */
@@ -84,9 +84,9 @@ typedef struct ct_nn_multihead_attention_options {
  * NAME.k_proj_weight (embed_dim, kdim) and NAME.v_proj_weight (embed_dim, vdim); NAME.in_proj_bias
  * (3 embed_dim); NAME.out_proj.weight (embed_dim, embed_dim) and NAME.out_proj.bias (embed_dim).
  * Initially the input weights are Xavier-uniform, out_proj.weight is uniform within 1 /
- * sqrt(embed_dim), and biases are
- * 0. CT_ERR_ARGUMENT if a size is out of range, num_heads does not divide embed_dim, dropout is not
- * in [0, 1), or rotary_base is negative or is set with heads of odd size. */
+ * sqrt(embed_dim), and biases are 0. The module belongs to params. CT_ERR_ARGUMENT if a size is out
+ * of range, num_heads does not divide embed_dim, dropout is not in [0, 1), or rotary_base is
+ * negative or is set with heads of odd size. */
 ct_attention *ct_nn_multihead_attention(ct_params *params, const char *name,
                                         ct_nn_multihead_attention_options options);
 

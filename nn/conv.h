@@ -24,7 +24,7 @@ typedef struct ct_nn_conv_options {
     int64_t output_padding[2]; /* only ConvTranspose2d */
     int64_t groups;            /* default 1 */
     bool no_bias;
-    ct_dialect dialect; /* the framework whose initial values are used; 0: CT_DIALECT_TORCH */
+    ct_dialect dialect; /* the framework whose initial values are used; default CT_DIALECT_TORCH */
 } ct_nn_conv_options;
 
 /* Makes a Conv2d, a module of ct_conv2d (conv.h of the ops): x (N, in, H, W) -> (N, out, H', W').

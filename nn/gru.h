@@ -29,8 +29,8 @@ typedef ct_nn_recurrent_options ct_nn_gru_options;
  * and otherwise the same as ct_nn_rnn. CT_ERR_ARGUMENT as for ct_nn_rnn. */
 ct_recurrent *ct_nn_gru(ct_params *params, const char *name, ct_nn_gru_options options);
 
-/* Makes a single GRU cell for ct_recurrent_step. Its parameters have no suffix: NAME.weight_ih.
- * CT_ERR_ARGUMENT as for ct_nn_gru and ct_nn_recurrent_cell. */
+/* Makes a single GRU cell for ct_recurrent_step. Its parameters have no suffix: NAME.weight_ih. The
+ * module belongs to params. CT_ERR_ARGUMENT as for ct_nn_gru and ct_nn_recurrent_cell. */
 ct_recurrent *ct_nn_gru_cell(ct_params *params, const char *name, ct_nn_gru_options options);
 
 #ifdef __cplusplus

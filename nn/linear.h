@@ -16,7 +16,7 @@ typedef struct ct_nn_linear_options {
     int64_t in_features; /* 0: taken from the first forward or from a loaded file */
     int64_t out_features;
     bool no_bias;
-    ct_dialect dialect; /* the framework whose initial values are used; 0: CT_DIALECT_TORCH */
+    ct_dialect dialect; /* the framework whose initial values are used; default CT_DIALECT_TORCH */
 } ct_nn_linear_options;
 
 /* Makes a Linear: x (..., in) -> y (..., out). Registers NAME.weight (out, in) and NAME.bias (out),
@@ -25,8 +25,8 @@ typedef struct ct_nn_linear_options {
 ct_module *ct_nn_linear(ct_params *params, const char *name, ct_nn_linear_options options);
 
 /* ct_linear_cross_entropy (loss.h) with the weight and bias of a Linear: the cross-entropy of
- * ct_forward(linear, x), x (..., in), computed without the scores in memory. CT_ERR_ARGUMENT if the
- * module is not one that ct_nn_linear made. */
+ * ct_forward(linear, x), x (..., in), computed without the scores in memory. The result belongs to
+ * the innermost scope. CT_ERR_ARGUMENT if linear was not made by ct_nn_linear. */
 ct_tensor *ct_nn_linear_cross_entropy(ct_module *linear, ct_tensor *x, ct_tensor *targets,
                                       ct_cross_entropy_options options);
 

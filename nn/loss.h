@@ -113,7 +113,7 @@ ct_tensor *ct_kl_div(ct_tensor *x, ct_tensor *target, ct_kl_div_options options)
 typedef struct ct_gaussian_nll_options {
     ct_reduction reduction;
     bool full;  /* add log(2 pi) / 2, which is constant */
-    double eps; /* variances below it count as eps; 0: 1e-6 */
+    double eps; /* variances below it count as eps; default 1e-6 */
 } ct_gaussian_nll_options;
 
 /* The negative log-likelihood of target under normal distributions with means x and variances var:
@@ -173,8 +173,8 @@ ct_tensor *ct_margin_ranking_loss(ct_tensor *a, ct_tensor *b, ct_tensor *target,
 typedef struct ct_triplet_margin_options {
     ct_reduction reduction;
     double margin; /* default 1; CT_ZERO means 0 */
-    double p;      /* the degree of the norm; 0: 2 */
-    double eps;    /* added to each difference; 0: 1e-6, CT_ZERO for none */
+    double p;      /* the degree of the norm; default 2 */
+    double eps;    /* added to each difference; default 1e-6; CT_ZERO means 0 */
     bool swap;     /* use the distance of positive and negative if it is smaller than that of anchor
                     * and negative (Balntas et al., 2016) */
 } ct_triplet_margin_options;

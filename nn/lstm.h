@@ -30,7 +30,7 @@ typedef ct_nn_recurrent_options ct_nn_lstm_options;
 ct_recurrent *ct_nn_lstm(ct_params *params, const char *name, ct_nn_lstm_options options);
 
 /* Makes a single LSTM cell for ct_recurrent_step. Its parameters have no suffix: NAME.weight_ih.
- * CT_ERR_ARGUMENT as for ct_nn_lstm and ct_nn_recurrent_cell. */
+ * The module belongs to params. CT_ERR_ARGUMENT as for ct_nn_lstm and ct_nn_recurrent_cell. */
 ct_recurrent *ct_nn_lstm_cell(ct_params *params, const char *name, ct_nn_lstm_options options);
 
 #ifdef __cplusplus

@@ -50,7 +50,7 @@ typedef struct ct_nn_recurrent_options {
      * call uses one mask for all steps (Gal and Ghahramani 2016). */
     double recurrent_dropout;
 
-    ct_dialect dialect; /* the framework whose defaults are used; 0: CT_DIALECT_TORCH */
+    ct_dialect dialect; /* the framework whose defaults are used; default CT_DIALECT_TORCH */
 
     /* Options that only some kinds of modules have. ct_nn_rnn, ct_nn_lstm and ct_nn_gru raise
      * CT_ERR_ARGUMENT for an option of another kind. */

@@ -28,8 +28,8 @@ typedef ct_nn_recurrent_options ct_nn_rnn_options;
  * another kind is set. */
 ct_recurrent *ct_nn_rnn(ct_params *params, const char *name, ct_nn_rnn_options options);
 
-/* Makes a single RNN cell for ct_recurrent_step. Its parameters have no suffix: NAME.weight_ih.
- * CT_ERR_ARGUMENT as for ct_nn_rnn and ct_nn_recurrent_cell. */
+/* Makes a single RNN cell for ct_recurrent_step. Its parameters have no suffix: NAME.weight_ih. The
+ * module belongs to params. CT_ERR_ARGUMENT as for ct_nn_rnn and ct_nn_recurrent_cell. */
 ct_recurrent *ct_nn_rnn_cell(ct_params *params, const char *name, ct_nn_rnn_options options);
 
 #ifdef __cplusplus

@@ -30,7 +30,7 @@ typedef struct ct_nn_transformer_options {
     int64_t d_model, num_heads; /* required; num_heads must divide d_model */
     int64_t dim_feedforward;    /* default 2048 */
     int num_layers;             /* for a stack: required, 1 to 32; for a layer: ignored */
-    double dropout;             /* in [0, 1), while the set trains; 0: 0.1, CT_ZERO: none */
+    double dropout;             /* in [0, 1), while the set trains; default 0.1; CT_ZERO means 0 */
     ct_activation activation;   /* the activation of the feed-forward part */
     double layer_norm_eps;      /* default 1e-5 */
     bool norm_first; /* each part is normalised before it is applied, instead of afterwards */
@@ -42,8 +42,8 @@ typedef struct ct_nn_transformer_options {
 
 /* Make PyTorch's nn.TransformerEncoderLayer and nn.TransformerDecoderLayer. They register, under
  * NAME, self_attn.* (as ct_nn_multihead_attention), linear1.*, linear2.*, norm1.* and norm2.*; a
- * decoder also multihead_attn.* and norm3.*. CT_ERR_ARGUMENT if an option is out of range, or as
- * ct_nn_multihead_attention. */
+ * decoder also multihead_attn.* and norm3.*. The module belongs to params. CT_ERR_ARGUMENT if an
+ * option is out of range, or as ct_nn_multihead_attention. */
 ct_transformer *ct_nn_transformer_encoder_layer(ct_params *params, const char *name,
                                                 ct_nn_transformer_options options);
 ct_transformer *ct_nn_transformer_decoder_layer(ct_params *params, const char *name,

@@ -184,11 +184,11 @@ typedef struct ct_optimizer_group_options {
     double lr, weight_decay;
 } ct_optimizer_group_options;
 
-/* Gives own options to the parameters whose whole name matches a shell pattern ("*.bias*"). If a
- * name matches several patterns, the pattern that was added last applies; for a value with several
- * (tied) names, a pattern that matches any of the names applies. Adding a pattern again replaces
- * its options. CT_ERR_ARGUMENT for a pattern that no parameter of the set matches, and for values
- * outside their range. */
+/* Sets separate options for the parameters whose whole name matches a shell pattern ("*.bias*"). If
+ * a name matches several patterns, the pattern that was added last applies; for a value with
+ * several (tied) names, a pattern that matches any of the names applies. Adding a pattern again
+ * replaces its options. CT_ERR_ARGUMENT for a pattern that no parameter of the set matches, and for
+ * values outside their range. */
 ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern,
                              ct_optimizer_group_options options);
 

@@ -55,7 +55,7 @@ typedef struct ct_optimizer_option {
     const char *name;
     size_t offset;        /* the offset of a double in the options struct, or of a bool if
                            * is_flag */
-    bool is_flag;         /* the four numbers below are not used */
+    bool is_flag;         /* then the three numbers below are not used */
     double default_value; /* the value that 0 selects; CT_ZERO selects 0 */
     double low, high;     /* a value v is allowed if low <= v < high */
 } ct_optimizer_option;
@@ -90,8 +90,8 @@ typedef struct ct_optimizer_update {
     double lr, weight_decay;               /* the values for this parameter, after its group and the
                                             * schedule */
     double rate[CT_OPTIMIZER_RATES]; /* the result of the table's rates function; without one, lr */
-    const double *captured; /* the same on the device in a captured step; else NULL. Used by
-                             * ct_optimizer_rate. */
+    const double *captured; /* the rates on the device in a captured step, else NULL; used by
+                             * ct_optimizer_rate */
 } ct_optimizer_update;
 
 /* The functions and options of an optimiser. The table must stay valid as long as the optimisers

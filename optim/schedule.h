@@ -102,9 +102,9 @@ typedef struct ct_schedule_plateau_options {
 } ct_schedule_plateau_options;
 ct_status ct_schedule_plateau_lr(ct_schedule *s, ct_schedule_plateau_options options);
 
-/* Begins a phase (SequentialLR): from step at on, the parts that are added after this call replace
- * the earlier ones. at counts from the beginning of the schedule and must be above that of the
- * phase before. */
+/* Begins a phase (SequentialLR): from step `at` on, the parts that are added after this call
+ * replace the earlier ones. `at` counts from the beginning of the schedule and must be above that
+ * of the previous phase. */
 ct_status ct_schedule_then(ct_schedule *s, int64_t at);
 
 #ifdef __cplusplus

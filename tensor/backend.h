@@ -191,7 +191,7 @@ typedef struct cti_conv {
     ct_dtype dtype; /* f32 or f64 */
     int64_t images, groups;
     int64_t in, out;                       /* channels of a group */
-    int64_t size[2], kernel[2], result[2]; /* of x, w and y */
+    int64_t size[2], kernel[2], result[2]; /* the sizes of x, w and y */
     int64_t stride[2], padding[2], dilation[2];
     void *x;          /* (images, groups in, size) */
     void *w;          /* (groups out, in, kernel) */
@@ -285,7 +285,7 @@ typedef struct cti_linear_scan_backward_args {
 /* running_extreme: out_j = the position along n of the greatest, or least, element of in_0 .. in_j;
  * of equal ones the last. A NaN is the greatest and the least. */
 typedef struct cti_running_extreme_args {
-    ct_dtype dtype; /* of in: f32, f64, i32, i64 */
+    ct_dtype dtype; /* the dtype of in: f32, f64, i32, i64 */
     bool least;
     int64_t outer, n, inner;
     const void *in;
@@ -450,7 +450,7 @@ typedef struct cti_ctc_args {
     ct_dtype dtype; /* f32 or f64 */
     bool zero_infinity;
     int64_t steps, batch, classes, blank;
-    int64_t width;                               /* of target */
+    int64_t width;                               /* the number of columns of target */
     const void *log_probs;                       /* (T, B, C) */
     const int64_t *target;                       /* (B, width) */
     const int64_t *input_length, *target_length; /* (B) */

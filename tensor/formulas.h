@@ -74,7 +74,7 @@ NUMBER2(sub, x - y)
 NUMBER2(mul, x *y)
 NUMBER2(maximum, x > y || x != x ? x : y)
 NUMBER2(minimum, x < y || x != x ? x : y)
-NUMBER2(remainder, M(remainder)(x, y)) /* of division.h */
+NUMBER2(remainder, M(remainder)(x, y)) /* a function of division.h */
 NUMBER2(floor_divide, M(floor_divide)(x, y))
 
 FLOAT1(exp, M(exp)(x))

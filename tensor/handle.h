@@ -36,7 +36,7 @@ typedef enum cti_handle_kind {
 
 #define CTI_HANDLES_WAIT 4096
 
-/* The least number of dead handles that a dead handle waits behind before it is reused. */
+/* A dead handle is reused only after this number of other handles have died. */
 extern size_t cti_handles_wait;
 
 /* The handles of one kind that a thread may reuse later. */

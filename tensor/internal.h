@@ -64,7 +64,7 @@ typedef struct ct_storage {
     /* the number of hooks that are reading it; in-place writes are refused while it is not 0 */
     int read_only;
     int foreign; /* 0, or the bits CTI_FOREIGN...; then home is NULL */
-    void (*deleter)(void *data, void *context); /* of foreign memory, or NULL */
+    void (*deleter)(void *data, void *context); /* frees foreign memory; NULL for other memory */
     void *context;
     cti_pool *home; /* the pool of the thread that allocated it, while it is in use */
     struct ct_storage *next;

@@ -118,7 +118,7 @@ ct_status ct_safetensors_write(const char *path, int count, const char *const *n
                                ct_tensor *const *tensors,
                                const ct_metadata *metadata) CT_WARN_UNUSED;
 
-/* Gives the bytes that ct_safetensors_write would write to a writer. It is not atomic: after an
+/* Passes to writer the bytes that ct_safetensors_write would write. It is not atomic: after an
  * error the writer may have received a part of them. Raises the errors of ct_safetensors_write
  * except CT_ERR_IO, the writer's own errors, and CT_ERR_ARGUMENT if the writer has no write
  * function. */

@@ -46,8 +46,8 @@ static bool ends_with(const char *site, size_t length, const char *function)
            strcmp(site + length - n, function) == 0;
 }
 
-/* Also removes the functions that the author of an op calls (ct_record, ...), so that messages name
- * the op. */
+/* The length leaves out functions that the author of an op calls (ct_record, ...), so that messages
+ * name the op. */
 int cti_site_length(const char *site, const char *function)
 {
     const char *const left_out[] = { function, "ct_record", "ct_node_add_grad", "ct_node_input",

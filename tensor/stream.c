@@ -8,7 +8,7 @@
 
 /* ---- memory ---- */
 
-/* Makes room for size more bytes. */
+/* Makes the buffer large enough for `size` more bytes. */
 static bool stream_grow(ct_memory_buffer *b, size_t size)
 {
     size_t room = b->room ? b->room : 4096;

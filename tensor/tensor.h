@@ -165,7 +165,7 @@ typedef struct ct_memory_stats {
 } ct_memory_stats;
 ct_memory_stats ct_memory_get_stats(void);
 
-/* Gives this thread's idle buffers back to the system. */
+/* Frees this thread's idle buffers. */
 void ct_memory_trim(void);
 
 #ifdef __cplusplus

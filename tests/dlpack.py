@@ -1,4 +1,4 @@
-"""dlpack.py - tensors by DLPack to NumPy and PyTorch and back, through ctypes; the memory is shared.
+"""dlpack.py - passes tensors to NumPy and PyTorch and back by DLPack and ctypes; the memory is shared.
     python tests/dlpack.py LIBCOTANGENT.SO
 The exit status is 77 where neither NumPy nor PyTorch is installed. PyTorch is checked only if it is there.
 """
@@ -54,7 +54,8 @@ keep_names = [ctypes.c_char_p(v.encode()) for v in NAMES.values()]
 
 
 class Tensor:
-    """What NumPy and PyTorch ask. A capsule that nobody consumes is leaked: it has no destructor."""
+    """An object with the methods that NumPy and PyTorch call. A capsule that is not consumed is leaked,
+    because it has no destructor."""
 
     def __init__(self, handle, writable=True):
         self.handle, self.writable = handle, writable

@@ -248,7 +248,7 @@ START_TEST(gradients_add_up_in_place)
 END_TEST
 
 static char large[4096];   /* the attributes of a node */
-static size_t large_bytes; /* their number of bytes */
+static size_t large_bytes; /* the size of these blocks */
 
 static void large_backward(ct_node *n, ct_tensor *const *dout)
 {

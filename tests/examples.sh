@@ -106,7 +106,7 @@ for option in hidden layers epochs lr clip batch steps random num-train num-val 
     grep -q "^ *--$option" "$tmp/out" || fail "--help does not name --$option"
 done
 
-# ---- runs that stop and go on --------------------------------------------------------------
+# ---- runs that stop and continue -----------------------------------------------------------
 
 # After a signal the run ends with the current step and writes its checkpoint, and its exit status
 # tells the signal; the resumed run gives the results of a run that was not stopped.
@@ -151,7 +151,7 @@ else
     say "skipped: env has no --default-signal, to test signals with"
 fi
 
-# ---- notes: one line on stderr, and it goes on ---------------------------------------------
+# ---- notes: one line on stderr, and the run continues --------------------------------------
 
 notes()     # PATTERN ARGUMENTS...
 {

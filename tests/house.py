@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""house.py - counts what makes a tree of C sources hard to find one's way in.
+"""house.py - counts what makes a tree of C sources hard to navigate.
 
     python3 tests/house.py [--list] [--limits] [TREE]
 
     long files        sources of more than 800 lines
     shared statics    names of static functions that two or more product files define
     shared types      tags and typedef names of structs, enums and unions, likewise
-    long functions    functions of more than 50 lines, signature included
+    long functions    functions of more than 50 lines, including the signature
     many arguments    functions of more than 6 arguments
 
 The product is tensor/ autograd/ nn/ optim/ data/ train/ tool/ cuda/, without cuda/emu/cases/. Long

@@ -1,7 +1,7 @@
 #!/bin/sh
-# installed.sh [ROOT] - builds and runs programs against an installation, outside the tree, with what
-# pkg-config and CMake say of it: C11 and C++17, shared and static. ROOT is the DESTDIR of the
-# installation, or the folder that it was moved to. `make installcheck` runs this.
+# installed.sh [ROOT] - builds and runs programs against an installation, outside the tree,
+# with the flags of pkg-config and with CMake: C11 and C++17, shared and static. ROOT is the DESTDIR
+# of the installation, or the folder that it was moved to. `make installcheck` runs this.
 
 . "$(dirname "$0")/lib.sh"
 root=$1
@@ -13,7 +13,7 @@ step()      # COMMAND: prints it and runs it; its failure is the test's
     "$@" || exit 1
 }
 
-# pkg-config of the installed copy; what that requires is found where the system has it.
+# pkg-config must find the installed copy; its dependencies are those of the system.
 PKG_CONFIG=${PKG_CONFIG-pkg-config}
 system=$($PKG_CONFIG --variable pc_path pkg-config)
 PKG_CONFIG_LIBDIR=$root$pkgconfigdir:$system

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The reader of JSON and of safetensors headers, judged by Python's json and safetensors.
+"""Compares the reader of JSON and of safetensors headers with Python's json and safetensors.
 
     python3 tests/json_texts.py BUILD/tests/json_texts
 
@@ -57,7 +57,7 @@ def constant(_):
 
 
 def check(value, depth=1):
-    """Refuses NUL and single surrogates in strings, and what is nested too deep."""
+    """Refuses NUL and single surrogates in strings, and nesting that is too deep."""
     if isinstance(value, str):
         value.encode()  # raises for a surrogate
         if "\0" in value:

@@ -571,7 +571,7 @@ AM_TESTS_ENVIRONMENT = \
 
 messages_folder = $(abs_top_builddir)/tests/messages
 
-# The texts of the messages that the tests provoke, written anew (tests/messages.sh).
+# Rewrites the file of the messages that the tests provoke (tests/messages.sh).
 update-messages: $(check_programs) $(check_programs:=.log)
 	@$(AM_TESTS_ENVIRONMENT) srcdir='$(srcdir)' $(SHELL) $(srcdir)/tests/messages.sh update
 clean-local:
@@ -617,6 +617,7 @@ EXTRA_DIST += examples/export/Makefile examples/export/generate.c examples/expor
 EXTRA_DIST += \
 	tests/bad_arguments.awk \
 	tests/checked.sh \
+	tests/contracts.py \
 	tests/dlpack.py \
 	tests/emulated_cpu.sh \
 	tests/gpu_counts.sh \

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""mutants.py - do the tests notice a wrong line? (make mutants)
+"""mutants.py - tests whether the tests notice a wrong line. (make mutants)
 
     mutants.py [--seed N] [--count N] [--jobs N] [--only FILE:LINE] [--list] [SOURCE WORK [FOLDER...]]
     mutants.py --check [SOURCE]
@@ -337,7 +337,7 @@ class Mutant:
         return self.path.split("/")[0]
 
     def key(self):
-        """Its name in mutants.txt, where line numbers would not last."""
+        """Its name in mutants.txt, which does not depend on line numbers."""
         return self.name
 
 
@@ -378,7 +378,7 @@ class Tree:
         self.copy(source)
 
     def use(self, build):
-        """What follows is about this build."""
+        """Selects the build that the other methods use."""
         self.build = os.path.join(self.root, build[0])
         self.flags, self.left_out = build[1:]
 
@@ -461,14 +461,14 @@ class Tree:
                         lines.add(f"{path}:{line['line_number']}")
 
     def order(self, programs, m):
-        """Those that may notice m, the quickest first."""
+        """Returns the programs that may notice m, the quickest first."""
         place = f"{m.path}:{m.number}"
         if any(place in self.executed.get(p, ()) for p in programs):
             programs = [p for p in programs if place in self.executed.get(p, (place,))]
         return sorted(programs, key=self.seconds.get)
 
     def run(self, program):
-        """Why it failed, or "" if it did not."""
+        """Returns the reason of the failure, or "" if the program passed."""
         command = [os.path.join(self.build, program)]
         if program.endswith(".sh"):
             command = ["make", "-s", "check-TESTS", "TESTS=" + program, "check_LTLIBRARIES=",
@@ -518,7 +518,7 @@ class Tree:
                 self.try_original(m.killer)
 
     def code(self):
-        """A digest of the machine's code."""
+        """Returns a digest of the machine code."""
         whole = ".libs/libcore.a" if self.builds[0] is USUAL else "cuda/.libs/cuda-emu.so"
         done = self.shell(f"objcopy --enable-deterministic-archives --strip-debug {whole} "
                           "mutant.code && sha256sum <mutant.code")
@@ -565,7 +565,7 @@ def explained(here):
 
 
 def check(source):
-    """Prints what mutants.txt and the table of suites have that the tree has not."""
+    """Prints entries of mutants.txt and names of the table of suites that the tree does not have."""
     here = os.path.dirname(os.path.abspath(__file__))
     known = set()
     for path in {site[0] for site in sites_of(source, sorted(SUITES))}:

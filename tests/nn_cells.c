@@ -75,7 +75,7 @@ START_TEST(cell_of_ones_own)
 }
 END_TEST
 
-/* A cell with the most states; state i grows by i + 1 in each step. */
+/* A cell with the maximum number of states; state i grows by i + 1 in each step. */
 static ct_tensor *growing_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
                                const ct_cell_step *at)
 {

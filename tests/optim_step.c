@@ -136,7 +136,7 @@ START_TEST(settled_later)
         one_step(set, o, line, t);
         one_step(whole, want, line, t);
     }
-    expect_same_sets("settled later", set, whole);
+    expect_same_sets("sizes known later", set, whole);
     ct_optimizer_free(o);
     ct_optimizer_free(want);
     ct_params_free(set);

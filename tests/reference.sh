@@ -1,6 +1,7 @@
 #!/bin/sh
-# reference.sh - each public function has a comment by the rule of docs/doxygen_filter.awk, except for those in
-# tests/undocumented.txt. That list may only shrink.
+# reference.sh - each public function has a comment by the rule of docs/doxygen_filter.awk, except
+# for those in tests/undocumented.txt. That list may only shrink. A comment must state who owns the
+# result and which errors are raised (tests/contracts.py).
 #     reference.sh         compares
 #     reference.sh list    prints the functions without a comment
 
@@ -38,6 +39,18 @@ new=$(comm -23 "$tmp/bare" "$tmp/known" | tr '\n' ' ')
 [ -z "$new" ] || fail "write a comment for: $new"
 gone=$(comm -13 "$tmp/bare" "$tmp/known" | tr '\n' ' ')
 [ -z "$gone" ] || fail "remove from tests/undocumented.txt: $gone"
+
+# The comments state ownership and errors. Python is optional.
+python=${PYTHON:-python3}
+if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2>/dev/null; then
+    (cd "$srcdir" && $AWK -v prototypes=1 -f m4/sites.awk $public_headers) >"$tmp/prototypes"
+    (cd "$srcdir" && "$python" tests/contracts.py $public_headers) <"$tmp/prototypes" ||
+        fail "these comments must say more"
+    printf '/* a.h - a */\n/* Makes a. */\nct_a *ct_a_new(void);\nct_status ct_b(void);\n' >"$tmp/a.h"
+    printf 'ct_a *\tct_a_new\tvoid\nct_status\tct_b\tvoid\n' |
+        "$python" "$srcdir/tests/contracts.py" "$tmp/a.h" >"$tmp/out"
+    [ "$(grep -c '?$' "$tmp/out")" = 2 ] || fail "contracts.py misses a function: $(cat "$tmp/out")"
+fi
 
 # Tests the filter: it keeps all lines, and changes only comments of declarations.
 cat >"$tmp/in.h" <<'END'

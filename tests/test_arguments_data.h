@@ -42,16 +42,6 @@ static ct_status plan_nothing(void *context, ct_plan_call *call)
     return ct_error();
 }
 
-static ct_tensor *cell_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
-                            const ct_cell_step *at)
-{
-    (void)self, (void)state, (void)at;
-    return next[0] = x;
-}
-
-static const ct_cell cell = { .name = "cell", .states = 1, .step = cell_step };
-static const ct_nn_recurrent_options cell_options = { .hidden_size = 3, .input_size = 3 };
-
 static ct_tensor *decoder_step(void *self, ct_tensor *ids, const ct_state *state, ct_state **next)
 {
     (void)self, (void)state, (void)next;

@@ -67,7 +67,7 @@ static void expect_failed(ct_status got, ct_status status, const char *function,
     expect_error(status, function, word);
 }
 
-/* An entry of a list for write_named, which a NULL name ends. */
+/* An entry of a list for write_ones, which a NULL name ends. */
 typedef struct named {
     const char *name;
     ct_shape shape;

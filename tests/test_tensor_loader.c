@@ -28,8 +28,8 @@ static ct_tensor *counted(ct_shape shape, ct_dtype dtype, bool strided)
     return t;
 }
 
-/* What a loader should return. Row r of an epoch in order is index first + r; its x is width values
- * from x_from(index) on, its y those from y_from(index) on. */
+/* What a loader should return. Row r of an epoch in order is index first + r. Its x is the x_width
+ * values from index x_unit on, its y the y_width values from index y_unit + y_offset on. */
 typedef struct wanted {
     int64_t rows, batch, first, tokens;
     int64_t x_unit, x_width, y_unit, y_width, y_offset;

@@ -267,7 +267,7 @@ typedef struct rnnlm {
     ct_recurrent *rnn;
     ct_module *linear;
     int vocab, steps;
-    fault fault; /* of the step with number at */
+    fault fault; /* the fault of step number `at` */
     int at;
 } rnnlm;
 

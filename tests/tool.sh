@@ -98,7 +98,7 @@ prints 'tokens: [0-9]+ \(byte\)' "bytes"
 "$tool" eval byte.safetensors - <text >out2 2>err || fail "eval does not read stdin"
 cmp -s out out2 || fail "eval of stdin gives other numbers"
 
-# The same seed gives the same text; the greedy choice is the likeliest token; stdin is a prefix.
+# The same seed gives the same text; the greedy choice is the most likely token; stdin is a prefix.
 same()      # COUNT ARGUMENTS...: the outputs of COUNT runs, in $tmp/runs, are one
 {
     : >runs
@@ -139,7 +139,7 @@ run generate char.safetensors --prefix "$(printf 'the \303\251')" -n 1
     grep -q "^note: 1 of the prefix's 5 tokens are not in the model's vocabulary" err ||
     fail "an unknown character is not noted"
 
-# Another device gives the same text, the likeliest or drawn.
+# Another device gives the same text, greedy or drawn.
 if [ -f "$COTANGENT_PLUGIN_DIR/cuda-emu.so" ]; then
     for model in rnn lstm gru word; do
         for how in '' '-t 1.2 -s 4' '-t 0.8 -k 5'; do
@@ -239,7 +239,7 @@ succeeds info "$srcdir/tests/torch/peer.safetensors"
 prints '[a-z_.0-9]+  [A-Z0-9]+ \[[0-9,]*\]' "info of PyTorch's file"
 prints '[0-9]+ tensors?' "info of PyTorch's file"
 
-# Where memory may not be made executable, LIBXSMM is off: info says so, and training goes on.
+# Where memory may not be made executable, LIBXSMM is off: info says so, and training works.
 cat >no_exec.c <<'END'
 #include <sys/prctl.h>
 #include <unistd.h>

@@ -287,7 +287,7 @@ run info named
 [ $status -eq 0 ] && grep -q '^a?\[31m??b  F32 \[\]' out || fail "a tensor's name"
 clean out "info"
 
-# A model whose tokens are control characters: a terminal gets none but the end of a line, a file all.
+# A model whose tokens are control characters: a terminal gets only the ends of lines, a file gets all.
 for i in $(seq 40); do
     printf 'a\033[\302\233b\302\251\r\n\177\360\237\230\200\t'
 done >controls

@@ -197,7 +197,7 @@ static const ct_metric cost = { "cost", false, 2, score_update, score_value, &mi
 typedef struct judged {
     ct_params *params;
     int64_t stop_at;
-    double plateau; /* above 0: a plateau schedule with maximize = plateau - 1 */
+    double plateau; /* 0: no plateau schedule; 1: one that minimizes; 2: one that maximizes */
     bool silent;    /* sets no prediction */
 } judged;
 

@@ -59,7 +59,7 @@ FNR == 1 {
     name = FILENAME
     sub(/^\.\//, "", name)
     state = ""
-    kind = name ~ /\.(c|h|cu|cpp)$/ ? "c" : name ~ /\.(sh|awk|py|am|ac)$/ ? "#" : "text"
+    kind = name ~ /\.(c|h|cu|cc)$/ ? "c" : name ~ /\.(sh|awk|py|am|ac|mk)$/ ? "#" : "text"
 }
 kind == "c" { scan($0); next }
 kind == "#" { if ($0 ~ /^[ \t]*#/) add($0); else flush(); next }

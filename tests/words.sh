@@ -8,8 +8,9 @@ words=$srcdir/tests/words.txt
 
 cd "$srcdir" || exit 99
 find autograd bench cuda data examples nn optim tensor tests tool train cotangent.h README.md \
-    CHANGELOG.md CONTRIBUTING.md docs quickstart -type f \
-    \( -name '*.[ch]' -o -name '*.cu' -o -name '*.md' -o -name '*.1' \) | sort >"$tmp/files"
+    CHANGELOG.md CONTRIBUTING.md Makefile.am configure.ac docs quickstart -type f \
+    \( -name '*.[ch]' -o -name '*.c[cu]' -o -name '*.md' -o -name '*.1' -o -name '*.sh' \
+    -o -name '*.awk' -o -name '*.mk' -o -name '*.a[cm]' \) | sort >"$tmp/files"
 [ "$(wc -l <"$tmp/files")" -gt 100 ] || fail "only $(wc -l <"$tmp/files") files found"
 
 # Prints the pieces of prose in file $1 that have a phrase of the list, with the advice.

@@ -242,14 +242,14 @@ static ct_corpus *train_read_corpus(const options *o, const char *path, const ct
     return corpus;
 }
 
-/* The error handler while a loader is made: the cure follows the reason. */
+/* The error handler while a loader is made. It prints the cure after the reason. */
 static void train_print_loader_error(ct_status status, const char *message, void *context)
 {
     (void)status, (void)context;
     tool_fail("%s; a smaller --batch or --steps needs fewer", cli_reason(message));
 }
 
-/* The loader over a text. NULL with an error; the usual one is that the text is too short. */
+/* Makes the loader of a text. Returns NULL with an error, usually because the text is too short. */
 static ct_loader *train_loader(const ct_corpus *corpus, ct_loader_sequences_options batches)
 {
     ct_loader *loader;

@@ -56,7 +56,7 @@ typedef struct cti_patience {
 
 /* The column by which epochs are compared. */
 typedef struct cti_monitor {
-    int column; /* of the history */
+    int column; /* the column of the history */
     bool maximize;
 } cti_monitor;
 
@@ -85,7 +85,7 @@ typedef struct cti_run {
                                           * optimisers */
     int given_metrics, metric_count;
     cti_monitor monitor;
-    cti_history history; /* of complete epochs */
+    cti_history history; /* the complete epochs */
     ct_fit_result result;
     struct cti_fit_world *world; /* of several shards; NULL: one */
     bool stop_agreed;            /* in a world: some rank asked for a stop, at the last step */

@@ -52,8 +52,8 @@ typedef struct ct_lm_options {
     double recurrent_dropout; /* [0, 1), as in recurrent.h */
     bool layer_norm;
     ct_nonlinearity nonlinearity; /* only for RNN */
-    ct_dialect dialect;           /* initial values as in this framework; 0: CT_DIALECT_TORCH */
-    uint64_t seed;                /* the seed of initial values and dropout */
+    ct_dialect dialect; /* initial values as in this framework; default CT_DIALECT_TORCH */
+    uint64_t seed;      /* the seed of initial values and dropout */
     ct_device device;
 } ct_lm_options;
 

@@ -29,7 +29,7 @@ typedef struct ct_plot_series {
 typedef struct ct_plot_options {
     const char *title, *x_label, *y_label; /* NULL: none */
     bool log_x, log_y;
-    int width, height; /* pixels, 200 to 10000; 0: 640 and 400 */
+    int width, height; /* pixels, 200 to 10000; default 640 and 400 */
 } ct_plot_options;
 
 /* Writes the plot of count series to path. If writing fails, the file at path is not changed. The

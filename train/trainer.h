@@ -68,14 +68,15 @@ typedef struct ct_model {
     /* Returns the optimiser, with its groups and schedule. ct_fit calls this once and frees the
      * result. */
     ct_optimizer *(*configure_optimizers)(void *self);
-    /* Instead of configure_optimizers, for several, as a GAN has: writes up to CT_OPTIMIZERS optimisers
-     * to o and returns how many; on an error 0, and what is in o is freed. No parameter may have two.
-     * training_step is called for each in turn, with its number in s->optimizer, on every every[k]-th
-     * batch (1 at first; every[0] must stay 1). In a call only the parameters of its optimiser are
-     * trained; those of the others are frozen and get no gradients. Gradients are clipped for each
-     * optimiser alone. The loss, gradient_norm, lr and metrics of the result are those of the first
-     * optimiser's calls. The loss of the k-th is the value "loss_K", which counts as a metric:
-     * train_loss_1 in the CSV file. */
+    /* Replaces configure_optimizers in a model with several optimisers, such as a GAN. It writes up
+     * to CT_OPTIMIZERS optimisers to o and returns their number, or 0 after an error; then the
+     * optimisers in o are freed. No parameter may belong to two of them. training_step is called
+     * for each in turn, with its number in s->optimizer; for optimiser k only on each every[k]-th
+     * batch (initially 1; every[0] must stay 1). A call trains only the parameters of its
+     * optimiser; the others are frozen and get no gradients. Gradients are clipped separately for
+     * each optimiser. The loss, gradient_norm, lr and metrics of the result are those of the calls
+     * for optimiser 0. The loss of optimiser K is a metric with the name loss_K: train_loss_1 in
+     * the CSV file. */
     int (*configure_several)(void *self, ct_optimizer **o, int64_t *every);
 } ct_model;
 

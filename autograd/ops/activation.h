@@ -33,8 +33,8 @@ ct_tensor *ct_log_sigmoid(ct_tensor *x);
 ct_tensor *ct_logaddexp(ct_tensor *a, ct_tensor *b);
 
 ct_tensor *ct_exp2(ct_tensor *x);  /* 2^x; dx = d y log(2) */
-ct_tensor *ct_log2(ct_tensor *x);  /* to base 2; dx = d / (x log(2)) */
-ct_tensor *ct_log10(ct_tensor *x); /* to base 10; dx = d / (x log(10)) */
+ct_tensor *ct_log2(ct_tensor *x);  /* the logarithm to base 2; dx = d / (x log(2)) */
+ct_tensor *ct_log10(ct_tensor *x); /* the logarithm to base 10; dx = d / (x log(10)) */
 
 #ifdef __cplusplus
 }

@@ -23,11 +23,11 @@ extern "C" {
 typedef struct ct_conv_options {
     int64_t stride[2];   /* default 1 */
     int64_t padding[2];  /* zeros on each side; CT_NO_PADDING means 0 */
-    int64_t dilation[2]; /* the distance between neighbouring elements of the filter; 0: 1 */
+    int64_t dilation[2]; /* the distance between neighbouring elements of the filter; default 1 */
     /* only for transposed convolutions: added to the size of the result; below the stride or the
      * dilation; CT_NO_PADDING means 0 */
     int64_t output_padding[2];
-    int64_t groups; /* the number of groups of channels; 0: 1 */
+    int64_t groups; /* the number of groups of channels; default 1 */
 } ct_conv_options;
 
 /* y[n,o,p,q] = bias[o] + sum over c,r,s of weight[o,c,r,s] x[n,c,p stride + r dilation - padding,...]

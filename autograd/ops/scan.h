@@ -1,4 +1,5 @@
-/* scan.h - running sums, products and extremes along an axis. */
+/* scan.h - running sums, products and extremes along an axis. The results belong to the innermost
+ * scope. */
 #ifndef COTANGENT_AUTOGRAD_OPS_SCAN_H
 #define COTANGENT_AUTOGRAD_OPS_SCAN_H
 
@@ -11,8 +12,8 @@ extern "C" {
 #endif
 
 /* y[i] = x[0] + ... + x[i] along axis, of x's shape and dtype: f32, f64, i32 or i64 (CT_ERR_DTYPE).
- * A negative axis counts from the end; a wrong one raises CT_ERR_SHAPE. The result belongs to the
- * innermost scope. dx = the running sum, from the end, of the gradient of the output. */
+ * A negative axis counts from the end; a wrong one raises CT_ERR_SHAPE. dx = the running sum, from
+ * the end, of the gradient of the output. */
 ct_tensor *ct_cumsum(ct_tensor *x, int axis);
 
 /* y[i] = log(exp(x[0]) + ... + exp(x[i])) along axis, of x's shape and dtype: f32 or f64
@@ -49,8 +50,8 @@ typedef struct ct_linear_scan_options {
 ct_tensor *ct_linear_scan(ct_tensor *a, ct_tensor *b, int axis, ct_linear_scan_options options);
 
 /* The greatest (least) of x[0], ..., x[i] along axis, of x's shape and dtype, as for ct_cumsum. NaN
- * counts as both. *indices, if indices is not NULL, receives its position along the axis (i64), of
- * equal elements the last, or NULL after an error. dx = d, added at those positions. */
+ * counts as both. If indices is not NULL, *indices receives its position along the axis (i64), the
+ * last one of equal elements; NULL after an error. dx = d, added at those positions. */
 ct_tensor *ct_cummax(ct_tensor *x, int axis, ct_tensor **indices);
 ct_tensor *ct_cummin(ct_tensor *x, int axis, ct_tensor **indices);
 

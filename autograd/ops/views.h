@@ -60,8 +60,9 @@ ct_tensor *ct_select(ct_tensor *x, int axis, int64_t index);
  * CT_ERR_SHAPE if the axes are the same. */
 ct_tensor *ct_diagonal(ct_tensor *x, int64_t offset, int a, int b);
 
-/* Of a matrix x (rank 2): ct_diagonal(x, offset, 0, 1). Of a vector x (n): a new matrix with x on that
- * diagonal and 0 elsewhere, square, of n + |offset| rows. Raises CT_ERR_SHAPE for other ranks. */
+/* For a matrix x (rank 2): ct_diagonal(x, offset, 0, 1). For a vector x (n): a new matrix with x on
+ * that diagonal and 0 elsewhere, square, of n + |offset| rows. Raises CT_ERR_SHAPE for other
+ * ranks. */
 ct_tensor *ct_diag(ct_tensor *x, int64_t offset);
 
 /* The sum of the main diagonal of a matrix: f32, f64, i32, i64. */

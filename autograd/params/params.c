@@ -337,8 +337,9 @@ ct_status ct_param_materialize(ct_param *p, ct_shape shape)
     pthread_mutex_lock(&p->root->lock);
     known = p->shape;
     if (!params_shape_agrees(&known, &shape)) {
-        status = ct_raise(CT_ERR_SHAPE, "ct_param_materialize", "%s has the shape %s, not %s",
-                          p->name, cti_shape_text(&known).s, cti_shape_text(&shape).s);
+        status = ct_raise(CT_ERR_SHAPE, "ct_param_materialize",
+                          "%s has the shape %s; it cannot get the shape %s", p->name,
+                          cti_shape_text(&known).s, cti_shape_text(&shape).s);
     } else if (!p->value) {
         p->shape = shape;
         status = params_make_value(p);

@@ -120,7 +120,7 @@ bool ct_param_is_trained(const ct_param *p);
  * the same until the set is freed; do not free it. NULL with CT_ERR_SHAPE while p is lazy. */
 ct_tensor *ct_param_value(ct_param *p);
 
-/* Gives a lazy entry its shape, which must agree with the sizes that are known, and initialises it.
+/* Sets the shape of a lazy entry, which must agree with its known sizes, and initialises the entry.
  * For an entry that is not lazy, checks the shape (CT_ERR_SHAPE). May be called by several threads
  * at once. */
 ct_status ct_param_materialize(ct_param *p, ct_shape shape);

@@ -31,7 +31,7 @@ extern "C" {
  * argument or a name that is not UTF-8, CT_ERR_IO, CT_ERR_MEMORY. */
 ct_status ct_params_save(ct_params *set, const char *path) CT_WARN_UNUSED;
 
-/* Gives the bytes of that file to a writer (tensor/stream.h). It is not atomic: after an error the
+/* Passes the bytes of that file to a writer (tensor/stream.h). It is not atomic: after an error the
  * writer may have received a part of them. Raises the errors of ct_params_save except CT_ERR_IO,
  * the writer's own errors, and CT_ERR_ARGUMENT if the writer has no write function. */
 ct_status ct_params_save_to(ct_params *set, ct_writer writer) CT_WARN_UNUSED;

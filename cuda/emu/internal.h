@@ -40,7 +40,8 @@ cudaError_t standing();
 
 /* Counts the call. True if it is the one that must fail. */
 bool fails();
-bool destruction_fails(); /* the same for a call that destroys an object, which is then lost */
+bool destruction_fails(); /* Like the function above, for a call that destroys an object. If it
+                           * fails, the object is leaked. */
 
 /* The value of an environment variable as a number; `otherwise` if it is not set or not a
  * number. */

@@ -106,7 +106,7 @@ uint64_t setting(const char *name, uint64_t otherwise)
         return otherwise;
     uint64_t value = strtoull(text, &end, 0);
     if (*end) {
-        fprintf(stderr, "cuda-emu: %s is no number: \"%s\"\n", name, text);
+        fprintf(stderr, "cuda-emu: %s is not a number: \"%s\"\n", name, text);
         return otherwise;
     }
     return value;

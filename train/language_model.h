@@ -129,17 +129,18 @@ typedef struct ct_lm_request {
     uint64_t seed;
     int64_t count; /* the number of tokens to generate; 0: that of the options */
 
-    /* results */
-    char *
-        text; /* the text with its cleaned prefix, which the caller frees with free(); NULL: none */
-    ct_status status;  /* CT_OK, or the error of this request */
+    /* The results: the cleaned prefix and what follows it, which the caller frees with free(), or NULL
+     * after an error of this request. */
+    char *text;
+    ct_status status;  /* CT_OK, or the error */
     char message[160]; /* what is wrong: "the prefix is empty"; "" for CT_OK */
 } ct_lm_request;
 
 /* Continues `count` texts at once, with the same options, of which prefix, seed and emit are not
  * used. A request that fails has a status and does not disturb the others. Each text is the one that
- * ct_lm_generate_text returns for the same prefix, seed and count, in every bit of the logits if
- * ct_set_portable is true. Returns CT_OK, or the error that left all requests without a text:
+ * ct_lm_generate_text returns for the same prefix, seed and count. This is exact with
+ * ct_set_portable(true); otherwise the last bits of the logits may depend on the other requests.
+ * Returns CT_OK, or the error that left all requests without a text:
  * those of ct_generation_new. */
 ct_status ct_lm_generate_batch(const ct_lm *m, int count, ct_lm_request *requests,
                                ct_lm_generate_options options);

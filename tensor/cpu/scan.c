@@ -170,34 +170,34 @@ static int64_t scan_row(int64_t n, int64_t inner, bool reverse, int64_t j)
     return (reverse ? n - 1 - j : j) * inner;
 }
 
-#define LINEAR_SCAN_ROW(width)                                                                     \
-    for (i = 0; i < (width); i++) {                                                                \
-        h[i] = (W)a[i] * h[i] + (W)b[i];                                                           \
-        out[i] = (T)h[i];                                                                          \
-    }
-
 /* The tile whose first element is number `first` of the arrays, and number `column` of initial. */
 #define LINEAR_SCAN(name, type, wide)                                                              \
+    static inline void name##_row(int width, const type *restrict a, const type *restrict b,       \
+                                  wide *restrict h, type *restrict out)                            \
+    {                                                                                              \
+        for (int i = 0; i < width; i++) {                                                          \
+            h[i] = (wide)a[i] * h[i] + (wide)b[i];                                                 \
+            out[i] = (type)h[i];                                                                   \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
     static void name(const cti_linear_scan_args *s, int64_t first, int64_t column, int width)      \
     {                                                                                              \
-        typedef type T;                                                                            \
-        typedef wide W;                                                                            \
-        const T *initial = s->initial;                                                             \
-        W h[SCAN_TILE] = { 0 };                                                                    \
+        const type *initial = s->initial, *a = s->a, *b = s->b;                                    \
+        type *out = s->out;                                                                        \
+        wide h[SCAN_TILE] = { 0 };                                                                 \
         int64_t j;                                                                                 \
         int i;                                                                                     \
                                                                                                    \
         for (i = 0; initial && i < width; i++)                                                     \
-            h[i] = (W)initial[column + i];                                                         \
+            h[i] = (wide)initial[column + i];                                                      \
         for (j = 0; j < s->n; j++) {                                                               \
             const int64_t at = first + scan_row(s->n, s->inner, s->reverse, j);                    \
-            const T *restrict a = (const T *)s->a + at, *restrict b = (const T *)s->b + at;        \
-            T *restrict out = (T *)s->out + at;                                                    \
                                                                                                    \
             if (width == SCAN_TILE)                                                                \
-                LINEAR_SCAN_ROW(SCAN_TILE)                                                         \
+                name##_row(SCAN_TILE, a + at, b + at, h, out + at);                                \
             else                                                                                   \
-                LINEAR_SCAN_ROW(width)                                                             \
+                name##_row(width, a + at, b + at, h, out + at);                                    \
         }                                                                                          \
     }
 

@@ -97,10 +97,6 @@ examples_mlp_SOURCES = examples/mlp.c $(examples_common)
 examples_mlp_LDFLAGS = $(examples_ldflags)
 examples_mlp_LDADD = $(examples_libs)
 
-examples_lenet_SOURCES = examples/lenet.c $(examples_common)
-examples_lenet_LDFLAGS = $(examples_ldflags)
-examples_lenet_LDADD = $(examples_libs)
-
 examples_seq2seq_SOURCES = examples/seq2seq.c $(examples_common)
 examples_seq2seq_LDFLAGS = $(examples_ldflags)
 examples_seq2seq_LDADD = $(examples_libs)
@@ -112,3 +108,7 @@ examples_vae_LDADD = $(examples_libs)
 examples_ctc_reader_SOURCES = examples/ctc_reader.c $(examples_common)
 examples_ctc_reader_LDFLAGS = $(examples_ldflags)
 examples_ctc_reader_LDADD = $(examples_libs)
+
+examples_lenet_SOURCES = examples/lenet.c $(examples_common)
+examples_lenet_LDFLAGS = $(examples_ldflags)
+examples_lenet_LDADD = $(examples_libs)

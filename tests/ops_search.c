@@ -113,7 +113,7 @@ END_TEST
  * steps of ops, and the kernel's gradients against those composed of ops. */
 START_TEST(linear_scans_of_many_columns)
 {
-    static const int64_t widths[] = { 1, 63, 64, 65, 128, 200 };
+    static const int64_t widths[] = { 1, 63, 64, 65, 200, 512, 600 };
     const ct_dtype dtype = _i & 1 ? CT_F32 : CT_F64;
     const double tolerance = _i & 1 ? 1e-5 : 1e-14;
     ct_generator g = ct_generator_from_seed(4);

@@ -155,10 +155,10 @@ void cti_cpu_logcumsumexp_backward(const cti_logcumsumexp_backward_args *a)
 
 /* ---- linear recurrences ----
  *
- * A piece is a tile of columns of one outer index, so that memory is read row by row. A full tile has a
- * constant width, for which compilers make vector code. */
+ * A piece is a tile of columns of one outer index, so that memory is read row by row. Full blocks of a row
+ * have a constant width, for which compilers make vector code. */
 
-enum { SCAN_TILE = 64 };
+enum { SCAN_TILE = 512, SCAN_BLOCK = 64 };
 
 static int64_t scan_tiles(int64_t inner)
 {
@@ -171,34 +171,33 @@ static int64_t scan_row(int64_t n, int64_t inner, bool reverse, int64_t j)
     return (reverse ? n - 1 - j : j) * inner;
 }
 
-#define LINEAR_SCAN_ROW(width)                                                                     \
-    for (i = 0; i < (width); i++) {                                                                \
-        h[i] = (W)a[i] * h[i] + (W)b[i];                                                           \
-        out[i] = (T)h[i];                                                                          \
-    }
-
-/* The tile whose first element is number `first` of the arrays, and number `column` of initial. */
+/* NAME: the tile whose first element is number `first` of the arrays, and number `column` of initial. */
 #define LINEAR_SCAN(name, type, wide)                                                              \
+    static inline void name##_row(int n, const type *restrict a, const type *restrict b,           \
+                                  wide *restrict h, type *restrict out)                            \
+    {                                                                                              \
+        for (int i = 0; i < n; i++) {                                                              \
+            h[i] = (wide)a[i] * h[i] + (wide)b[i];                                                 \
+            out[i] = (type)h[i];                                                                   \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
     static void name(const cti_linear_scan_args *s, int64_t first, int64_t column, int width)      \
     {                                                                                              \
-        typedef type T;                                                                            \
-        typedef wide W;                                                                            \
-        const T *initial = s->initial;                                                             \
-        W h[SCAN_TILE] = { 0 };                                                                    \
+        const type *initial = s->initial, *a = s->a, *b = s->b;                                    \
+        type *out = s->out;                                                                        \
+        wide h[SCAN_TILE];                                                                         \
         int64_t j;                                                                                 \
-        int i;                                                                                     \
+        int i, k;                                                                                  \
                                                                                                    \
-        for (i = 0; initial && i < width; i++)                                                     \
-            h[i] = (W)initial[column + i];                                                         \
+        for (i = 0; i < width; i++)                                                                \
+            h[i] = initial ? (wide)initial[column + i] : 0;                                        \
         for (j = 0; j < s->n; j++) {                                                               \
             const int64_t at = first + scan_row(s->n, s->inner, s->reverse, j);                    \
-            const T *restrict a = (const T *)s->a + at, *restrict b = (const T *)s->b + at;        \
-            T *restrict out = (T *)s->out + at;                                                    \
                                                                                                    \
-            if (width == SCAN_TILE)                                                                \
-                LINEAR_SCAN_ROW(SCAN_TILE)                                                         \
-            else                                                                                   \
-                LINEAR_SCAN_ROW(width)                                                             \
+            for (k = 0; k + SCAN_BLOCK <= width; k += SCAN_BLOCK)                                  \
+                name##_row(SCAN_BLOCK, a + at + k, b + at + k, h + k, out + at + k);               \
+            name##_row(width - k, a + at + k, b + at + k, h + k, out + at + k);                    \
         }                                                                                          \
     }
 
@@ -240,47 +239,56 @@ void cti_cpu_linear_scan(const cti_linear_scan_args *a)
         cti_parallel(a->outer * scan_tiles(a->inner), linear_scan_piece, (void *)a);
 }
 
-#define SCAN_BACKWARD_ROW(width)                                                                   \
-    for (i = 0; i < (width); i++) {                                                                \
-        g[i] = (double)next[i] * g[i] + (double)d[i];                                              \
-        next[i] = a[i];                                                                            \
-        rounded[i] = (T)g[i];                                                                      \
-    }
-#define SCAN_BACKWARD_PRODUCT(width, out, x)                                                       \
-    for (i = 0; i < (width); i++)                                                                  \
-        (out)[i] = rounded[i] * (x)[i];
-
 /* Runs against the order of the forward scan; next: a of the step that was just run. */
 #define LINEAR_SCAN_BACKWARD(name, type)                                                           \
+    static inline void name##_row(int n, const type *restrict a, const type *restrict d,           \
+                                  double *restrict g, type *restrict next, type *restrict rounded) \
+    {                                                                                              \
+        for (int i = 0; i < n; i++) {                                                              \
+            g[i] = (double)next[i] * g[i] + (double)d[i];                                          \
+            next[i] = a[i];                                                                        \
+            rounded[i] = (type)g[i];                                                               \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    static inline void name##_product(int n, const type *restrict a, const type *restrict b,       \
+                                      type *restrict out)                                          \
+    {                                                                                              \
+        for (int i = 0; i < n; i++)                                                                \
+            out[i] = a[i] * b[i];                                                                  \
+    }                                                                                              \
+                                                                                                   \
     static void name(const cti_linear_scan_backward_args *s, int64_t first, int64_t column,        \
                      int width)                                                                    \
     {                                                                                              \
-        typedef type T;                                                                            \
-        double g[SCAN_TILE] = { 0 };                                                               \
-        T next[SCAN_TILE] = { 0 }, rounded[SCAN_TILE] = { 0 };                                     \
-        const T zeros[SCAN_TILE] = { 0 }, *initial = s->initial;                                   \
+        static const type zeros[SCAN_TILE];                                                        \
+        const type *initial = s->initial, *a = s->a, *d = s->d;                                    \
+        const int64_t step = s->reverse ? s->inner : -s->inner;                                    \
+        type next[SCAN_TILE], rounded[SCAN_TILE];                                                  \
+        double g[SCAN_TILE];                                                                       \
         int64_t j;                                                                                 \
-        int i;                                                                                     \
+        int k;                                                                                     \
                                                                                                    \
+        memset(g, 0, (size_t)width * sizeof *g);                                                   \
+        memset(next, 0, (size_t)width * sizeof *next);                                             \
         for (j = s->n - 1; j >= 0; j--) {                                                          \
             const int64_t at = first + scan_row(s->n, s->inner, s->reverse, j);                    \
-            const int64_t step = s->reverse ? s->inner : -s->inner;                                \
-            const T *a = (const T *)s->a + at, *d = (const T *)s->d + at;                          \
-            const T *before = j         ? (const T *)s->h + at + step                              \
-                              : initial ? initial + column                                         \
-                                        : zeros;                                                   \
+            const type *before = j         ? (const type *)s->h + at + step                        \
+                                 : initial ? initial + column                                      \
+                                           : zeros;                                                \
                                                                                                    \
-            if (width == SCAN_TILE)                                                                \
-                SCAN_BACKWARD_ROW(SCAN_TILE)                                                       \
-            else                                                                                   \
-                SCAN_BACKWARD_ROW(width)                                                           \
+            for (k = 0; k + SCAN_BLOCK <= width; k += SCAN_BLOCK)                                  \
+                name##_row(SCAN_BLOCK, a + at + k, d + at + k, g + k, next + k, rounded + k);      \
+            name##_row(width - k, a + at + k, d + at + k, g + k, next + k, rounded + k);           \
             if (s->db)                                                                             \
-                memcpy((T *)s->db + at, rounded, (size_t)width * sizeof(T));                       \
+                memcpy((type *)s->db + at, rounded, (size_t)width * sizeof(type));                 \
+            for (k = 0; s->da && k + SCAN_BLOCK <= width; k += SCAN_BLOCK)                         \
+                name##_product(SCAN_BLOCK, rounded + k, before + k, (type *)s->da + at + k);       \
             if (s->da)                                                                             \
-                SCAN_BACKWARD_PRODUCT(width, (T *)s->da + at, before)                              \
+                name##_product(width - k, rounded + k, before + k, (type *)s->da + at + k);        \
         }                                                                                          \
         if (s->dinitial)                                                                           \
-            SCAN_BACKWARD_PRODUCT(width, (T *)s->dinitial + column, next)                          \
+            name##_product(width, rounded, next, (type *)s->dinitial + column);                    \
     }
 
 LINEAR_SCAN_BACKWARD(linear_scan_backward_f32, float)

@@ -1,4 +1,5 @@
-/* attention.c - scaled dot-product attention and its masks, composed from ops. */
+/* attention.c - scaled dot-product attention and its masks, composed from ops; without masks it is one op
+ * (fused_attention.c). */
 #include "nn/attention_internal.h"
 
 #include "autograd/internal.h"
@@ -236,6 +237,12 @@ ct_tensor *cti_attention(const char *me, ct_tensor *const *qkv, const ct_attenti
         !attention_check_lengths(me, q, o->key_lengths, &scores))
         return NULL;
     scale = o->scale != 0 ? o->scale : ct_size(q, -1) ? 1 / sqrt((double)ct_size(q, -1)) : 1;
+    if (!weights && !o->mask && !o->key_lengths && o->dropout == 0) {
+        y = cti_fused_attention(me, (ct_tensor *[]){ q, k, v },
+                                &(cti_attention_rule){ scale, o->causal, o->first_query });
+        if (y || !ct_ok())
+            return y;
+    }
     y = ct_matmul(ct_mul_scalar(q, scale), ct_transpose(k, -1, -2));
     y = y ? attention_weights(o, y) : NULL;
     y = y && o->dropout > 0 ? ct_dropout(y, o->dropout, o->generator) : y;

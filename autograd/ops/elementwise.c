@@ -265,15 +265,18 @@ OF_INPUT_AS(scalar_div, rdiv_scalar, FLOATS, ct_mul(d, op_scalar_div_slope(x, p)
 /* elu (Clevert et al., 2015): 1 above 0, alpha exp(x) below */
 OF_INPUT(elu, FLOATS, elu_backward(d, x, p))
 
-/* silu, x s for s = sigmoid(x) (Elfwing et al., 2017): s (1 + x (1 - s)) */
-static ct_tensor *silu_slope(ct_tensor *x)
+/* silu, x s for s = sigmoid(x) (Elfwing et al., 2017): the kernel silu_backward is d s (1 + x (1 - s)).
+ * Its derivative by x is d s (1 - s) (2 + x (1 - 2 s)). */
+static ct_tensor *silu_bend(ct_tensor *x)
 {
-    ct_tensor *s = ct_sigmoid(x);
+    ct_tensor *s = ct_sigmoid(x), *slope = ct_mul(s, ct_rsub_scalar(s, 1));
+    ct_tensor *far = ct_mul(tail_mul(x, slope, NULL), ct_rsub_scalar(ct_mul_scalar(s, 2), 1));
 
-    return ct_mul(s, ct_add_scalar(tail_mul(x, ct_rsub_scalar(s, 1), NULL), 1));
+    return ct_add(ct_mul_scalar(slope, 2), far);
 }
 
-OF_INPUT(silu, FLOATS, ct_mul(d, silu_slope(x)))
+FUSED(silu_backward, silu_backward(e, s, NULL), ct_mul(ct_mul(e, d), silu_bend(s)))
+OF_INPUT(silu, FLOATS, silu_backward(d, x, NULL))
 
 /* gelu, x Phi(x) (Hendrycks and Gimpel, 2016): the kernel gelu_backward is d (Phi(x) + x phi(x)), for
  * the distribution Phi and the density phi of the standard normal. Its derivative by x is

@@ -1,5 +1,6 @@
 /* math.h - exp, log, tanh and other functions of floats, exp and log of doubles, written without
- * branches so that compilers turn a loop over them into vector code; pow is in power.h. (internal)
+ * branches so that compilers turn a loop over them into vector code. Others are in power.h and
+ * trigonometry.h. (internal)
  *
  * Minimax polynomials or polynomials fitted at Chebyshev nodes. The largest errors over all floats, in
  * units of the last place, as tests/test_kernels measures them (with COTANGENT_TEST_FULL), without and
@@ -318,7 +319,7 @@ static inline double cti_sigmoid(double x)
  * whose last two bits count. Where x is at least 2^(24 j + 23) it is a multiple of 2^(24 j), so whole
  * turns by four may be left out of 2/pi: c_j = 2/pi 2^(24 j) mod 4, times 2^(-24 j). c_j is the sum of
  * a, b and c; a and b have 29 bits each, so that their products with x are exact. */
-CTI_IN_LOOP float cti_quarter_turns(float x, uint32_t *turns)
+CTI_IN_LOOP double cti_quarter_turns(float x, uint32_t *turns)
 {
     const double round = 6755399441055744.0;
     double a = 0x1.45f306cp-1, b = 0x1.c9c882ap-29, c = 0x1.4fe13abe8fa9ap-59, v = (double)x, n, m,
@@ -343,14 +344,14 @@ CTI_IN_LOOP float cti_quarter_turns(float x, uint32_t *turns)
     a = (a - (n - round)) + ((b - (m - round)) + v * c);
     k = a + round;
     *turns = (uint32_t)(cti_bits_of_double(n) + cti_bits_of_double(m) + cti_bits_of_double(k));
-    return (float)((a - (k - round)) * 1.5707963267948966);
+    return (a - (k - round)) * 1.5707963267948966;
 }
 
 /* sin of x (0 turns) and cos of x (1 turn): sin or cos of the fraction, by the quarter */
 CTI_IN_LOOP float cti_sine(float x, uint32_t turns)
 {
     uint32_t t;
-    float r = cti_quarter_turns(x, &t), z = r * r, s, c;
+    float r = (float)cti_quarter_turns(x, &t), z = r * r, s, c;
 
     s = 2.7173114e-06f;
     s = s * z - 0.00019839258f;

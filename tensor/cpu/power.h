@@ -35,7 +35,7 @@ CTI_IN_LOOP double cti_log2_abs(float x)
     return (double)e + s * p;
 }
 
-/* 2^t; inf from 1000 on, 0 up to -1000: far beyond the floats. */
+/* 2^t, with t limited to -1000 .. 1000: far beyond the floats, to which it is rounded. */
 CTI_IN_LOOP double cti_exp2_wide(double t)
 {
     const double round = 6755399441055744.0; /* 1.5 * 2^52 */
@@ -52,9 +52,7 @@ CTI_IN_LOOP double cti_exp2_wide(double t)
     p = p * r + 0.24022651067633735;
     p = p * r + 0.6931471807061285;
     p = p * r + 1.0;
-    p *= cti_double_of((cti_bits_of_double(n) << 52) + (1023ull << 52));
-    p = t >= 1000.0 ? (double)INFINITY : p;
-    return t <= -1000.0 ? 0.0 : p;
+    return p * cti_double_of((cti_bits_of_double(n) << 52) + (1023ull << 52));
 }
 
 /* Floats from here on are even, and so are exponents of pow_wide from twice it on. */

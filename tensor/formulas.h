@@ -115,9 +115,9 @@ FLOAT1(softplus, M(softplus)(x)) /* log(1 + exp(x)) */
 FLOAT1(erf, M(erf)(x))
 /* infinities give the limits 1 and -1 */
 FLOAT1(softsign, x > K(1e30) ? 1 : x < K(-1e30) ? -1 : x / (1 + (x < 0 ? -x : x)))
-/* tanh(softplus(x)) = 1 / (1 + 2 / n) for n = e (e + 2), e = exp(x); from x = 40 on it is 1 */
-FLOAT1(mish, (x < K(-1e4) ? K(-1e4) : x) /
-                 (1 + 2 / (M(exp)(x > 40 ? 40 : x) * (M(exp)(x > 40 ? 40 : x) + 2))))
+/* tanh(softplus(x)) = n / (n + 2) for n = e (e + 2), e = exp(x); from x = 40 on it is 1 */
+#define MISH_N(x) (M(exp)((x) > 40 ? 40 : (x)) * (M(exp)((x) > 40 ? 40 : (x)) + 2))
+FLOAT1(mish, (x < K(-1e4) ? K(-1e4) : x) * (MISH_N(x) / (MISH_N(x) + 2)))
 FLOAT1(hardsigmoid, x<-3 ? 0 : x> 3 ? 1 : (x + 3) * K(0.16666666666666666667))
 FLOAT1(hardswish, x<-3 ? 0 : x> 3 ? x : x *(x + 3) / 6)
 FLOAT1(log_sigmoid, 0 - M(softplus)(-x))
@@ -192,3 +192,4 @@ SELECT(where, c ? x : y)
 #undef SELECT
 #undef NEAR_ZERO
 #undef GELU_TANH_EXPONENT
+#undef MISH_N

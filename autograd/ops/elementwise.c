@@ -298,8 +298,10 @@ OF_INPUT(gelu, FLOATS, gelu_backward(d, x, NULL))
 static ct_tensor *gelu_tanh_curvature(ct_tensor *x)
 {
     const double a = 1.59576912160573071176, b = 0.044715 * a; /* u = a x + b x^3 */
-    ct_tensor *square = ct_square(x), *s, *first, *y;
+    ct_tensor *square, *s, *first, *y;
 
+    x = ct_clamp(x, -1e4, 1e4); /* as in the kernel: far from 0 the result is 0 */
+    square = ct_square(x);
     s = ct_sigmoid(ct_mul(x, ct_add_scalar(ct_mul_scalar(square, b), a)));
     first = ct_add_scalar(ct_mul_scalar(square, 3 * b), a);
     y = ct_mul(ct_add_scalar(ct_mul_scalar(s, -2), 1), ct_square(first));

@@ -85,6 +85,7 @@ template <typename T> __device__ inline T cu_pow_log(T x, T y)
 #define M_log log
 #define M_log1p log1p
 #define M_sqrt sqrt
+#define M_fabs fabs
 #define M_sin sin
 #define M_cos cos
 #define M_tan tan

@@ -3,6 +3,7 @@
 # these objects: pattern rules make them. libtool gives -Xcompiler to nobody, and -fPIC is spelt
 # otherwise for nvcc: hence -prefer-non-pic.
 cuda_sources = \
+	cuda/attention.cu \
 	cuda/backend.cu \
 	cuda/conv.cu \
 	cuda/copy.cu \

@@ -1,4 +1,5 @@
-/* attention.c - scaled dot-product attention and its masks, composed from ops. */
+/* attention.c - scaled dot-product attention and its masks, composed from ops; without masks it is one op
+ * (fused_attention.c). */
 #include "nn/attention_internal.h"
 
 #include "autograd/internal.h"
@@ -240,7 +241,7 @@ static ct_tensor *attention_sum(const ct_attention_options *o, ct_tensor *scores
 ct_tensor *cti_attention(const char *me, ct_tensor *const *qkv, const ct_attention_options *o,
                          ct_tensor **weights)
 {
-    ct_tensor *q = qkv[0], *k = qkv[1], *v = qkv[2];
+    ct_tensor *q = qkv[0], *k = qkv[1], *v = qkv[2], *y;
     double scale;
     ct_shape scores;
 
@@ -250,6 +251,12 @@ ct_tensor *cti_attention(const char *me, ct_tensor *const *qkv, const ct_attenti
         !attention_check_lengths(me, q, o->key_lengths, &scores))
         return NULL;
     scale = o->scale != 0 ? o->scale : ct_size(q, -1) ? 1 / sqrt((double)ct_size(q, -1)) : 1;
+    if (!weights && !o->mask && !o->key_lengths && o->dropout == 0) {
+        y = cti_fused_attention(me, (ct_tensor *[]){ q, k, v },
+                                &(cti_attention_rule){ scale, o->causal, o->first_query });
+        if (y || !ct_ok())
+            return y;
+    }
     return attention_sum(o, ct_matmul(ct_mul_scalar(q, scale), ct_transpose(k, -1, -2)), v,
                          weights);
 }

@@ -29,6 +29,18 @@ ct_tensor *cti_additive_attention(const char *function, ct_tensor *const *qkv, c
 ct_tensor *cti_attention(const char *function, ct_tensor *const *qkv, const ct_attention_options *o,
                          ct_tensor **weights);
 
+/* What the fused attention does with the scores. */
+typedef struct cti_attention_rule {
+    double scale;
+    bool causal;
+    int64_t first_query;
+} cti_attention_rule;
+
+/* Attention of q, k and v without masks and dropout as one op. NULL without an error if the device has
+ * no kernel for it, or the shapes or portable mode call for the composed form. (fused_attention.c) */
+ct_tensor *cti_fused_attention(const char *function, ct_tensor *const *qkv,
+                               const cti_attention_rule *rule);
+
 /* The keys and values of one module, (B, heads, L, size of a head). past: those of earlier calls,
  * or NULL; next: those of all calls so far. */
 typedef struct cti_attention_cache {

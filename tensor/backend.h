@@ -489,6 +489,17 @@ typedef struct cti_normalise_backward_args {
     void *dweight, *dbias;       /* (n) (optional) */
 } cti_normalise_backward_args;
 
+/* y = softmax(scale q k^T) v; causal: query i sees keys 0 .. first_query + i. CT_ERR_MEMORY too. */
+typedef struct cti_attention_args {
+    ct_dtype dtype; /* f32 or f64 */
+    bool causal;
+    int64_t batch, queries, keys, width, value_width, first_query;
+    double scale;
+    const void *q, *k, *v, *dy; /* (batch, queries or keys, width or value_width); dy: backward */
+    void *y, *dq, *dk, *dv;     /* the gradients: backward (optional) */
+    void *most, *sum;           /* (batch, queries): greatest score, sum of exp(score - most) */
+} cti_attention_args;
+
 /* ---- sequence, sequence_backward ---- */
 
 /* One recurrent layer in one direction over a whole sequence of T steps, B rows, H hidden units; G
@@ -708,6 +719,8 @@ typedef struct cti_async {
          (const cti_linear_cross_entropy_args *a, cti_fault *fault))                               \
     SLOT(ct_status, normalise, (const cti_normalise_args *a))                                      \
     SLOT(ct_status, normalise_backward, (const cti_normalise_backward_args *a))                    \
+    SLOT(ct_status, attention, (const cti_attention_args *a))                                      \
+    SLOT(ct_status, attention_backward, (const cti_attention_args *a))                             \
     /* Computes h (and c, gates, hn) from the initial states. */                                   \
     SLOT(void, sequence, (const cti_sequence *s))                                                  \
     /* Computes dx, dhx, dh0 and dc0 from the results of the forward kernel. */                    \

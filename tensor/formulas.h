@@ -115,12 +115,12 @@ FLOAT1(softplus, M(softplus)(x)) /* log(1 + exp(x)) */
 FLOAT1(erf, M(erf)(x))
 /* infinities give the limits 1 and -1 */
 FLOAT1(softsign, x > K(1e30) ? 1 : x < K(-1e30) ? -1 : x / (1 + (x < 0 ? -x : x)))
-/* tanh(softplus(x)) = 1 / (1 + 2 / n) for n = e (e + 2), e = exp(x); from x = 40 on it is 1 */
-FLOAT1(mish, (x < K(-1e4) ? K(-1e4) : x) /
-                 (1 + 2 / (M(exp)(x > 40 ? 40 : x) * (M(exp)(x > 40 ? 40 : x) + 2))))
-FLOAT1(hardsigmoid, x<-3 ? 0 : x> 3 ? 1 : (x + 3) / 6)
+/* tanh(softplus(x)) = n / (n + 2) for n = e (e + 2), e = exp(x); from x = 40 on it is 1 */
+#define MISH_N(x) (M(exp)((x) > 40 ? 40 : (x)) * (M(exp)((x) > 40 ? 40 : (x)) + 2))
+FLOAT1(mish, (x < K(-1e4) ? K(-1e4) : x) * (MISH_N(x) / (MISH_N(x) + 2)))
+FLOAT1(hardsigmoid, x<-3 ? 0 : x> 3 ? 1 : (x + 3) * K(0.16666666666666666667))
 FLOAT1(hardswish, x<-3 ? 0 : x> 3 ? x : x *(x + 3) / 6)
-FLOAT1(log_sigmoid, (x < 0 ? x : 0) - M(log1p)(M(exp)(x < 0 ? x : -x)))
+FLOAT1(log_sigmoid, 0 - M(softplus)(-x))
 FLOAT1(floor, M(floor)(x))
 FLOAT1(ceil, M(ceil)(x))
 FLOAT1(round, M(rint)(x)) /* to even at halves */
@@ -134,9 +134,8 @@ FLOAT1(div_scalar, x / p)
 FLOAT2(div, x / y)
 FLOAT2(pow, M(pow)(x, y))
 FLOAT2(atan2, M(atan2)(x, y))
-/* the difference of equal infinities is NaN, so equal operands are a case of their own */
-FLOAT2(logaddexp, (x > y ? x : y) + (x == y ? K(0.69314718055994530942)
-                                            : M(log1p)(M(exp)(x > y ? y - x : x - y))))
+/* max + log(1 + exp(-|x - y|)); equal infinities have no difference */
+FLOAT2(logaddexp, (x > y ? x : y) + M(softplus)(x == y ? 0 : -M(fabs)(x - y)))
 
 /* derivatives: x is the gradient of the output, y the saved value */
 FLOAT2(tanh_backward, x *(1 - y * y))
@@ -161,6 +160,8 @@ FLOAT1(scalar_div_slope, -p / x / x) /* x^2 may overflow or underflow where the 
 FLOAT2(pow_base, M(pow_slope)(x, y)) /* the derivatives of x^y by x and by y */
 FLOAT2(pow_exponent, M(pow_log)(x, y))
 FLOAT3(fma, x *y + z)
+FLOAT3(softmax_backward, y *(x - z)) /* z is the sum of x y along the axis */
+FLOAT2(silu_backward, x *M(sigmoid)(y) * (1 + NEAR_ZERO(y) * (1 - M(sigmoid)(y))))
 
 COMPARE(eq, x == y)
 COMPARE(ne, x != y)
@@ -192,3 +193,4 @@ SELECT(where, c ? x : y)
 #undef SELECT
 #undef NEAR_ZERO
 #undef GELU_TANH_EXPONENT
+#undef MISH_N

@@ -10,9 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static atomic_bool hooks_asked; /* true once the library has allocated memory */
+
+/* A large block is asked for in huge pages: its first use waits for 512 times fewer of them. */
+#define HUGE_PAGE ((size_t)2 << 20)
+#define HUGE_BLOCK (4 * HUGE_PAGE)
 
 static void *libc_allocate(size_t alignment, size_t bytes)
 {
@@ -24,7 +29,14 @@ static void *libc_allocate(size_t alignment, size_t bytes)
         atomic_store_explicit(&hooks_asked, true, memory_order_relaxed);
     if (alignment <= sizeof(void *) * 2)
         return malloc(some);
-    return posix_memalign(&p, alignment, some) ? NULL : p;
+    if (some < HUGE_BLOCK)
+        return posix_memalign(&p, alignment, some) ? NULL : p;
+    if (posix_memalign(&p, HUGE_PAGE, some))
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    (void)madvise(p, some, MADV_HUGEPAGE);
+#endif
+    return p;
 }
 
 /* If a program was started without stdin, stdout or stderr, a file could get the descriptor 0, 1 or

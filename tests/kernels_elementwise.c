@@ -200,6 +200,10 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return (x == 0 && y >= 0) || (x > 0 && powl(x, y) == 0) ? 0 : powl(x, y) * logl(x);
     case CTI_EW_fma:
         return x * y + z;
+    case CTI_EW_softmax_backward:
+        return y * (x - z);
+    case CTI_EW_silu_backward:
+        return x / (1 + expl(-y)) * (1 + y / (1 + expl(y)));
     case CTI_EW_eq:
         return x == y;
     case CTI_EW_ne:
@@ -278,11 +282,15 @@ static real tolerance(cti_ew_op op, ct_dtype dtype, const real *in, real want)
         return 0;
     if (op == CTI_EW_fma || op == CTI_EW_tanh_backward)
         scale += fabsl(in[0] * in[1]) + fabsl(in[2]) + fabsl(in[0]);
-    if (op == CTI_EW_logaddexp) /* terms cancel near 0 */
+    if (op == CTI_EW_softmax_backward)
+        scale += fabsl(in[1]) * (fabsl(in[0]) + fabsl(in[2]));
+    if (op == CTI_EW_silu_backward) /* 1 minus a sigmoid near 1 */
+        scale += fabsl(in[0]) * (1 + fabsl(in[1]));
+    if (op == CTI_EW_logaddexp) /* near 0 the terms cancel */
         scale += 1;
     if (op == CTI_EW_mish) /* the reciprocal of a sum of two exponentials */
         scale *= 2;
-    if (op == CTI_EW_hardswish_backward)
+    if (op == CTI_EW_hardswish_backward || op == CTI_EW_hardsigmoid)
         scale += fabsl(in[0]);
     if (op == CTI_EW_gelu_tanh_backward) /* the exponent is rounded */
         scale += fabsl(in[0]) * (1 + fabsl(in[1]));
@@ -338,7 +346,8 @@ static real draw_value(ct_generator *g, ct_dtype dtype, cti_ew_op op, bool selec
         return floorl(v * 4) + (floorl(v * 4) == 0 && is_division(op));
     if (ct_random_below(g, 8) == 0 && op != CTI_EW_gelu && op != CTI_EW_gelu_tanh &&
         op != CTI_EW_gelu_tanh_backward && op != CTI_EW_silu && op != CTI_EW_sigmoid_backward &&
-        op != CTI_EW_tanh_backward && op != CTI_EW_gelu_backward)
+        op != CTI_EW_tanh_backward && op != CTI_EW_gelu_backward && op != CTI_EW_silu_backward &&
+        op != CTI_EW_softmax_backward)
         v = special[ct_random_below(g, sizeof special / sizeof *special)];
     return dtype == CT_F32 ? (real)(float)v : (real)v;
 }

@@ -123,11 +123,11 @@ static void rows_softmax(rows_case *c)
         rows_loss(c, width, 0, 1);
         rows_loss(c, width, 0.125, 1);
     }
-    c->loops->softmax(false, c->n, c->in, c->out);
+    c->loops->softmax(false, 1, c->n, c->in, c->out);
     for (i = 0; i < c->n; i++)
         near(c, "softmax", element_load(c->out, c->dtype, i), expl(c->x[i] - lse),
              16 * c->eps * expl(c->x[i] - lse) * (1 + fabsl(c->x[i] - most)) + 1e-44L);
-    c->loops->softmax(true, c->n, c->in, c->out);
+    c->loops->softmax(true, 1, c->n, c->in, c->out);
     for (i = 0; i < c->n; i++)
         near(c, "log_softmax", element_load(c->out, c->dtype, i), c->x[i] - lse,
              8 * c->eps * (1 + fabsl(c->x[i] - lse)));
@@ -300,16 +300,16 @@ START_TEST(softmax_specials)
         float masked[3] = { -INFINITY, 1.0f, 1.0f }, none[2] = { -INFINITY, -INFINITY };
         float nan[2] = { 1.0f, NAN }, most_of_all[2] = { 1.0f, INFINITY };
 
-        l->softmax(true, 3, far, out);
+        l->softmax(true, 1, 3, far, out);
         expect_close("log_softmax far from 0", (double)out[1], -0.40760596444438013, 1e-6);
-        l->softmax(false, 3, masked, out);
+        l->softmax(false, 1, 3, masked, out);
         ck_assert(out[0] == 0 && out[1] == 0.5f && out[2] == 0.5f);
-        l->softmax(true, 3, masked, out);
+        l->softmax(true, 1, 3, masked, out);
         ck_assert(out[0] == -INFINITY);
         expect_close("log 1/2", (double)out[1], log(0.5), 1e-6);
-        l->softmax(false, 2, none, out);
+        l->softmax(false, 1, 2, none, out);
         ck_assert(isnan(out[0]) && isnan(out[1]));
-        l->softmax(false, 2, nan, out);
+        l->softmax(false, 1, 2, nan, out);
         ck_assert(isnan(out[0]) && isnan(out[1]));
         l->log_sum_exp(1, 2, none, &most, &lse);
         ck_assert(most + lse == -INFINITY);

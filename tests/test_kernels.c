@@ -91,6 +91,16 @@ static double sigmoid(double x)
     return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
 }
 
+static double softplus(double x)
+{
+    return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
+}
+
+static double log_sigmoid(double x)
+{
+    return -softplus(-x);
+}
+
 static double power(double x)
 {
     return pow(x, 2.75);
@@ -123,6 +133,20 @@ static const struct {
     { "erf", CTI_EW_erf, erf, 1.4, -INFINITY, 0 },
     { "sin", CTI_EW_sin, sin, 1.65, -INFINITY, 0 },
     { "cos", CTI_EW_cos, cos, 1.65, -INFINITY, 0 },
+    { "tan", CTI_EW_tan, tan, 1.5, -INFINITY, 0 },
+    { "asin", CTI_EW_asin, asin, 1.5, -INFINITY, 0 },
+    { "acos", CTI_EW_acos, acos, 1.1, -INFINITY, 0 },
+    { "atan", CTI_EW_atan, atan, 1.2, -INFINITY, 0 },
+    { "sinh", CTI_EW_sinh, sinh, 1.65, -INFINITY, 0 },
+    { "cosh", CTI_EW_cosh, cosh, 1.65, -INFINITY, 0 },
+    { "asinh", CTI_EW_asinh, asinh, 0.95, -INFINITY, 0 },
+    { "acosh", CTI_EW_acosh, acosh, 0.95, -INFINITY, 0 },
+    { "atanh", CTI_EW_atanh, atanh, 1.4, -INFINITY, 0 },
+    { "exp2", CTI_EW_exp2, exp2, 1.1, -INFINITY, 0 },
+    { "log2", CTI_EW_log2, log2, 0.9, -INFINITY, 0 },
+    { "log10", CTI_EW_log10, log10, 0.9, -INFINITY, 0 },
+    { "softplus", CTI_EW_softplus, softplus, 1.65, -87, 0 },
+    { "log_sigmoid", CTI_EW_log_sigmoid, log_sigmoid, 1.65, -INFINITY, 0 },
     { "x^2.75", CTI_EW_pow_scalar, power, 0.51, -INFINITY, 2.75 },
     { "x^-7", CTI_EW_pow_scalar, inverse_power, 0.51, -INFINITY, -7 },
     { "1.125^x", CTI_EW_scalar_pow, exponent, 0.51, -INFINITY, 1.125 },

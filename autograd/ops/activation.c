@@ -7,11 +7,19 @@
 #define LOG_2 0.69314718055994530942
 #define LOG_10 2.30258509299404568402
 
-OF_INPUT(softsign, FLOATS, ct_div(d, ct_square(ct_add_scalar(ct_abs(x), 1))))
+/* 1 / (1 + |x|)^2; the square may overflow */
+static ct_tensor *softsign_share(ct_tensor *d, ct_tensor *x)
+{
+    ct_tensor *c = ct_add_scalar(ct_abs(x), 1);
+
+    return ct_div(ct_div(d, c), c);
+}
+
+OF_INPUT(softsign, FLOATS, softsign_share(d, x))
 OF_INPUT(log_sigmoid, FLOATS, ct_mul(d, ct_sigmoid(ct_neg(x))))
 OF_OUTPUT(exp2, FLOATS, ct_mul(d, ct_mul_scalar(y, LOG_2)))
-OF_INPUT(log2, FLOATS, ct_div(d, ct_mul_scalar(x, LOG_2)))
-OF_INPUT(log10, FLOATS, ct_div(d, ct_mul_scalar(x, LOG_10)))
+OF_INPUT(log2, FLOATS, ct_div(ct_div_scalar(d, LOG_2), x))
+OF_INPUT(log10, FLOATS, ct_div(ct_div_scalar(d, LOG_10), x))
 
 /* t + x (1 - t^2) sigmoid(x) for t = tanh(softplus(x)) */
 static ct_tensor *mish_slope(ct_tensor *x)

@@ -264,15 +264,18 @@ OF_INPUT_AS(scalar_div, rdiv_scalar, FLOATS, ct_mul(d, op_scalar_div_slope(x, p)
 /* elu (Clevert et al., 2015): the slope is 1 above 0 and alpha exp(x) below */
 OF_INPUT(elu, FLOATS, elu_backward(d, x, p))
 
-/* silu, x s for s = sigmoid(x) (Elfwing et al., 2017): s (1 + x (1 - s)) */
-static ct_tensor *silu_slope(ct_tensor *x)
+/* silu, x s for s = sigmoid(x) (Elfwing et al., 2017): the kernel silu_backward is d s (1 + x (1 - s)).
+ * Its derivative by x is d s (1 - s) (2 + x (1 - 2 s)). */
+static ct_tensor *silu_bend(ct_tensor *x)
 {
-    ct_tensor *s = ct_sigmoid(x);
+    ct_tensor *s = ct_sigmoid(x), *slope = ct_mul(s, ct_rsub_scalar(s, 1));
+    ct_tensor *far = ct_mul(tail_mul(x, slope, NULL), ct_rsub_scalar(ct_mul_scalar(s, 2), 1));
 
-    return ct_mul(s, ct_add_scalar(tail_mul(x, ct_rsub_scalar(s, 1), NULL), 1));
+    return ct_add(ct_mul_scalar(slope, 2), far);
 }
 
-OF_INPUT(silu, FLOATS, ct_mul(d, silu_slope(x)))
+FUSED(silu_backward, silu_backward(e, s, NULL), ct_mul(ct_mul(e, d), silu_bend(s)))
+OF_INPUT(silu, FLOATS, silu_backward(d, x, NULL))
 
 /* gelu, x Phi(x) (Hendrycks and Gimpel, 2016): the kernel gelu_backward is d (Phi(x) + x phi(x)), for
  * the distribution Phi and the density phi of the standard normal. Its derivative by x is
@@ -294,8 +297,10 @@ OF_INPUT(gelu, FLOATS, gelu_backward(d, x, NULL))
 static ct_tensor *gelu_tanh_curvature(ct_tensor *x)
 {
     const double a = 1.59576912160573071176, b = 0.044715 * a; /* u = a x + b x^3 */
-    ct_tensor *square = ct_square(x), *s, *first, *y;
+    ct_tensor *square, *s, *first, *y;
 
+    x = ct_clamp(x, -1e4, 1e4); /* as in the kernel: far from 0 the result is 0 */
+    square = ct_square(x);
     s = ct_sigmoid(ct_mul(x, ct_add_scalar(ct_mul_scalar(square, b), a)));
     first = ct_add_scalar(ct_mul_scalar(square, 3 * b), a);
     y = ct_mul(ct_add_scalar(ct_mul_scalar(s, -2), 1), ct_square(first));

@@ -18,6 +18,21 @@ static void softmax_backward(ct_node *n, ct_tensor *const *dout)
     ct_node_add_grad(n, 0, ct_mul(y, ct_sub(d, total)));
 }
 
+/* y (d - total) in one kernel */
+static void softmax_fused_backward(ct_node *n, ct_tensor *const *dout)
+{
+    const int *axis = ct_node_attributes(n);
+    ct_tensor *y = ct_node_output(n, 0), *d = dout[0];
+    ct_tensor *total = ct_sum_axes(ct_mul(d, y), 1, axis, true);
+    ct_tensor *dx = total ? cti_new("ct_softmax", y->shape, y->dtype, y->device) : NULL;
+
+    total = dx ? ct_expand(total, y->shape) : NULL;
+    if (!total)
+        return;
+    cti_elementwise(CTI_EW_softmax_backward, dx, 3, (const ct_tensor *[]){ d, y, total }, NULL);
+    ct_node_add_grad(n, 0, dx);
+}
+
 static void log_softmax_backward(ct_node *n, ct_tensor *const *dout)
 {
     const int *axis = ct_node_attributes(n);
@@ -31,7 +46,8 @@ static const ct_op softmax_op = { .name = "ct_softmax",
                                   .inputs = 1,
                                   .outputs = 1,
                                   .saves = CT_SAVE_OUTPUTS,
-                                  .backward = softmax_backward };
+                                  .backward = softmax_backward,
+                                  .fused_backward = softmax_fused_backward };
 static const ct_op log_softmax_op = { .name = "ct_log_softmax",
                                       .inputs = 1,
                                       .outputs = 1,

@@ -1,4 +1,4 @@
-/* conv.c - convolutions and the positions of max_pool.
+/* conv.c - convolutions.
  *
  * Each product is a correlation: result position q of an axis is the sum over the filter's taps t of
  * w[t] times the source's element q step + distance(t), or 0 outside of it.
@@ -17,13 +17,12 @@
  * filter, so no unfolded copy is needed. Results at positions beyond the end of a result row are
  * computed and dropped.
  *
- * WEIGHT multiplies the same elements by rows of y, which are copied with zeros at these positions.
- * Work is cut by shape alone, so results do not depend on the number of threads. */
-#include "tensor/cpu/cpu.h"
+ * WEIGHT multiplies rows of y, laid out likewise with zeros at those positions, by the same reads.
+ * Work is cut by shape alone; threads only choose who does a piece. */
+#include "tensor/cpu/conv.h"
 
 #include "tensor/parallel.h"
 
-#include <math.h>
 #include <string.h>
 
 #define POSITIONS 1024 /* about the number of results in a piece */
@@ -35,54 +34,9 @@
                                   * source */
 #define SLACK 64 /* elements that vectors may read beyond an array */
 
-/* One of the two axes of a correlation. */
-typedef struct conv_axis {
-    int64_t from_size, to_size; /* the sizes of source and result */
-    int64_t first, to_step;     /* result number q is element first + q to_step */
-    int64_t count;              /* the number of results */
-    int64_t from_step;
-    int64_t low, high;       /* the least distance; the greatest distance minus the least */
-    int64_t taps;            /* the number of taps that this phase uses */
-    int64_t *tap, *distance; /* the numbers of these taps, and their distances minus low */
-    int64_t planes;          /* the number of remainders that are read */
-    int64_t block, blocks;   /* the number of results in a piece, and the number of pieces */
-    int64_t length;          /* the length of a plane */
-} conv_axis;
-
-typedef struct conv_job {
-    const cti_conv *c;
-    const cti_row_loops *loops;
-    int64_t size; /* bytes of an element */
-    const char *from, *bias;
-    char *to;
-    int64_t from_channels, to_channels; /* channels of a group */
-    conv_axis axis[2];
-    int64_t together;       /* the number of images in a piece, stored one after another */
-    int64_t lanes;          /* the number of images in a piece, stored side by side: the same
-                             * element of each image, then the next */
-    int64_t plane, channel; /* the number of elements in the buffer of a plane of one image, and of
-                             * a channel */
-    int64_t depth;          /* elements of the filter for one result channel */
-    int64_t wide, narrow;   /* the number of positions in four vectors and in one */
-    int64_t *offset;        /* (depth) */
-    char *weights;          /* for each group, its channels in blocks of (depth, rows) */
-    char *room;             /* buffers of room_elements elements, one for each worker */
-    int64_t room_elements, workers, pieces;
-} conv_job;
-
-static int64_t conv_least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t conv_parts(int64_t n, int64_t part)
-{
-    return n / part + (n % part != 0);
-}
-
 /* ---- the axes ---- */
 
-static void conv_axis_output(conv_axis *a, const cti_conv *c, int i)
+static void conv_axis_output(cti_conv_axis *a, const cti_conv *c, int i)
 {
     int64_t t;
 
@@ -100,8 +54,8 @@ static void conv_axis_output(conv_axis *a, const cti_conv *c, int i)
     }
 }
 
-/* The axis of one phase of INPUT. A phase may have no taps. */
-static void conv_axis_input(conv_axis *a, const cti_conv *c, int i, int64_t phase)
+/* A phase of INPUT; it may have no taps. */
+static void conv_axis_input(cti_conv_axis *a, const cti_conv *c, int i, int64_t phase)
 {
     int64_t t, n = 0;
 
@@ -109,7 +63,7 @@ static void conv_axis_input(conv_axis *a, const cti_conv *c, int i, int64_t phas
     a->to_size = c->size[i];
     a->first = phase;
     a->to_step = c->stride[i];
-    a->count = conv_parts(c->size[i] - phase, a->to_step);
+    a->count = cti_conv_parts(c->size[i] - phase, a->to_step);
     a->from_step = 1;
     for (t = c->kernel[i] - 1; t >= 0; t--) { /* from the last tap to the first, so that the
                                                * distances increase */
@@ -127,28 +81,28 @@ static void conv_axis_input(conv_axis *a, const cti_conv *c, int i, int64_t phas
         a->distance[t] -= a->low;
 }
 
-static void conv_axis_cut(conv_axis *a, int64_t block)
+static void conv_axis_cut(cti_conv_axis *a, int64_t block)
 {
-    a->planes = conv_least(a->from_step, a->high + 1);
-    a->blocks = conv_parts(a->count, block > 1 ? block : 1);
-    a->block = conv_parts(a->count, a->blocks);
+    a->planes = cti_conv_least(a->from_step, a->high + 1);
+    a->blocks = cti_conv_parts(a->count, block > 1 ? block : 1);
+    a->block = cti_conv_parts(a->count, a->blocks);
     a->length = a->block + a->high / a->from_step;
 }
 
-/* True if more than an eighth of the computed positions would be dropped, and there are enough
- * images to store side by side. */
-static bool conv_has_short_rows(const conv_job *j)
+/* Whether more than an eighth of the positions are between the ends of rows, and there are images enough
+ * to set side by side. */
+static bool conv_has_short_rows(const cti_conv_job *j)
 {
     return j->axis[0].blocks == 1 && j->axis[1].blocks == 1 && j->c->images >= j->narrow &&
            8 * (j->axis[1].length - j->axis[1].count) > j->axis[1].length &&
            j->from_channels * j->channel * j->narrow <= MOST_SOURCE;
 }
 
-/* Decides how the work is cut and how the buffer is laid out. If `together` is true, a piece has
- * several small images. */
-static void conv_layout(conv_job *j, bool together)
+/* How the work is cut, and how the buffer is laid out. together: as many small images as make a
+ * long piece, else one. */
+static void conv_layout(cti_conv_job *j, bool together)
 {
-    conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    cti_conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
     int64_t block;
 
     conv_axis_cut(columns, columns->count <= 2 * POSITIONS ? columns->count : POSITIONS);
@@ -162,13 +116,13 @@ static void conv_layout(conv_job *j, bool together)
     j->together = j->lanes = 1;
     if (together && rows->blocks == 1 && columns->blocks == 1 &&
         j->from_channels * j->channel <= MOST_SOURCE / 2)
-        j->together = conv_least(conv_parts(POSITIONS, j->plane), j->c->images);
+        j->together = cti_conv_least(cti_conv_parts(POSITIONS, j->plane), j->c->images);
     j->channel *= j->together;
 }
 
-static void conv_offsets(conv_job *j)
+static void conv_offsets(cti_conv_job *j)
 {
-    const conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    const cti_conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
     int64_t c, s, t, *offset = j->offset;
 
     for (c = 0; c < j->from_channels; c++)
@@ -185,12 +139,13 @@ static void conv_offsets(conv_job *j)
 
 /* ---- the weights ---- */
 
-/* Copies the filter of one channel, (depth), to every step-th element of `to`. o is the number of
- * the channel in y (OUTPUT) or in x (INPUT). */
-static void conv_pack_channel(const conv_job *j, int64_t group, int64_t o, char *to, int64_t step)
+/* Copies one channel's filter, (depth), to every step-th element of `to`. The channel is o of y's or
+ * of x's channels. */
+static void conv_pack_channel(const cti_conv_job *j, int64_t group, int64_t o, char *to,
+                              int64_t step)
 {
     const cti_conv *c = j->c;
-    const conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    const cti_conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
     int64_t s, y, x;
 
     for (s = 0; s < j->from_channels; s++) {
@@ -212,11 +167,19 @@ static void conv_pack_channel(const conv_job *j, int64_t group, int64_t o, char 
 /* Packs the filters of one group. */
 static void conv_pack(void *context, int64_t group)
 {
-    const conv_job *j = context;
+    const cti_conv_job *j = context;
     int64_t o, i, rows;
 
     for (o = 0; o < j->to_channels; o += rows) {
-        rows = conv_least(CTI_CONV_ROWS, j->to_channels - o);
+        rows = cti_conv_least(CTI_CONV_ROWS, j->to_channels - o);
+        if (j->c->part == CTI_CONV_OUTPUT) {
+            cti_cpu_path_get()->transpose[j->size](
+                j->depth, rows, j->weights + (group * j->to_channels + o) * j->depth * j->size,
+                rows * j->size,
+                (const char *)j->c->w + (group * j->to_channels + o) * j->depth * j->size,
+                j->depth * j->size);
+            continue;
+        }
         for (i = 0; i < rows; i++)
             conv_pack_channel(j, group, o + i,
                               j->weights + ((group * j->to_channels + o) * j->depth + i) * j->size,
@@ -226,15 +189,15 @@ static void conv_pack(void *context, int64_t group)
 
 /* ---- a piece's copy of the source ---- */
 
-/* Copies `length` elements of a source row, from_step apart, beginning with element `at`. Elements
- * outside the row become 0. */
-static void conv_load_row(const conv_job *j, const char *row, int64_t at, char *to)
+/* length elements of a source row, from_step apart; the first one is element at, which may lie
+ * outside. */
+static void conv_load_row(const cti_conv_job *j, const char *row, int64_t at, char *to)
 {
-    const conv_axis *a = &j->axis[1];
-    int64_t begin = at < 0 ? conv_least(conv_parts(-at, a->from_step), a->length) : 0;
-    int64_t end = at < a->from_size ? conv_parts(a->from_size - at, a->from_step) : 0;
+    const cti_conv_axis *a = &j->axis[1];
+    int64_t begin = at < 0 ? cti_conv_least(cti_conv_parts(-at, a->from_step), a->length) : 0;
+    int64_t end = at < a->from_size ? cti_conv_parts(a->from_size - at, a->from_step) : 0;
 
-    end = conv_least(end, a->length);
+    end = cti_conv_least(end, a->length);
     if (end <= begin) {
         memset(to, 0, (size_t)(a->length * j->size));
         return;
@@ -248,12 +211,11 @@ static void conv_load_row(const conv_job *j, const char *row, int64_t at, char *
     memset(to + end * j->size, 0, (size_t)((a->length - end) * j->size));
 }
 
-/* Copies the plane with a remainder of one channel, for the results from row at[0] and column at[1]
- * on. */
-static void conv_load_plane(const conv_job *j, const char *from, const int64_t *at,
+/* One plane of one channel, from result row and column at[0], at[1] on. remainder: the plane's. */
+static void conv_load_plane(const cti_conv_job *j, const char *from, const int64_t *at,
                             const int64_t *remainder, char *to)
 {
-    const conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    const cti_conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
     int64_t x = at[1] * columns->from_step + columns->low + remainder[1], i;
 
     for (i = 0; i < rows->length; i++, to += columns->length * j->size) {
@@ -266,11 +228,11 @@ static void conv_load_plane(const conv_job *j, const char *from, const int64_t *
     }
 }
 
-/* Copies all planes of channel c of a group of an image. */
-static void conv_load_channel(const conv_job *j, int64_t image, int64_t group, int64_t c,
+/* All planes of channel c of a group of an image. */
+static void conv_load_channel(const cti_conv_job *j, int64_t image, int64_t group, int64_t c,
                               const int64_t *at, char *to)
 {
-    const conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    const cti_conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
     int64_t area = rows->from_size * columns->from_size, remainder[2];
     const char *from =
         j->from + ((image * j->c->groups + group) * j->from_channels + c) * area * j->size;
@@ -282,8 +244,8 @@ static void conv_load_channel(const conv_job *j, int64_t image, int64_t group, i
         }
 }
 
-/* Copies all channels of an image. slot is the number of the image within the piece. */
-static void conv_load_source(const conv_job *j, int64_t image, int64_t group, const int64_t *at,
+/* All channels; slot: the image's number among those that are together. */
+static void conv_load_source(const cti_conv_job *j, int64_t image, int64_t group, const int64_t *at,
                              int64_t slot, char *room)
 {
     int64_t c;
@@ -301,16 +263,16 @@ typedef struct conv_piece {
     int64_t have[2]; /* the number of results */
 } conv_piece;
 
-static conv_piece conv_piece_at(const conv_job *j, int64_t number)
+static conv_piece conv_piece_at(const cti_conv_job *j, int64_t number)
 {
     conv_piece p;
     int i;
 
     for (i = 1; i >= 0; i--) {
-        const conv_axis *a = &j->axis[i];
+        const cti_conv_axis *a = &j->axis[i];
 
         p.at[i] = number % a->blocks * a->block;
-        p.have[i] = conv_least(a->block, a->count - p.at[i]);
+        p.have[i] = cti_conv_least(a->block, a->count - p.at[i]);
         number /= a->blocks;
     }
     p.group = number % j->c->groups;
@@ -318,18 +280,18 @@ static conv_piece conv_piece_at(const conv_job *j, int64_t number)
     return p;
 }
 
-/* Computes n results of all channels into tile (channels, ldo), from the elements at source. */
-static void conv_tile(const conv_job *j, int64_t group, const char *source, int64_t n, char *tile,
-                      int64_t ldo)
+/* n elements of all channels, from source on, into tile (channels, ldo). */
+static void conv_tile(const cti_conv_job *j, int64_t group, const char *source, int64_t n,
+                      char *tile, int64_t ldo)
 {
     const char *weights = j->weights + group * j->to_channels * j->depth * j->size;
     int64_t k = 0, o, v;
 
     do {
-        int64_t depth = conv_least(CONV_DEPTH, j->depth - k);
+        int64_t depth = cti_conv_least(CONV_DEPTH, j->depth - k);
 
         for (o = 0; o < j->to_channels; o += CTI_CONV_ROWS) {
-            int rows = (int)conv_least(CTI_CONV_ROWS, j->to_channels - o);
+            int rows = (int)cti_conv_least(CTI_CONV_ROWS, j->to_channels - o);
             const char *w = weights + (o * j->depth + k * rows) * j->size;
             char *out = tile + o * ldo * j->size;
 
@@ -345,10 +307,10 @@ static void conv_tile(const conv_job *j, int64_t group, const char *source, int6
 }
 
 /* Writes n positions of a tile, the first of which is position j0 of the piece. */
-static void conv_store_tile(const conv_job *j, const conv_piece *p, int64_t j0, int64_t n,
+static void conv_store_tile(const cti_conv_job *j, const conv_piece *p, int64_t j0, int64_t n,
                             const char *tile)
 {
-    const conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    const cti_conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
     int64_t area = rows->to_size * columns->to_size, at, length, o;
     int64_t first = p->group * j->to_channels;
     char *to = j->to + (p->image * j->c->groups * j->to_channels + first) * area * j->size;
@@ -356,20 +318,20 @@ static void conv_store_tile(const conv_job *j, const conv_piece *p, int64_t j0, 
     for (at = 0; at < n; at += length) {
         int64_t y = (j0 + at) / columns->length, x = (j0 + at) % columns->length, place;
 
-        length = conv_least(columns->length - x, n - at);
+        length = cti_conv_least(columns->length - x, n - at);
         if (x >= p->have[1])
             continue;
         place = (rows->first + (p->at[0] + y) * rows->to_step) * columns->to_size + columns->first +
                 (p->at[1] + x) * columns->to_step;
         for (o = 0; o < j->to_channels; o++)
-            j->loops->conv_store(conv_least(length, p->have[1] - x),
+            j->loops->conv_store(cti_conv_least(length, p->have[1] - x),
                                  tile + (o * j->wide + at) * j->size, 1,
                                  j->bias ? j->bias + (first + o) * j->size : NULL,
                                  to + (o * area + place) * j->size, columns->to_step);
     }
 }
 
-static void conv_run_piece(const conv_job *j, int64_t number, char *room)
+static void conv_run_piece(const cti_conv_job *j, int64_t number, char *room)
 {
     conv_piece p = conv_piece_at(j, number);
     int64_t source = j->from_channels * j->channel + SLACK, at;
@@ -379,7 +341,7 @@ static void conv_run_piece(const conv_job *j, int64_t number, char *room)
     conv_load_source(j, p.image, p.group, p.at, 0, room);
     memset(tile - SLACK * j->size, 0, (size_t)(SLACK * j->size));
     for (at = 0; at < n; at += j->wide) {
-        int64_t some = conv_least(j->wide, n - at);
+        int64_t some = cti_conv_least(j->wide, n - at);
 
         conv_tile(j, p.group, room + at * j->size, some, tile, j->wide);
         conv_store_tile(j, &p, at, some, tile);
@@ -391,46 +353,61 @@ static void conv_run_piece(const conv_job *j, int64_t number, char *room)
  * If rows are short, many of the computed results would be dropped. With one image in each lane of
  * a vector, none is dropped. Every sum has the same order as without this layout. */
 
-/* Copies the channels of all images into lanes, (channel, lanes). aside has room for (lanes,
- * channel). */
-static void conv_load_lanes(const conv_job *j, const conv_piece *p, int64_t images, char *room,
+/* Channels of all images in lanes: (channel, lanes). aside: room for (lanes, channel). */
+static void conv_load_lanes(const cti_conv_job *j, const conv_piece *p, int64_t images, char *room,
                             char *aside)
 {
-    int64_t c, i, e;
+    const cti_conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    int64_t area = rows->from_size * columns->from_size,
+            all = j->c->groups * j->from_channels * area;
+    int64_t c, i;
 
+    if (images == j->lanes && rows->low == 0 && columns->low == 0 && rows->from_step == 1 &&
+        columns->from_step == 1 && rows->length == rows->from_size &&
+        columns->length == columns->from_size) { /* the images are what is wanted */
+        cti_cpu_path_get()->transpose[j->size](
+            j->from_channels * area, j->lanes, room, j->lanes * j->size,
+            j->from + (p->image * all + p->group * j->from_channels * area) * j->size,
+            all * j->size);
+        return;
+    }
     memset(aside, 0, (size_t)(j->lanes * j->channel * j->size));
     for (c = 0; c < j->from_channels; c++) {
         for (i = 0; i < images; i++)
             conv_load_channel(j, p->image + i, p->group, c, p->at,
                               aside + i * j->channel * j->size);
-        for (e = 0; e < j->channel; e++, room += j->lanes * j->size)
-            j->loops->conv_load(j->lanes, aside + e * j->size, j->channel, room);
+        cti_cpu_path_get()->transpose[j->size](j->channel, j->lanes, room, j->lanes * j->size,
+                                               aside, j->channel * j->size);
+        room += j->channel * j->lanes * j->size;
     }
 }
 
-/* Stores one row of the results; row is (channels, count, lanes). */
-static void conv_store_lanes(const conv_job *j, const conv_piece *p, int64_t images, int64_t y,
-                             const char *row)
+/* One row of the results: row (channels, count, lanes). aside: room for (lanes, count). */
+static void conv_store_lanes(const cti_conv_job *j, const conv_piece *p, int64_t images, int64_t y,
+                             const char *row, char *aside)
 {
-    const conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
+    const cti_conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
     int64_t area = rows->to_size * columns->to_size, i, o, first = p->group * j->to_channels;
     int64_t place = (rows->first + y * rows->to_step) * columns->to_size + columns->first;
 
-    for (o = 0; o < j->to_channels; o++, row += columns->count * j->lanes * j->size)
+    for (o = 0; o < j->to_channels; o++, row += columns->count * j->lanes * j->size) {
+        cti_cpu_path_get()->transpose[j->size](j->lanes, columns->count, aside,
+                                               columns->count * j->size, row, j->lanes * j->size);
         for (i = 0; i < images; i++) {
             int64_t plane = ((p->image + i) * j->c->groups) * j->to_channels + first + o;
 
-            j->loops->conv_store(columns->count, row + i * j->size, j->lanes,
+            j->loops->conv_store(columns->count, aside + i * columns->count * j->size, 1,
                                  j->bias ? j->bias + (first + o) * j->size : NULL,
                                  j->to + (plane * area + place) * j->size, columns->to_step);
         }
+    }
 }
 
-static void conv_run_lanes(const conv_job *j, int64_t number, char *room)
+static void conv_run_lanes(const cti_conv_job *j, int64_t number, char *room)
 {
     int64_t count = j->axis[1].count * j->lanes, source = j->from_channels * j->channel * j->lanes;
     conv_piece p = { .image = number / j->c->groups * j->lanes, .group = number % j->c->groups };
-    int64_t images = conv_least(j->lanes, j->c->images - p.image), y, at;
+    int64_t images = cti_conv_least(j->lanes, j->c->images - p.image), y, at;
     char *row = room + (source + SLACK) * j->size;
 
     conv_load_lanes(j, &p, images, room, row);
@@ -439,44 +416,46 @@ static void conv_run_lanes(const conv_job *j, int64_t number, char *room)
         const char *from = room + y * j->axis[1].length * j->lanes * j->size;
 
         for (at = 0; at < count; at += j->wide)
-            conv_tile(j, p.group, from + at * j->size, conv_least(j->wide, count - at),
+            conv_tile(j, p.group, from + at * j->size, cti_conv_least(j->wide, count - at),
                       row + at * j->size, count);
-        conv_store_lanes(j, &p, images, y, row);
+        conv_store_lanes(j, &p, images, y, row, row + j->to_channels * count * j->size);
     }
 }
 
 static void conv_worker(void *context, int64_t worker)
 {
-    const conv_job *j = context;
+    const cti_conv_job *j = context;
     int64_t number;
 
     for (number = worker; number < j->pieces; number += j->workers)
         (j->lanes > 1 ? conv_run_lanes
-                      : conv_run_piece)(j, number, j->room + worker * j->room_elements * j->size);
+         : j->is_unfolded
+             ? cti_conv_run_unfolded
+             : conv_run_piece)(j, number, j->room + worker * j->room_elements * j->size);
 }
 
 /* ---- memory ---- */
 
-static conv_job conv_job_new(const cti_conv *c)
+static cti_conv_job conv_job_new(const cti_conv *c)
 {
     bool input = c->part == CTI_CONV_INPUT;
     int64_t vector = cti_cpu_path_get()->vector_bytes;
-    conv_job j = { .c = c,
-                   .loops = cti_cpu_rows_of(c->dtype),
-                   .size = (int64_t)ct_dtype_size(c->dtype),
-                   .from = input ? c->y : c->x,
-                   .to = input ? c->x : c->y,
-                   .bias = c->bias,
-                   .from_channels = input ? c->out : c->in,
-                   .to_channels = input ? c->in : c->out };
+    cti_conv_job j = { .c = c,
+                       .loops = cti_cpu_rows_of(c->dtype),
+                       .size = (int64_t)ct_dtype_size(c->dtype),
+                       .from = input ? c->y : c->x,
+                       .to = input ? c->x : c->y,
+                       .bias = c->bias,
+                       .from_channels = input ? c->out : c->in,
+                       .to_channels = input ? c->in : c->out };
 
     j.narrow = vector / j.size;
     j.wide = 4 * j.narrow;
     return j;
 }
 
-/* Allocates the lists of taps; NULL if memory runs out. */
-static ct_storage *conv_lists(conv_job *j)
+/* Room for the lists of taps; NULL if there is none. */
+static ct_storage *conv_lists(cti_conv_job *j)
 {
     int64_t most = j->c->kernel[0] > j->c->kernel[1] ? j->c->kernel[0] : j->c->kernel[1];
     ct_storage *s = cti_storage_try(CT_CPU, (size_t)(4 * most + 1) * sizeof(int64_t));
@@ -489,15 +468,14 @@ static ct_storage *conv_lists(conv_job *j)
     return s;
 }
 
-/* Allocates the offsets, `extra` elements for the weights, and the workers' buffers of `room`
- * elements each; NULL if memory runs out. */
-static ct_storage *conv_room(conv_job *j, int64_t extra, int64_t room)
+/* Room for offsets, extra elements (weights) and the workers' buffers, of room elements each. */
+static ct_storage *conv_room(cti_conv_job *j, int64_t extra, int64_t room)
 {
     int64_t head = (j->depth * (int64_t)sizeof(int64_t) + extra * j->size + 63) / 64 * 64;
     ct_storage *s;
 
     j->room_elements = (room + 15) / 16 * 16;
-    j->workers = conv_least(j->pieces, ct_num_threads());
+    j->workers = cti_conv_least(j->pieces, ct_num_threads());
     s = cti_storage_try(CT_CPU, (size_t)(head + j->workers * j->room_elements * j->size));
     if (!s)
         return NULL;
@@ -507,26 +485,32 @@ static ct_storage *conv_room(conv_job *j, int64_t extra, int64_t room)
     return s;
 }
 
-/* Computes one correlation, whose axes are set. */
-static ct_status conv_correlate(conv_job *j)
+/* One correlation, its axes known. */
+static ct_status conv_correlate(cti_conv_job *j)
 {
-    int64_t all, source;
+    int64_t weights, source;
     ct_storage *s;
 
+    j->is_unfolded = false;
     j->depth = j->from_channels * j->axis[0].taps * j->axis[1].taps;
     conv_layout(j, false);
     source = j->from_channels * j->channel;
-    all = j->c->groups * j->to_channels * j->depth;
+    weights = j->c->groups * j->to_channels * j->depth;
     if (conv_has_short_rows(j)) {
         int64_t row = j->to_channels * j->axis[1].count;
         int64_t aside = j->channel > row ? j->channel : row;
 
+        aside += j->axis[1].count; /* of conv_store_lanes */
         j->lanes = j->narrow;
-        j->pieces = conv_parts(j->c->images, j->lanes) * j->c->groups;
-        s = conv_room(j, all, (source + aside) * j->lanes + 2 * SLACK);
+        j->pieces = cti_conv_parts(j->c->images, j->lanes) * j->c->groups;
+        s = conv_room(j, weights, (source + aside) * j->lanes + 2 * SLACK);
+    } else if (cti_conv_is_unfolded(j)) {
+        j->is_unfolded = true;
+        j->pieces = cti_conv_unfolded_pieces(j);
+        s = conv_room(j, weights, cti_conv_unfolded_room(j));
     } else {
         j->pieces = j->c->images * j->c->groups * j->axis[0].blocks * j->axis[1].blocks;
-        s = conv_room(j, all, source + SLACK + (j->to_channels + 1) * j->wide);
+        s = conv_room(j, weights, source + SLACK + (j->to_channels + 1) * j->wide);
     }
     if (!s)
         return CT_ERR_MEMORY;
@@ -554,17 +538,17 @@ static void conv_fill_input(const cti_conv *c)
     }
 }
 
-/* Computes all phases that have taps. */
-static ct_status conv_phases(conv_job *j)
+/* All phases that have taps. */
+static ct_status conv_phases(cti_conv_job *j)
 {
     const cti_conv *c = j->c;
     int64_t y, x;
 
     if (c->stride[0] > 1 || c->stride[1] > 1)
         conv_fill_input(c);
-    for (y = 0; y < conv_least(c->stride[0], c->size[0]); y++) {
+    for (y = 0; y < cti_conv_least(c->stride[0], c->size[0]); y++) {
         conv_axis_input(&j->axis[0], c, 0, y);
-        for (x = 0; j->axis[0].taps && x < conv_least(c->stride[1], c->size[1]); x++) {
+        for (x = 0; j->axis[0].taps && x < cti_conv_least(c->stride[1], c->size[1]); x++) {
             conv_axis_input(&j->axis[1], c, 1, x);
             if (j->axis[1].taps && conv_correlate(j) != CT_OK)
                 return CT_ERR_MEMORY;
@@ -582,8 +566,8 @@ static ct_status conv_phases(conv_job *j)
                                         * few pieces */
 
 typedef struct conv_sums {
-    const conv_job *j;
-    int64_t units;         /* the number of pieces of images */
+    const cti_conv_job *j;
+    int64_t units;         /* pieces of images, */
     int64_t parts;         /* the number of partial sums (parts, w), which are added at the end */
     int64_t slice, slices; /* the channels of y in a slice, and the number of slices */
     int64_t ldy;
@@ -595,7 +579,7 @@ typedef struct conv_sums {
 static void conv_load_result(const conv_sums *s, const conv_piece *p, int64_t slot, int64_t first,
                              int64_t channels, char *to)
 {
-    const conv_job *j = s->j;
+    const cti_conv_job *j = s->j;
     const cti_conv *c = j->c;
     int64_t area = c->result[0] * c->result[1], o, y;
     const char *from =
@@ -612,8 +596,8 @@ static void conv_load_result(const conv_sums *s, const conv_piece *p, int64_t sl
 static void conv_add_unit(const conv_sums *s, conv_piece p, int64_t first, int64_t channels,
                           char *sum, char *room)
 {
-    const conv_job *j = s->j;
-    int64_t images = conv_least(j->together, j->c->images - p.image), i;
+    const cti_conv_job *j = s->j;
+    int64_t images = cti_conv_least(j->together, j->c->images - p.image), i;
     int64_t source = j->from_channels * j->channel + SLACK;
     int64_t n = (images - 1) * j->plane + (p.have[0] - 1) * j->axis[1].length + p.have[1];
     char *y = room + source * j->size;
@@ -626,7 +610,7 @@ static void conv_add_unit(const conv_sums *s, conv_piece p, int64_t first, int64
         conv_load_result(s, &p, i, first, channels, y);
     }
     for (i = 0; i < channels; i += CTI_CONV_ROWS)
-        j->loops->conv_weight((int)conv_least(CTI_CONV_ROWS, channels - i), j->depth,
+        j->loops->conv_weight((int)cti_conv_least(CTI_CONV_ROWS, channels - i), j->depth,
                               (n + j->narrow - 1) / j->narrow * j->narrow, y + i * s->ldy * j->size,
                               s->ldy, room, j->offset, sum + i * j->depth * j->size, j->depth);
 }
@@ -634,11 +618,11 @@ static void conv_add_unit(const conv_sums *s, conv_piece p, int64_t first, int64
 /* Computes one partial sum of one slice of a group. */
 static void conv_sum(const conv_sums *s, int64_t number, char *room)
 {
-    const conv_job *j = s->j;
+    const cti_conv_job *j = s->j;
     const cti_conv *c = j->c;
     int64_t first = number % s->slices * s->slice, group = number / s->slices % c->groups;
     int64_t part = number / s->slices / c->groups, blocks = j->axis[0].blocks * j->axis[1].blocks;
-    int64_t channels = conv_least(s->slice, c->out - first), unit;
+    int64_t channels = cti_conv_least(s->slice, c->out - first), unit;
     char *sum = s->sums + ((part * c->groups + group) * c->out + first) * j->depth * j->size;
 
     memset(sum, 0, (size_t)(channels * j->depth * j->size));
@@ -660,7 +644,7 @@ static void conv_sum_worker(void *context, int64_t worker)
         conv_sum(s, number, s->j->room + worker * s->j->room_elements * s->j->size);
 }
 
-static ct_status conv_weight(conv_job *j)
+static ct_status conv_weight(cti_conv_job *j)
 {
     const cti_conv *c = j->c;
     conv_sums s = { .j = j };
@@ -670,10 +654,10 @@ static ct_status conv_weight(conv_job *j)
     j->depth = c->in * c->kernel[0] * c->kernel[1];
     all = c->groups * c->out * j->depth;
     conv_layout(j, true);
-    s.units = conv_parts(c->images, j->together) * j->axis[0].blocks * j->axis[1].blocks;
-    s.parts = conv_least(conv_least(s.units, MOST_SUMS), SUM_ELEMENTS / all + 1);
-    s.slice = s.parts * c->groups < MOST_SUMS / 2 ? conv_least(SLICE, c->out) : c->out;
-    s.slices = conv_parts(c->out, s.slice);
+    s.units = cti_conv_parts(c->images, j->together) * j->axis[0].blocks * j->axis[1].blocks;
+    s.parts = cti_conv_least(cti_conv_least(s.units, MOST_SUMS), SUM_ELEMENTS / all + 1);
+    s.slice = s.parts * c->groups < MOST_SUMS / 2 ? cti_conv_least(SLICE, c->out) : c->out;
+    s.slices = cti_conv_parts(c->out, s.slice);
     s.ldy = j->together * j->plane + SLACK;
     j->pieces = s.parts * c->groups * s.slices;
     room = conv_room(j, s.parts > 1 ? s.parts * all : 0,
@@ -695,7 +679,7 @@ static ct_status conv_weight(conv_job *j)
 
 ct_status cti_cpu_conv(const cti_conv *c)
 {
-    conv_job j = conv_job_new(c);
+    cti_conv_job j = conv_job_new(c);
     int64_t weights = c->groups * c->out * c->in * c->kernel[0] * c->kernel[1];
     int64_t x = c->images * c->groups * c->in * c->size[0] * c->size[1];
     int64_t y = c->images * c->groups * c->out * c->result[0] * c->result[1];
@@ -724,49 +708,4 @@ ct_status cti_cpu_conv(const cti_conv *c)
     }
     cti_storage_unref(lists);
     return status;
-}
-
-/* ---- max_pool ---- */
-
-/* Returns the first element of a window along an axis that is in the plane; *end becomes the
- * element after the last one. */
-static int64_t pool_begin(const cti_max_pool_args *a, int i, int64_t result, int64_t *end)
-{
-    int64_t at = result * a->stride[i] - a->padding[i];
-
-    *end = conv_least(at + (a->kernel[i] - 1) * a->dilation[i] + 1, a->size[i]);
-    return at < 0 ? at + conv_parts(-at, a->dilation[i]) * a->dilation[i] : at;
-}
-
-#define MAX_POOL(name, type)                                                                       \
-    static void name(void *context, int64_t plane)                                                 \
-    {                                                                                              \
-        const cti_max_pool_args *a = context;                                                      \
-        const type *in = (const type *)a->in + plane * a->size[0] * a->size[1];                    \
-        int64_t *out = a->indices + plane * a->result[0] * a->result[1];                           \
-        int64_t p, q, y, x, top, left, bottom, right;                                              \
-        for (p = 0; p < a->result[0]; p++)                                                         \
-            for (q = 0; q < a->result[1]; q++) {                                                   \
-                int64_t best;                                                                      \
-                type most;                                                                         \
-                top = pool_begin(a, 0, p, &bottom);                                                \
-                left = pool_begin(a, 1, q, &right);                                                \
-                best = top * a->size[1] + left;                                                    \
-                most = in[best];                                                                   \
-                for (y = top; y < bottom; y += a->dilation[0])                                     \
-                    for (x = left; x < right; x += a->dilation[1])                                 \
-                        if (in[y * a->size[1] + x] > most || isnan(in[y * a->size[1] + x])) {      \
-                            best = y * a->size[1] + x;                                             \
-                            most = in[best];                                                       \
-                        }                                                                          \
-                *out++ = best;                                                                     \
-            }                                                                                      \
-    }
-MAX_POOL(max_pool_f32, float)
-MAX_POOL(max_pool_f64, double)
-
-void cti_cpu_max_pool(const cti_max_pool_args *a)
-{
-    if (a->result[0] && a->result[1])
-        cti_parallel(a->planes, a->dtype == CT_F64 ? max_pool_f64 : max_pool_f32, (void *)a);
 }

@@ -134,33 +134,73 @@ static void copy_same(int64_t n, char *d, int64_t ds, const char *s, int64_t ss,
 typedef struct copy_job {
     cti_walk w; /* array 0 is dst */
     const cti_array *dst, *src;
+    int transposes; /* see copy_transposes */
 } copy_job;
+
+/* Units of a piece, from u on, that are neighbours along the last axis but one. */
+static int64_t copy_neighbours(const cti_walk *w, const cti_unit *u, int64_t left)
+{
+    int64_t n = w->rank > 1 ? w->dim[w->rank - 2] - u->at[w->rank - 2] : 1;
+
+    return n < left ? n : left;
+}
+
+/* Whether one array is adjacent along the last axis and the other along the axis before it, and which:
+ * 0 the destination, 1 the source, -1 neither. */
+static int copy_transposes(const copy_job *j)
+{
+    const int64_t size = (int64_t)ct_dtype_size(j->dst->dtype);
+    int last = j->w.rank - 1, k;
+
+    for (k = 0; k < 2 && last > 0 && j->w.tiled && j->src->dtype == j->dst->dtype; k++)
+        if (j->w.step[k][last] == size && j->w.step[1 - k][last - 1] == size &&
+            cti_cpu_path_get()->transpose[size])
+            return k;
+    return -1;
+}
+
+/* Copies units that are neighbours along the last axis but one. */
+static void copy_units(const copy_job *j, int64_t units, int64_t n, char *d, const char *s)
+{
+    const int last = j->w.rank - 1, before = last ? last - 1 : 0;
+    const int64_t *to = j->w.step[0], *from = j->w.step[1];
+    const size_t size = ct_dtype_size(j->dst->dtype);
+    const copy_loop convert = conversions[j->src->dtype][j->dst->dtype];
+    int64_t i;
+
+    if (j->transposes >= 0) {
+        if (j->transposes == 0)
+            cti_cpu_path_get()->transpose[size](units, n, d, to[before], s, from[last]);
+        else
+            cti_cpu_path_get()->transpose[size](n, units, d, to[last], s, from[before]);
+        return;
+    }
+    for (i = 0; i < units; i++, d += to[before], s += from[before])
+        if (convert)
+            convert(n, d, to[last], s, from[last]);
+        else
+            copy_same(n, d, to[last], s, from[last], size);
+}
 
 static void copy_piece(void *context, int64_t piece)
 {
     const copy_job *j = context;
-    int64_t unit = piece * j->w.per_piece, end = cti_walk_end(&j->w, piece);
-    int64_t ds = j->w.step[0][j->w.rank - 1], ss = j->w.step[1][j->w.rank - 1];
-    copy_loop convert = conversions[j->src->dtype][j->dst->dtype];
-
+    int64_t unit = piece * j->w.per_piece, end = cti_walk_end(&j->w, piece), units;
+    bool whole = j->w.tiled || j->w.units == j->w.runs; /* neighbours follow each other */
     cti_unit u;
 
-    cti_walk_begin(&j->w, 2, unit, &u);
-    for (; unit < end; unit++) {
-        char *d = (char *)j->dst->data + u.offset[0];
-        const char *s = (const char *)j->src->data + u.offset[1];
-
-        if (convert)
-            convert(u.n, d, ds, s, ss);
-        else
-            copy_same(u.n, d, ds, s, ss, ct_dtype_size(j->dst->dtype));
-        cti_walk_next(&j->w, 2, &u);
+    for (; unit < end; unit += units) {
+        cti_walk_begin(&j->w, 2, unit, &u);
+        units = whole ? copy_neighbours(&j->w, &u, end - unit) : 1;
+        copy_units(j, units, u.n, (char *)j->dst->data + u.offset[0],
+                   (const char *)j->src->data + u.offset[1]);
     }
 }
 
 void cti_cpu_copy(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src)
 {
     copy_job j = { .dst = dst, .src = src };
+    int64_t pieces;
     int i;
 
     j.w.rank = rank;
@@ -169,7 +209,9 @@ void cti_cpu_copy(int rank, const int64_t *dim, const cti_array *dst, const cti_
         j.w.step[0][i] = dst->stride[i] * (int64_t)ct_dtype_size(dst->dtype);
         j.w.step[1][i] = src->stride[i] * (int64_t)ct_dtype_size(src->dtype);
     }
-    cti_parallel(cti_walk_cut(&j.w, 2), copy_piece, &j);
+    pieces = cti_walk_cut(&j.w, 2);
+    j.transposes = pieces ? copy_transposes(&j) : -1;
+    cti_parallel(pieces, copy_piece, &j);
 }
 
 /* A synchronous device returns faults at once, so the fault word is never set. */

@@ -33,6 +33,17 @@ typedef void (*cti_loop)(int64_t n, void *out, int64_t so, const void *a, int64_
     128 /* the most scores of a row; rows of more scores do not share vectors with
                         * other rows */
 
+/* A tile of the scores of attention: rows queries by keys, ld elements apart. Row r sees the first
+ * `seen` keys, with grows `seen` + r; that may be below 0 or above keys. */
+typedef struct cti_attention_tile {
+    int64_t rows, keys, ld, seen, width;
+    bool grows, first; /* first: nothing was summed up before */
+    void *scores, *slopes;
+    void *y;          /* (rows, width) */
+    void *most, *sum; /* of each row: the greatest score, the sum of exp(score - most) */
+    const void *dot;  /* of each row: the sum of dy y */
+} cti_attention_tile;
+
 /* Loops over rows of one dtype. */
 typedef struct cti_row_loops {
     /* out[i] = sum over j of in[j * stride + i] for i < width; sums are in double */
@@ -40,8 +51,9 @@ typedef struct cti_row_loops {
     double (*sum)(int64_t n, const void *in);
     /* out[r] = the sum of row r of in (rows, n) */
     void (*sum_each)(int64_t rows, int64_t n, const void *in, void *out);
+    void (*prod_each)(int64_t rows, int64_t n, const void *in, void *out); /* the products */
     double (*sum_squares)(int64_t n, const void *in);
-    void (*softmax)(bool logarithm, int64_t n, const void *in, void *out);
+    void (*softmax)(bool logarithm, int64_t rows, int64_t n, const void *in, void *out);
     /* for each row, the greatest element and the log of the sum of exp(x - most) */
     void (*log_sum_exp)(int64_t rows, int64_t n, const void *in, void *most, void *log_sum);
     /* for at most LOSS_ROWS rows; a target of -1 is ignored. See loops_loss.h. */
@@ -83,7 +95,13 @@ typedef struct cti_row_loops {
     void (*extreme_rows)(bool least, int64_t n, int64_t stride, int64_t width, const void *in,
                          void *out);
 
-    /* Recurrent cells, for (rows, width) elements at a time; see rnn.c. */
+    /* Attention; see attention.c and loops_attention.h. */
+    void (*attend)(const cti_attention_tile *t);
+    void (*attend_finish)(const cti_attention_tile *t);
+    void (*attend_backward)(const cti_attention_tile *t);
+    void (*attend_dots)(int64_t rows, int64_t n, const void *a, const void *b, void *out);
+
+    /* Recurrent cells, rows (rows, width) at a time; see rnn.c. */
     void (*activate)(bool relu, int64_t n, void *h);
     void (*activate_backward)(bool relu, int64_t n, const void *h, const void *dy, const void *dh,
                               void *dx);
@@ -114,6 +132,8 @@ typedef struct cti_row_loops {
     void (*conv_store)(int64_t n, const void *x, int64_t from_step, const void *bias, void *out,
                        int64_t step);
     void (*conv_load)(int64_t n, const void *x, int64_t step, void *out);
+    /* out[j] = x[index[j]] of n elements, or 0 where the index is negative */
+    void (*conv_gather)(int64_t n, const int64_t *index, const void *x, void *out);
 
     /* the update of elements at .. at + n - 1 of a segment, for each rule */
     void (*update[CTI_RULES])(int64_t at, int64_t n, const cti_update *u, const cti_segment *s);
@@ -148,11 +168,16 @@ typedef struct cti_cpu_path {
     cti_loop f32[CTI_EW_COUNT], f64[CTI_EW_COUNT], i32[CTI_EW_COUNT], i64[CTI_EW_COUNT];
     cti_loop b8[CTI_EW_COUNT]; /* for bool; `where` also moves 2-byte elements, by w16 */
     cti_loop where16;
-    /* true if all n indices are in 0 .. limit - 1 */
+    cti_loop remainder_f32, floor_divide_f32; /* vector code, in the place of f32's entries */
+    /* whether all of n indices are in 0 .. limit - 1 */
     bool (*below_i64)(int64_t n, uint64_t limit, const void *index);
     bool (*below_i32)(int64_t n, uint64_t limit, const void *index);
     /* move[size] copies n elements of size bytes, which are ds and ss bytes apart */
     void (*move[9])(int64_t n, char *d, int64_t ds, const char *s, int64_t ss);
+    /* by the size of an element, 4 or 8: d (rows, columns), rows ds bytes apart, is the transpose of s
+     * (columns, rows), rows ss bytes apart */
+    void (*transpose[9])(int64_t rows, int64_t columns, char *d, int64_t ds, const char *s,
+                         int64_t ss);
     cti_loop power_f32[CTI_POWER_COUNT],
         power_f64[CTI_POWER_COUNT]; /* loops for q x^p, for each p of CTI_POWERS */
     cti_row_loops rows_f32, rows_f64;

@@ -80,7 +80,9 @@ static cti_loop elementwise_loop(cti_ew_op op, ct_dtype dtype, double *param)
         return power;
     switch (dtype) {
     case CT_F32:
-        return path->f32[op];
+        return op == CTI_EW_remainder      ? path->remainder_f32
+               : op == CTI_EW_floor_divide ? path->floor_divide_f32
+                                           : path->f32[op];
     case CT_F64:
         return path->f64[op];
     case CT_I32:

@@ -4,10 +4,14 @@
 
 #include "tensor/cpu/math.h"
 #include "tensor/cpu/power.h"
+#include "tensor/cpu/trigonometry.h"
 #include "tensor/division.h"
 #include "tensor/philox.h"
 
 #include <float.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 #if defined(__clang__)
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
@@ -29,6 +33,140 @@
         const void *c, int64_t sc, const double *param
 #define UNUSED (void)a, (void)sa, (void)b, (void)sb, (void)c, (void)sc, (void)param
 
+/* Each vector type may be anywhere in memory: of two that differ in that alone, gcc takes either. */
+typedef double vector_f64 __attribute__((vector_size(VECTOR_BYTES), aligned(8), may_alias));
+
+/* The product of the elements. */
+static inline double multiply_f64(vector_f64 v)
+{
+    double total = v[0];
+    int i, half;
+
+#if defined(__clang__)
+    (void)half;
+    for (i = 1; i < VECTOR_BYTES / 8; i++)
+        total *= v[i];
+#else
+    typedef int64_t places __attribute__((vector_size(VECTOR_BYTES), aligned(8), may_alias));
+    static const int64_t numbers[8] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+
+    (void)i;
+    _Pragma("GCC unroll 4") for (half = VECTOR_BYTES / 16; half > 0; half /= 2) v *=
+        __builtin_shuffle(v, *(const places *)numbers ^ half);
+    total = v[0];
+#endif
+    return total;
+}
+
+/* ---- transpositions ---- */
+
+typedef uint32_t four_u32 __attribute__((vector_size(16), aligned(4), may_alias));
+typedef uint64_t two_u64 __attribute__((vector_size(16), aligned(8), may_alias));
+typedef uint32_t one_u32 __attribute__((aligned(1), may_alias));
+typedef uint64_t one_u64 __attribute__((aligned(1), may_alias));
+
+#if defined(__clang__)
+#define SHUFFLE(type, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(type, a, b, ...) __builtin_shuffle(a, b, (type){ __VA_ARGS__ })
+#endif
+
+/* 4 x 4 elements */
+CTI_IN_LOOP void transpose_block_4(char *d, int64_t ds, const char *s, int64_t ss)
+{
+    four_u32 a = *(const four_u32 *)s, b = *(const four_u32 *)(s + ss);
+    four_u32 c = *(const four_u32 *)(s + 2 * ss), e = *(const four_u32 *)(s + 3 * ss);
+    four_u32 ab = SHUFFLE(four_u32, a, b, 0, 4, 1, 5), ce = SHUFFLE(four_u32, c, e, 0, 4, 1, 5);
+
+    *(four_u32 *)d = SHUFFLE(four_u32, ab, ce, 0, 1, 4, 5);
+    *(four_u32 *)(d + ds) = SHUFFLE(four_u32, ab, ce, 2, 3, 6, 7);
+    ab = SHUFFLE(four_u32, a, b, 2, 6, 3, 7);
+    ce = SHUFFLE(four_u32, c, e, 2, 6, 3, 7);
+    *(four_u32 *)(d + 2 * ds) = SHUFFLE(four_u32, ab, ce, 0, 1, 4, 5);
+    *(four_u32 *)(d + 3 * ds) = SHUFFLE(four_u32, ab, ce, 2, 3, 6, 7);
+}
+
+/* 2 x 2 elements */
+CTI_IN_LOOP void transpose_block_8(char *d, int64_t ds, const char *s, int64_t ss)
+{
+    two_u64 a = *(const two_u64 *)s, b = *(const two_u64 *)(s + ss);
+
+    *(two_u64 *)d = SHUFFLE(two_u64, a, b, 0, 2);
+    *(two_u64 *)(d + ds) = SHUFFLE(two_u64, a, b, 1, 3);
+}
+
+/* Whole blocks, then the rest of the columns and of the rows. */
+#define TRANSPOSE(size, block, one)                                                                \
+    static void transpose_##size(int64_t rows, int64_t columns, char *d, int64_t ds,               \
+                                 const char *s, int64_t ss)                                        \
+    {                                                                                              \
+        int64_t tall = rows / (block) * (block), wide = columns / (block) * (block), r, c;         \
+        for (r = 0; r < tall; r += (block))                                                        \
+            for (c = 0; c < wide; c += (block))                                                    \
+                transpose_block_##size(d + r * ds + c * (size), ds, s + c * ss + r * (size), ss);  \
+        for (r = 0; r < rows; r++)                                                                 \
+            for (c = r < tall ? wide : 0; c < columns; c++)                                        \
+                *(one *)(d + r * ds + c * (size)) = *(const one *)(s + c * ss + r * (size));       \
+    }
+TRANSPOSE(4, 4, one_u32)
+TRANSPOSE(8, 2, one_u64)
+
+/* ---- random words ---- */
+
+typedef uint64_t vector_u64 __attribute__((vector_size(VECTOR_BYTES), aligned(8), may_alias));
+typedef uint64_t pair_of_words __attribute__((may_alias, aligned(4)));
+#define WORD_LANES (VECTOR_BYTES / 8)
+#define WORD_BLOCKS 16 /* Philox blocks at a time */
+
+/* The products of the lower halves. */
+static inline vector_u64 multiply_u32(vector_u64 a, vector_u64 b)
+{
+#if defined(__AVX512F__)
+    return (vector_u64)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+    return (vector_u64)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__) && !defined(__AVX__)
+    return (vector_u64)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+    return (a & UINT32_MAX) * (b & UINT32_MAX);
+#endif
+}
+
+/* The words of cti_philox of WORD_BLOCKS blocks. Each lane is a block; only the lower halves of the
+ * lanes count. */
+static void philox_words(uint64_t seed, uint64_t stream, uint64_t block, uint32_t *word)
+{
+    const vector_u64 zero = { 0 };
+    pair_of_words *pair = (pair_of_words *)(void *)word;
+    int at, round, i;
+
+    for (at = 0; at < WORD_BLOCKS; at += WORD_LANES) {
+        vector_u64 c0, c1, c2 = zero + stream, c3 = zero + (stream >> 32), k0 = zero + seed;
+        vector_u64 k1 = zero + (seed >> 32);
+
+        for (i = 0; i < WORD_LANES; i++)
+            c0[i] = block + (uint64_t)(at + i);
+        c1 = c0 >> 32;
+        for (round = 0; round < 10; round++) {
+            vector_u64 p = multiply_u32(c0, zero + 0xD2511F53u);
+            vector_u64 q = multiply_u32(c2, zero + 0xCD9E8D57u);
+
+            c0 = (q >> 32) ^ c1 ^ k0;
+            c1 = q;
+            c2 = (p >> 32) ^ c3 ^ k1;
+            c3 = p;
+            k0 += 0x9E3779B9u;
+            k1 += 0xBB67AE85u;
+        }
+        c0 = (c0 & UINT32_MAX) | c1 << 32;
+        c2 = (c2 & UINT32_MAX) | c3 << 32;
+        for (i = 0; i < WORD_LANES; i++) {
+            pair[2 * (at + i)] = c0[i];
+            pair[2 * (at + i) + 1] = c2[i];
+        }
+    }
+}
+
 /* f32 */
 #define T float
 #define FN(name) name##_f32
@@ -43,21 +181,22 @@
 #define M_f32_log1p cti_log1pf
 #define M_f32_largest FLT_MAX
 #define M_f32_sqrt sqrtf
+#define M_f32_fabs fabsf
 #define M_f32_sin cti_sinf
 #define M_f32_cos cti_cosf
-#define M_f32_tan tanf
-#define M_f32_asin asinf
-#define M_f32_acos acosf
-#define M_f32_atan atanf
-#define M_f32_sinh sinhf
-#define M_f32_cosh coshf
-#define M_f32_asinh asinhf
-#define M_f32_acosh acoshf
-#define M_f32_atanh atanhf
-#define M_f32_exp2 exp2f
-#define M_f32_log2 log2f
-#define M_f32_log10 log10f
-#define M_f32_atan2 atan2f
+#define M_f32_tan cti_tanf
+#define M_f32_asin cti_asinf
+#define M_f32_acos cti_acosf
+#define M_f32_atan cti_atanf
+#define M_f32_sinh cti_sinhf
+#define M_f32_cosh cti_coshf
+#define M_f32_asinh cti_asinhf
+#define M_f32_acosh cti_acoshf
+#define M_f32_atanh cti_atanhf
+#define M_f32_exp2 cti_exp2f
+#define M_f32_log2 cti_log2f
+#define M_f32_log10 cti_log10f
+#define M_f32_atan2 cti_atan2f
 #define M_f32_erf cti_erff
 #define M_f32_floor floorf
 #define M_f32_ceil ceilf
@@ -72,6 +211,7 @@
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"
+#include "tensor/cpu/loops_attention.h"
 #include "tensor/cpu/loops_norm.h"
 #include "tensor/cpu/loops_recurrent.h"
 #include "tensor/cpu/loops_optim.h"
@@ -96,6 +236,7 @@
 #define M_f64_log1p log1p
 #define M_f64_largest DBL_MAX
 #define M_f64_sqrt sqrt
+#define M_f64_fabs fabs
 #define M_f64_sin sin
 #define M_f64_cos cos
 #define M_f64_tan tan
@@ -125,6 +266,7 @@
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"
+#include "tensor/cpu/loops_attention.h"
 #include "tensor/cpu/loops_norm.h"
 #include "tensor/cpu/loops_recurrent.h"
 #include "tensor/cpu/loops_optim.h"
@@ -223,8 +365,86 @@ WHERE(where_2, uint16_t)
 WHERE(where_4, uint32_t)
 WHERE(where_8, uint64_t)
 
-/* Copies n elements of 1, 2, 4 or 8 bytes, ds and ss bytes apart; they need not be aligned. Runs in
- * reverse order and copies of one element to all have separate loops. */
+/* ---- quotients and remainders of floats ---- */
+
+#define DIVISION_BLOCK 256
+
+/* fmod(a, b) of m <= DIVISION_BLOCK elements: a - n b for the whole number n next to a / b, which is
+ * exact in double, and b added where it does not have a's sign. False if a quotient is too large for
+ * that, or an element is not finite or b is 0. A b_step of 0: one b for all. */
+static bool division_fmod(int64_t m, const float *a, const float *b, int64_t b_step, float *r)
+{
+    const double round = 6755399441055744.0; /* 1.5 * 2^52 */
+    int32_t far = 0;
+    int64_t i;
+
+    INDEPENDENT
+    for (i = 0; i < m; i++) {
+        double x = (double)a[i], y = (double)b[i * b_step], q = x / y, n = (q + round) - round;
+        double left = x - n * y, more = left + __builtin_copysign(y, x);
+
+        left = left * __builtin_copysign(1.0, x) < 0.0 ? more : left;
+        r[i] = copysignf((float)left, a[i]);
+        far |= !(q < 268435456.0 && q > -268435456.0 && y < 1e39 && y > -1e39);
+    }
+    return !far;
+}
+
+/* The sign of the remainder becomes b's; see division.h. */
+static void division_remainder(int64_t m, const float *b, int64_t b_step, const float *r, float *o)
+{
+    int64_t i;
+
+    INDEPENDENT
+    for (i = 0; i < m; i++) {
+        float y = b[i * b_step], v = r[i], more = v + y;
+
+        o[i] = v * copysignf(1.0f, y) < 0.0f ? more : v;
+    }
+}
+
+static void division_floor_divide(int64_t m, const float *a, const float *b, int64_t b_step,
+                                  const float *r, float *o)
+{
+    int64_t i;
+
+    INDEPENDENT
+    for (i = 0; i < m; i++) {
+        float x = a[i], y = b[i * b_step], v = r[i], q = (x - v) / y, less = q - 1.0f, whole, more;
+
+        q = v * copysignf(1.0f, y) < 0.0f ? less : q;
+        whole = floorf(q);
+        more = whole + 1.0f;
+        less = q - whole;
+        more = less > 0.5f ? more : whole;
+        whole = copysignf(q, x / y);
+        o[i] = q == 0.0f ? whole : more;
+    }
+}
+
+#define DIVISION(name, ...)                                                                        \
+    static void name##_blocks(LOOP_ARGS)                                                           \
+    {                                                                                              \
+        const float *x = a, *y = b;                                                                \
+        float *o = out, r[DIVISION_BLOCK];                                                         \
+        int64_t i, m;                                                                              \
+        if (so != 1 || sa != 1 || (sb != 1 && sb != 0)) {                                          \
+            name##_f32(n, out, so, a, sa, b, sb, c, sc, param);                                    \
+            return;                                                                                \
+        }                                                                                          \
+        for (i = 0; i < n; i += m, x += m, y += m * sb, o += m) {                                  \
+            m = n - i < DIVISION_BLOCK ? n - i : DIVISION_BLOCK;                                   \
+            if (division_fmod(m, x, y, sb, r))                                                     \
+                division_##name(__VA_ARGS__, y, sb, r, o);                                         \
+            else                                                                                   \
+                name##_f32(m, o, 1, x, 1, y, sb, c, sc, param);                                    \
+        }                                                                                          \
+    }
+DIVISION(remainder, m)
+DIVISION(floor_divide, m, x)
+
+/* n elements of 1, 2, 4 or 8 bytes, ds and ss bytes apart, anywhere in memory. Backward runs and one
+ * element for all have loops of their own. */
 #define MOVE(fn, type)                                                                             \
     static void fn(int64_t n, char *d, int64_t ds, const char *s, int64_t ss)                      \
     {                                                                                              \
@@ -292,15 +512,16 @@ static bool below_i32(int64_t n, uint64_t limit, const void *index)
         .cross_entropy_backward = cross_entropy_backward_##type,                                   \
         .cross_entropy_tile = cross_entropy_tile_##type, .add_row = add_row_##type,                \
         .normalise = normalise_##type, .normalise_backward = normalise_backward_##type,            \
-        .add_bias = add_bias_##type, .gather_rows = gather_rows_##type,                            \
-        .start_rows = start_rows_##type, .dropout = dropout_##type,                                \
-        .extreme_rows = extreme_rows_##type, .extreme = extreme_##type,                            \
-        .sum_each = sum_each_##type, .activate = activate_##type,                                  \
+        .add_bias = add_bias_##type, .gather_rows = gather_rows_##type, .attend = attend_##type,   \
+        .attend_finish = attend_finish_##type, .attend_backward = attend_backward_##type,          \
+        .attend_dots = attend_dots_##type, .start_rows = start_rows_##type,                        \
+        .dropout = dropout_##type, .extreme_rows = extreme_rows_##type, .extreme = extreme_##type, \
+        .sum_each = sum_each_##type, .prod_each = prod_each_##type, .activate = activate_##type,   \
         .activate_backward = activate_backward_##type, .lstm = lstm_##type,                        \
         .lstm_backward = lstm_backward_##type, .gru = gru_##type,                                  \
         .gru_backward = gru_backward_##type, .gemm = gemm_##type, .gemm_row = gemm_row_##type,     \
         .conv = conv_##type, .conv_weight = conv_weight_##type, .conv_store = conv_store_##type,   \
-        .conv_load = conv_load_##type, .update = {                                                 \
+        .conv_load = conv_load_##type, .conv_gather = conv_gather_##type, .update = {              \
             CTI_UPDATE_RULES(RULE_##type)                                                          \
         }                                                                                          \
     }
@@ -349,9 +570,12 @@ const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
 #undef ENTRY
         [CTI_EW_where] = where_1 },
     .where16 = where_2,
+    .remainder_f32 = remainder_blocks,
+    .floor_divide_f32 = floor_divide_blocks,
     .below_i64 = below_i64,
     .below_i32 = below_i32,
     .move = { [1] = move_1, [2] = move_2, [4] = move_4, [8] = move_8 },
+    .transpose = { [4] = transpose_4, [8] = transpose_8 },
 #define CTI_POWER(name, exponent, formula) name##_f32,
     .power_f32 = { CTI_POWERS },
 #undef CTI_POWER

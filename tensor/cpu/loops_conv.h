@@ -114,13 +114,11 @@ FN(conv_weight_block)(const int rows, int64_t n, const T *y, int64_t ldy, const 
 /* Returns the sum of the lanes. Each step adds the upper half to the lower half. */
 static inline T FN(conv_lanes)(FN(vector) v)
 {
-    int half, i;
+    int half;
 
     CONV_UNROLL
     for (half = IN_VECTOR / 2; half > 0; half /= 2)
-        CONV_UNROLL
-    for (i = 0; i < half; i++)
-        v[i] += v[i + half];
+        v += FN(swap)(v, half);
     return v[0];
 }
 
@@ -192,6 +190,18 @@ static void FN(conv_load)(int64_t n, const void *x_, int64_t step, void *out_)
 
     for (j = 0; j < n; j++)
         out[j] = x[j * step];
+}
+
+/* out[j] = x[index[j]], or 0 where the index is negative */
+static void FN(conv_gather)(int64_t n, const int64_t *index, const void *x_, void *out_)
+{
+    const T *x = x_;
+    T *out = out_;
+    int64_t j;
+
+    INDEPENDENT
+    for (j = 0; j < n; j++)
+        out[j] = index[j] < 0 ? 0 : x[index[j]];
 }
 
 #undef CONV_WIDE

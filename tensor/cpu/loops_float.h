@@ -16,6 +16,15 @@
             }                                                                                      \
             return;                                                                                \
         }                                                                                          \
+        if (so == 1 && sa == 1 && sb == 1 && sc == 0 && n > 0) {                                   \
+            T z = zs[0];                                                                           \
+            INDEPENDENT                                                                            \
+            for (i = 0; i < n; i++) {                                                              \
+                T x = xs[i], y = ys[i];                                                            \
+                o[i] = (expr);                                                                     \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
         for (i = 0; i < n; i++) {                                                                  \
             T x = xs[i * sa], y = ys[i * sb], z = zs[i * sc];                                      \
             o[i * so] = (expr);                                                                    \
@@ -46,8 +55,36 @@ CTI_POWERS
 #define LANES 16
 #define BLOCK 1024
 
-/* The sum of n elements. Each block has LANES partial sums of type T; the blocks are added in
- * double. The order of the additions depends on n alone. */
+/* As many elements as fill a register, anywhere in memory. LANES partial results of a row are in
+ * LANE_VECTORS of them; an array of elements in their place is not kept in registers. */
+typedef T FN(vector) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
+typedef __typeof__((FN(vector)){ 0 } > (FN(vector)){ 0 }) FN(mask);
+typedef __typeof__(_Generic((T)0, float : (int32_t)0, double : (int64_t)0)) FN(integer);
+typedef FN(integer) FN(places)
+    __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
+static const FN(integer)
+    FN(lane_numbers)[LANES] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+#define IN_VECTOR ((int)(sizeof(FN(vector)) / sizeof(T)))
+#define LANE_VECTORS (LANES / IN_VECTOR)
+#define UNROLL_LANES _Pragma("GCC unroll 16")
+
+CTI_IN_LOOP FN(vector) FN(load)(const T *x)
+{
+    return *(const FN(vector) *)x;
+}
+
+/* The lanes' sum in double, one after another. */
+CTI_IN_LOOP double FN(add_lanes)(double total, const FN(vector) * lane)
+{
+    const T *each = (const T *)lane;
+
+    UNROLL_LANES
+    for (int l = 0; l < LANES; l++)
+        total += (double)each[l];
+    return total;
+}
+
+/* Sixteen partial sums within a block, blocks in double: the order depends on n alone. */
 static double FN(sum)(int64_t n, const void *in)
 {
     const T *x = in;
@@ -55,18 +92,30 @@ static double FN(sum)(int64_t n, const void *in)
     int64_t i, j;
 
     for (i = 0; i < n; i += BLOCK) {
-        T lane[LANES] = { 0 };
+        FN(vector) lane[LANE_VECTORS] = { { 0 } };
         int64_t m = n - i < BLOCK ? n - i : BLOCK;
 
         for (j = 0; j + LANES <= m; j += LANES)
-            for (int l = 0; l < LANES; l++)
-                lane[l] += x[i + j + l];
-        for (int l = 0; l < LANES; l++)
-            total += (double)lane[l];
+            UNROLL_LANES
+        for (int v = 0; v < LANE_VECTORS; v++)
+            lane[v] += FN(load)(x + i + j + v * IN_VECTOR);
+        total = FN(add_lanes)(total, lane);
         for (; j < m; j++)
             total += (double)x[i + j];
     }
     return total;
+}
+
+/* Vectors of doubles, and as many elements of T. */
+typedef T FN(some)
+    __attribute__((vector_size(VECTOR_BYTES / 8 * sizeof(T)), aligned(sizeof(T)), may_alias));
+#define DOUBLE_VECTORS (LANES * 8 / VECTOR_BYTES)
+#define IN_DOUBLES (VECTOR_BYTES / 8)
+
+/* Elements as doubles. */
+CTI_IN_LOOP vector_f64 FN(load_doubles)(const T *x)
+{
+    return __builtin_convertvector(*(const FN(some) *)x, vector_f64);
 }
 
 static double FN(sum_squares)(int64_t n, const void *in)
@@ -76,36 +125,114 @@ static double FN(sum_squares)(int64_t n, const void *in)
     int64_t i, j;
 
     for (i = 0; i < n; i += BLOCK) {
-        double lane[LANES] = { 0 };
+        vector_f64 lane[DOUBLE_VECTORS] = { { 0 } };
         int64_t m = n - i < BLOCK ? n - i : BLOCK;
 
         for (j = 0; j + LANES <= m; j += LANES)
-            for (int l = 0; l < LANES; l++)
-                lane[l] += (double)x[i + j + l] * (double)x[i + j + l];
+            UNROLL_LANES
+        for (int v = 0; v < DOUBLE_VECTORS; v++) {
+            vector_f64 e = FN(load_doubles)(x + i + j + v * IN_DOUBLES);
+
+            lane[v] += e * e;
+        }
+        UNROLL_LANES
         for (int l = 0; l < LANES; l++)
-            total += lane[l];
+            total += lane[l / IN_DOUBLES][l % IN_DOUBLES];
         for (; j < m; j++)
             total += (double)x[i + j] * (double)x[i + j];
     }
     return total;
 }
 
-static void FN(sum_each)(int64_t rows, int64_t n, const void *in, void *out)
+/* Sixteen partial products in double, then by halves. */
+static double FN(product)(int64_t n, const T *x)
+{
+    vector_f64 lane[DOUBLE_VECTORS];
+    double total;
+    int64_t i;
+    int v, half;
+
+    UNROLL_LANES
+    for (v = 0; v < DOUBLE_VECTORS; v++)
+        lane[v] = (vector_f64){ 0 } + 1.0;
+    for (i = 0; i + LANES <= n; i += LANES)
+        UNROLL_LANES
+    for (v = 0; v < DOUBLE_VECTORS; v++)
+        lane[v] *= FN(load_doubles)(x + i + v * IN_DOUBLES);
+    UNROLL_LANES
+    for (half = DOUBLE_VECTORS / 2; half > 0; half /= 2)
+        UNROLL_LANES
+    for (v = 0; v < half; v++)
+        lane[v] *= lane[v + half];
+    total = multiply_f64(lane[0]);
+    for (; i < n; i++)
+        total *= (double)x[i];
+    return total;
+}
+
+static void FN(prod_each)(int64_t rows, int64_t n, const void *in, void *out)
 {
     int64_t r;
 
     for (r = 0; r < rows; r++)
+        ((T *)out)[r] = (T)FN(product)(n, (const T *)in + r * n);
+}
+
+#define SUM_ROWS 8
+
+/* The sums of SUM_ROWS rows of n <= BLOCK, an element of each row beside the others: the order of
+ * FN(sum). */
+static void FN(sum_beside)(int64_t n, const T *x, T *out)
+{
+    T lane[SUM_ROWS][LANES];
+    vector_f64 total[SUM_ROWS / IN_DOUBLES] = { { 0 } };
+    int64_t whole = n / LANES * LANES, i;
+    int r, v, k;
+
+    for (r = 0; r < SUM_ROWS; r++) {
+        FN(vector) l[LANE_VECTORS] = { { 0 } };
+
+        for (i = 0; i < whole; i += LANES)
+            UNROLL_LANES
+        for (v = 0; v < LANE_VECTORS; v++)
+            l[v] += FN(load)(x + r * n + i + v * IN_VECTOR);
+        UNROLL_LANES
+        for (v = 0; v < LANE_VECTORS; v++)
+            *(FN(vector) *)(lane[r] + v * IN_VECTOR) = l[v];
+    }
+    for (i = 0; i < LANES + n - whole; i++) {
+        const T *from = i < LANES ? lane[0] + i : x + whole + i - LANES;
+        int64_t step = i < LANES ? LANES : n;
+
+        UNROLL_LANES
+        for (v = 0; v < SUM_ROWS / IN_DOUBLES; v++) {
+            FN(some) e;
+
+            UNROLL_LANES
+            for (k = 0; k < IN_DOUBLES; k++)
+                e[k] = from[(v * IN_DOUBLES + k) * step];
+            total[v] += __builtin_convertvector(e, vector_f64);
+        }
+    }
+    for (r = 0; r < SUM_ROWS; r++)
+        out[r] = (T)total[r / IN_DOUBLES][r % IN_DOUBLES];
+}
+
+static void FN(sum_each)(int64_t rows, int64_t n, const void *in, void *out)
+{
+    int64_t r = 0;
+
+    for (; n <= BLOCK && r + SUM_ROWS <= rows; r += SUM_ROWS)
+        FN(sum_beside)(n, (const T *)in + r * n, (T *)out + r);
+    for (; r < rows; r++)
         ((T *)out)[r] = (T)FN(sum)(n, (const T *)in + r * n);
 }
+#undef SUM_ROWS
 
 #define FEW_ROWS 8
 
-/* A register full of elements, at any address that is aligned to T. */
-typedef T FN(vector) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
-#define IN_VECTOR ((int)(sizeof(FN(vector)) / sizeof(T)))
-
-/* The sums of the columns of four vectors, which begin at columns at[0] to at[3]. Groups of
- * FEW_ROWS rows are added in T, the groups in double. */
+/* The sums of the columns of four vectors, which begin at columns at[]: of a few rows at a time,
+ * then in double. */
 static void FN(sum_vectors)(int64_t n, int64_t stride, const T *x, const int64_t *at, T *o)
 {
     double total[4 * IN_VECTOR] = { 0 };
@@ -149,31 +276,62 @@ static void FN(sum_rows)(int64_t n, int64_t stride, int64_t width, const void *i
 }
 #undef FEW_ROWS
 
-/* The greatest of n elements, n > 0; NaN if there is a NaN. */
+/* Of each element that of a which is greater than b's, or a NaN; else b's. */
+CTI_IN_LOOP FN(vector) FN(greater)(FN(vector) a, FN(vector) b)
+{
+    FN(mask) m = (a > b) | (a != a);
+
+    return (FN(vector))(((FN(mask))a & m) | ((FN(mask))b & ~m));
+}
+
+/* Element i ^ half in the place of element i. */
+CTI_IN_LOOP FN(vector) FN(swap)(FN(vector) v, int half)
+{
+#if defined(__clang__)
+    FN(vector) to;
+
+    for (int i = 0; i < IN_VECTOR; i++)
+        to[i] = v[i ^ half];
+    return to;
+#else
+    return __builtin_shuffle(v, *(const FN(places) *)FN(lane_numbers) ^ half);
+#endif
+}
+
+/* The greatest of sign times n elements, n > 0; NaN if one is. Of zeros of both signs either. */
+CTI_IN_LOOP T FN(extreme_of)(T sign, int64_t n, const T *x)
+{
+    FN(vector) lane[LANE_VECTORS];
+    T most = sign * x[0];
+    int64_t i;
+    int v, half;
+
+    if (n < LANES) {
+        for (i = 1; i < n; i++)
+            most = sign * x[i] > most || x[i] != x[i] ? sign * x[i] : most;
+        return most;
+    }
+    UNROLL_LANES
+    for (v = 0; v < LANE_VECTORS; v++) /* the last ones, some of which may come again */
+        lane[v] = sign * FN(load)(x + n - LANES + v * IN_VECTOR);
+    for (i = 0; i + LANES <= n; i += LANES)
+        UNROLL_LANES
+    for (v = 0; v < LANE_VECTORS; v++)
+        lane[v] = FN(greater)(sign * FN(load)(x + i + v * IN_VECTOR), lane[v]);
+    UNROLL_LANES
+    for (half = LANE_VECTORS / 2; half > 0; half /= 2)
+        UNROLL_LANES
+    for (v = 0; v < half; v++)
+        lane[v] = FN(greater)(lane[v + half], lane[v]);
+    UNROLL_LANES
+    for (half = IN_VECTOR / 2; half > 0; half /= 2)
+        lane[0] = FN(greater)(FN(swap)(lane[0], half), lane[0]);
+    return lane[0][0];
+}
+
 static T FN(row_max)(int64_t n, const T *x)
 {
-    T lane[LANES], most = x[0];
-    int64_t i;
-    int l, half, odd = 0;
-
-    if (n >= LANES) {
-        for (l = 0; l < LANES; l++) /* begin with the last elements; the loop below may visit some
-                                     * of them again */
-            lane[l] = x[n - LANES + l];
-        for (i = 0; i + LANES <= n; i += LANES)
-            for (l = 0; l < LANES; l++)
-                lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
-        for (half = LANES / 2; half > 0; half /= 2)
-            for (l = 0; l < half; l++)
-                lane[l] = lane[l + half] > lane[l] ? lane[l + half] : lane[l];
-        most = lane[0];
-    } else {
-        for (i = 1; i < n; i++)
-            most = x[i] > most ? x[i] : most;
-    }
-    for (i = 0; i < n; i++)
-        odd |= x[i] != x[i];
-    return odd ? (T)NAN : most;
+    return FN(extreme_of)(1, n, x);
 }
 
 /* o = exp(x - most). o must not be x, because the last vector overlaps the one before if n is not a
@@ -193,27 +351,51 @@ static void FN(exp_row)(int64_t n, T most, const T *x, T *o)
     }
 }
 
-static void FN(softmax)(bool logarithm, int64_t n, const void *in, void *out)
+#define SOFTMAX_ROWS 16 /* whose logarithms are taken at once */
+
+/* rows up to SOFTMAX_ROWS */
+static void FN(softmax_few)(bool logarithm, int64_t rows, int64_t n, const T *x, T *o)
 {
-    const T *x = in;
-    T *o = out;
-    T most = FN(row_max)(n, x), total;
-    int64_t i;
+    T most[SOFTMAX_ROWS], total[SOFTMAX_ROWS];
+    int64_t r, i;
 
-    FN(exp_row)(n, most, x, o);
-    total = (T)FN(sum)(n, o);
+    for (r = 0; r < SOFTMAX_ROWS; r++)
+        total[r] = 1;
+    for (r = 0; r < rows; r++) {
+        most[r] = FN(row_max)(n, x + r * n);
+        FN(exp_row)(n, most[r], x + r * n, o + r * n);
+    }
+    FN(sum_each)(rows, n, o, total);
     if (logarithm) {
-        T l = M(log)(total);
+        INDEPENDENT
+        for (r = 0; r < SOFTMAX_ROWS; r++)
+            total[r] = M(log)(total[r]);
+    }
+    for (r = 0; r < rows; r++, x += n, o += n) {
+        const T m = most[r], l = total[r];
 
-        INDEPENDENT
-        for (i = 0; i < n; i++)
-            o[i] = (x[i] - most) - l; /* x - (most + l) would lose digits of l */
-    } else {
-        INDEPENDENT
-        for (i = 0; i < n; i++)
-            o[i] = o[i] / total;
+        if (logarithm) {
+            INDEPENDENT
+            for (i = 0; i < n; i++)
+                o[i] = (x[i] - m) - l; /* m + l would lose the digits of l */
+        } else {
+            INDEPENDENT
+            for (i = 0; i < n; i++)
+                o[i] = o[i] / l;
+        }
     }
 }
+
+static void FN(softmax)(bool logarithm, int64_t rows, int64_t n, const void *in, void *out)
+{
+    int64_t r, few;
+
+    for (r = 0; r < rows; r += few) {
+        few = rows - r < SOFTMAX_ROWS ? rows - r : SOFTMAX_ROWS;
+        FN(softmax_few)(logarithm, few, n, (const T *)in + r * n, (T *)out + r * n);
+    }
+}
+#undef SOFTMAX_ROWS
 
 static void FN(add_row)(int64_t n, void *dst, const void *src)
 {
@@ -270,9 +452,6 @@ static void FN(start_rows)(int64_t rows, int64_t width, const void *bias, void *
     }
 }
 
-/* The words of WORD_BLOCKS blocks are computed at a time, in a loop that vectorises. */
-#define WORD_BLOCKS 16
-
 static void FN(dropout)(const cti_dropout_args *a, uint64_t block, uint32_t below, int64_t n,
                         const void *in, void *out)
 {
@@ -285,16 +464,7 @@ static void FN(dropout)(const cti_dropout_args *a, uint64_t block, uint32_t belo
     for (i = 0; i < n; i += 4 * WORD_BLOCKS, block += WORD_BLOCKS) {
         uint32_t word[4 * WORD_BLOCKS];
 
-        INDEPENDENT
-        for (k = 0; k < WORD_BLOCKS; k++) {
-            uint32_t w[4];
-
-            cti_philox(a->from.seed, a->from.stream, block + (uint64_t)k, w);
-            word[4 * k] = w[0];
-            word[4 * k + 1] = w[1];
-            word[4 * k + 2] = w[2];
-            word[4 * k + 3] = w[3];
-        }
+        philox_words(a->from.seed, a->from.stream, block, word);
         m = n - i < 4 * WORD_BLOCKS ? n - i : 4 * WORD_BLOCKS;
         INDEPENDENT
         for (k = 0; k < (int)m; k++) {
@@ -303,44 +473,15 @@ static void FN(dropout)(const cti_dropout_args *a, uint64_t block, uint32_t belo
         }
     }
 }
-#undef WORD_BLOCKS
-
-/* The greatest of n elements times sign, n > 0; NaN if there is a NaN. */
-static T FN(extreme_of)(T sign, int64_t n, const T *x)
-{
-    T lane[LANES], most = sign * x[0];
-    int64_t i;
-    int l, half, odd = 0;
-
-    if (n >= LANES) {
-        for (l = 0; l < LANES; l++) /* begin with the last elements; the loop below may visit some
-                                     * of them again */
-            lane[l] = sign * x[n - LANES + l];
-        for (i = 0; i + LANES <= n; i += LANES)
-            for (l = 0; l < LANES; l++)
-                lane[l] = sign * x[i + l] > lane[l] ? sign * x[i + l] : lane[l];
-        for (half = LANES / 2; half > 0; half /= 2)
-            for (l = 0; l < half; l++)
-                lane[l] = lane[l + half] > lane[l] ? lane[l + half] : lane[l];
-        most = lane[0];
-    } else {
-        for (i = 1; i < n; i++)
-            most = sign * x[i] > most ? sign * x[i] : most;
-    }
-    for (i = 0; i < n; i++)
-        odd |= x[i] != x[i];
-    return odd ? (T)NAN : most;
-}
 
 static void FN(extreme)(bool least, int64_t rows, int64_t n, const void *in, void *out,
                         int64_t *place)
 {
-    const T sign = least ? -1 : 1;
     int64_t r, i;
 
     for (r = 0; r < rows; r++) {
         const T *x = (const T *)in + r * n;
-        T most = sign * FN(extreme_of)(sign, n, x);
+        T most = least ? -FN(extreme_of)(-1, n, x) : FN(extreme_of)(1, n, x);
 
         if (place) {
             for (i = 0; x[i] != most && !(x[i] != x[i] && most != most); i++)

@@ -13,9 +13,7 @@
 
 #define LOSS_BLOCK 2048 /* elements that are computed at a time */
 
-typedef __typeof__((FN(vector)){ 0 } > (FN(vector)){ 0 }) FN(mask);
-
-/* For one row of any length: the greatest element, and the sum of exp(x - most). */
+/* The greatest element of a row of any length, and the sum of exp(x - most). */
 static void FN(long_exp_sum)(int64_t n, const T *x, T *most_, T *sum)
 {
     T e[LOSS_BLOCK], most = FN(row_max)(n, x);
@@ -41,9 +39,8 @@ static void FN(side_by_side)(int64_t rows, int64_t n, const T *x, T *e)
     int r;
 
     if (rows == IN_VECTOR) {
-        for (i = 0; i < n; i++)
-            for (r = 0; r < IN_VECTOR; r++)
-                e[i * IN_VECTOR + r] = x[r * n + i];
+        (sizeof(T) == 4 ? transpose_4 : transpose_8)(n, IN_VECTOR, (char *)e, VECTOR_BYTES,
+                                                     (const char *)x, n * (int64_t)sizeof(T));
         return;
     }
     for (i = 0; i < n; i++)

@@ -17,14 +17,17 @@ static double FN(sum_squares_about)(int64_t n, const T *x, T mean)
     int64_t i, j;
 
     for (i = 0; i < n; i += BLOCK) {
-        T lane[LANES] = { 0 };
+        FN(vector) lane[LANE_VECTORS] = { { 0 } };
         int64_t m = n - i < BLOCK ? n - i : BLOCK;
 
         for (j = 0; j + LANES <= m; j += LANES)
-            for (int l = 0; l < LANES; l++)
-                lane[l] += (x[i + j + l] - mean) * (x[i + j + l] - mean);
-        for (int l = 0; l < LANES; l++)
-            total += (double)lane[l];
+            UNROLL_LANES
+        for (int v = 0; v < LANE_VECTORS; v++) {
+            FN(vector) d = FN(load)(x + i + j + v * IN_VECTOR) - mean;
+
+            lane[v] += d * d;
+        }
+        total = FN(add_lanes)(total, lane);
         for (; j < m; j++)
             total += (double)(x[i + j] - mean) * (double)(x[i + j] - mean);
     }
@@ -88,20 +91,22 @@ static void FN(norm_sums)(int64_t n, const FN(norm_view) * v, double *sum, doubl
 
     *sum = *product = 0;
     for (i = 0; i < n; i += BLOCK) {
-        T a[LANES] = { 0 }, b[LANES] = { 0 };
+        FN(vector) a[LANE_VECTORS] = { { 0 } }, b[LANE_VECTORS] = { { 0 } };
         int64_t m = n - i < BLOCK ? n - i : BLOCK;
 
         for (j = i; j + LANES <= i + m; j += LANES)
-            for (int l = 0; l < LANES; l++) {
-                T g = w ? dy[j + l] * w[j + l] : dy[j + l];
+            UNROLL_LANES
+        for (int k = 0; k < LANE_VECTORS; k++) {
+            int64_t at = j + k * IN_VECTOR;
+            FN(vector) g = FN(load)(dy + at);
 
-                a[l] += g;
-                b[l] += g * (x[j + l] - mean);
-            }
-        for (int l = 0; l < LANES; l++) {
-            *sum += (double)a[l];
-            *product += (double)b[l];
+            if (w)
+                g *= FN(load)(w + at);
+            a[k] += g;
+            b[k] += g * (FN(load)(x + at) - mean);
         }
+        *sum = FN(add_lanes)(*sum, a);
+        *product = FN(add_lanes)(*product, b);
         for (; j < i + m; j++) {
             T g = w ? dy[j] * w[j] : dy[j];
 

@@ -316,12 +316,11 @@ static inline double cti_sigmoid(double x)
     return (x < 0 ? e : 1.0) / (1.0 + e);
 }
 
-/* Divides x >= 0 by pi / 2. *turns is the rounded quotient, of which only the last two bits count;
- * the result is the rest of the quotient, in -1/2 .. 1/2, times pi / 2. An x of at least 2^(24 j +
- * 23) is a multiple of 2^(24 j), so multiples of 4 may be left out of the factor: instead of 2/pi,
- * it is c_j 2^(-24 j) with c_j = 2/pi 2^(24 j) mod 4. c_j is the sum of a, b and c; a and b have 29
- * bits each, so their products with x are exact. */
-CTI_IN_LOOP float cti_quarter_turns(float x, uint32_t *turns)
+/* x >= 0 in turns of pi / 2: the fraction in -1/2 .. 1/2, times pi / 2; *turns is the number of turns,
+ * whose last two bits count. Where x is at least 2^(24 j + 23) it is a multiple of 2^(24 j), so whole
+ * turns by four may be left out of 2/pi: c_j = 2/pi 2^(24 j) mod 4, times 2^(-24 j). c_j is the sum of
+ * a, b and c; a and b have 29 bits each, so that their products with x are exact. */
+CTI_IN_LOOP double cti_quarter_turns(float x, uint32_t *turns)
 {
     const double round = 6755399441055744.0;
     double a = 0x1.45f306cp-1, b = 0x1.c9c882ap-29, c = 0x1.4fe13abe8fa9ap-59, v = (double)x, n, m,
@@ -346,7 +345,7 @@ CTI_IN_LOOP float cti_quarter_turns(float x, uint32_t *turns)
     a = (a - (n - round)) + ((b - (m - round)) + v * c);
     k = a + round;
     *turns = (uint32_t)(cti_bits_of_double(n) + cti_bits_of_double(m) + cti_bits_of_double(k));
-    return (float)((a - (k - round)) * 1.5707963267948966);
+    return (a - (k - round)) * 1.5707963267948966;
 }
 
 /* sin(x) for turns 0 and cos(x) for turns 1. The number of quarter turns decides between sin and
@@ -354,7 +353,7 @@ CTI_IN_LOOP float cti_quarter_turns(float x, uint32_t *turns)
 CTI_IN_LOOP float cti_sine(float x, uint32_t turns)
 {
     uint32_t t;
-    float r = cti_quarter_turns(x, &t), z = r * r, s, c;
+    float r = (float)cti_quarter_turns(x, &t), z = r * r, s, c;
 
     s = 2.7173114e-06f;
     s = s * z - 0.00019839258f;

@@ -70,20 +70,30 @@ static void normalise_cut(normalise_job *j)
     j->pieces = (a->rows + j->rows - 1) / j->rows;
 }
 
-/* Adds up one column of the sums over all pieces. */
-static void normalise_finish(const normalise_job *j, int64_t column, void *to)
+/* Adds the sums of the other pieces to those of the first. */
+static void normalise_add(const normalise_job *j)
 {
-    const int64_t size = (int64_t)ct_dtype_size(j->a->dtype);
+    double *total = (double *)(void *)j->sums;
     int64_t i, piece;
 
-    for (i = 0; to && i < j->a->n; i++) {
-        double total = 0;
+    for (piece = 1; piece < j->pieces; piece++) {
+        const double *sums = (const double *)(const void *)(j->sums + (size_t)piece * j->room);
 
-        for (piece = 0; piece < j->pieces; piece++)
-            total +=
-                ((const double *)(const void *)(j->sums + (size_t)piece * j->room))[column + i];
-        cti_cpu_store((char *)to + i * size, j->a->dtype, total);
+        for (i = 0; i < 2 * j->a->n; i++)
+            total[i] += sums[i];
     }
+}
+
+/* n totals as elements, unless to is NULL. */
+static void normalise_finish(const normalise_job *j, const double *total, void *to)
+{
+    int64_t i;
+
+    for (i = 0; to && i < j->a->n; i++)
+        if (j->a->dtype == CT_F64)
+            ((double *)to)[i] = total[i];
+        else
+            ((float *)to)[i] = (float)total[i];
 }
 
 ct_status cti_cpu_normalise_backward(const cti_normalise_backward_args *a)
@@ -103,8 +113,9 @@ ct_status cti_cpu_normalise_backward(const cti_normalise_backward_args *a)
     }
     cti_parallel(j.pieces, normalise_backward_piece, &j);
     if (room) {
-        normalise_finish(&j, 0, a->dweight);
-        normalise_finish(&j, a->n, a->dbias);
+        normalise_add(&j);
+        normalise_finish(&j, (const double *)(void *)j.sums, a->dweight);
+        normalise_finish(&j, (const double *)(void *)j.sums + a->n, a->dbias);
         cti_storage_unref(room);
     }
     return CT_OK;

@@ -53,9 +53,7 @@ CTI_IN_LOOP double cti_exp2_wide(double t)
     p = p * r + 0.24022651067633735;
     p = p * r + 0.6931471807061285;
     p = p * r + 1.0;
-    p *= cti_double_of((cti_bits_of_double(n) << 52) + (1023ull << 52));
-    p = t >= 1000.0 ? (double)INFINITY : p;
-    return t <= -1000.0 ? 0.0 : p;
+    return p * cti_double_of((cti_bits_of_double(n) << 52) + (1023ull << 52));
 }
 
 /* All floats of at least this magnitude are even, and so are the exponents y of cti_pow_wide of at

@@ -117,6 +117,8 @@ static void reduce_rows(void *context, int64_t piece)
     end = end < a->outer ? end : a->outer;
     if (a->op == CTI_SUM && cti_is_float(a->dtype))
         rows->sum_each(end - at, a->n, in, (char *)a->out + (size_t)at * size);
+    else if (a->op == CTI_PROD && cti_is_float(a->dtype))
+        rows->prod_each(end - at, a->n, in, (char *)a->out + (size_t)at * size);
     else if ((a->op == CTI_MAX || a->op == CTI_MIN) && cti_is_float(a->dtype) && a->n)
         rows->extreme(least, end - at, a->n, in, (char *)a->out + (size_t)at * size, NULL);
     else if ((a->op == CTI_ARGMAX || a->op == CTI_ARGMIN) && cti_is_float(a->dtype) && a->n)

@@ -321,10 +321,13 @@ void cti_cpu_linear_scan_backward(const cti_linear_scan_backward_args *a)
     do {                                                                                           \
         const type *x = (const type *)a->in + at * a->n * a->inner + column;                       \
         int64_t *out = a->out + at * a->n * a->inner + column, best = 0, j;                        \
+        type most = x[0];                                                                          \
         for (j = 0; j < a->n; j++) {                                                               \
-            type v = x[j * a->inner], most = x[best * a->inner];                                   \
-            if (v != v || (most == most && (a->least ? v <= most : v >= most)))                    \
+            type v = x[j * a->inner];                                                              \
+            if (v != v || (most == most && (a->least ? v <= most : v >= most))) {                  \
                 best = j;                                                                          \
+                most = v;                                                                          \
+            }                                                                                      \
             out[j * a->inner] = best;                                                              \
         }                                                                                          \
     } while (0)

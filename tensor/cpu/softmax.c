@@ -31,12 +31,10 @@ static void softmax_piece(void *context, int64_t piece)
 {
     const cti_softmax_args *a = context;
     const cti_row_loops *loops = cti_cpu_rows_of(a->dtype);
-    size_t bytes = (size_t)a->n * ct_dtype_size(a->dtype);
-    int64_t end = rows_end(a->rows, a->n, piece), i;
+    int64_t first = piece * rows_per_piece(a->n), end = rows_end(a->rows, a->n, piece);
+    int64_t at = first * a->n * (int64_t)ct_dtype_size(a->dtype);
 
-    for (i = piece * rows_per_piece(a->n); i < end; i++)
-        loops->softmax(a->logarithm, a->n, (const char *)a->in + (size_t)i * bytes,
-                       (char *)a->out + (size_t)i * bytes);
+    loops->softmax(a->logarithm, end - first, a->n, (const char *)a->in + at, (char *)a->out + at);
 }
 
 void cti_cpu_softmax(const cti_softmax_args *a)

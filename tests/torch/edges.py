@@ -33,6 +33,7 @@ import math
 import os
 import platform
 import sys
+from fractions import Fraction
 
 import mpmath
 import numpy as np
@@ -55,6 +56,12 @@ DECIDED = [
     ("ct_gelu", "*", lambda x: math.isinf(x), "the limits: 0, 0, 0 at -inf; inf, 1, 0 at inf"),
     ("ct_sqrt", "*", lambda x: x == 0, "the limit from the right, at -0 too"),
     ("ct_erf", "xx", lambda x: math.isinf(x), "the limit 0"),
+    ("ct_softsign", "*", lambda x: math.isinf(x), "the limits"),
+    ("ct_mish", "*", lambda x: math.isinf(x), "the limits: 0, 0, 0 at -inf; inf, 1, 0 at inf"),
+    ("ct_gelu_tanh", "*", lambda x: math.isinf(x), "the limits: 0, 0, 0 at -inf; inf, 1, 0 at inf"),
+    ("ct_hardswish", "*", lambda x: math.isinf(x) or math.isnan(x), "the limits; NaN has dx = d"),
+    ("ct_hardsigmoid", "x", lambda x: math.isnan(x), "d / 6 between -3 and 3, where NaN is not"),
+    ("ct_logaddexp", "*", lambda a, b: math.isinf(a) or math.isinf(b), "the limits"),
     ("ct_softplus", "*", lambda x: math.isinf(x), "the limits"),
     ("ct_elu", "*", lambda x, p: x == 0, "the header: d where x >= 0"),
     ("ct_elu", "*", lambda x, p: math.isinf(x), "the limits"),
@@ -262,6 +269,109 @@ def logistic(x):
     return 1 / (1 + mp.exp(-t)), slope, -slope * mp.tanh(t / 2)
 
 
+def of_tan(x):
+    if not real(x):
+        return NAN, NAN, NAN
+    t = mp.tan(mpf(x))
+    return t, 1 + t * t, 2 * t * (1 + t * t)
+
+
+def of_asin(x, sign=1):
+    """asin; with sign -1 the derivatives of acos"""
+    if not abs(x) <= 1:
+        return NAN, NAN, NAN
+    if abs(x) == 1:
+        return mp.asin(mpf(x)), sign * INF, sign * x * INF
+    c = 1 - mpf(x) ** 2
+    return mp.asin(mpf(x)), sign / mp.sqrt(c), sign * mpf(x) / (c * mp.sqrt(c))
+
+
+def of_acos(x):
+    _, slope, bend = of_asin(x, -1)
+    return (mp.acos(mpf(x)) if abs(x) <= 1 else NAN), slope, bend
+
+
+def of_sinh(x):
+    if not real(x):
+        return x, abs(x), x
+    t = max(min(mpf(x), FAR), -FAR)
+    return mp.sinh(t), mp.cosh(t), mp.sinh(t)
+
+
+def of_cosh(x):
+    y, slope, _ = of_sinh(x)
+    return slope, y, slope
+
+
+def of_exp2(x):
+    log = mp.log(2)
+    e = mp.power(2, max(min(mpf(x), FAR), -FAR)) if real(x) else of_exp(x)[0]
+    return e, e * log if real(x) else e, e * log * log if real(x) else e
+
+
+def log_to(base):
+    def of(x):
+        return tuple(v / mp.log(base) if isinstance(v, mpf) else v for v in of_log(x))
+    return of
+
+
+def of_softsign(x):
+    if math.isnan(x):
+        return NAN, NAN, NAN
+    if math.isinf(x):
+        return math.copysign(1.0, x), 0.0, 0.0
+    c = 1 + abs(mpf(x))
+    return mpf(x) / c, 1 / c ** 2, -2 * int(np.sign(x)) / c ** 3
+
+
+def of_mish(x):
+    if math.isnan(x):
+        return NAN, NAN, NAN
+    if abs(x) > FAR:
+        return (x, 1.0, 0.0) if x > 0 else (0.0, 0.0, 0.0)
+    v = mpf(x)
+    s, s1, _ = logistic(x)
+    t = mp.tanh(mp.log1p(mp.exp(v)))
+    t1 = mp.sech(mp.log1p(mp.exp(v))) ** 2 * s
+    t2 = mp.sech(mp.log1p(mp.exp(v))) ** 2 * (s1 - 2 * t * s * s)
+    return v * t, t + v * t1, 2 * t1 + v * t2
+
+
+def of_hardsigmoid(x):
+    if math.isnan(x):
+        return NAN, 0.0, 0.0
+    inside = -3 < x < 3
+    return ((mpf(x) + 3) / 6 if inside else float(x > 0)), (mpf(1) / 6 if inside else 0.0), 0.0
+
+
+def of_hardswish(x):
+    if math.isnan(x):
+        return NAN, 1.0, 0.0
+    if not -3 < x < 3:
+        return (x, 1.0, 0.0) if x > 0 else (0.0, 0.0, 0.0)
+    return mpf(x) * (mpf(x) + 3) / 6, mpf(x) / 3 + mpf(1) / 2, mpf(1) / 3
+
+
+def of_log_sigmoid(x):
+    y, slope, bend = of_softplus(-x)
+    return -y, slope, -bend
+
+
+def of_gelu_tanh(x):
+    if math.isnan(x):
+        return NAN, NAN, NAN
+    if abs(x) > 200:
+        return (x, 1.0, 0.0) if x > 0 else (0.0, 0.0, 0.0)
+    t, c = mpf(x), 2 * mp.sqrt(2 / mp.pi)
+    b = c * mpf("0.044715")
+    e = mp.exp(-(c * t + b * t ** 3))
+    s = 1 / (1 + e)
+    s1 = e / (1 + e) ** 2
+    s2 = s1 * (e - 1) / (1 + e)
+    u1, u2 = c + 3 * b * t * t, 6 * b * t
+    return t * s, s + t * s1 * u1, 2 * s1 * u1 + t * (s2 * u1 * u1 + s1 * u2)
+
+
 def of_relu(x):
     return (x if x > 0 or math.isnan(x) else 0.0), (1.0 if x > 0 else 0.0), 0.0
 
@@ -422,6 +532,35 @@ def of_glu(a, b):
     if not real(a, b):
         return tuple(SILENT for _ in range(6))
     return mpf(a) * wide[0], s, mpf(a) * wide[1], 0.0, slope, mpf(a) * wide[2]
+
+
+def of_logaddexp(a, b):
+    if math.isnan(a) or math.isnan(b):
+        return (NAN,) * 6
+    if math.isinf(a) and a == b:
+        return (a,) + (SILENT,) * 5
+    if not real(a, b):
+        first = 1.0 if a > b else 0.0
+        return max(a, b), first, 1 - first, 0.0, 0.0, 0.0
+    d = mpf(a) - mpf(b)
+    if abs(d) > FAR:
+        first = 1.0 if d > 0 else 0.0
+        return max(a, b), first, 1 - first, 0.0, 0.0, 0.0
+    e = mp.exp(-d)
+    s1 = e / (1 + e) ** 2
+    y = max(mpf(a), mpf(b)) + mp.log1p(mp.exp(-abs(d)))
+    return y, 1 / (1 + e), e / (1 + e), s1, -s1, s1
+
+
+def of_remainder(a, b):
+    if not real(a) or math.isnan(b) or b == 0:
+        return NAN, 1.0, SILENT, 0.0, 0.0, 0.0
+    if math.isinf(b):
+        same = a == 0 or (a > 0) == (b > 0)
+        return (a if same else b), 1.0, SILENT, 0.0, 0.0, 0.0
+    q = math.floor(Fraction(a) / Fraction(b))
+    r = Fraction(a) - q * Fraction(b)
+    return mpf(r.numerator) / r.denominator, 1.0, -mpf(q), 0.0, 0.0, 0.0
 
 
 def pow_regular(a, b):
@@ -627,6 +766,14 @@ UNARY = [
     ("ct_softplus", of_softplus, torch.nn.functional.softplus), ("ct_erf", of_erf, torch.erf),
     ("ct_floor", steps(np.floor), torch.floor), ("ct_ceil", steps(np.ceil), torch.ceil),
     ("ct_round", steps(np.rint), torch.round),
+    ("ct_tan", of_tan, torch.tan), ("ct_asin", of_asin, torch.asin), ("ct_acos", of_acos, torch.acos),
+    ("ct_sinh", of_sinh, torch.sinh), ("ct_cosh", of_cosh, torch.cosh),
+    ("ct_exp2", of_exp2, torch.exp2), ("ct_log2", log_to(2), torch.log2), ("ct_log10", log_to(10), torch.log10),
+    ("ct_softsign", of_softsign, torch.nn.functional.softsign), ("ct_mish", of_mish, torch.nn.functional.mish),
+    ("ct_hardsigmoid", of_hardsigmoid, lambda x: torch.nn.functional.relu6(x + 3) / 6),
+    ("ct_hardswish", of_hardswish, lambda x: x * torch.nn.functional.relu6(x + 3) / 6),
+    ("ct_log_sigmoid", of_log_sigmoid, torch.nn.functional.logsigmoid),
+    ("ct_gelu_tanh", of_gelu_tanh, lambda x: torch.nn.functional.gelu(x, approximate="tanh")),
 ]
 NUMBERED = [
     ("ct_leaky_relu", of_leaky_relu, torch.nn.functional.leaky_relu, [(0.25,), (0.0,), (-2.0,)]),
@@ -650,6 +797,8 @@ BINARY = [
     ("ct_mul", of_mul, torch.mul), ("ct_div", of_div, torch.div), ("ct_pow", of_pow, torch.pow),
     ("ct_maximum", extreme(1), torch.maximum), ("ct_minimum", extreme(-1), torch.minimum),
     ("ct_glu", of_glu, lambda a, b: a * torch.sigmoid(b)),
+    ("ct_logaddexp", of_logaddexp, torch.logaddexp),
+    ("ct_remainder", of_remainder, torch.remainder),
 ]
 COMPARED = [("ct_eq", torch.eq), ("ct_ne", torch.ne), ("ct_lt", torch.lt), ("ct_le", torch.le), ("ct_gt", torch.gt), ("ct_ge", torch.ge)]
 TESTED = [("ct_isfinite", torch.isfinite), ("ct_isnan", torch.isnan)]
@@ -687,6 +836,16 @@ def regular(name, operands, numbers):
     """Kind 1: finite operands, no border of the domain and no jump of a derivative."""
     if not real(*operands):
         return False
+    if name in ("ct_asin", "ct_acos"):
+        return abs(operands[0]) < 1
+    if name in ("ct_hardsigmoid", "ct_hardswish"):
+        return abs(operands[0]) != 3
+    if name == "ct_softsign":
+        return operands[0] != 0
+    if name == "ct_remainder":
+        return operands[1] != 0 and operands[0] != 0
+    if name in ("ct_log2", "ct_log10"):
+        return operands[0] != 0
     if name in ("ct_log", "ct_sqrt", "ct_rsqrt"):
         return operands[0] > 0
     if name == "ct_log1p":

@@ -1,0 +1,272 @@
+/* attention.c - scaled dot-product attention in tiles, forward and backward (Dao et al., 2022).
+ *
+ *     p = scale q k^T       w = exp(p - most) / sum       y = w v
+ *
+ * The scores are never in memory as a whole. Forward takes blocks of queries; for each, blocks of keys
+ * go by, and when a greater score appears, what was summed up so far is multiplied by exp(old - new):
+ *
+ *     keys:       0        1        2                w of a tile of queries by keys, not yet divided by
+ *               +--------+--------+--------+         the sum, is multiplied with the block of v and
+ *     queries   |  tile  |  tile  |  tile  |  -> y   added to y. With causal, tiles above the diagonal
+ *               +--------+--------+--------+         are left out.
+ *
+ * Backward computes each tile again, from the greatest score and the sum of each query:
+ *     dv += w^T dy      dw = dy v^T      dp = w (dw - D), D = sum of dy y      dq += dp k, dk += dp^T q
+ *
+ * The work is cut by shape alone: a piece is a block of queries, or backward a matrix. */
+#include "tensor/cpu/cpu.h"
+
+#include "tensor/parallel.h"
+
+#include <string.h>
+
+#define QUERIES 128 /* of a tile, forward, at most */
+#define KEYS 512
+#define BACKWARD_TILE 128 /* queries and keys of a tile, backward */
+
+typedef struct attention_job {
+    const cti_attention_args *a;
+    const cti_row_loops *loops;
+    int64_t size;            /* of an element */
+    int64_t queries, blocks; /* of a block; blocks of each matrix */
+    char *room;              /* of each worker */
+    int64_t room_bytes, workers, pieces;
+} attention_job;
+
+static int64_t attention_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The keys that query `query` sees. */
+static int64_t attention_visible(const cti_attention_args *a, int64_t query)
+{
+    return a->causal ? attention_least(a->keys, a->first_query + query + 1) : a->keys;
+}
+
+/* One product of tiles. */
+typedef struct attention_product {
+    int64_t m, n, k, lda, ldb, ldc;
+    bool trans_a, trans_b, add;
+    double alpha;
+} attention_product;
+
+static void attention_multiply(const attention_job *j, const attention_product *p, const void *a,
+                               const void *b, void *c)
+{
+    cti_gemm g = { .dtype = j->a->dtype,
+                   .trans_a = p->trans_a,
+                   .trans_b = p->trans_b,
+                   .m = p->m,
+                   .n = p->n,
+                   .k = p->k,
+                   .lda = p->lda,
+                   .ldb = p->ldb,
+                   .ldc = p->ldc,
+                   .batch = 1,
+                   .alpha = p->alpha,
+                   .beta = p->add ? 1 : 0 };
+
+    cti_multiply(&g, p->m, a, b, c);
+}
+
+static const char *attention_at(const attention_job *j, const void *data, int64_t element)
+{
+    return (const char *)data + element * j->size;
+}
+
+/* ---- forward ---- */
+
+/* One block of queries of one matrix. */
+static void attention_queries(const attention_job *j, int64_t piece, char *room)
+{
+    const cti_attention_args *a = j->a;
+    int64_t matrix = piece / j->blocks, first = piece % j->blocks * j->queries, key;
+    int64_t rows = attention_least(j->queries, a->queries - first),
+            row = matrix * a->queries + first;
+    int64_t end = attention_visible(a, first + rows - 1);
+    char *y = (char *)a->y + row * a->value_width * j->size, *scores = room;
+    cti_attention_tile t = { .rows = rows,
+                             .ld = KEYS,
+                             .width = a->value_width,
+                             .scores = scores,
+                             .y = y,
+                             .most = (char *)a->most + row * j->size,
+                             .sum = (char *)a->sum + row * j->size };
+
+    for (key = 0; key < end; key += KEYS) {
+        int64_t keys = attention_least(KEYS, end - key), at = matrix * a->keys + key;
+        attention_product score = { rows, keys,  a->width, a->width, a->width,
+                                    KEYS, false, true,     false,    a->scale };
+        attention_product value = { rows,           a->value_width, keys,  KEYS,    a->value_width,
+                                    a->value_width, false,          false, key > 0, 1 };
+
+        attention_multiply(j, &score, attention_at(j, a->q, row * a->width),
+                           attention_at(j, a->k, at * a->width), scores);
+        t.keys = keys;
+        t.seen = attention_visible(a, first) - key;
+        t.grows = a->causal;
+        t.first = key == 0;
+        j->loops->attend(&t);
+        attention_multiply(j, &value, scores, attention_at(j, a->v, at * a->value_width), y);
+    }
+    j->loops->attend_finish(&t);
+}
+
+static void attention_worker(void *context, int64_t worker)
+{
+    const attention_job *j = context;
+    int64_t piece;
+
+    for (piece = worker; piece < j->pieces; piece += j->workers)
+        attention_queries(j, piece, j->room + worker * j->room_bytes);
+}
+
+/* Room for the workers; NULL if there is none. */
+static ct_storage *attention_room(attention_job *j, int64_t elements)
+{
+    ct_storage *s;
+
+    j->loops = cti_cpu_rows_of(j->a->dtype);
+    j->size = (int64_t)ct_dtype_size(j->a->dtype);
+    j->workers = attention_least(j->pieces, ct_num_threads());
+    j->room_bytes = elements * j->size;
+    s = cti_storage_try(CT_CPU, (size_t)(j->workers * j->room_bytes));
+    j->room = s ? s->data : NULL;
+    return s;
+}
+
+ct_status cti_cpu_attention(const cti_attention_args *a)
+{
+    /* with causal, fewer scores of a smaller block are not needed */
+    attention_job j = { .a = a, .queries = a->causal ? QUERIES / 2 : QUERIES };
+    ct_storage *room;
+
+    if (a->batch == 0 || a->queries == 0)
+        return CT_OK;
+    j.blocks = (a->queries + j.queries - 1) / j.queries;
+    j.pieces = a->batch * j.blocks;
+    room = attention_room(&j, QUERIES * KEYS);
+    if (!room)
+        return CT_ERR_MEMORY;
+    cti_parallel(j.workers, attention_worker, &j);
+    cti_storage_unref(room);
+    return CT_OK;
+}
+
+/* ---- backward ---- */
+
+/* The tile of queries from number query on and keys from number key on of a matrix. */
+typedef struct attention_place {
+    int64_t matrix, query, key, rows, keys;
+    bool first_of_query, first_of_key; /* nothing is in dq, or in dk and dv, yet */
+} attention_place;
+
+static void attention_backward_tile(const attention_job *j, const attention_place *p, char *room)
+{
+    const cti_attention_args *a = j->a;
+    const int64_t width = a->width, wide = a->value_width, ld = BACKWARD_TILE, size = j->size;
+    const int64_t row = p->matrix * a->queries + p->query, at = p->matrix * a->keys + p->key;
+    const char *q = attention_at(j, a->q, row * width), *k = attention_at(j, a->k, at * width);
+    const char *v = attention_at(j, a->v, at * wide), *dy = attention_at(j, a->dy, row * wide);
+    char *weights = room, *dw = room + ld * ld * size, *d = dw + ld * ld * size;
+    const attention_product score = { p->rows, p->keys, width, width, width,
+                                      ld,      false,   true,  false, a->scale };
+    const attention_product slope = {
+        p->rows, p->keys, wide, wide, wide, ld, false, true, false, 1
+    };
+    const attention_product to_v = { p->keys, wide,  p->rows,          ld, wide, wide,
+                                     true,    false, !p->first_of_key, 1 };
+    const attention_product to_q = {
+        p->rows, width, p->keys, ld, width, width, false, false, !p->first_of_query, a->scale
+    };
+    const attention_product to_k = { p->keys, width, p->rows,          ld,      width, width,
+                                     true,    false, !p->first_of_key, a->scale };
+    cti_attention_tile t = { .rows = p->rows,
+                             .keys = p->keys,
+                             .ld = ld,
+                             .seen = attention_visible(a, p->query) - p->key,
+                             .grows = a->causal,
+                             .scores = weights,
+                             .slopes = j->a->dq || j->a->dk ? dw : NULL,
+                             .dot = d + p->query * size,
+                             .most = (char *)a->most + row * size,
+                             .sum = (char *)a->sum + row * size };
+
+    attention_multiply(j, &score, q, k, weights);
+    if (t.slopes)
+        attention_multiply(j, &slope, dy, v, dw);
+    j->loops->attend_backward(&t);
+    if (j->a->dv)
+        attention_multiply(j, &to_v, weights, dy, (char *)j->a->dv + at * wide * size);
+    if (j->a->dq)
+        attention_multiply(j, &to_q, dw, k, (char *)j->a->dq + row * width * size);
+    if (j->a->dk)
+        attention_multiply(j, &to_k, dw, q, (char *)j->a->dk + at * width * size);
+}
+
+/* The first block of queries that sees a key. */
+static int64_t attention_first_query(const cti_attention_args *a, int64_t key)
+{
+    int64_t first = a->causal && key > a->first_query ? key - a->first_query : 0;
+
+    return first / BACKWARD_TILE * BACKWARD_TILE;
+}
+
+/* Sets rows of a gradient, unless it is NULL, to 0. */
+static void attention_zero(const attention_job *j, void *to, int64_t row, int64_t rows,
+                           int64_t width)
+{
+    if (to)
+        memset((char *)to + row * width * j->size, 0, (size_t)(rows * width * j->size));
+}
+
+static void attention_backward_matrix(const attention_job *j, int64_t matrix, char *room)
+{
+    const cti_attention_args *a = j->a;
+    const int64_t size = j->size, row = matrix * a->queries;
+    attention_place p = { .matrix = matrix };
+
+    j->loops->attend_dots(a->queries, a->value_width, attention_at(j, a->dy, row * a->value_width),
+                          attention_at(j, a->y, row * a->value_width),
+                          room + 2 * BACKWARD_TILE * BACKWARD_TILE * size);
+    for (p.key = 0; p.key < a->keys; p.key += BACKWARD_TILE) {
+        int64_t first = attention_first_query(a, p.key);
+
+        p.keys = attention_least(BACKWARD_TILE, a->keys - p.key);
+        if (first >= a->queries) { /* no query sees them */
+            attention_zero(j, j->a->dk, matrix * a->keys + p.key, p.keys, a->width);
+            attention_zero(j, j->a->dv, matrix * a->keys + p.key, p.keys, a->value_width);
+        }
+        for (p.query = first; p.query < a->queries; p.query += BACKWARD_TILE) {
+            p.rows = attention_least(BACKWARD_TILE, a->queries - p.query);
+            p.first_of_query = p.key == 0;
+            p.first_of_key = p.query == first;
+            attention_backward_tile(j, &p, room);
+        }
+    }
+}
+
+static void attention_backward_worker(void *context, int64_t worker)
+{
+    const attention_job *j = context;
+    int64_t matrix;
+
+    for (matrix = worker; matrix < j->pieces; matrix += j->workers)
+        attention_backward_matrix(j, matrix, j->room + worker * j->room_bytes);
+}
+
+ct_status cti_cpu_attention_backward(const cti_attention_args *a)
+{
+    attention_job j = { .a = a, .pieces = a->batch };
+    ct_storage *room;
+
+    if (a->batch == 0 || a->queries == 0)
+        return CT_OK;
+    room = attention_room(&j, 2 * BACKWARD_TILE * BACKWARD_TILE + a->queries);
+    if (!room)
+        return CT_ERR_MEMORY;
+    cti_parallel(j.workers, attention_backward_worker, &j);
+    cti_storage_unref(room);
+    return CT_OK;
+}

@@ -182,6 +182,9 @@ REFUSE_STATUS(linear_cross_entropy, (const cti_linear_cross_entropy_args *a, cti
               "computes a loss")
 REFUSE_STATUS(normalise_backward, (const cti_normalise_backward_args *a), TRAINS)
 REFUSE(sequence_backward, (const cti_sequence *s), TRAINS)
+REFUSE_STATUS(attention, (const cti_attention_args *a),
+              "runs attention in tiles, which takes memory; with ct_set_portable it does not")
+REFUSE_STATUS(attention_backward, (const cti_attention_args *a), TRAINS)
 REFUSE(norm_squared, (const cti_segment *s, int count, double *out), TRAINS)
 REFUSE_STATUS(clip_norm, (const cti_clip_norm_args *a, cti_fault *f), TRAINS)
 REFUSE(update, (const cti_update *u, const cti_segment *s, int count), TRAINS)

@@ -14,6 +14,7 @@ noinst_PROGRAMS = \
 	examples/lenet \
 	examples/gan \
 	examples/maml \
+	examples/server \
 	examples/custom_op \
 	examples/compress
 
@@ -50,6 +51,11 @@ examples_custom_op_LDADD = $(examples_libs)
 examples_pitch_SOURCES = examples/pitch.c
 examples_pitch_LDFLAGS = $(examples_ldflags)
 examples_pitch_LDADD = $(examples_libs)
+
+examples_server_SOURCES = examples/server.c
+examples_server_LDFLAGS = $(examples_ldflags)
+examples_server_LDADD = $(examples_libs)
+
 examples_forecast_SOURCES = examples/forecast.c
 examples_forecast_LDFLAGS = $(examples_ldflags)
 examples_forecast_LDADD = $(examples_libs)

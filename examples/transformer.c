@@ -61,39 +61,47 @@ static ct_optimizer *configure_optimizers(void *self)
     return ct_adamw_new(m->params, (ct_adam_options){ .lr = m->lr });
 }
 
-/* Prints prefix and the n most likely characters after it. The first call reads the
- * prefix; each later one reads one id and the cache. */
-static void generate(const charlm *m, const ct_vocab *vocab, const char *prefix, int64_t n)
+/* Reads the ids (1, T) of a prefix, or one id, after those whose keys and values are in past. */
+static ct_state *read_ids(void *self, ct_tensor *ids, ct_tensor *lengths, const ct_state *past)
 {
-    size_t size = strlen(prefix), count, read = 0;
-    int32_t *ids = calloc(size + (size_t)n + 1, sizeof *ids);
-    ct_device device = ct_params_device(m->params);
-    ct_state *cache = NULL;
+    ct_state *next;
+
+    (void)lengths;
+    charlm_hidden(self, ids, past, &next);
+    return next;
+}
+
+static ct_tensor *next_logits(void *self, ct_tensor *ids, const ct_state *past, ct_state **next)
+{
+    const charlm *m = self;
+    ct_tensor *h = charlm_hidden(m, ct_unsqueeze(ids, 1), past, next);
+
+    return ct_forward(m->linear, ct_select(h, 1, -1)); /* (1, vocab) */
+}
+
+/* Prints prefix and the n most likely characters after it. */
+static void generate(charlm *m, const ct_vocab *vocab, const char *prefix, int64_t n)
+{
+    ct_decoder decoder = { .self = m,
+                           .vocab = ct_vocab_size(vocab),
+                           .device = ct_params_device(m->params),
+                           .step = next_logits,
+                           .read = read_ids };
+    int32_t *ids = calloc(strlen(prefix) + 1, sizeof *ids);
+    ct_generation_row row = { .prefix = ids };
+    ct_generation *g;
     char *text;
 
     if (!ids)
         return;
-    count = (size_t)ct_vocab_encode(vocab, prefix, size, ids, NULL);
-    for (int64_t i = 0; i < n && count > 0; i++) {
-        ct_scope s = ct_scope_begin_inference();
-        ct_state *next, *before = cache;
-        ct_shape shape = CT_SHAPE(1, (int64_t)(count - read));
-        ct_tensor *x = ct_from_data(ids + read, shape, CT_I32, device);
-        ct_tensor *h = charlm_hidden(m, x, cache, &next);
-        ct_tensor *logits = ct_forward(m->linear, ct_select(h, 1, -1)); /* (1, vocab) */
-
-        read = count;
-        ids[count++] = (int32_t)ct_item(ct_argmax(logits, 1, false));
-        cache = ct_state_copy_new(next);
-        ct_state_free(before);
-        if (ct_scope_end(s) != CT_OK)
-            break;
-    }
-    text = ct_vocab_decode(vocab, ids, count);
-    printf("trained: %s\n", text);
+    row.prefix_count = (int)ct_vocab_encode(vocab, prefix, strlen(prefix), ids, NULL);
+    g = ct_generation_new(&decoder, 1, &row, NULL, (ct_generation_options){ .max_tokens = n });
+    text = ct_vocab_decode(vocab, ct_generation_get(g, 0, 0).ids,
+                           (size_t)ct_generation_get(g, 0, 0).count);
+    printf("trained: %s%s\n", prefix, text);
     free(text);
     free(ids);
-    ct_state_free(cache);
+    ct_generation_free(g);
 }
 
 int main(int argc, char **argv)

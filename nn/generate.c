@@ -198,8 +198,6 @@ void cti_generation_end_sequence(cti_generation *g, int row, int64_t node, doubl
 void cti_generation_fail_row(cti_generation *g, int row, ct_status status, const char *text)
 {
     cti_generation_row *r = &g->row[row];
-    const char *site = cti_thread()->site, *name = site ? site : g->call->function;
-    size_t size = strlen(name) + strlen(text) + 32;
 
     if (r->status != CT_OK)
         return;
@@ -211,9 +209,7 @@ void cti_generation_fail_row(cti_generation *g, int row, ct_status status, const
         g->failed = true;
         return;
     }
-    r->message = cti_calloc(1, size);
-    if (r->message)
-        snprintf(r->message, size, "%s: row %d: %s", name, row, text);
+    r->message = cti_strdup(text);
 }
 
 /* ---- requests ---- */
@@ -343,19 +339,7 @@ static void generation_advance_from(cti_generation *g, const ct_state *s, int64_
 
 /* ---- the prefixes ---- */
 
-/* The tokens of a row's prefix that d.read reads: all but the last, which the first step reads. Where
- * rows must have read equally many tokens, as many as the shortest prefix has. */
-static int64_t generation_goal(const cti_generation *g, int row)
-{
-    int64_t least = g->row[row].asked.prefix_count, i;
-
-    for (i = 0; !g->call->decoder->lengths && i < g->count; i++)
-        if (g->row[g->now[i].row].asked.prefix_count < least)
-            least = g->row[g->now[i].row].asked.prefix_count;
-    return least - 1;
-}
-
-/* Reads the tokens at .. at + n - 1 of each row that has them. */
+/* Reads the tokens at .. at + n - 1 of each row that has them before its last one. */
 static void generation_read_chunk(cti_generation *g, int64_t at, int64_t n)
 {
     const ct_decoder *d = g->call->decoder;
@@ -369,7 +353,7 @@ static void generation_read_chunk(cti_generation *g, int64_t at, int64_t n)
 
     for (i = 0; id && length && i < g->count; i++) {
         cti_generation_row *r = &g->row[g->now[i].row];
-        int64_t left = generation_goal(g, g->now[i].row) - at;
+        int64_t left = r->asked.prefix_count - 1 - at;
 
         left = left < 0 ? 0 : left < n ? left : n;
         shorter = shorter || left < n;
@@ -389,13 +373,16 @@ static void generation_read_chunk(cti_generation *g, int64_t at, int64_t n)
         generation_keep_state(g, next);
 }
 
+/* Reads all tokens of the prefixes but the last, which the first step reads. Where rows must have read
+ * equally many tokens, as many as the shortest prefix has. */
 static void generation_read_prefixes(cti_generation *g)
 {
-    int64_t most = 0, at, n, i;
+    const bool lengths = g->call->decoder->lengths;
+    int64_t most = lengths || g->count == 0 ? 0 : INT32_MAX, at, n, i;
 
     for (i = 0; i < g->count; i++) {
-        n = generation_goal(g, g->now[i].row);
-        most = n > most ? n : most;
+        n = g->row[g->now[i].row].asked.prefix_count - 1;
+        most = (n > most) == lengths ? n : most;
     }
     for (at = 0; at < most && !g->failed; at += n) {
         ct_scope scope = ct_scope_begin_inference();
@@ -469,16 +456,15 @@ static void generation_step(cti_generation *g)
 
 static ct_generation *generation_alloc(const char *me, int count)
 {
-    ct_generation *result = cti_calloc(1, sizeof *result);
+    cti_generation_row *row = cti_calloc((size_t)count + 1, sizeof *row);
+    ct_generation *result = row ? cti_calloc(1, sizeof *result) : NULL;
 
-    if (result)
-        result->row = cti_calloc((size_t)count + 1, sizeof *result->row);
-    if (result && result->row) {
-        result->count = count;
+    if (result) {
+        *result = (ct_generation){ .count = count, .row = row };
         return result;
     }
-    cti_release(result);
-    cti_out_of_memory(me, ((size_t)count + 1) * sizeof *result->row);
+    cti_out_of_memory(me, row ? sizeof *result : ((size_t)count + 1) * sizeof *row);
+    cti_release(row);
     return NULL;
 }
 

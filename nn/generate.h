@@ -52,7 +52,8 @@ typedef struct ct_decoder {
     /* Required. Reads a token of each row: ids (N) i32 -> logits (N, vocab), f32 or f64, the scores
      * of the token that follows. state is what the rows had after their last tokens; NULL before
      * the first. *next, initially NULL, must become the state after ids, in the innermost scope; a
-     * model without a state leaves it. N may differ from call to call. */
+     * model without a state leaves it. N may differ from call to call. A rule that depends on the tokens
+     * so far, against repetitions for example, keeps what it needs in the state. */
     ct_tensor *(*step)(void *self, ct_tensor *ids, const ct_state *state, ct_state **next);
 
     /* Optional: reads T tokens of each row at once and returns the state after them, in the
@@ -148,8 +149,8 @@ ct_generation *ct_generation_new(const ct_decoder *d, int count, const ct_genera
                                  const ct_state *state, ct_generation_options options);
 void ct_generation_free(ct_generation *g); /* NULL is allowed */
 
-/* The error of a row, CT_OK if it has none, and its message, "" if it has none; the message belongs
- * to g. CT_ERR_INDEX for a row that does not exist. */
+/* The error of a row, CT_OK if it has none, and what is wrong with the row, "" if it has no error:
+ * "the prefix is empty". The text belongs to g. CT_ERR_INDEX for a row that does not exist. */
 ct_status ct_generation_status(const ct_generation *g, int row);
 const char *ct_generation_message(const ct_generation *g, int row);
 

@@ -119,8 +119,7 @@ ct_tensor *cti_sampling_weights(const ct_generation_options *o, ct_tensor *logit
     *which = NULL;
     if (o->temperature == 0) {
         *which = ct_argmax(kept, 1, true);
-        kept = ct_amax_axis(kept, 1, true);
-        return ct_add_scalar(ct_sub(kept, kept), 1); /* NaN, unless the logit is finite */
+        return ct_amax_axis(kept, 1, true);
     }
     if (k < vocab || o->top_p < 1)
         kept = ct_topk(kept, k < vocab ? k : vocab, 1, true, which);
@@ -153,7 +152,8 @@ ct_tensor *ct_sampling_probabilities(ct_tensor *logits, ct_generation_options o)
     p = ct_reshape(logits, CT_SHAPE(logits->numel / vocab, vocab));
     w = ct_numel(p) ? cti_sampling_weights(&o, p, &which) : p;
     if (w && ct_numel(p)) {
-        w = ct_div(w, ct_sum_axis(w, 1, true));
+        w = o.temperature == 0 ? ct_add_scalar(ct_sub(w, w), 1) /* 1, or NaN */
+                               : ct_div(w, ct_sum_axis(w, 1, true));
         if (which)
             w = ct_scatter(ct_zeros_like(p), 1, which, w);
     }
@@ -241,7 +241,7 @@ void cti_sampling_choose(cti_generation *g, ct_tensor *logits)
         if (cti_generation_in_prefix(g, i))
             continue;
         if (g->o.temperature == 0)
-            at = weights[i] == 1 ? 0 : -1;
+            at = isfinite(weights[i]) ? 0 : -1;
         else
             at = cti_sampling_draw(weights + i * n, n, &g->row[row].g);
         if (at < 0)

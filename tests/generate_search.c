@@ -66,29 +66,13 @@ static int all_sequences(const model *m, const ct_generation_row *row, double pe
 
 static const double penalties[] = { 1, 0.6, 0, -0.5, 2 };
 
-/* With as many beams as there are sequences, the n best are the n best of all. */
-START_TEST(wide_beams)
+/* The n best are the first n of all sequences. */
+static void expect_best(const ct_generation *g, int n, const sequence *want)
 {
-    static const int32_t prefix[] = { 1, 0, 2 }, stop[] = { 3 };
-    const double penalty = penalties[_i % LENGTH(penalties)];
-    const ct_generation_row row = { .prefix = prefix, .prefix_count = 1 + _i % 3 };
-    static sequence want[ALL];
-    ct_generation_options o = { .max_tokens = LONGEST,
-                                .beams = ALL,
-                                .n_best = 60,
-                                .length_penalty = penalty == 0 ? CT_ZERO : penalty,
-                                .stop = stop,
-                                .stop_count = 1 };
-    ct_generation *g;
-    model m;
-    int i, n;
+    int i;
 
-    model_init(&m, (kind)(_i / LENGTH(penalties)), SMALL);
-    n = all_sequences(&m, &row, penalty, want);
-    ck_assert_int_eq(n, 121); /* 1 + 3 + 9 + 27 that end, 81 that do not */
-    g = generated(&m.decoder, 1, &row, o);
-    ck_assert_int_eq(ct_generation_count(g, 0), 60);
-    for (i = 0; i < 60; i++) {
+    ck_assert_int_eq(ct_generation_count(g, 0), n);
+    for (i = 0; i < n; i++) {
         ct_generated got = ct_generation_get(g, 0, i);
 
         expect_close("score", got.score, want[i].score, 1e-5);
@@ -99,8 +83,70 @@ START_TEST(wide_beams)
             ck_assert(memcmp(got.ids, want[i].ids, (size_t)got.count * sizeof *got.ids) == 0);
         }
     }
-    ct_generation_free(g);
+}
+
+/* With as many beams as there are sequences, the n best are the n best of all: a search that ends before
+ * the last step misses none. */
+START_TEST(wide_beams)
+{
+    static const int best[] = { 1, 4, 60 };
+    static const int32_t prefix[] = { 1, 0, 2 }, stop[] = { 3 };
+    const double penalty = penalties[_i % LENGTH(penalties)];
+    const ct_generation_row row = { .prefix = prefix, .prefix_count = 1 + _i % 3 };
+    static sequence want[ALL];
+    ct_generation_options o = { .max_tokens = LONGEST,
+                                .beams = ALL,
+                                .length_penalty = penalty == 0 ? CT_ZERO : penalty,
+                                .stop = stop,
+                                .stop_count = 1 };
+    ct_generation *g;
+    model m;
+    int i, n;
+
+    model_init(&m, (kind)(_i / LENGTH(penalties)), SMALL);
+    n = all_sequences(&m, &row, penalty, want);
+    ck_assert_int_eq(n, 121); /* 1 + 3 + 9 + 27 that end, 81 that do not */
+    for (i = 0; i < LENGTH(best); i++) {
+        o.n_best = best[i];
+        g = generated(&m.decoder, 1, &row, o);
+        expect_best(g, best[i], want);
+        ct_generation_free(g);
+    }
     model_free(&m);
+}
+END_TEST
+
+/* After token 2, token 1 with 0.6 and token 0 with 0.35; after token 0, token 0 with 0.999. */
+static ct_tensor *late_step(void *self, ct_tensor *ids, const ct_state *state, ct_state **next)
+{
+    static const double p[3][3] = { { 0.999, 0.0005, 0.0005 },
+                                    { 0.2, 0.3, 0.5 },
+                                    { 0.35, 0.6, 0.05 } };
+
+    (void)self, (void)state, (void)next;
+    return ct_embedding(ct_log(ct_from_data(p, CT_SHAPE(3, 3), CT_F64, CT_CPU)), ids);
+}
+
+/* The sequence that ends first, 1, is not the best per token: 0 0 0 0 is. */
+START_TEST(late_best)
+{
+    static const int32_t two[] = { 2 }, one[] = { 1 }, zeros[4];
+    const ct_decoder d = { .vocab = 3, .step = late_step };
+    const ct_generation_row row = { .prefix = two, .prefix_count = 1 };
+    ct_generation_options o = { .max_tokens = 4, .beams = 2, .stop = one, .stop_count = 1 };
+    ct_generation *g = generated(&d, 1, &row, o);
+    ct_generated got = ct_generation_get(g, 0, 0);
+
+    ck_assert_int_eq(got.count, 4);
+    ck_assert(memcmp(got.ids, zeros, sizeof zeros) == 0);
+    expect_close("score", got.score, (log(0.35) + 3 * log(0.999)) / 4, 1e-12);
+    ct_generation_free(g);
+    o.length_penalty = CT_ZERO;
+    g = generated(&d, 1, &row, o);
+    got = ct_generation_get(g, 0, 0);
+    ck_assert(got.count == 0 && got.end == CT_GENERATION_END_STOP);
+    expect_close("score", got.score, log(0.6), 1e-12);
+    ct_generation_free(g);
 }
 END_TEST
 
@@ -280,6 +326,7 @@ void generate_search_cases(Suite *suite)
     TCase *tc = harness_case(suite, "beam search");
 
     tcase_add_loop_test(tc, wide_beams, 0, KINDS * LENGTH(penalties));
+    tcase_add_test(tc, late_best);
     tcase_add_loop_test(tc, one_beam, 0, KINDS);
     tc = harness_case(suite, "sampling");
     tcase_add_loop_test(tc, sampling_probabilities, 0, LENGTH(samplings));

@@ -57,6 +57,7 @@ shell_tests = \
 	tests/json_texts.sh \
 	tests/examples.sh \
 	tests/exercises.sh \
+	tests/server.sh \
 	tests/tool.sh \
 	tests/tool_files.sh \
 	tests/readme.sh \
@@ -413,8 +414,11 @@ tests_test_plot_LDADD = $(tests_libs)
 tests_test_plot_LDFLAGS = $(harness_ldflags)
 
 tests_test_generate_SOURCES = \
+	tests/files.c \
+	tests/files.h \
 	tests/generate_errors.c \
 	tests/generate_search.c \
+	tests/generate_torch.c \
 	tests/test_generate.c \
 	tests/test_generate.h
 tests_test_generate_LDADD = $(tests_libs)
@@ -613,6 +617,8 @@ EXTRA_DIST += \
 	tests/torch/README.md \
 	tests/torch/edges.py \
 	tests/torch/edges.txt \
+	tests/torch/generate.py \
+	tests/torch/generate.txt \
 	tests/torch/main_job.py \
 	tests/torch/main_job.txt \
 	tests/torch/maml.py \

@@ -180,7 +180,7 @@ START_TEST(batch_is_rows)
         ct_generation_free(one);
     }
     ck_assert(ct_generation_status(all, 3) == CT_ERR_INDEX);
-    ck_assert(strstr(ct_generation_message(all, 3), "row 3: token 0 of the prefix is 99"));
+    ck_assert(strstr(ct_generation_message(all, 3), "token 0 of the prefix is 99"));
     ck_assert_int_eq(ct_generation_get(all, 4, 0).count <= 3, 1);
     ct_generation_free(all);
     ct_generation_free(backward);
@@ -427,5 +427,6 @@ int main(void)
     tcase_add_test(tc, no_rows);
     generate_search_cases(suite);
     generate_errors_cases(suite);
+    generate_torch_cases(suite);
     return harness_run(suite);
 }

@@ -8,6 +8,7 @@
 
 void generate_search_cases(Suite *suite);
 void generate_errors_cases(Suite *suite);
+void generate_torch_cases(Suite *suite);
 
 enum { VOCAB = 6 };
 

@@ -14,6 +14,7 @@
 #include <cotangent/nn/loss.h>
 #include <cotangent/train/language_model.h>
 
+#include "tests/files.h"
 #include "tests/test_language_model.h"
 
 static const char prose[] =
@@ -385,12 +386,9 @@ START_TEST(batches)
                           { .prefix = NULL },
                           { .prefix = "him", .seed = 3, .count = -1 },
                           { .prefix = "him", .seed = 0, .count = 40 } };
-    static const char *const wrong[] = { NULL,
-                                         NULL,
-                                         "row 2: the prefix is empty",
-                                         NULL,
-                                         "row 4: the prefix is NULL",
-                                         "row 5: max_tokens is -1" };
+    static const char *const wrong[] = {
+        NULL, NULL, "the prefix is empty", NULL, "the prefix is NULL", "max_tokens is -1"
+    };
     ct_lm_generate_options o = { .count = 25, .temperature = 1.1, .top_p = 0.9 };
     int i;
 
@@ -410,11 +408,41 @@ START_TEST(batches)
         one.count = r[i].count ? r[i].count : o.count;
         expect_texts(r[i].text, ct_lm_generate_text(m, one), true);
     }
+    ct_lm_free(m);
+    ct_set_portable(false);
+}
+END_TEST
+
+/* What concerns all requests, and each allocation that fails: all have the error, none a text. */
+START_TEST(failed_batches)
+{
+    ct_lm *m = small();
+    ct_lm_request r[] = { { .prefix = "time", .seed = 1 }, { .prefix = "", .seed = 2 } };
+    ct_lm_generate_options o = { .count = 4, .temperature = 1 };
+    bool all_good = false;
+    int failed = 0, k;
+
+    for (k = 1; !all_good; k++) {
+        ct_memory_trim();
+        fail_allocation(k);
+        if (ct_lm_generate_batch(m, LENGTH(r), r, o) != CT_OK) {
+            fail_nothing();
+            ck_assert(!r[0].text && !r[1].text);
+            if (allocations_seen > 1)
+                ck_assert(r[0].status == CT_ERR_MEMORY && r[1].status == CT_ERR_MEMORY);
+            expect_out_of_memory();
+            failed++;
+        }
+        all_good = allocations_seen < k;
+        fail_nothing();
+        harness_free(r[0].text);
+        r[0].text = NULL;
+    }
+    ck_assert_int_ge(failed, 10);
     o.top_p = 2;
     ck_assert(ct_lm_generate_batch(m, LENGTH(r), r, o) == CT_ERR_ARGUMENT);
     ck_assert(r[0].status == CT_ERR_ARGUMENT && !r[0].text && strstr(r[0].message, "top_p is 2"));
     expect_error(CT_ERR_ARGUMENT, "ct_lm_generate_batch", "top_p is 2");
-    ct_set_portable(false);
     ct_lm_free(m);
 }
 END_TEST
@@ -571,6 +599,7 @@ int main(void)
     tcase_add_test(tc, bad_generation);
     tcase_add_test(tc, stop_and_banned);
     tcase_add_loop_test(tc, batches, 0, LENGTH(arrangements));
+    tcase_add_test(tc, failed_batches);
     tcase_add_test(tc, decoder);
     language_model_files_cases(suite);
     harness_pooled = true;

@@ -132,8 +132,8 @@ typedef struct ct_lm_request {
     /* results */
     char *
         text; /* the text with its cleaned prefix, which the caller frees with free(); NULL: none */
-    ct_status status;  /* CT_OK, or the error of this request alone */
-    char message[160]; /* its message, cut off if it is longer; "" for CT_OK */
+    ct_status status;  /* CT_OK, or the error of this request */
+    char message[160]; /* what is wrong: "the prefix is empty"; "" for CT_OK */
 } ct_lm_request;
 
 /* Continues `count` texts at once, with the same options, of which prefix, seed and emit are not

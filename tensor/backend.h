@@ -5,6 +5,7 @@
  *     here              a struct of its arguments, documented, and a line in CTI_SLOTS
  *     tensor/cpu/X.c    cti_cpu_NAME, for the CPU
  *     cuda/X.cu         cu_NAME, for GPUs (X: the file of the same family)
+ *     tensor/program_record.c   recorded for planned steps, or refused
  * The members of cti_backend, both tables and all prototypes are made from the list.
  *
  * Rules for all kernels:

@@ -255,7 +255,7 @@ static int call_use(const cti_call *c, const program_pointer *at)
     return at->how;
 }
 
-/* True for an input beyond those that an elementwise op has; its pointer may be anything. */
+/* True for an input beyond those that an elementwise op has; its pointer is undefined. */
 static bool call_leaves_out(const cti_call *c, const program_pointer *at)
 {
     return c->slot == CTI_CALL_elementwise && at->how == CTI_READS &&

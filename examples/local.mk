@@ -52,13 +52,14 @@ examples_custom_op_SOURCES = examples/custom_op.c
 examples_custom_op_LDFLAGS = $(examples_ldflags)
 examples_custom_op_LDADD = $(examples_libs)
 
+examples_pitch_SOURCES = examples/pitch.c
+examples_pitch_LDFLAGS = $(examples_ldflags)
+examples_pitch_LDADD = $(examples_libs)
+
 examples_server_SOURCES = examples/server.c
 examples_server_LDFLAGS = $(examples_ldflags)
 examples_server_LDADD = $(examples_libs)
 
-examples_pitch_SOURCES = examples/pitch.c
-examples_pitch_LDFLAGS = $(examples_ldflags)
-examples_pitch_LDADD = $(examples_libs)
 examples_forecast_SOURCES = examples/forecast.c
 examples_forecast_LDFLAGS = $(examples_ldflags)
 examples_forecast_LDADD = $(examples_libs)

@@ -88,6 +88,17 @@ static const text_helper text_math[] = {
 
 /* In their place with the option libm. */
 static const text_helper text_libm[] = {
+    { "nn_float_of",
+      "static float nn_float_of(uint32_t bits)\n"
+      "{\n"
+      "    union {\n"
+      "        uint32_t bits;\n"
+      "        float value;\n"
+      "    } u;\n"
+      "\n"
+      "    u.bits = bits;\n"
+      "    return u.value;\n"
+      "}\n\n" },
     { "nn_expf", "#define nn_expf expf\n" },
     { "nn_tanhf", "#define nn_tanhf tanhf\n" },
     { "nn_logf", "#define nn_logf logf\n" },

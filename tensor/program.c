@@ -157,14 +157,19 @@ void cti_program_end(cti_program *p)
     p->recording = false;
 }
 
-void cti_program_refuse(cti_program *p, const char *why)
+/* Raises the error about the call at a place of the user's program, which may be NULL. */
+static void program_refuse_at(const cti_program *p, const char *at, const char *why)
 {
-    const char *at = cti_thread()->site;
     const bool known = at && at != p->site;
 
     ct_raise_at(p->site, CT_ERR_ARGUMENT, p->site ? NULL : p->me,
                 "the function cannot be recorded: %s%s%s", known ? at : "it", known ? ": it " : " ",
                 why);
+}
+
+void cti_program_refuse(cti_program *p, const char *why)
+{
+    program_refuse_at(p, cti_thread()->site, why);
 }
 
 void cti_program_note_storage(cti_program *p, ct_storage *s, size_t bytes)
@@ -250,6 +255,13 @@ static int call_use(const cti_call *c, const program_pointer *at)
     return at->how;
 }
 
+/* True for an input beyond those that an elementwise op has; its pointer is undefined. */
+static bool call_leaves_out(const cti_call *c, const program_pointer *at)
+{
+    return c->slot == CTI_CALL_elementwise && at->how == CTI_READS &&
+           at->member >= offsetof(cti_ew, in) + (size_t)c->args.elementwise.inputs * sizeof(void *);
+}
+
 void cti_program_refer(cti_program *p, cti_call *c)
 {
     const program_pointer *at;
@@ -258,9 +270,7 @@ void cti_program_refer(cti_program *p, cti_call *c)
         const char *address = call_pointer(c, at->member);
         cti_reference *r = &c->reference[c->references];
 
-        if (!address || (c->slot == CTI_CALL_elementwise && at->how == CTI_READS &&
-                         at->member >= offsetof(cti_ew, in[0]) +
-                                           (size_t)c->args.elementwise.inputs * sizeof(void *)))
+        if (call_leaves_out(c, at) || !address)
             continue;
         *r = (cti_reference){ at->member, call_use(c, at), program_region(p, address), 0 };
         if (r->region < 0) {
@@ -522,6 +532,8 @@ static ct_status program_run_with(const cti_program *p, cti_running *r, const ct
         r->used = 0;
         status = call_run(&p->calls[i], fault);
         *failed = &p->calls[i];
+        if (r->blas && !r->where)
+            r->where = p->calls[i].site;
     }
     cti_run_now = outer;
     return status;
@@ -540,9 +552,10 @@ static bool program_rehearse(cti_program *p)
     if (r.failed)
         cti_out_of_memory(p->me, r.most);
     else if (r.blas)
-        ct_raise_at(failed ? failed->site : NULL, CT_ERR_ARGUMENT, p->me,
-                    "a product of several rows is left to BLAS, which takes locks; use one row, or "
-                    "ct_set_portable(true)");
+        program_refuse_at(
+            p, r.where,
+            "leaves a product of several rows to BLAS, which takes locks; use one row, "
+            "or ct_set_portable(true)");
     else if (status != CT_OK)
         cti_raise_within(status, p->me, "the recorded function does not run");
     p->scratch = r.most;

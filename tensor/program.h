@@ -192,8 +192,9 @@ typedef struct cti_running {
     bool measures;
     size_t most;
     void *blocks;
-    bool failed; /* no memory in the first run */
-    bool blas;   /* a product was left to BLAS */
+    bool failed;       /* no memory in the first run */
+    bool blas;         /* a product was left to BLAS, */
+    const char *where; /* by the call of this place; may be NULL */
 } cti_running;
 
 /* The program that this thread runs; NULL if none. Kernels then keep to this thread. */

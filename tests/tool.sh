@@ -31,7 +31,7 @@ cp "$srcdir/data/sample.txt" text
 
 # ---- help ----------------------------------------------------------------------------------
 
-for command in train generate eval info; do
+for command in train generate eval export info; do
     succeeds --help
     prints "  $command  +.*" "--help"
     succeeds $command --help
@@ -321,7 +321,7 @@ refuses 2 '--min-freq: .*has all bytes' train text --tokens byte --min-freq 2
 refuses 2 '--resume: --checkpoint is missing' train text --resume
 refuses 2 '--every: --checkpoint is missing' train text --every 5
 refuses 2 '--output: the value is empty' train text -o ''
-for command in train generate eval info; do
+for command in train generate eval export info; do
     run $command --no-such-option
     [ $status -eq 2 ] || fail "$command --no-such-option: status $status, not 2"
 done

@@ -6,7 +6,7 @@
 #include "nn/plan_internal.h"
 #include "tensor/hooks.h"
 
-#include <string.h>
+#include <math.h>
 
 #define FEW 32    /* for fewer tokens, making the plan takes longer than it saves */
 #define CHUNK 256 /* the tokens of the prefix that are read at once, as in nn/generate.c */
@@ -96,7 +96,7 @@ static int32_t lm_planned_next(lm_planned *p, int32_t token)
     for (int64_t i = 0; i < p->n; i++)
         p->weights[i] = (double)w[i];
     if (p->o->temperature == 0)
-        at = p->weights[0] == 1 ? 0 : -1;
+        at = isfinite(p->weights[0]) ? 0 : -1;
     else
         at = cti_sampling_draw(p->weights, p->n, &p->g);
     if (at < 0) {

@@ -101,8 +101,8 @@ bool cti_load_fill(cti_load *c, const ct_loader *l, int64_t batch);
 /* ---- loaders ---- */
 
 /* How a loader cuts batches: rows in the loader's order; the sequential or the random iterator over the
- * windows of a text; a stream. */
-typedef enum cti_cut { CTI_ROWS, CTI_SEQUENTIAL, CTI_RANDOM, CTI_STREAM } cti_cut;
+ * windows of a text; a stream; batches of other loaders. */
+typedef enum cti_cut { CTI_ROWS, CTI_SEQUENTIAL, CTI_RANDOM, CTI_STREAM, CTI_ZIP } cti_cut;
 
 /* A tensor of a batch: a field, or the lengths of a sequence. */
 typedef struct cti_entry_of_batch {
@@ -122,14 +122,16 @@ typedef struct cti_ahead {
 } cti_ahead;
 
 typedef struct cti_workers cti_workers;
+typedef struct cti_zip cti_zip;
 
 struct ct_loader {
     const char *function; /* the constructor, for messages */
     const char *kind;     /* "windows", "sequential", "random", "series", "tensors", "dataset" */
     cti_cut cut;
-    ct_dataset *data;               /* a reference; NULL for a stream */
+    ct_dataset *data;               /* a reference; NULL for a stream and a zip */
+    cti_zip *zip;                   /* of a zip; else NULL */
     ct_batch_writer *stream_writer; /* of a stream; else NULL */
-    bool continues;                 /* of a stream: its batches continue each other */
+    bool continues;                 /* of a stream and a zip: its batches continue each other */
     int64_t batch, steps;
     int64_t first;      /* the first window or row of the data; only for the description */
     int64_t row_tokens; /* the tokens of a row, unless counted is a sequence */
@@ -214,11 +216,26 @@ bool cti_stream_skip(ct_loader *l, int64_t batches);
 void cti_stream_describe(const ct_loader *l, cti_entries *e);
 void cti_stream_free(ct_batch_writer *w);
 
+/* Moves to batch number `batch` of an epoch (0: before the first one); offset -1 draws the offset of that
+ * epoch. False with an error. */
+bool cti_loader_go(ct_loader *l, int64_t epoch, int64_t batch, int64_t offset);
+
+/* The loader of loaders (zip_loader.c). cti_zip_go moves all parts as cti_loader_go does. */
+bool cti_zip_next(ct_loader *l, ct_batch *batch);
+void cti_zip_measure(ct_loader *l);
+int64_t cti_zip_most_batches(const ct_loader *l);
+bool cti_zip_go(ct_loader *l, int64_t epoch, int64_t batch);
+void cti_zip_describe(const ct_loader *l, cti_entries *e);
+void cti_zip_free(cti_zip *z); /* NULL is allowed */
+
 /* True if the batches are tokens of a corpus. */
 bool cti_loader_has_tokens(const ct_loader *l);
 
 /* Whether the epoch has no further batch. */
 bool cti_loader_at_end(const ct_loader *l);
+
+/* The batches of the longest epoch. */
+int64_t cti_loader_most_batches(const ct_loader *l);
 
 /* Whether ct_loader_seek accepts the position. */
 bool cti_loader_fits(const ct_loader *l, ct_loader_cursor at);

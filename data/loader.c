@@ -18,7 +18,7 @@ static void loader_measure(ct_loader *l)
 {
     int64_t tokens;
 
-    if (l->cut == CTI_STREAM)
+    if (l->cut == CTI_STREAM || l->cut == CTI_ZIP)
         return;
     tokens = l->data->count + l->steps - l->offset - 1; /* after the offset, but the last */
 
@@ -48,6 +48,8 @@ static bool loader_draw(ct_loader *l, int64_t offset)
 
     if (l->cut == CTI_STREAM)
         return cti_stream_begin(l, l->epoch);
+    if (l->cut == CTI_ZIP)
+        return cti_zip_go(l, l->epoch + 1, 0);
     if (l->workers)
         cti_workers_pause(l->workers);
     l->ahead[0].batch = l->ahead[1].batch = -1;
@@ -179,6 +181,7 @@ static bool loader_next(ct_loader *l, ct_batch *batch)
         return false;
     }
     if (l->cut == CTI_STREAM ? !cti_stream_next(l, batch)
+        : l->cut == CTI_ZIP  ? !cti_zip_next(l, batch)
         : be->async          ? !cti_ahead_next(l, batch)
                              : !loader_next_here(l, batch)) {
         memset(batch, 0, sizeof *batch);
@@ -245,6 +248,7 @@ void ct_loader_free(ct_loader *l)
     cti_ahead_free(l);
     cti_load_free(&l->here);
     cti_stream_free(l->stream_writer);
+    cti_zip_free(l->zip);
     ct_dataset_free(l->data);
     cti_release(l->sums);
     cti_release(l->order);
@@ -474,7 +478,7 @@ int64_t ct_loader_tokens(const ct_loader *l)
 {
     if (!l)
         return 0;
-    if (l->cut == CTI_STREAM)
+    if (l->cut == CTI_STREAM || l->cut == CTI_ZIP)
         return 0;
     if (l->counted >= 0)
         return loader_counted(l);
@@ -503,6 +507,17 @@ ct_loader_cursor ct_loader_tell(const ct_loader *l)
     return l ? (ct_loader_cursor){ l->epoch, l->next, l->offset } : (ct_loader_cursor){ 0, 0, 0 };
 }
 
+int64_t cti_loader_most_batches(const ct_loader *l)
+{
+    ct_loader there = *l;
+
+    there.offset = 0;
+    loader_measure(&there);
+    return l->cut == CTI_STREAM ? cti_stream_batches(l)
+           : l->cut == CTI_ZIP  ? cti_zip_most_batches(l)
+                                : there.batches;
+}
+
 bool cti_loader_fits(const ct_loader *l, ct_loader_cursor at)
 {
     ct_loader there = *l;
@@ -513,13 +528,42 @@ bool cti_loader_fits(const ct_loader *l, ct_loader_cursor at)
     loader_measure(&there);
     if (l->cut == CTI_STREAM)
         there.batches = cti_stream_batches(l);
+    if (l->cut == CTI_ZIP)
+        there.batches = cti_zip_most_batches(l);
     return at.batch <= (at.epoch ? there.batches : 0);
+}
+
+bool cti_loader_go(ct_loader *l, int64_t epoch, int64_t batch, int64_t offset)
+{
+    bool good = true;
+
+    l->next = 0;
+    l->epoch = epoch;
+    if (l->cut == CTI_ZIP) {
+        good = cti_zip_go(l, epoch, batch);
+    } else if (epoch) {
+        l->epoch--;
+        good = loader_draw(l, offset < 0 ? l->fixed : offset) &&
+               (l->cut != CTI_STREAM || cti_stream_skip(l, batch));
+        l->epoch++;
+    }
+    if (good && batch > l->batches) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_loader_seek", "batch is %lld; epoch %lld has %lld batches",
+                 (long long)batch, (long long)epoch, (long long)l->batches);
+        l->batches = 0;
+        good = false;
+    }
+    if (!good)
+        return false;
+    l->next = batch;
+    if (l->workers && l->epoch)
+        cti_workers_resume(l->workers, l->next);
+    return true;
 }
 
 ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
 {
     static const char *const me = "ct_loader_seek";
-    bool good = true;
 
     if (!cti_sink_allowed())
         return ct_error();
@@ -533,19 +577,7 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
                         (long long)l->batches, (long long)loader_offsets(l));
     if (ct_loader_stop(l) != CT_OK)
         return ct_error();
-    l->next = 0;
-    l->epoch = at.epoch;
-    if (at.epoch) {
-        l->epoch--;
-        good = loader_draw(l, at.offset) && (l->cut != CTI_STREAM || cti_stream_skip(l, at.batch));
-        l->epoch++;
-    }
-    if (!good)
-        return ct_error();
-    l->next = at.batch;
-    if (l->workers && l->epoch)
-        cti_workers_resume(l->workers, l->next);
-    return CT_OK;
+    return cti_loader_go(l, at.epoch, at.batch, at.offset) ? CT_OK : ct_error();
 }
 
 /* "i32 [*,35]": a field of a batch, which has any number of rows. */
@@ -584,8 +616,8 @@ void cti_loader_describe(const ct_loader *l, cti_entries *e)
 {
     char hex[65];
 
-    if (l->cut == CTI_STREAM) {
-        cti_stream_describe(l, e);
+    if (l->cut == CTI_STREAM || l->cut == CTI_ZIP) {
+        (l->cut == CTI_ZIP ? cti_zip_describe : cti_stream_describe)(l, e);
         return;
     }
     cti_buffer_print(cti_entries_add(e, "kind"), "%s", l->kind);
@@ -614,9 +646,9 @@ ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)
         return ct_error();
     if (!l)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "l is NULL");
-    if (l->cut == CTI_ROWS || l->cut == CTI_STREAM)
+    if (l->cut != CTI_SEQUENTIAL && l->cut != CTI_RANDOM)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset",
-                        "a loader of windows has no offset");
+                        "only the sequential and the random iterator have an offset");
     if (offset < -1 || offset >= loader_offsets(l))
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset",
                         "offset is %lld; it must be in -1..%lld", (long long)offset,

@@ -91,6 +91,18 @@ typedef struct ct_stream_table {
  * CT_ERR_ARGUMENT for a NULL, also in the table; CT_ERR_MEMORY. */
 ct_loader *ct_loader_stream_new(const ct_stream_table *table, void *self, ct_device device);
 
+/* ---- several loaders side by side ---- */
+
+#define CT_LOADER_ZIP 8 /* the most loaders */
+
+/* Makes a loader whose batch has the fields of a batch of each loader: field "x" of the loader named "a" is
+ * the field "a.x". batch.x and y are NULL; rows, which may differ between the loaders, and tokens are those
+ * of the first one. An epoch ends with the shortest; each loader then begins its next one. The caller frees
+ * the result, which owns the loaders, also if this function fails: do not use or free them. ct_loader_tokens
+ * is 0. CT_ERR_ARGUMENT for a count that is not in 1..CT_LOADER_ZIP, a NULL, a loader or name that appears
+ * twice, and a name that does not have 1 to 63 letters, digits or '_'; CT_ERR_MEMORY. */
+ct_loader *ct_loader_zip_new(int count, ct_loader *const *loaders, const char *const *names);
+
 /* ---- of a text: x is (B, T) tokens, i32, and y the same tokens moved on by one. The corpus must stay
  * alive as long as the loader ---- */
 

@@ -94,6 +94,7 @@ function value(s) {
     if (s ~ /^const char \*const \*/) return "NAMES"
     if (s ~ /^const char \*/) return "TEXT"
     if (s ~ /^ct_module \*const \*/) return "MODULES"
+    if (s ~ /^ct_loader \*const \*/) return "LOADERS"
     if (s ~ /^const ct_metric \*const \*/) return "METRICS"
     if (s ~ /^ct_shape /) return "CT_SHAPE(2, 3)"
     if (s ~ /^ct_(dtype|device|reduction|clean|dialect|lm_cell) [a-z]+$/) return "0"

@@ -545,7 +545,7 @@ START_TEST(loader_bad)
     l = ct_loader_windows_new(
         c, (ct_loader_windows_options){ .batch_size = 1, .steps = 1, .count = 1 });
     ck_assert_int_eq(ct_loader_set_offset(l, 0), CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_loader_set_offset", "windows has no offset");
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_set_offset", "have an offset");
     ct_loader_free(l);
     for (i = 0; i < 2; i++) {
         l = ct_loader_sequences_new(

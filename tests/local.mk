@@ -190,6 +190,7 @@ tests_test_dataset_SOURCES = \
 	tests/dataset_loader.c \
 	tests/dataset_resume.c \
 	tests/dataset_sequences.c \
+	tests/dataset_zip.c \
 	tests/files.c \
 	tests/files.h \
 	tests/test_dataset.c \

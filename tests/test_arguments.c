@@ -339,6 +339,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define MEMORY (void *)memory
 #define TEXT "none/x"
 #define NAMES (const char *const[]){ "x", "y" }
+#define LOADERS (ct_loader *[]){ loader, loader }
 #define METRICS (const ct_metric *[]){ NULL }
 #define MODULES (ct_module *[]){ module, module }
 #define A_ATTENTION attention

@@ -458,6 +458,7 @@ int main(void)
     dataset_sequence_cases(suite);
     dataset_file_cases(suite);
     dataset_resume_cases(suite);
+    dataset_zip_cases(suite);
     dataset_format_cases(suite);
     return harness_run(suite);
 }

@@ -12,6 +12,7 @@ void dataset_loader_cases(Suite *suite);
 void dataset_sequence_cases(Suite *suite);
 void dataset_file_cases(Suite *suite);
 void dataset_resume_cases(Suite *suite);
+void dataset_zip_cases(Suite *suite);
 void dataset_format_cases(Suite *suite);
 
 /* Numbers: sample i has x (2) f32 {i, -i} and y i32 10 i. It counts the calls of free, and get fails

@@ -432,7 +432,7 @@ START_TEST(bad_gradient)
     ck_assert(weighted_fit(&m, (ct_trainer){ .accumulate = 3 }, l, NULL, &r) == CT_ERR_NUMERIC);
     expect_error(CT_ERR_NUMERIC, "ct_fit",
                  harness_later() ? "" : "gradient of ... epoch 1, batch 6 (step 2)");
-    ck_assert(r.epochs == 0 && m.calls == 6);
+    ck_assert(r.epochs == 0 && (harness_later() ? m.calls >= 6 : m.calls == 6));
     for (int i = 0; i < ct_params_count(m.params); i++)
         ck_assert(!ct_tensor_grad(ct_param_value(ct_params_at(m.params, i))));
     ct_loader_free(l);
@@ -471,27 +471,35 @@ static int64_t short_batches(void *self)
     return 9;
 }
 
+static int64_t right_batches(void *self)
+{
+    (void)self;
+    return 4;
+}
+
+/* The same as one whose batches() is right: an update of three batches and one of the last. */
 START_TEST(short_stream)
 {
-    static const ct_stream_table table = {
-        .name = "short", .begin = short_begin, .next = short_next, .batches = short_batches
+    static const ct_stream_table tables[] = {
+        { .name = "short", .begin = short_begin, .next = short_next, .batches = short_batches },
+        { .name = "right", .begin = short_begin, .next = short_next, .batches = right_batches },
     };
-    int at[2];
-    weighted a = weighted_new((weighted){ 0 }), b = weighted_new((weighted){ 0 });
-    ct_loader *l[2];
-    ct_fit_result r;
+    weighted m[2];
 
-    for (int i = 0; i < 2; i++)
-        l[i] = ct_loader_stream_new(&table, &at[i], CT_CPU);
-    ck_assert_msg(weighted_fit(&a, (ct_trainer){ .accumulate = 3 }, l[0], NULL, &r) == CT_OK, "%s",
-                  ct_error_message());
-    ck_assert(r.steps == 6 && a.calls == 12);
-    ck_assert(weighted_fit(&b, (ct_trainer){ .accumulate = 4 }, l[1], NULL, &r) == CT_OK);
-    ck_assert(r.steps == 3 && b.calls == 12);
-    for (int i = 0; i < 2; i++)
-        ct_loader_free(l[i]);
-    ct_params_free(a.params);
-    ct_params_free(b.params);
+    for (int i = 0; i < 2; i++) {
+        int at = 0;
+        ct_loader *l = ct_loader_stream_new(&tables[i], &at, CT_CPU);
+        ct_fit_result r;
+
+        m[i] = weighted_new((weighted){ 0 });
+        ck_assert_msg(weighted_fit(&m[i], (ct_trainer){ .accumulate = 3 }, l, NULL, &r) == CT_OK,
+                      "%s", ct_error_message());
+        ck_assert(r.steps == 6 && m[i].calls == 12);
+        ct_loader_free(l);
+    }
+    expect_params_near(m[0].params, m[1].params, 0);
+    ct_params_free(m[0].params);
+    ct_params_free(m[1].params);
 }
 END_TEST
 

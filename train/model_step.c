@@ -95,8 +95,11 @@ void cti_step_move_batch(const cti_run *r, ct_batch *batch)
 {
     ct_device device = ct_params_device(r->model->params);
     ct_tensor **moved;
+    bool there = true;
 
-    if (!batch->field_count || ct_tensor_device(batch->fields[0]) == device)
+    for (int i = 0; i < batch->field_count; i++)
+        there = there && ct_tensor_device(batch->fields[i]) == device;
+    if (there)
         return;
     moved = cti_scope_alloc(r->function, (size_t)batch->field_count * sizeof *batch->fields);
     for (int i = 0; i < batch->field_count && moved; i++) {

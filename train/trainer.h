@@ -125,8 +125,8 @@ double ct_fit_value(const ct_fit_result *result, const char *name);
 /* A step, after its update. */
 typedef struct ct_fit_step {
     int64_t epoch, step;    /* the epoch, from 1; the number of updates so far, with this one */
-    int64_t batch, batches; /* the batch, from 1, and the batches of the epoch */
-    double loss, gradient_norm, lr;
+    int64_t batch, batches; /* its last batch, from 1, and the batches of the epoch */
+    double loss, gradient_norm, lr; /* loss: the mean over its batches */
 } ct_fit_step;
 
 /* Functions that are called after each update and after each epoch, unless they are NULL. If one

@@ -75,10 +75,9 @@ train()         # NUMBER NAME OPTION...: trains with $shards shards, into NAME.s
 
 for mpi in $mpis; do
     for shards in 4 6 8; do
-        build_tests=$build/tests
-        "$build_tests/ranks" $shards >"$tmp/alone" 2>"$tmp/err" || fail "ranks, alone"
+        "$build/tests/ranks" $shards >"$tmp/alone" 2>"$tmp/err" || fail "ranks, alone"
         for number in 1 2 3 4; do
-            ranks $number "$build_tests/ranks" $shards
+            ranks $number "$build/tests/ranks" $shards
             [ $status -eq 0 ] || fail "$mpi, $number ranks, $shards shards: status $status"
             same "$tmp/alone" "$tmp/out" "$mpi, $number ranks, $shards shards"
         done
@@ -116,7 +115,8 @@ for mpi in $mpis; do
     for number in 1 2; do
         ranks $number "$build/examples/rnn_concise" --epochs 1 --hidden 8
         [ $status -eq 0 ] || fail "$mpi: rnn_concise: status $status"
-        sed 's/[0-9.]* tokens.*//' "$tmp/out" >"$tmp/concise$number"
+        sed -n '/^untrained: /p; /^trained: /p; s/^\(perplexity [0-9.]*\).*/\1/p' "$tmp/out" \
+            >"$tmp/concise$number"
         [ "$(grep -c '^trained: ' "$tmp/out")" -eq 1 ] || fail "$mpi: rnn_concise prints for each rank"
     done
     same "$tmp/concise1" "$tmp/concise2" "$mpi: rnn_concise"
@@ -133,15 +133,13 @@ begin_long()    # NAME: a long run of 3 ranks in the background, until its first
         exec "$@"' "$tmp/pid" "$tool" train "$tmp/text" -q --shards 4 --batch 13 --steps 16 \
         --hidden 16 --epochs 100000 -o "$tmp/$1.st" --checkpoint "$tmp/$1.ck" --every 20
     echo $status >"$tmp/status") &
-    for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-        [ ! -s "$tmp/$1.ck" ] || return
+    while [ ! -s "$tmp/$1.ck" ]; do
+        [ ! -s "$tmp/status" ] || fail "$mpi: $1: no checkpoint"
         sleep 0.5
     done
-    fail "$mpi: no checkpoint after 10 s"
 }
 
 for mpi in $mpis; do
-    began=$(date +%s)
     ranks 3 "$build/tests/ranks" 2
     [ $status -ne 0 ] || fail "$mpi: 2 shards on 3 ranks"
     says '2 shards are too few for 3 ranks' 1 "$mpi: 2 shards"
@@ -157,11 +155,14 @@ for mpi in $mpis; do
     [ $status -ne 0 ] || fail "$mpi: an error"
     says 'rank 1: .*the disk is full' 2 "$mpi: an error"
 
-    ranks 3 "$build/tests/ranks" 4 dead
-    [ $status -ne 0 ] || fail "$mpi: a dead rank"
-    if [ $mpi = openmpi ]; then     # Hydra kills the others at once
-        says 'rank 1 .*has ended' 1 "$mpi: a dead rank"
-    fi
+    # A second after the end of a rank, mpirun kills the others: on a busy machine they may not come to
+    # say why. Hydra kills them at once.
+    for try in 1 2 3; do
+        ranks 3 "$build/tests/ranks" 4 dead
+        [ $status -ne 0 ] || fail "$mpi: a dead rank"
+        ! grep -q 'rank 1 .*has ended' "$tmp/err" || break
+    done
+    [ $mpi = mpich ] || says 'rank 1 .*has ended' 1 "$mpi: a dead rank"
 
     COTANGENT_WORLD_TIMEOUT=2
     export COTANGENT_WORLD_TIMEOUT
@@ -186,7 +187,6 @@ for mpi in $mpis; do
     wait
     [ "$(cat "$tmp/status")" -ne 0 ] || fail "$mpi: SIGTERM: status 0"
     "$tool" info "$tmp/stop.st" >"$tmp/out" 2>"$tmp/err" || fail "$mpi: SIGTERM: no model"
-    [ $(($(date +%s) - began)) -lt 180 ] || fail "$mpi: the faults took $(($(date +%s) - began)) s"
     rm -f "$tmp"/stop.* "$tmp"/full.*
 done
 say "checked with$mpis"

@@ -274,7 +274,8 @@ static void fit_scatter_state(cti_run *r)
 static bool fit_check_rows(const cti_run *r)
 {
     const ct_loader *l = r->train;
-    const int64_t rows = l->cut == CTI_STREAM ? INT64_MAX : l->most_rows;
+    /* a stream and a zip do not know */
+    const int64_t rows = l->most_rows > 0 ? l->most_rows : INT64_MAX;
 
     if (rows >= r->world->w->shards)
         return true;

@@ -63,17 +63,22 @@ bool cti_world_usable(ct_world *w, const char *function)
 
 /* ---- failures of other ranks ---- */
 
-/* Sends this rank's failure to all others; the request is left to itself. */
+/* Sends this rank's failure to all others. A request that is not done at once is left to itself. */
 static void failure_send(cti_link *l, const char *text)
 {
     cti_transport *t = &l->transport;
+    size_t bytes;
 
     l->has_told = true;
     l->told.rank = t->rank;
     snprintf(l->told.text, sizeof l->told.text, "%s", text);
     for (int r = 0; r < t->ranks; r++)
-        if (r != t->rank)
-            t->send(t, &l->told, sizeof l->told, r, CTI_TAG_FAILURE);
+        if (r != t->rank) {
+            void *request = t->send(t, &l->told, sizeof l->told, r, CTI_TAG_FAILURE);
+
+            if (request)
+                t->test(t, request, &bytes);
+        }
 }
 
 /* Takes in the failures that have arrived. The first one breaks the link, and is answered. */

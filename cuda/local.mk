@@ -46,7 +46,7 @@ emu_cases = \
 	cuda/emu/cases/right.cu
 
 cuda_includes = -std=c++17 -I$(top_builddir)/include -I$(top_srcdir)
-cuda_depends = $(cuda_headers) $(emu_headers) tensor/backend.h tensor/dtypes.h tensor/strided.h \
+cuda_depends = $(cuda_headers) $(emu_headers) tensor/backend.h tensor/kernel_arguments.h tensor/dtypes.h tensor/strided.h \
 	tensor/formulas.h tensor/convert.h tensor/division.h \
 	tensor/philox.h tensor/tensor.h tensor/status.h
 NVCC_COMPILE = $(LIBTOOL) $(AM_V_lt) --tag=CC --mode=compile $(CT_NVCC) -prefer-non-pic -shared \

@@ -129,5 +129,9 @@ examples_seq2seq_LDFLAGS = $(examples_ldflags)
 examples_seq2seq_LDADD = $(examples_libs)
 
 # Installed as sources, with the files that they share.
+nobase_dist_doc_DATA += \
+	examples/export/Makefile \
+	examples/export/generate.c \
+	examples/export/index.html
 nobase_doc_DATA = $(filter %.c %.h,$(sort \
 	$(foreach program,$(noinst_PROGRAMS),$($(subst /,_,$(program))_SOURCES))))

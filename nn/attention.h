@@ -51,13 +51,13 @@ ct_tensor *ct_scaled_dot_product_attention(ct_tensor *q, ct_tensor *k, ct_tensor
 
 /* Attention with scores_ij = weight . tanh(q_i + k_j), for weight (D); everything else is as for
  * ct_scaled_dot_product_attention. q and k are projected to D features already. All of (..., Lq, Lk, D)
- * is in memory at once. CT_ERR_SHAPE too if q has 8 axes; CT_ERR_ARGUMENT too if options.scale or
+ * is in memory at once. The result belongs to the innermost scope. CT_ERR_SHAPE too if q has 8 axes; CT_ERR_ARGUMENT too if options.scale or
  * options.enable_gqa is set. */
 ct_tensor *ct_additive_attention(ct_tensor *q, ct_tensor *k, ct_tensor *v, ct_tensor *weight,
                                  ct_attention_options options);
 
-/* A bool tensor (queries, keys), true where key j <= first_query + i, so that query i attends to no
- * later key. CT_ERR_ARGUMENT if a number is negative. */
+/* Returns a bool tensor (queries, keys) of the innermost scope, true where key j <= first_query + i, so
+ * that query i attends to no later key. CT_ERR_ARGUMENT if a number is negative. */
 ct_tensor *ct_causal_mask(int64_t queries, int64_t keys, int64_t first_query, ct_device device);
 
 /* Returns a bool tensor (B, size) of the innermost scope, true where j < lengths[b]; lengths (B) is
@@ -95,7 +95,7 @@ typedef struct ct_nn_additive_attention_options {
     double dropout; /* dropout of the weights, while the set trains; in [0, 1) */
 } ct_nn_additive_attention_options;
 
-/* Makes additive attention, with the names of d2l.ai's AdditiveAttention:
+/* Makes additive attention, which the set frees, with the names of d2l.ai's AdditiveAttention:
  *     score(q, k) = w_v . tanh(W_q q + W_k k)
  * Registers NAME.W_k.weight (hidden_size, key_size), NAME.W_q.weight (hidden_size, query_size) and
  * NAME.w_v.weight (1, hidden_size), initially uniform within 1 / sqrt(in), as nn.Linear. The features
@@ -117,7 +117,7 @@ typedef struct ct_nn_luong_attention_options {
     double dropout;               /* as above */
 } ct_nn_luong_attention_options;
 
-/* Makes Luong's attention. Registers for general NAME.W_a.weight (query_size, key_size), for concat
+/* Makes Luong's attention, which the set frees. Registers for general NAME.W_a.weight (query_size, key_size), for concat
  * NAME.W_a.weight (hidden_size, query_size + key_size) and NAME.v_a.weight (1, hidden_size), for dot
  * nothing. Initial values and errors are those of ct_nn_additive_attention; CT_ERR_ARGUMENT too if the
  * score does not exist, dot has unequal sizes, or hidden_size is set without concat. */

@@ -29,7 +29,8 @@ extern "C" {
 ct_recurrent *ct_nn_min_gru(ct_params *params, const char *name, ct_nn_recurrent_options options);
 ct_recurrent *ct_nn_min_lstm(ct_params *params, const char *name, ct_nn_recurrent_options options);
 
-/* Their cells, for ct_nn_recurrent_cell and for cells around them. */
+/* Their cells, for ct_nn_recurrent_cell and for cells around them. The results are constants; do not
+ * free them. */
 const ct_cell *ct_cell_min_gru(void);
 const ct_cell *ct_cell_min_lstm(void);
 

@@ -20,7 +20,7 @@ extern "C" {
 /* A list. It belongs to a parameter set and is freed with it. */
 typedef struct ct_module_list ct_module_list;
 
-/* Makes an empty list. CT_ERR_ARGUMENT if name is empty, begins or ends with a dot, or has more than 200
+/* Makes an empty list, which the set frees. CT_ERR_ARGUMENT if name is empty, begins or ends with a dot, or has more than 200
  * bytes. */
 ct_module_list *ct_nn_module_list(ct_params *params, const char *name);
 
@@ -35,7 +35,7 @@ ct_status ct_module_list_append(ct_module_list *l, ct_module *m);
 /* The number of modules; 0 if l is NULL. */
 int ct_module_list_count(const ct_module_list *l);
 
-/* Module i; -1 is the last one. CT_ERR_INDEX if there is none. */
+/* Module i, which belongs to its set; -1 is the last one. CT_ERR_INDEX if there is none. */
 ct_module *ct_module_list_get(const ct_module_list *l, int i);
 
 #ifdef __cplusplus

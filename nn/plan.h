@@ -100,7 +100,7 @@ ct_dtype ct_plan_output_dtype(const ct_plan *p, int i);
  * made. (Only an error may allocate: its message.) */
 ct_status ct_plan_run(ct_plan *p);
 
-/* Sets the state to the one before the first step. */
+/* Sets the state to the one before the first step. CT_ERR_ARGUMENT if p is NULL. */
 ct_status ct_plan_reset(ct_plan *p);
 
 /* Copies a state with the shapes of the plan's into the plan, or out of it; the caller frees the copy

@@ -343,7 +343,11 @@ tests_test_storage_SOURCES = tests/test_storage.c tests/counted.c tests/counted.
 tests_test_storage_LDADD = $(tests_libs)
 tests_test_storage_LDFLAGS = $(harness_ldflags)
 
-tests_test_arguments_SOURCES = tests/test_arguments.c tests/test_arguments_cells.h tests/test_arguments_data.h
+tests_test_arguments_SOURCES = \
+	tests/test_arguments.c \
+	tests/test_arguments_cells.h \
+	tests/test_arguments_data.h \
+	tests/test_arguments_values.h
 tests_test_arguments_LDADD = $(tests_libs)
 tests_test_arguments_LDFLAGS = $(harness_ldflags)
 tests/test_arguments.$(OBJEXT): tests/bad_arguments.inc

@@ -1,4 +1,4 @@
-/* test_generate.h - what the sources of test_generate share: small models. */
+/* test_generate.h - for the sources of test_generate: small models. */
 #ifndef TESTS_TEST_GENERATE_H
 #define TESTS_TEST_GENERATE_H
 

@@ -1,4 +1,4 @@
-/* test_world.h - what the sources of test_world share. */
+/* test_world.h - for the sources of test_world: cases and helpers. */
 #ifndef TESTS_TEST_WORLD_H
 #define TESTS_TEST_WORLD_H
 

@@ -36,7 +36,7 @@
 extern "C" {
 #endif
 
-#define CT_CHECKPOINT_PARTS 8    /* the most optimisers, loaders, states and generators, each */
+#define CT_CHECKPOINT_PARTS 8    /* the limit for each kind of part */
 #define CT_CHECKPOINT_NUMBERS 64 /* the most numbers */
 
 /* A number of the loop: a counter, a best loss. One of the two pointers is NULL. */

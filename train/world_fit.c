@@ -160,7 +160,7 @@ static bool fit_same_parameters(cti_run *r)
     return ct_ok();
 }
 
-/* A text of rank 0 on all ranks, to free(); NULL with an error. */
+/* Returns a text of rank 0 on all ranks; the caller frees it. NULL with an error. */
 static char *fit_first_text(ct_world *w, const char *function, const char *text)
 {
     int64_t size = (int64_t)strlen(text);
@@ -313,7 +313,7 @@ bool cti_fit_world_ready(cti_run *r)
 
 /* ---- checkpoints ---- */
 
-/* What a rank says of its shard's state before it sends it: sizes of each tensor. */
+/* The description of a shard's state, which a rank sends before the state: the sizes of each tensor. */
 typedef struct fit_state_shape {
     int32_t count, unused;
     struct {

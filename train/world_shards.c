@@ -258,7 +258,7 @@ static void shards_get_buffer(shards_walk *k, ct_tensor *value)
         cti_carry_into("ct_world_reduce", value, mean);
 }
 
-/* Gives the parameters or the buffers what a sum says of them. */
+/* Writes the results of a sum to the parameters or the buffers. */
 static void shards_spread(ct_world *w, char *sum, shards_role what)
 {
     cti_world_step *s = &w->step;

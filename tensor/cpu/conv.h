@@ -1,4 +1,4 @@
-/* conv.h - what the sources of convolutions share; see conv.c. (internal) */
+/* conv.h - for the sources of convolutions: the parts of a correlation (conv.c). (internal) */
 #ifndef COTANGENT_TENSOR_CPU_CONV_H
 #define COTANGENT_TENSOR_CPU_CONV_H
 

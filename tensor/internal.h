@@ -364,6 +364,9 @@ typedef struct ct_thread {
     struct ct_capture *captured;  /* the list of all captured steps of the thread */
     struct cti_program *program;  /* the program that is recorded (program.h); NULL if none is */
     uint32_t captured_tickets;
+    /* the world of loops that were given none (train/world_shards.c), and the function that frees it */
+    void *world;
+    void (*world_free)(void *world);
     char *message; /* the message of the recorded error (status.c); NULL before the first */
     cti_pool *pool;
     ct_memory_stats memory; /* live_bytes is computed from the pool */

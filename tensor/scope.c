@@ -27,6 +27,8 @@ static void thread_end(void *unused)
         scope_pop(th, 1, "the end of its thread");
     if (th->tape_free)
         th->tape_free(th);
+    if (th->world)
+        th->world_free(th->world);
     cti_handles_hand_over(th->handles);
     cti_pool_free(th);
     cti_release(th->tickets);

@@ -27,18 +27,32 @@ static bool shards_are_one(const ct_world *w)
     return w->shards == 1 && w->ranks == 1;
 }
 
-/* For a loop without a world. */
-static ct_world *shards_world(ct_world *w)
+static void shards_free_alone(void *world)
 {
-    static _Thread_local ct_world alone;
+    ct_world *w = world;
 
-    if (w)
-        return w;
-    if (!alone.ranks) {
-        alone = (ct_world){ .ranks = 1, .shards = 1, .end = 1 };
-        alone.step.current = -1;
+    cti_sum_free(&w->sum);
+    cti_release(w);
+}
+
+/* Returns w. For a loop without a world, returns the thread's own, of one rank and one shard; NULL with
+ * an error. It is too large for a thread-local variable: a library that dlopen loads has little room for
+ * those. */
+static ct_world *shards_world(const char *function, ct_world *w)
+{
+    ct_thread *th = cti_thread();
+
+    if (w || th->world)
+        return w ? w : th->world;
+    w = cti_calloc(1, sizeof *w);
+    if (!w) {
+        cti_out_of_memory(function, sizeof *w);
+        return NULL;
     }
-    return &alone;
+    *w = (ct_world){ .ranks = 1, .shards = 1, .end = 1 };
+    w->step.current = -1;
+    th->world_free = shards_free_alone;
+    return th->world = w;
 }
 
 /* ---- the elements of a step ----
@@ -520,13 +534,13 @@ static void shards_prepare(ct_world *w, int shard)
 bool ct_world_shard(ct_world *world, ct_params *params, const ct_batch *b, ct_batch *part)
 {
     static const char *const me = "ct_world_shard";
-    ct_world *w = shards_world(world);
+    ct_world *w = shards_world(me, world);
     int shard;
 
     if (part)
         memset(part, 0, sizeof *part);
     if (!cti_sink_allowed() || !cti_given(me, "params", params) || !cti_given(me, "b", b) ||
-        !cti_given(me, "part", part) || !cti_world_usable(w, me))
+        !cti_given(me, "part", part) || !w || !cti_world_usable(w, me))
         return false;
     if (w->step.params && (w->step.params != params || w->step.batch != b)) {
         ct_raise(CT_ERR_ARGUMENT, me, "the shards of another batch are not reduced yet");
@@ -571,10 +585,10 @@ static bool shards_are_open(const char *function, const ct_world *w)
 ct_status ct_world_backward(ct_world *world, ct_tensor *mean_loss, double count)
 {
     static const char *const me = "ct_world_backward";
-    ct_world *w = shards_world(world);
-    double *own = w->step.own;
+    ct_world *w = shards_world(me, world);
+    double *own = w ? w->step.own : NULL;
 
-    if (!cti_usable(me, mean_loss) || !shards_are_open(me, w))
+    if (!w || !cti_usable(me, mean_loss) || !shards_are_open(me, w))
         return ct_error();
     if (!(count > 0 && count < INFINITY))
         return ct_raise(CT_ERR_ARGUMENT, me, "count is %g; it must be finite and above 0", count);
@@ -594,9 +608,9 @@ ct_status ct_world_backward(ct_world *world, ct_tensor *mean_loss, double count)
 
 ct_status ct_world_add(ct_world *world, int i, double value)
 {
-    ct_world *w = shards_world(world);
+    ct_world *w = shards_world("ct_world_add", world);
 
-    if (!shards_are_open("ct_world_add", w))
+    if (!w || !shards_are_open("ct_world_add", w))
         return ct_error();
     if (i < 0 || i >= CT_WORLD_NUMBERS)
         return ct_raise(CT_ERR_ARGUMENT, "ct_world_add", "i is %d; it must be in 0..%d", i,
@@ -607,9 +621,11 @@ ct_status ct_world_add(ct_world *world, int i, double value)
 
 double ct_world_sum(const ct_world *w, int i)
 {
+    if (!w)
+        w = cti_thread()->world;
     if (i < 0 || i >= CT_WORLD_NUMBERS)
         return NAN;
-    return shards_world((ct_world *)w)->step.own[i];
+    return w ? w->step.own[i] : 0;
 }
 
 /* Checks that all shards of this rank are done; false with an error. */
@@ -639,11 +655,13 @@ static void shards_sum(const char *function, ct_world *w)
 ct_status ct_world_reduce(ct_world *world, double *loss)
 {
     static const char *const me = "ct_world_reduce";
-    ct_world *w = shards_world(world);
+    ct_world *w = shards_world(me, world);
 
     cti_sink_allowed();
     if (loss)
         *loss = NAN;
+    if (!w)
+        return ct_error();
     if (shards_are_done(me, w) && !shards_are_one(w))
         shards_sum(me, w);
     if (!ct_ok()) {

@@ -1,8 +1,9 @@
 /* functional.c - derivatives of functions, from backward passes.
  *
- *     vjp one pass from v jacobian a pass from each element of the output, which gives one row hvp
- *     the gradient of <gradient, v>, with a gradient that has history hessian the Jacobian of the
- *     gradient
+ *     vjp       one pass from v
+ *     jacobian  a pass from each element of the output, which gives one row
+ *     hvp       the gradient of <gradient, v>, with a gradient that has history
+ *     hessian   the Jacobian of the gradient
  * Everything runs in an inner scope. References keep the results when it ends. */
 #include "autograd/internal.h"
 

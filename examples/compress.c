@@ -1,10 +1,11 @@
 /* compress.c - a text compressor. A GRU predicts the probability of each byte, and a range coder
  * uses fewer bits for more probable bytes.
  *
- *     compress IN OUT adaptive: both sides learn while coding; no model is stored compress --embed
- *     IN OUT the model is trained on IN first, and stored in OUT compress --train -m MODEL IN
- *     trains a model into a file of its own, and compress -m MODEL IN OUT codes with it: the
- *     decoder needs the same file compress -d [-m MODEL] IN OUT decompresses
+ *     compress IN OUT                 adaptive: both sides learn while coding; no model is stored
+ *     compress --embed IN OUT         the model is trained on IN first, and stored in OUT
+ *     compress --train -m MODEL IN    trains a model into a separate file
+ *     compress -m MODEL IN OUT        codes with it: the decoder needs the same file
+ *     compress -d [-m MODEL] IN OUT   decompresses
  *
  * Everything is computed in portable mode, and the coder uses integer frequencies, so that a file
  * can be decoded on any processor. Exit status: 0; 1 for files, 2 for arguments. A file that is

@@ -1,8 +1,8 @@
 /* linear_cross_entropy.c - cross-entropy of a linear layer's scores, without the scores in memory.
  *
  * With N rows x (N, in), weight W (C, in), bias b (C) and the scores s = x W^T + b
- *     ds = d (softmax(s) - target) / count 0 for rows that are ignored dx = ds W dW = ds^T x db =
- *     sum of the rows of ds
+ *     ds = d (softmax(s) - target) / count        0 for rows that are ignored
+ *     dx = ds W      dW = ds^T x      db = sum of the rows of ds
  * The kernel computes the loss and, if required, all three gradients for d = 1 in one pass over x
  * (as Liger Kernel does on GPUs: Hsu et al., 2024). Backward multiplies the gradients by d. */
 #include "autograd/internal.h"

@@ -1,7 +1,8 @@
 /* device.h - the devices and their names.
  *
- *     cpu always exists cuda, cuda:1, ... NVIDIA's GPUs cuda-emu the same kernels on an emulated
- *     GPU, for tests on machines without a GPU
+ *     cpu                  always exists
+ *     cuda, cuda:1, ...    NVIDIA's GPUs
+ *     cuda-emu             the same kernels on an emulated GPU, for tests on machines without a GPU
  *
  * All devices but the CPU come from plug-ins, cuda.so and cuda-emu.so, which are opened when a
  * program first names such a device. They are looked for in the folder COTANGENT_PLUGIN_DIR

@@ -1,7 +1,7 @@
 /* allocator.c - a program that sets an allocator and a log handler. tests/allocator.sh runs it.
- *     allocator sets the allocator first, trains a step, makes allocations fail, and checks that
- *     all memory is freed allocator late sets the allocator after the library has allocated
- *     memory */
+ *     allocator         sets the allocator first, trains a step, makes allocations fail, and checks that
+ *                       all memory is freed
+ *     allocator late    sets the allocator after the library has allocated memory */
 #include <cotangent.h>
 
 #include <stdatomic.h>

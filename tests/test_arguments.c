@@ -5,9 +5,9 @@
  *   DEAD  a dead tensor or state: the function must raise CT_ERR_SCOPE, and the message says "dead".
  *   NONE  NULL: the function must raise CT_ERR_ARGUMENT, and the message says that the argument is NULL,
  *         unless its header allows NULL and legal_nulls has the argument.
- *   EDGE a number at the edge of its type: the function returns a valid result or raises an error.
- *   It must return soon. UBSan reports overflows. Its result is used once. RANK a shape with too
- *   many axes, or fewer than 0: the function must raise CT_ERR_SHAPE, and the
+ *   EDGE  a number at the edge of its type: the function returns a valid result or raises an error. It
+ *         must return soon. UBSan reports overflows. Its result is used once.
+ *   RANK  a shape with too many axes, or fewer than 0: the function must raise CT_ERR_SHAPE, and the
  *         message names the limit.
  * The message must name the function that was called. Each call runs in a separate process. */
 #include <cotangent.h>

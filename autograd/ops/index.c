@@ -1,11 +1,11 @@
 /* index.c - elements chosen by index.
  *
- *     embedding, index_select, take: y = rows (or elements) of x; dx = rows of d added back
- *     embedding_padded: as embedding, without the rows of d at one index index_add: y = x + rows of
- *     source at indices; dx = d, dsource = rows of d at indices gather: y = x at index along an
- *     axis; dx = d added back at index scatter_add: y = x + src at index along an axis; dx = d,
- *     dsrc = d gathered at index scatter: y = x with src in place of the elements at index; dx = d,
- *     but 0 at index;
+ *     embedding, index_select, take:  y = rows (or elements) of x;  dx = rows of d added back
+ *     embedding_padded:  as embedding, without the rows of d at one index
+ *     index_add:    y = x + rows of source at indices;      dx = d, dsource = rows of d at indices
+ *     gather:       y = x at index along an axis;           dx = d added back at index
+ *     scatter_add:  y = x + src at index along an axis;     dx = d, dsrc = d gathered at index
+ *     scatter:      y = x with src in place of the elements at index; dx = d, but 0 at index;
  *                   dsrc = d gathered at index, but 0 for elements that another one replaced
  *     one_hot:      no derivative
  * A gather is the derivative of a scatter-add, and the reverse. */

@@ -4,8 +4,8 @@
  * shape and belongs to the innermost scope. weight and bias may be NULL. eps must be at least 0
  * (CT_ERR_ARGUMENT); PyTorch's default is 1e-5. Variances divide by n, not by n - 1. With z the
  * normalised values, d the gradient of the output and g = d weight,
- *     dx = (g - mean(g) - z mean(g z)) / sqrt(variance + eps) dweight = sum of d z, and dbias = sum
- *     of d, over all values with the same element of weight
+ *     dx = (g - mean(g) - z mean(g z)) / sqrt(variance + eps)
+ *     dweight = sum of d z, and dbias = sum of d, over all values with the same element of weight
  * where each mean is over the values that are normalised together. On the CPU, layer and RMS norm
  * take one pass over the memory in each direction. */
 #ifndef COTANGENT_AUTOGRAD_OPS_NORMALISE_H

@@ -1,7 +1,7 @@
 /* search.c - elements that are chosen by their values. The positions are found on the host; ops on
  * these positions then supply values and derivatives:
- *     masked_select: y = x taken at the positions; dx = d added at the positions bincount: y =
- *     weights added at x; dweights = d at x */
+ *     masked_select:  y = x taken at the positions;  dx = d added at the positions
+ *     bincount:       y = weights added at x;        dweights = d at x */
 #include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/autograd.h>

@@ -1,7 +1,7 @@
 /* unfold.c - the windows of a convolution as columns.
  *
- *     unfold: y[n,c,r,s,p,q] = x[n,c,p stride + r dilation - padding,...], 0 outside; dx = fold of
- *     d fold: the transpose: x[...] = the sum of all y[...] that come from it; dx = unfold of d
+ *     unfold:  y[n,c,r,s,p,q] = x[n,c,p stride + r dilation - padding,...], 0 outside;  dx = fold of d
+ *     fold:    the transpose: x[...] = the sum of all y[...] that come from it;         dx = unfold of d
  * The windows are a strided view of the padded x, so unfold is one strided copy, and fold is one
  * strided sum for each element of the kernel. Both work on any device. */
 #include "autograd/ops/conv_internal.h"

@@ -1,10 +1,10 @@
 /* state_dict.c - parameters to and from safetensors.
  *
  * A load has four stages, and only the last changes the set:
- *     match finds the parameter for each tensor of the file, and lists the mismatches judge raises
- *     an error if a mismatch on that list is not allowed read reads every tensor into new memory;
- *     tied names must agree commit copies or moves the values into the set, which cannot fail half
- *     way */
+ *     match   finds the parameter for each tensor of the file, and lists the mismatches
+ *     judge   raises an error if a mismatch on that list is not allowed
+ *     read    reads every tensor into new memory; tied names must agree
+ *     commit  copies or moves the values into the set, which cannot fail half way */
 #include "autograd/internal.h"
 
 #include "tensor/hooks.h"

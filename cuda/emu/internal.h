@@ -1,10 +1,13 @@
 /* internal.h - the parts of the emulated GPU. (internal)
  *
- *     runtime.cc the functions of the CUDA runtime blas.cc those of cuBLAS stream.cc queues of
- *     work, events, graphs, and the order in which work runs kernel.cc blocks and threads of a
- *     launch, barriers, shuffles fiber.cc a stack and a switch for each thread that waits memory.cc
- *     device memory and pinned memory check.cc the checker of instrumented kernels report.cc
- *     reports, counters, random numbers, names of places
+ *     runtime.cc   the functions of the CUDA runtime
+ *     blas.cc      those of cuBLAS
+ *     stream.cc    queues of work, events, graphs, and the order in which work runs
+ *     kernel.cc    blocks and threads of a launch, barriers, shuffles
+ *     fiber.cc     a stack and a switch for each thread that waits
+ *     memory.cc    device memory and pinned memory
+ *     check.cc     the checker of instrumented kernels
+ *     report.cc    reports, counters, random numbers, names of places
  *
  * Every call holds the same lock. Work runs on the thread that waits for it. */
 #ifndef COTANGENT_CUDA_EMU_INTERNAL_H

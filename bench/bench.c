@@ -10,8 +10,8 @@
  * over memcpy), linear (the speed of Linear, 1,120 rows, 256 to 256, over that of cblas_sgemm, one
  * thread each), peak (GFLOP/s of fused multiply-adds in registers, one thread). `profile` and
  * `scaling` print tables; `gpu [device] [seconds]` a line, of training on a GPU; `ops [NAME|all]
- * [elements] [seconds]` the time of single ops (ops.c); `layer ...` one recurrent layer (layer.c).
- * For an unknown case the exit status is 2. */
+ * [elements] [seconds]` the time of single ops (ops.c); `recurrent ...` one recurrent layer
+ * (recurrent.c). For an unknown case the exit status is 2. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,8 +225,8 @@ int main(int argc, char **argv)
             argc > 3 ? atoll(argv[3]) : 100000, argc > 4 ? atof(argv[4]) : 0.1);
         return 0;
     }
-    if (strcmp(name, "layer") == 0)
-        return layer_run(argc - 2, argv + 2);
+    if (strcmp(name, "recurrent") == 0)
+        return recurrent_run(argc - 2, argv + 2);
     (void)ct_set_num_threads(threads);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (strcmp(name, cases[i].name) == 0)

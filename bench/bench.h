@@ -61,7 +61,8 @@ void ops(const char *name, int64_t n, double seconds);
 
 /* layers.c: prints the time of the case called name (NULL: of all), in turns of `seconds`. */
 void layers(const char *name, double seconds);
-/* layer.c: one layer, or the comparison of two results; the exit status. Arguments after "layer". */
-int layer_run(int argc, char **argv);
+/* Times one recurrent layer, or compares two results, and returns the exit status. Takes the arguments
+ * after "recurrent". (recurrent.c) */
+int recurrent_run(int argc, char **argv);
 
 #endif

@@ -8,8 +8,8 @@ bench_bench_SOURCES = \
 	bench/gpu.c \
 	bench/kernels.c \
 	bench/layers.c \
-	bench/layer.c \
-	bench/layer.h \
+	bench/recurrent.c \
+	bench/recurrent.h \
 	bench/ops.c \
 	bench/profile.c \
 	bench/scaling.c
@@ -53,19 +53,19 @@ bench-peers:
 	done
 
 # One recurrent layer beside oneDNN's. ONEDNN: the prefix of oneDNN 3 (include/, lib/).
-bench/peers/onednn: $(srcdir)/bench/peers/onednn.cpp $(srcdir)/bench/layer.h
+bench/peers/onednn: $(srcdir)/bench/peers/onednn.cpp $(srcdir)/bench/recurrent.h
 	$(MKDIR_P) bench/peers
 	$${CXX-c++} -std=c++17 -O2 -I$(srcdir) -I$(ONEDNN)/include -o $@ \
 	    $(srcdir)/bench/peers/onednn.cpp -L$(ONEDNN)/lib -ldnnl -Wl,-rpath,$(ONEDNN)/lib
 
-bench-layer: bench/bench bench/peers/onednn
-	$(SHELL) $(srcdir)/bench/layer.sh bench/bench bench/peers/onednn
+bench-onednn: bench/bench bench/peers/onednn
+	$(SHELL) $(srcdir)/bench/recurrent.sh bench/bench bench/peers/onednn
 
-.PHONY: bench bench-layer bench-peers
+.PHONY: bench bench-onednn bench-peers
 CLEANFILES += bench/peers/onednn
 
 EXTRA_DIST += \
-	bench/layer.sh \
+	bench/recurrent.sh \
 	bench/peers/jax_peer.py \
 	bench/peers/mxnet_peer.py \
 	bench/peers/onednn.cpp \

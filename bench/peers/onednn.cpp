@@ -3,7 +3,7 @@
  *     onednn rnn|lstm|gru HIDDEN f32|bf16 [THREADS] [SECONDS] [FILE]
  *
  * Prints the median of the steps in microseconds, and oneDNN's version, instruction set and
- * implementation. It is the peer of bench/layer.c, on the same numbers. Primitives, memory and
+ * implementation. It is the peer of bench/recurrent.c, on the same numbers. Primitives, memory and
  * arguments are made once. The weights lie in (input, gate, output) order, which oneDNN copies
  * fastest; its forward and backward primitives choose formats of their own, and the copies into them
  * are timed, because weights change from step to step. So are the zeros that gradients are added to.
@@ -23,7 +23,7 @@
 
 #include <oneapi/dnnl/dnnl.hpp>
 
-#include "bench/layer.h"
+#include "bench/recurrent.h"
 
 using dnnl::memory;
 using tag = memory::format_tag;
@@ -313,7 +313,7 @@ static void write_results(layer &l, FILE *f)
     }
 }
 
-/* As layer_time in bench/layer.c. */
+/* As layer_time in bench/recurrent.c. */
 static double step_time(bool alone)
 {
     struct timespec t;

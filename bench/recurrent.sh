@@ -1,7 +1,7 @@
 #!/bin/sh
-# layer.sh - a recurrent layer by this library and by oneDNN, interleaved; medians and ratios.
+# recurrent.sh - a recurrent layer by this library and by oneDNN, interleaved; medians and ratios.
 #
-#     layer.sh BENCH ONEDNN [THREADS]
+#     recurrent.sh BENCH ONEDNN [THREADS]
 #
 # BENCH is the built bench program, ONEDNN the built bench/peers/onednn. COTANGENT_BENCH_ROUNDS (9) and
 # COTANGENT_BENCH_SECONDS (0.3) say how long it takes; COTANGENT_BENCH_CELLS (all), such as
@@ -31,7 +31,7 @@ pinned()
 
 if [ -z "$cells" ]; then
     for dtype in f32 bf16; do
-        [ $dtype = f32 ] || "$bench" layer rnn 16 bf16 1 0 >/dev/null 2>&1 || continue
+        [ $dtype = f32 ] || "$bench" recurrent rnn 16 bf16 1 0 >/dev/null 2>&1 || continue
         for hidden in 128 256 512 1024; do
             for cell in rnn lstm gru; do
                 cells="$cells $cell.$hidden.$dtype"
@@ -41,16 +41,16 @@ if [ -z "$cells" ]; then
 fi
 for case in $cells; do
     set -- $(echo "$case" | tr . ' ')
-    "$bench" layer "$1" "$2" "$3" "$threads" 0 "$tmp/ours" >/dev/null || exit 1
+    "$bench" recurrent "$1" "$2" "$3" "$threads" 0 "$tmp/ours" >/dev/null || exit 1
     "$peer" "$1" "$2" "$3" "$threads" 0 "$tmp/theirs" >"$tmp/about" || exit 1
-    echo "$case $("$bench" layer "$1" "$2" compare "$tmp/ours" "$tmp/theirs")" >>"$tmp/same"
+    echo "$case $("$bench" recurrent "$1" "$2" compare "$tmp/ours" "$tmp/theirs")" >>"$tmp/same"
     echo "$3: $(cut -d ' ' -f 2- "$tmp/about")" >>"$tmp/versions"
 done
 round=0
 while [ "$round" -lt "$rounds" ]; do
     for case in $cells; do
         set -- $(echo "$case" | tr . ' ')
-        echo "$case ours $(pinned "$bench" layer "$1" "$2" "$3" "$threads" "$seconds")" >>"$tmp/lines"
+        echo "$case ours $(pinned "$bench" recurrent "$1" "$2" "$3" "$threads" "$seconds")" >>"$tmp/lines"
         echo "$case theirs $(pinned "$peer" "$1" "$2" "$3" "$threads" "$seconds")" >>"$tmp/lines"
     done
     round=$((round + 1))

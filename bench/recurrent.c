@@ -1,13 +1,13 @@
-/* layer.c - one training step of one recurrent layer: forward, then all gradients, without a loss.
+/* recurrent.c - one training step of one recurrent layer: forward, then all gradients, without a loss.
  *
- *     bench layer rnn|lstm|gru HIDDEN f32|bf16 [THREADS] [SECONDS] [FILE]
+ *     bench recurrent rnn|lstm|gru HIDDEN f32|bf16 [THREADS] [SECONDS] [FILE]
  *
- * Prints the median of the steps in microseconds (of processor time if there is one thread), and the FMA peak in GFLOP/s, the better of before
- * and after. Before each step every weight is written in place, outside the measured time, so that
+ * Prints the median of the steps in microseconds (of processor time if there is one thread), and the FMA
+ * peak in GFLOP/s, the better of before and after. Before each step every weight is written in place, outside the measured time, so that
  * nothing may be kept from step to step. With a FILE, writes the results of the first step to it
- * (layer.h).
+ * (recurrent.h).
  *
- *     bench layer rnn|lstm|gru HIDDEN compare FILE FILE
+ *     bench recurrent rnn|lstm|gru HIDDEN compare FILE FILE
  *
  * prints the greatest difference of two such files, over the greatest element of its array. */
 #include <math.h>
@@ -17,7 +17,7 @@
 #include <time.h>
 
 #include "bench/bench.h"
-#include "bench/layer.h"
+#include "bench/recurrent.h"
 
 /* Processor time on one thread, so that other programs disturb little; else the clock. */
 static double layer_time(void)
@@ -197,7 +197,7 @@ static int layer_compare(const layer_case *c, int64_t hidden, const char *ours, 
     return a && b ? 0 : 2;
 }
 
-int layer_run(int argc, char **argv)
+int recurrent_run(int argc, char **argv)
 {
     static const layer_case cases[] = { { "rnn", ct_nn_rnn, 1 },
                                         { "lstm", ct_nn_lstm, 4 },

@@ -1,12 +1,12 @@
-/* layer.h - the numbers of the recurrent layer that bench/layer.c and bench/peers/onednn.cpp time.
+/* recurrent.h - the numbers of the recurrent layer that bench/recurrent.c and bench/peers/onednn.cpp time.
  *
  * Both programs make the same weights and inputs from these functions, and write their results in the
- * same order and layout (PyTorch's), so that bench/layer.sh can compare them element by element:
+ * same order and layout (PyTorch's), so that bench/recurrent.sh can compare them element by element:
  *
  *     y (T, B, H), h_n (B, H), LSTM: c_n (B, H), dx (T, B, I), dw_ih (G H, I), dw_hh (G H, H),
  *     db_hh (G H)                                                                                  */
-#ifndef COTANGENT_BENCH_LAYER_H
-#define COTANGENT_BENCH_LAYER_H
+#ifndef COTANGENT_BENCH_RECURRENT_H
+#define COTANGENT_BENCH_RECURRENT_H
 
 #include <math.h>
 #include <stdint.h>

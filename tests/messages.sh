@@ -27,6 +27,7 @@ normalise()
     sed -e '/bf16 products/d' -e '/no plug-in /d' -e '/Permission denied/d' \
         -e '/is used after its scope ended/d' \
         -e 's,[^ ]*/cotangent-data-[A-Za-z0-9]*,DIR,g' \
+        -e 's,[^ ]*/cotangent-export-[A-Za-z0-9]*,DIR,g' \
         -e 's/[^ ("]*\.[ch]:[0-9][0-9]*/FILE:LINE/g' \
         -e 's/-\{0,1\}[0-9][0-9]*\.[0-9]\{5,\}\(e[-+][0-9]*\)\{0,1\}/NUMBER/g' \
         -e "s/its SHA-256 is [0-9a-f]*; the metadata say [0-9a-f]*/its SHA-256 is SHA256; the metadata say SHA256/" \

@@ -1,4 +1,4 @@
-/* bench.h - declarations that the benchmark's files share; see bench.c. */
+/* bench.h - declarations for the files of the benchmark; see bench.c. */
 #ifndef COTANGENT_BENCH_H
 #define COTANGENT_BENCH_H
 
@@ -6,7 +6,7 @@
 
 typedef struct sizes {
     int64_t batch, steps, hidden, vocab;
-    int layers; /* 0: 1 */
+    int layers; /* default 1 */
 } sizes;
 
 extern const sizes classic, book;
@@ -31,7 +31,7 @@ ct_tensor *forward(const model *m, const sizes *s, ct_tensor *ids, const ct_stat
 int32_t *ids_of(const sizes *s);
 
 double now(void);      /* seconds */
-double cpu_time(void); /* seconds that this thread has run: other programs do not count */
+double cpu_time(void); /* seconds of processor time of this thread, without other programs */
 
 /* Returns tokens/s of training. */
 double train(const sizes *s, maker make, double seconds);
@@ -55,14 +55,15 @@ void profile(double seconds);
 void scaling(double seconds);
 void gpu_line(const char *device, double seconds);
 
-/* Prints the time of the op with a name (NULL: of all ops), on about n elements, measured in turns
- * of `seconds`. (ops.c) */
+/* Prints the time of the op called name, or of all ops if name is NULL, on about n elements.
+ * Each measurement takes `seconds`. (ops.c) */
 void ops(const char *name, int64_t n, double seconds);
 
-/* layers.c: prints the time of the case called name (NULL: of all), in turns of `seconds`. */
+/* Prints the time of the case called name, or of all cases if name is NULL. Each measurement
+ * takes `seconds`. (layers.c) */
 void layers(const char *name, double seconds);
-/* Times one recurrent layer, or compares two results, and returns the exit status. Takes the arguments
- * after "recurrent". (recurrent.c) */
+/* Times one recurrent layer, or compares two results, and returns the exit status. argv has the
+ * arguments after "recurrent". (recurrent.c) */
 int recurrent_run(int argc, char **argv);
 
 #endif

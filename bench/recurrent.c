@@ -1,15 +1,18 @@
-/* recurrent.c - one training step of one recurrent layer: forward, then all gradients, without a loss.
+/* recurrent.c - times one training step of one recurrent layer: forward and all gradients, without
+ * a loss.
  *
  *     bench recurrent rnn|lstm|gru HIDDEN f32|bf16 [THREADS] [SECONDS] [FILE]
  *
- * Prints the median of the steps in microseconds (of processor time if there is one thread), and the FMA
- * peak in GFLOP/s, the better of before and after. Before each step every weight is written in place, outside the measured time, so that
- * nothing may be kept from step to step. With a FILE, writes the results of the first step to it
- * (recurrent.h).
+ * Prints the median time of a step in microseconds, and the FMA peak in GFLOP/s. With one thread
+ * the time is processor time. The peak is the better one of two measurements, before and after the
+ * steps. Before each step every weight is written in place, outside the measured time, so that no
+ * step can reuse results of an earlier step. With a FILE, writes the results of the first step to
+ * it (recurrent.h).
  *
  *     bench recurrent rnn|lstm|gru HIDDEN compare FILE FILE
  *
- * prints the greatest difference of two such files, over the greatest element of its array. */
+ * prints the greatest difference of two such files, divided by the greatest element of the
+ * array. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +22,8 @@
 #include "bench/bench.h"
 #include "bench/recurrent.h"
 
-/* Processor time on one thread, so that other programs disturb little; else the clock. */
+/* With one thread this is processor time, which other programs disturb little. Otherwise it is
+ * the clock. */
 static double layer_time(void)
 {
     struct timespec t;
@@ -79,7 +83,7 @@ static void layer_touch(const timed_layer *l)
     (void)!ct_scope_end(s);
 }
 
-/* One step; its seconds. */
+/* Runs one step and returns its seconds. */
 static double layer_step(const timed_layer *l, FILE *file)
 {
     double start = layer_time(), spent;
@@ -153,7 +157,8 @@ static void layer_new(timed_layer *l, maker make)
     l->x = ct_set_requires_grad(l->x, true);
 }
 
-/* The greatest difference of n elements of two files, over the greatest element; NaN if one is short. */
+/* The greatest difference of n elements of two files, divided by the greatest element. NaN if a
+ * file is too short. */
 static double layer_difference(FILE *a, FILE *b, int64_t n)
 {
     double most = 0, difference = 0;

@@ -1,10 +1,12 @@
-/* recurrent.h - the numbers of the recurrent layer that bench/recurrent.c and bench/peers/onednn.cpp time.
+/* recurrent.h - the weights and inputs of the recurrent layer that bench/recurrent.c and
+ * bench/peers/onednn.cpp time.
  *
- * Both programs make the same weights and inputs from these functions, and write their results in the
- * same order and layout (PyTorch's), so that bench/recurrent.sh can compare them element by element:
+ * Both programs make the same weights and inputs from these functions, and write their results in
+ * the same order and layout (PyTorch's), so that bench/recurrent.sh can compare them element by
+ * element:
  *
  *     y (T, B, H), h_n (B, H), LSTM: c_n (B, H), dx (T, B, I), dw_ih (G H, I), dw_hh (G H, H),
- *     db_hh (G H)                                                                                  */
+ *     db_hh (G H) */
 #ifndef COTANGENT_BENCH_RECURRENT_H
 #define COTANGENT_BENCH_RECURRENT_H
 
@@ -26,7 +28,7 @@ static inline float layer_number(int array, int64_t i)
     return (float)(h >> 8) / 16777216.0f - 0.5f;
 }
 
-/* What the numbers of an array are multiplied by. */
+/* The factor of the numbers of an array. */
 static inline float layer_scale(int array, int64_t hidden)
 {
     if (array == LAYER_X)
@@ -42,8 +44,8 @@ static inline void layer_fill(float *out, int64_t n, int array, int64_t hidden)
         out[i] = layer_number(array, i) * layer_scale(array, hidden);
 }
 
-/* Floating-point operations of a step's products: forward, and two products back for each. The
- * gradients of x and of the initial state are among them. */
+/* The floating-point operations of the products of a step. Each forward product has two products
+ * in the backward pass. They include the gradients of x and of the initial state. */
 static inline double layer_flops(int gates, int64_t hidden)
 {
     double rows = (double)LAYER_STEPS * LAYER_BATCH;

@@ -17,11 +17,11 @@ static const char decoder_function[] = "ct_recurrent_forward";
 /* The data of a module; the cells share it. */
 typedef struct decoder_module {
     ct_nn_attention_decoder_options options;
-    const void *cell_options; /* for the inner cell */
+    const void *cell_options; /* the options of the inner cell */
     ct_cell table;
 } decoder_module;
 
-/* The data of a cell. Of a module with several layers, one attends. */
+/* The data of a cell. Only one layer of a module attends. */
 typedef struct decoder_cell {
     const decoder_module *module;
     ct_cell_inner *inner;
@@ -67,7 +67,8 @@ static int64_t decoder_output_size(const void *self)
 
 /* ---- attention ---- */
 
-/* The memory of the call, for rows of x (..., B, size); NULL with an error. */
+/* Returns the memory of the call and checks it against x (..., B, size). Returns NULL with an
+ * error. */
 static const ct_attention_memory *decoder_memory(const decoder_cell *c, const ct_tensor *x,
                                                  const ct_cell_step *at)
 {
@@ -101,7 +102,7 @@ static ct_tensor *decoder_attend(const decoder_cell *c, ct_tensor *query,
                                 m->values, call);
 }
 
-/* h (..., L, size) with its context, of the same shape but for the last size -> y */
+/* h (..., L, size) and its context (..., L, memory_size) -> y */
 static ct_tensor *decoder_combine(const decoder_cell *c, ct_tensor *context, ct_tensor *h)
 {
     return ct_tanh(ct_linear(CT_CAT(-1, context, h), ct_param_value(c->w_c), NULL));
@@ -136,7 +137,7 @@ static ct_tensor *decoder_step(void *self, ct_tensor *x, ct_tensor *const *state
     return decoder_combine(c, context, h);
 }
 
-/* The steps one by one, with keys that are computed once. */
+/* Runs the steps one by one. The keys are computed once. */
 static ct_tensor *decoder_run_steps(decoder_cell *c, ct_tensor *x, ct_tensor **state, bool reverse,
                                     const ct_cell_step *at)
 {

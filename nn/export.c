@@ -1,4 +1,5 @@
-/* export.c - a plan as a C file and a header: checks, the parts of the files, writing. */
+/* export.c - writes a plan as a C file and a header. Has the checks, and the functions that
+ * write the parts of the files. */
 #include "nn/export_internal.h"
 
 #include "nn/internal.h"
@@ -52,7 +53,7 @@ bool cti_export_name(const char *function, const char *path, const ct_export_opt
 
 /* ---- buffers ---- */
 
-/* Notes that a region holds values of a dtype. */
+/* Records that a region holds values of a dtype. */
 static void export_note(cti_exporter *e, const cti_call *c, size_t member, ct_dtype dtype)
 {
     for (int i = 0; i < c->references; i++) {
@@ -92,7 +93,8 @@ static void export_note_elementwise(cti_exporter *e, const cti_call *c)
                     a->op == CTI_EW_where && i == 0 ? CT_BOOL : a->dtype);
 }
 
-/* Finds the dtypes of what a call reads and writes. Members that are not listed are f32. */
+/* Records the dtypes of the arrays that a call reads and writes. Members that are not listed are
+ * f32. */
 static void export_note_call(cti_exporter *e, const cti_call *c)
 {
     switch (c->slot) {
@@ -115,7 +117,7 @@ static void export_note_call(cti_exporter *e, const cti_call *c)
         export_note(e, c, offsetof(cti_one_hot_args, out), c->args.one_hot.dtype);
         export_note(e, c, offsetof(cti_one_hot_args, index), c->args.one_hot.index_dtype);
         return;
-    case CTI_CALL_upload: /* its dtype shows where it is read */
+    case CTI_CALL_upload: /* the calls that read it record its dtype */
         return;
     default:
         for (int i = 0; i < c->references; i++)
@@ -139,7 +141,7 @@ static ct_dtype export_call_dtype(const cti_call *c)
     }
 }
 
-/* Names the buffer of an input, an output or a state. */
+/* Gives the buffer of an input, an output or a state its name. */
 static void export_name(cti_exporter *e, const cti_plan_slot *s, int buffer, const char *name,
                         int i, int count)
 {
@@ -189,8 +191,8 @@ static bool export_buffers(cti_exporter *e)
     return ct_ok();
 }
 
-/* The scratch memory of a recurrent layer: the gates of one row. One-hot vectors that are looked up
- * need none. */
+/* Reduces the scratch memory. A recurrent layer needs only the gates of one row. One-hot vectors
+ * that are looked up need no memory. */
 static void export_shrink(cti_exporter *e)
 {
     for (size_t i = 0; i < e->program->call_count; i++) {
@@ -288,7 +290,7 @@ static void export_write_members(const cti_exporter *e, FILE *out)
         fputs("    char none;\n", out);
 }
 
-/* The parameters of the step function. */
+/* Writes the parameters of the step function. */
 static void export_write_step_parameters(const cti_exporter *e, FILE *out)
 {
     const ct_plan *p = e->plan;
@@ -354,7 +356,7 @@ static void export_write_header(const cti_exporter *e, FILE *out)
     fputs("\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n", out);
 }
 
-/* A loop that sets a state to its first value. */
+/* Writes the code that sets a state to its initial value. */
 static void export_write_reset(const cti_exporter *e, FILE *out)
 {
     const bool apart = e->options->separate_weights;
@@ -390,7 +392,7 @@ static void export_write_reset(const cti_exporter *e, FILE *out)
     fputs("}\n\n", out);
 }
 
-/* The state after the step takes the place of the one before it. */
+/* Writes the code that copies the state after the step to the state before it. */
 static void export_write_carry(const cti_exporter *e)
 {
     for (int s = 0; s < e->plan->states; s++) {
@@ -456,7 +458,7 @@ static bool export_write_source(const cti_exporter *e, FILE *out, const char *bo
 
 /* ---- writing ---- */
 
-/* The three files in memory. */
+/* The text of the three files. */
 typedef struct export_files {
     char *body, *source, *header;
     size_t body_size, source_size, header_size;
@@ -516,7 +518,7 @@ static bool export_make_weights(const cti_exporter *e, export_files *f)
     return true;
 }
 
-/* The path with another ending in place of .c. */
+/* Returns the path with another ending in place of .c. */
 static char *export_path(const char *path, const char *ending)
 {
     const size_t n = strlen(path) - 2;
@@ -531,7 +533,7 @@ static char *export_path(const char *path, const char *ending)
     return to;
 }
 
-/* The source comes last: if it is there, the others are. */
+/* Writes the files, the source last: if the source exists, the others exist. */
 static bool export_save(const cti_exporter *e, const char *path, const export_files *f)
 {
     char *header = export_path(path, ".h"), *weights = export_path(path, ".weights");

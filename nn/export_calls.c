@@ -1,4 +1,4 @@
-/* export_calls.c - the C statements of recorded calls. */
+/* export_calls.c - writes the C statements of recorded calls. */
 #include "nn/export_internal.h"
 
 #include "nn/internal.h"
@@ -17,7 +17,7 @@ void cti_export_refuse(const cti_exporter *e, const cti_call *c, const char *wha
              known ? ", which is used at " : "", known ? c->site : "");
 }
 
-/* In hexadecimal, from the bits: no locale has a say. */
+/* Writes hexadecimal digits from the bits, so the result does not depend on the locale. */
 cti_export_text cti_export_float(float v)
 {
     cti_export_text t;
@@ -46,7 +46,7 @@ cti_export_text cti_export_array_name(const cti_exporter *e, size_t i)
     return t;
 }
 
-/* The number of a constant array, which is added if it is new. -1 with an error. */
+/* Returns the number of a constant array, which is added if it is new; -1 with an error. */
 static int calls_array(cti_exporter *e, const cti_export_array *a)
 {
     for (size_t i = 0; i < e->array_count; i++) {
@@ -77,7 +77,7 @@ static const cti_reference *calls_reference(const cti_call *c, size_t member)
 
 #define REFERENCE(c, type, member) calls_reference(c, offsetof(type, member))
 
-/* The address of a reference as a C expression; "0" for none. */
+/* The address of a reference as a C expression; "0" if r is NULL. */
 static cti_export_text calls_address(cti_exporter *e, const cti_reference *r)
 {
     cti_export_text t = { "0" };
@@ -105,7 +105,8 @@ static cti_export_text calls_address(cti_exporter *e, const cti_reference *r)
     return t;
 }
 
-/* A weight (n, k) of a parameter, transposed: (k, n). "" with an error if r is not a parameter. */
+/* The name of the transposed weight (k, n) of a parameter (n, k). Returns "" with an error if r
+ * is not a parameter. */
 static cti_export_text calls_weight(cti_exporter *e, const cti_call *c, const cti_reference *r,
                                     int64_t n, int64_t k, int64_t ld)
 {
@@ -130,13 +131,13 @@ static cti_export_text calls_weight(cti_exporter *e, const cti_call *c, const ct
 
 #define MOST_ARRAYS 4
 
-/* Arrays over a common shape. */
+/* Nested loops over arrays with a common shape. */
 typedef struct calls_loops {
     int rank, arrays;
     int64_t dim[CT_MAX_RANK], stride[MOST_ARRAYS][CT_MAX_RANK];
 } calls_loops;
 
-/* Joins axes that are one run in all arrays, and drops axes of size 1. */
+/* Joins axes that are contiguous with each other in all arrays, and drops axes of size 1. */
 static void calls_simplify(calls_loops *l)
 {
     int rank = 0, a;
@@ -157,7 +158,7 @@ static void calls_simplify(calls_loops *l)
     l->rank = rank;
 }
 
-/* The index of array a, of the loop variables i0, i1, ... */
+/* The index expression of array a in the loop variables i0, i1, ... */
 static cti_export_text calls_index(const calls_loops *l, int a)
 {
     cti_export_text t = { "" };
@@ -254,7 +255,7 @@ static cti_export_text calls_constants(cti_exporter *e, const float *from, int64
     return i < 0 ? t : cti_export_array_name(e, (size_t)i);
 }
 
-/* Constants of the host. */
+/* Writes a copy of constants from the host. */
 static void calls_upload(cti_exporter *e, const cti_call *c)
 {
     const cti_upload_args *a = &c->args.upload;
@@ -280,7 +281,7 @@ typedef struct calls_formula {
     bool gives_bool;
 } calls_formula;
 
-/* The formulas as text. M and K stay as they are. */
+/* Makes strings of the formulas, in which M and K are not expanded. */
 #define CALLS_STRING(...) #__VA_ARGS__
 static const calls_formula formulas[CTI_EW_COUNT] = {
 #define CALLS_FORMULA(name, ...) [CTI_EW_##name] = { .text = CALLS_STRING(__VA_ARGS__) },
@@ -295,7 +296,7 @@ static const calls_formula formulas[CTI_EW_COUNT] = {
 #include "tensor/formulas.h"
 };
 
-/* A function of floats that exported code has. */
+/* The name in exported code of a function of floats; NULL if there is none. */
 static const char *calls_function(const char *name, size_t n)
 {
     static const char *const functions[] = { "exp", "tanh",     "sigmoid", "log", "log1p",
@@ -402,7 +403,7 @@ static void calls_elementwise(cti_exporter *e, const cti_call *c)
 
 /* ---- products ---- */
 
-/* C = A B + bias or C += A B, for B of any kind: the plain loops. */
+/* Writes plain loops for C = A B + bias or C += A B, for any kind of B. */
 static void calls_gemm_plain(cti_exporter *e, const cti_call *c)
 {
     const cti_gemm *g = &c->args.gemm;
@@ -440,7 +441,7 @@ static bool calls_has_constant_weight(const cti_call *c)
            g->beta == 0;
 }
 
-/* y = the row of a table that the index chooses. */
+/* Writes y = the row of a table that the index selects. */
 static void calls_lookup(cti_exporter *e, const cti_call *c);
 
 static void calls_gemm(cti_exporter *e, const cti_call *c, size_t number)
@@ -529,7 +530,7 @@ static void calls_one_hot(cti_exporter *e, const cti_call *c, bool check_only)
             calls_address(e, REFERENCE(c, cti_one_hot_args, out)).s, (long long)a->width, index.s);
 }
 
-/* The call that made the one-hot vectors which c multiplies; NULL if there is none. */
+/* The call that made the one-hot vectors that c multiplies; NULL if c multiplies other values. */
 static const cti_call *calls_maker(const cti_exporter *e, const cti_call *c)
 {
     const cti_reference *a = REFERENCE(c, cti_gemm, a);
@@ -544,7 +545,8 @@ static const cti_call *calls_maker(const cti_exporter *e, const cti_call *c)
     return NULL;
 }
 
-/* The products of all one-hot vectors: row v is bias + 0 w0 + ... + 1 wv + ..., as the loop adds. */
+/* Computes the products of all one-hot vectors. Row v is bias + 0 w0 + ... + 1 wv + ..., in the
+ * order of the loop. */
 static float *calls_table(const cti_exporter *e, const cti_call *c)
 {
     const cti_gemm *g = &c->args.gemm;
@@ -582,7 +584,8 @@ static void calls_lookup(cti_exporter *e, const cti_call *c)
                calls_address(e, REFERENCE(c, cti_gemm, c)).s);
 }
 
-/* True if all readers of the one-hot vectors of call number `maker` are such products. */
+/* True if all calls that read the one-hot vectors of call number `maker` are products with a
+ * table. */
 static bool calls_is_looked_up(const cti_exporter *e, size_t maker)
 {
     const cti_call *calls = e->program->calls;
@@ -663,7 +666,7 @@ static void calls_softmax(cti_exporter *e, const cti_call *c)
 
 /* ---- recurrent layers ---- */
 
-/* The statements of one row of one step of a layer. */
+/* Writes the statements for one row of one step of a layer. */
 static void calls_cell(cti_exporter *e, const cti_call *c, int64_t before, int64_t after, int64_t x,
                        const char *w)
 {

@@ -1,12 +1,12 @@
-/* export_text.c - helper functions of exported code, as text. They repeat the loops of tensor/cpu/
- * (code path base) step by step, so that every bit is equal: one sum for each element, in the order of
- * k, and the same partial sums in norms. */
+/* export_text.c - the text of the helper functions of exported code. They repeat the loops of
+ * tensor/cpu/ (code path base) step by step, so that every bit is equal. Each element of a
+ * product is one sum in the order of k, and norms have the same partial sums. */
 #include "nn/export_internal.h"
 
 #include <string.h>
 
 typedef struct text_helper {
-    const char *name; /* the text that calls it contains this */
+    const char *name; /* the text that is searched for in the calling code */
     const char *text;
 } text_helper;
 
@@ -86,7 +86,7 @@ static const text_helper text_math[] = {
       "}\n\n" },
 };
 
-/* In their place with the option libm. */
+/* The helpers that replace them if the option libm is set. */
 static const text_helper text_libm[] = {
     { "nn_float_of",
       "static float nn_float_of(uint32_t bits)\n"
@@ -311,7 +311,7 @@ static const text_helper text_loops[] = {
 };
 /* clang-format on */
 
-/* Marks the helpers of a list that are called by `used` or by those marked before. */
+/* Marks the helpers of a list that `used` or an already marked helper calls. */
 static void text_mark(const text_helper *list, size_t count, const char *used,
                       const text_helper *others, size_t other_count, const bool *other_marks,
                       bool *marks)

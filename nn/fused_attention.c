@@ -1,10 +1,11 @@
-/* fused_attention.c - attention without masks as one op, by a kernel that keeps no scores.
+/* fused_attention.c - attention without masks as one op. Its kernel does not store the scores.
  *
  *     w = softmax(scale q k^T)      y = w v
- *     dv = w^T d      dw = d v^T      dp = w (dw - sum(dw w))      dq = scale dp k      dk = scale dp^T q
+ *     dv = w^T d    dw = d v^T    dp = w (dw - sum(dw w))    dq = scale dp k    dk = scale dp^T q
  *
- * The kernel of backward needs y, and the greatest score and the sum of the exponentials of each query,
- * which the op keeps among its inputs. A backward pass that is recorded computes the formula by ops. */
+ * The backward kernel needs y, and for each query the greatest score and the sum of the
+ * exponentials. The op stores them with its inputs. A backward pass that is recorded computes
+ * the formula with ops. */
 #include "nn/attention_internal.h"
 
 #include "autograd/internal.h"
@@ -22,9 +23,9 @@
 
 enum { IN_Q, IN_K, IN_V, IN_MOST, IN_SUM, IN_COUNT };
 
-/* ---- by ops ---- */
+/* ---- with ops ---- */
 
-/* The weights of q and k, recomputed. */
+/* Recomputes the weights w from q and k. */
 static ct_tensor *fused_attention_weights(const cti_attention_rule *r, ct_tensor *q, ct_tensor *k)
 {
     ct_tensor *p = ct_matmul(ct_mul_scalar(q, r->scale), ct_transpose(k, -1, -2));
@@ -118,7 +119,8 @@ static const ct_op attention_op = { .name = "ct_scaled_dot_product_attention",
                                     .backward = fused_attention_compose,
                                     .fused_backward = fused_attention_backward };
 
-/* True if the kernel takes these shapes: leading axes that are equal, and no size of 0. */
+/* True if the kernel supports these shapes: the leading axes must be equal, and no size may be
+ * 0. */
 static bool fused_attention_fits(ct_tensor *const *qkv)
 {
     int rank = qkv[IN_Q]->shape.rank, i, k;

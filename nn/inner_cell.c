@@ -1,4 +1,4 @@
-/* inner_cell.c - cells inside of other cells. */
+/* inner_cell.c - functions for cells that contain another cell. */
 #include "nn/cell.h"
 
 #include "tensor/internal.h"

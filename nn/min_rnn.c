@@ -19,10 +19,10 @@
 typedef struct min_cell {
     bool lstm;
     int64_t hidden;
-    ct_param *weight, *bias; /* bias NULL for none */
+    ct_param *weight, *bias; /* bias is NULL with no_bias */
 } min_cell;
 
-/* Refuses the options that the cells do not have. */
+/* Checks the options. Those that these cells do not have raise an error. */
 static bool min_check_options(const char *me, const ct_nn_recurrent_options *o)
 {
     const struct {
@@ -95,7 +95,7 @@ static ct_tensor *min_step(void *self, ct_tensor *x, ct_tensor *const *state, ct
     return next[0] = ct_add(ct_mul(a, state[0]), b);
 }
 
-/* Past the length of a row, a is 1 and b is 0, so that h stays. */
+/* After the end of a row, a is 1 and b is 0, so that h does not change. */
 static ct_tensor *min_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
                                const ct_cell_step *at)
 {

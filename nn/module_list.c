@@ -86,7 +86,7 @@ int ct_module_list_count(const ct_module_list *l)
 ct_module *ct_module_list_get(const ct_module_list *l, int i)
 {
     static const char *const me = "ct_module_list_get";
-    int at = i < 0 ? -1 - i : i; /* from that end */
+    int at = i < 0 ? -1 - i : i; /* the position from the end if i is negative */
 
     if (!cti_given(me, "l", l))
         return NULL;

@@ -1,4 +1,5 @@
-/* plan.c - planned steps: a recorded program (tensor/program.h) with inputs, outputs and a state. */
+/* plan.c - planned steps: a recorded program (tensor/program.h) with inputs, outputs and a
+ * state. */
 #include "nn/plan_internal.h"
 
 #include "nn/internal.h"
@@ -19,7 +20,7 @@ size_t cti_plan_slot_bytes(const cti_plan_slot *s)
 
 /* ---- making a plan ---- */
 
-/* What is being planned. */
+/* The arguments of the plan in progress. */
 typedef struct plan_job {
     const char *me;
     ct_params *params;
@@ -45,7 +46,7 @@ static bool plan_check(const plan_job *j)
     return ct_ok();
 }
 
-/* Calls the function and checks what it has set. */
+/* Calls the function and checks its outputs and its next state. */
 static bool plan_call(const plan_job *j, ct_plan_call *call)
 {
     const ct_plan *p = j->plan;
@@ -74,7 +75,7 @@ static bool plan_call(const plan_job *j, ct_plan_call *call)
     return true;
 }
 
-/* The first call: makes lazy parameters and finds errors of the function itself. */
+/* Makes the first call. It materialises lazy parameters and finds errors of the function. */
 static bool plan_try(const plan_job *j)
 {
     ct_scope s = ct_scope_begin_inference();
@@ -101,7 +102,7 @@ static bool plan_add_params(const plan_job *j)
     return ct_ok();
 }
 
-/* The inputs and the state of the recorded call. */
+/* Makes the inputs and the state of the recorded call. */
 static bool plan_add_inputs(const plan_job *j, ct_plan_call *call)
 {
     ct_plan *p = j->plan;
@@ -135,7 +136,7 @@ static bool plan_add_outputs(ct_plan *p, const ct_plan_call *call)
     return ct_ok();
 }
 
-/* The second call, which is recorded. */
+/* Makes the second call and records it. */
 static bool plan_record(const plan_job *j)
 {
     ct_scope s = ct_scope_begin_inference();
@@ -149,9 +150,9 @@ static bool plan_record(const plan_job *j)
     return ct_scope_end(s) == CT_OK && cti_program_finish(j->plan->program);
 }
 
-/* ---- the third call: what a kernel did not compute would be missing in the plan ---- */
+/* ---- the third call finds results that no kernel computed: the plan lacks them ---- */
 
-/* Values in 0.1 .. 0.9 for floats; other types stay 0. */
+/* Fills a buffer with values in 0.1 .. 0.9 if its dtype is a float. Other dtypes stay 0. */
 static ct_tensor *plan_trial(ct_plan *p, const cti_plan_slot *s)
 {
     void *data = cti_program_data(p->program, s->buffer);
@@ -192,7 +193,7 @@ static bool plan_same_results(const ct_plan *p, const ct_plan_call *call)
     return same;
 }
 
-/* Runs both on other values than those of the recording. */
+/* Runs the plan and the function on values that differ from those of the recording. */
 static bool plan_verify(const plan_job *j)
 {
     ct_scope s = ct_scope_begin_inference();
@@ -336,7 +337,7 @@ void ct_plan_free(ct_plan *p)
 
 /* ---- using a plan ---- */
 
-/* Slot i of `count`; NULL with an error. */
+/* Returns input or output number i; NULL with an error. */
 static const cti_plan_slot *plan_slot(const char *me, const ct_plan *p, bool input, int i)
 {
     int count;
@@ -379,7 +380,8 @@ ct_dtype ct_plan_output_dtype(const ct_plan *p, int i)
     return s ? s->dtype : CT_F32;
 }
 
-/* A thread that never called the library has no error, and must not get memory for one here. */
+/* A thread that never called the library has no recorded error. This check must not allocate its
+ * record of errors. */
 static bool plan_may_run(void)
 {
     return !cti_current || cti_sink_allowed();

@@ -13,8 +13,8 @@ typedef struct cti_plan_slot {
     ct_shape shape;
     ct_dtype dtype;
     int buffer;
-    int next;    /* a state: the buffer of the value after the step */
-    void *begin; /* a state: its value before the first step */
+    int next;    /* for a state: the buffer of its value after the step */
+    void *begin; /* for a state: its initial value */
 } cti_plan_slot;
 
 struct ct_plan {
@@ -26,11 +26,11 @@ struct ct_plan {
 /* The number of bytes of a slot's value. */
 size_t cti_plan_slot_bytes(const cti_plan_slot *s);
 
-/* ct_plan_new_function; errors name `me`. */
+/* Does the work of ct_plan_new_function. Errors name the function `me`. */
 ct_plan *cti_plan_new(const char *me, ct_params *params, ct_plan_function function, void *context,
                       const ct_plan_options *options);
 
-/* The functions behind ct_plan_new and ct_plan_new_step. */
+/* The planned functions of ct_plan_new and ct_plan_new_step. */
 ct_status cti_plan_forward(void *module, ct_plan_call *call);
 ct_status cti_plan_recurrent_step(void *recurrent, ct_plan_call *call);
 

@@ -1,8 +1,8 @@
-/* program.c - recorded programs: their calls, the memory they need, and how they run.
+/* program.c - records programs, plans their memory and runs them.
  *
- * The life of a buffer is from the first call that writes it to the last that reads it. Buffers are
- * placed in the order of their first calls, each in the lowest gap between those whose lives overlap
- * its own. Inputs, outputs and states live for ever. */
+ * The life of a buffer is from the first call that writes it to the last that reads it. Buffers
+ * are placed in the order of their first calls, each in the lowest gap between the buffers whose
+ * lives overlap its life. Inputs, outputs and states are kept for the whole life of the program. */
 #include "tensor/program.h"
 
 #include "tensor/cpu/cpu.h"
@@ -105,7 +105,7 @@ cti_program *cti_program_new(const char *me)
     return p;
 }
 
-/* Gives back the buffers of the recording. */
+/* Frees the buffers of the recording. */
 static void program_drop_storages(cti_program *p)
 {
     for (size_t i = 0; i < p->buffer_count; i++) {
@@ -247,7 +247,7 @@ static void program_use(cti_program *p, const cti_reference *r, int number)
     b->written |= (r->how & CTI_WRITES) != 0;
 }
 
-/* How slot uses a pointer; some outputs are also inputs. */
+/* How a call uses a pointer. Some outputs are also inputs. */
 static int call_use(const cti_call *c, const program_pointer *at)
 {
     if (c->slot == CTI_CALL_gemm && (at->how & CTI_WRITES) && c->args.gemm.beta != 0)
@@ -284,7 +284,7 @@ void cti_program_refer(cti_program *p, cti_call *c)
     }
 }
 
-/* The buffer that holds t's first element; -1 if it is none. */
+/* The buffer that holds the first element of t; -1 if no buffer holds it. */
 static int program_buffer_of(const cti_program *p, const ct_tensor *t)
 {
     int region = program_region(p, cti_data(t));
@@ -357,8 +357,8 @@ static bool buffers_overlap(const cti_program_buffer *a, const cti_program_buffe
     return a->fixed || b->fixed || (a->first <= b->last && b->first <= a->last);
 }
 
-/* The lowest place for buffer number k beside those before it in `placed`, which is in order of
- * places. */
+/* The lowest place for buffer number k that is free among the buffers of `placed`, which are in
+ * the order of their places. */
 static size_t program_lowest_gap(const cti_program *p, const size_t *placed, size_t count, size_t k)
 {
     size_t at = 0;
@@ -376,7 +376,8 @@ static size_t program_lowest_gap(const cti_program *p, const size_t *placed, siz
     return at;
 }
 
-/* Buffers are allocated in the order of their first use, so they are placed in that of allocation. */
+/* Buffers are allocated in the order of their first use, so they are placed in the order of
+ * allocation. */
 static bool program_place(cti_program *p)
 {
     size_t *placed = cti_calloc(p->buffer_count + 1, sizeof *placed), count = 0, i;
@@ -411,7 +412,7 @@ static bool program_allocate(cti_program *p, size_t bytes)
     return p->block != NULL;
 }
 
-/* Puts the addresses in the block into the arguments of all calls. */
+/* Writes the new addresses to the arguments of all calls. */
 static void program_relocate(cti_program *p)
 {
     for (size_t i = 0; i < p->call_count; i++) {
@@ -428,7 +429,8 @@ static void program_relocate(cti_program *p)
 
 /* ---- scratch memory of kernels ---- */
 
-/* Blocks of the first run are in a list, each with the next in its first bytes. */
+/* Allocates a block of scratch memory in the first run. The blocks form a list: the first bytes
+ * of each point to the next. */
 static void *running_block(cti_running *r, size_t bytes)
 {
     char *block = cti_memory_calls.allocate(ALIGN, bytes + ALIGN);
@@ -520,7 +522,7 @@ static ct_status call_run(const cti_call *c, cti_fault *fault)
     return CT_OK;
 }
 
-/* Runs the calls with scratch memory r. *failed is the call that found a fault. */
+/* Runs the calls with scratch memory r. *failed becomes the call that failed. */
 static ct_status program_run_with(const cti_program *p, cti_running *r, const cti_call **failed,
                                   cti_fault *fault)
 {
@@ -562,7 +564,7 @@ static bool program_rehearse(cti_program *p)
     return ct_ok();
 }
 
-/* Takes the block again with room for scratch memory at its end. */
+/* Allocates the block again, with room for scratch memory at its end. */
 static bool program_add_scratch(cti_program *p)
 {
     if (!p->scratch)

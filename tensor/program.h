@@ -1,4 +1,5 @@
-/* program.h - a recorded program: the calls of CPU kernels that a function made, in order. (internal)
+/* program.h - a recorded program: the calls of CPU kernels that a function made, in order.
+ * (internal)
  *
  *     p = cti_program_new(me);
  *     cti_program_begin(p);               from now on this thread's calls of kernels are recorded
@@ -9,13 +10,14 @@
  *     cti_program_finish(p);              plans the memory
  *     for (...) cti_program_run(p);
  *
- * While a function is recorded, its kernels run as usual, and each buffer that it allocates stays, so
- * that an address names one buffer. finish() finds out from when to when each buffer is needed, gives
- * each a place in one block of memory, and puts the new addresses into the recorded arguments. run()
- * calls the kernels. It allocates nothing, takes no lock and makes no system call: products are made
- * on the calling thread, and kernels get scratch memory from the block.
+ * While a function is recorded, its kernels run as usual, and no buffer that it allocates is
+ * reused, so that an address identifies one buffer. finish() finds the first and the last use of
+ * each buffer, gives each a place in one block of memory, and writes the new addresses to the
+ * recorded arguments. run() calls the kernels. It allocates nothing, takes no lock and makes no
+ * system call: the calling thread computes the products, and kernels take scratch memory from the
+ * block.
  *
- * nn/plan.h is the public interface. nn/export.h prints a program as C. */
+ * nn/plan.h is the public interface. nn/export.h writes a program as C. */
 #ifndef COTANGENT_TENSOR_PROGRAM_H
 #define COTANGENT_TENSOR_PROGRAM_H
 
@@ -48,7 +50,7 @@ typedef enum cti_recorded_slot {
 #undef CTI_RECORDED_ENTRY
 } cti_recorded_slot;
 
-/* The arguments of slots that take no struct. */
+/* The arguments of slots whose functions take no struct. */
 typedef struct cti_copy_args {
     int rank;
     int64_t dim[CT_MAX_RANK];
@@ -64,7 +66,7 @@ typedef struct cti_fill_args {
 
 typedef struct cti_upload_args {
     void *to;
-    const void *from; /* bytes that the program owns */
+    const void *from; /* the bytes, which the program owns */
     size_t bytes;
 } cti_upload_args;
 
@@ -74,8 +76,8 @@ enum { CTI_READS = 1, CTI_WRITES = 2 };
 typedef struct cti_reference {
     size_t member; /* the offset of the pointer in the arguments */
     int how;       /* CTI_READS, CTI_WRITES or both */
-    int region;    /* a buffer, or an external array (CTI_EXTERNAL + its number) */
-    size_t at;     /* bytes from the beginning of the region */
+    int region;    /* the number of a buffer, or CTI_EXTERNAL + the number of an external array */
+    size_t at;     /* the offset in the region, in bytes */
 } cti_reference;
 
 #define CTI_EXTERNAL (1 << 24)
@@ -93,14 +95,14 @@ typedef struct cti_call {
     cti_reference reference[CTI_MOST_REFERENCES];
 } cti_call;
 
-/* Memory that the function allocated. */
+/* Memory that the recorded function allocated. */
 typedef struct cti_program_buffer {
-    ct_storage *storage; /* a reference while it is recorded */
-    const char *data;    /* its address then */
+    ct_storage *storage; /* a reference during the recording; NULL later */
+    const char *data;    /* its address during the recording */
     size_t bytes;
-    bool fixed;      /* an input, an output or a state: it keeps its place for ever */
-    bool written;    /* an input, or a call writes it */
-    int first, last; /* the calls from which and until which its values matter; -1: none */
+    bool fixed;      /* true for an input, an output or a state, which never shares its place */
+    bool written;    /* true for an input, and if a call writes it */
+    int first, last; /* the first and the last call that uses its values; -1 if no call does */
     size_t at;       /* its place in the block */
 } cti_program_buffer;
 
@@ -122,36 +124,39 @@ typedef struct cti_program {
     size_t buffer_count, buffer_room;
     cti_external *externals;
     size_t external_count, external_room;
-    void **constants; /* what upload copies */
+    void **constants; /* the bytes that upload calls copy */
     size_t constant_count, constant_room;
-    char *block; /* buffers, then scratch of the kernels */
+    char *block; /* the buffers, then the scratch memory of the kernels */
     size_t bytes, scratch;
     bool recording, portable;
 } cti_program;
 
-/* NULL with CT_ERR_MEMORY. */
+/* Makes an empty program. Errors name the function `me`. Returns NULL with CT_ERR_MEMORY. */
 cti_program *cti_program_new(const char *me);
 void cti_program_free(cti_program *p);
 
-/* Begin and end the recording of this thread. begin refuses a thread that is recording. */
+/* Start and end the recording of this thread. cti_program_begin fails if the thread is already
+ * recording. */
 bool cti_program_begin(cti_program *p);
 void cti_program_end(cti_program *p);
 
-/* A tensor of zeros, of the innermost scope, whose buffer keeps its place. NULL with an error. */
+/* Makes a tensor of zeros in the innermost scope. Its buffer keeps its place. Returns NULL with
+ * an error. */
 ct_tensor *cti_program_input(cti_program *p, ct_shape shape, ct_dtype dtype, int *buffer);
 
-/* Makes the memory of a tensor known under a name, which must live as long as the program. */
+/* Registers the memory of a tensor under a name. The string must live as long as the program. */
 bool cti_program_external(cti_program *p, const char *name, const ct_tensor *t);
 
-/* The buffer of the values of t, which keeps its place: a copy if t is not contiguous, is an input
- * or an external array, or shares its buffer with another output. -1 with an error. */
+/* Returns the buffer of the values of t, which keeps its place. It is a copy if t is not
+ * contiguous, is an input or an external array, or shares its buffer with another output.
+ * Returns -1 with an error. */
 int cti_program_output(cti_program *p, ct_tensor *t);
 
 /* Plans the memory and runs the program once. False with an error. */
 bool cti_program_finish(cti_program *p);
 
-/* Replaces products of one-hot vectors of few tokens by look-ups in tables of the products, for finish
- * (program_tables.c). */
+/* Replaces products with one-hot vectors by look-ups in tables of the products, if there are few
+ * tokens. cti_program_finish calls it (program_tables.c). */
 void cti_program_make_tables(cti_program *p);
 
 /* Runs all calls. CT_ERR_INDEX for an index out of range. */
@@ -171,8 +176,8 @@ static inline cti_program *cti_program_recorded(void)
     return cti_current ? cti_current->program : NULL;
 }
 
-/* Appends a call whose arguments the caller fills in and then gives to cti_program_refer. NULL
- * after an error. */
+/* Appends a call. The caller fills in its arguments and then calls cti_program_refer. Returns
+ * NULL after an error. */
 cti_call *cti_program_add(cti_program *p, cti_recorded_slot slot);
 void cti_program_refer(cti_program *p, cti_call *c);
 
@@ -188,20 +193,22 @@ void cti_program_note_storage(cti_program *p, ct_storage *s, size_t bytes);
 typedef struct cti_running {
     char *room;
     size_t size, used;
-    /* in the first run: the greatest need, and blocks that were allocated to satisfy it */
+    /* measures is true in the first run. most is then the greatest need so far, and blocks is
+     * the list of the allocated blocks. */
     bool measures;
     size_t most;
     void *blocks;
-    bool failed;       /* no memory in the first run */
-    bool blas;         /* a product was left to BLAS, */
-    const char *where; /* by the call of this place; may be NULL */
+    bool failed;       /* true if memory ran out in the first run */
+    bool blas;         /* true if BLAS computed a product */
+    const char *where; /* the place of the call of that product; may be NULL */
 } cti_running;
 
-/* The program that this thread runs; NULL if none. Kernels then keep to this thread. */
+/* The program that this thread runs; NULL if none. Kernels then use only this thread. */
 extern _Thread_local cti_running *cti_run_now
     __attribute__((visibility("hidden"), tls_model("initial-exec")));
 
-/* A storage of scratch memory, in place of one of the pool. NULL if there is no room. */
+/* A storage in the scratch memory. It replaces one of the pool. Returns NULL if there is no
+ * room. */
 ct_storage *cti_running_storage(cti_running *r, size_t bytes);
 
 #endif

@@ -79,7 +79,8 @@ RECORD_VOID(linear_scan, cti_linear_scan_args)
 RECORD_VOID(sort, cti_sort_args)
 RECORD_VOID(softmax, cti_softmax_args)
 
-/* A kernel that declines (CT_ERR_MEMORY) is not recorded: the caller composes its result. */
+/* A kernel that returns CT_ERR_MEMORY is not recorded, because the caller then computes the
+ * result with other kernels. */
 #define RECORD_STATUS(slot, type)                                                                  \
     static ct_status recording_##slot(const type *a)                                               \
     {                                                                                              \
@@ -114,7 +115,7 @@ static void recording_sequence(const cti_sequence *s)
     cti_cpu_sequence(s);
 }
 
-/* ---- memory: the CPU's ---- */
+/* ---- memory, as in the table of the CPU ---- */
 
 static void recording_select(int ordinal)
 {
@@ -137,7 +138,7 @@ static ct_status recording_download(void *host, const void *device, size_t bytes
     return cti_cpu_download(host, device, bytes, fault);
 }
 
-/* ---- slots that are refused; their outputs stay as they are ---- */
+/* ---- slots that cannot be recorded; they do not write their outputs ---- */
 
 #define REFUSE(slot, parameters, why)                                                              \
     static void recording_##slot parameters                                                        \

@@ -1,14 +1,15 @@
-/* program_tables.c - products of one-hot vectors become rows of a table.
+/* program_tables.c - replaces products with one-hot vectors by rows of a table.
  *
- * The product of the one-hot vector of token v with a weight W is column v of W plus the bias. If there
- * are few tokens, all these products are computed once, by the same kernel, so that the bits stay. */
+ * The product of the one-hot vector of token v with a weight W is column v of W plus the bias.
+ * If there are few tokens, all these products are computed once, by the same kernel, so that the
+ * bits are equal. */
 #include "tensor/program.h"
 
 #include "tensor/hooks.h"
 
 #include <string.h>
 
-#define MOST_TOKENS 128 /* the table takes tokens^2 times outputs multiplications */
+#define MOST_TOKENS 128 /* making the table takes tokens^2 times outputs multiplications */
 
 static const cti_reference *tables_reference(const cti_call *c, size_t member)
 {
@@ -53,8 +54,8 @@ static bool tables_are_possible(const cti_program *p, const cti_call *one_hot)
     return true;
 }
 
-/* The products of all one-hot vectors, (tokens, outputs), which the program owns; NULL with an
- * error. */
+/* Computes the products of all one-hot vectors, (tokens, outputs), which the program owns.
+ * Returns NULL with an error. */
 static char *tables_compute(cti_program *p, const cti_call *c)
 {
     const size_t size = ct_dtype_size(c->args.gemm.dtype);
@@ -123,7 +124,7 @@ void cti_program_make_tables(cti_program *p)
         for (size_t k = i + 1; k < p->call_count && ct_ok(); k++)
             if (tables_fits(&p->calls[k], region, one_hot.args.one_hot.width))
                 tables_replace(p, &p->calls[k], &one_hot);
-        /* nothing needs the vector; a look-up checks its index itself */
+        /* no call needs the vector now, and a look-up checks its index */
         p->calls[i] = (cti_call){ .slot = CTI_CALL_fill, .args.fill = { .n = 0 } };
         p->buffers[region].first = p->buffers[region].last = -1;
     }

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The flags that exported code must stand. */
+/* Exported code must compile without warnings with these flags. */
 #define STRICT "-std=c99 -Wall -Wextra -Wconversion -pedantic -Werror -ffreestanding"
 
 void exported_begin(exported *e)
@@ -91,7 +91,7 @@ void exported_open(exported *e, const char *compiler, bool separate_weights)
     memcpy(&e->step, &symbol, sizeof e->step);
     e->state = malloc(*size);
     ck_assert(e->state != NULL);
-    memset(e->state, 0xff, *size); /* reset must set what is read */
+    memset(e->state, 0xff, *size); /* reset must set every value that a step reads */
     symbol = dlsym(e->library, "m_reset");
     if (separate_weights) {
         void (*reset)(void *, const void *);

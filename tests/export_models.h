@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-/* Exported code that was compiled and opened. */
+/* Exported code that has been compiled and opened. */
 typedef struct exported {
     char folder[64];
     void *library;
@@ -15,10 +15,10 @@ typedef struct exported {
     void *weights;
 } exported;
 
-/* A new folder for files. */
+/* Makes a new folder for the files. */
 void exported_begin(exported *e);
 
-/* The path of a file there; valid until the next call. */
+/* The path of a file in the folder. It is valid until the next call. */
 const char *exported_path(const exported *e, const char *file);
 
 /* Replaces one occurrence of `from` by `to` in the exported file m.c. False if there is none. */
@@ -27,10 +27,10 @@ bool exported_change(const exported *e, const char *from, const char *to);
 /* Compiles m.c of the folder with a compiler and the strictest flags, and opens it. */
 void exported_open(exported *e, const char *compiler, bool separate_weights);
 
-/* Closes it and removes the files. */
+/* Closes the code and removes the files. */
 void exported_end(exported *e);
 
-/* The whole file; freed by free(). */
+/* Returns the bytes of a file, which the caller frees. */
 char *exported_read(const char *path, size_t *size);
 
 #endif

@@ -69,7 +69,8 @@ static ct_recurrent *new_recurrent(plan_model *m, ct_generator *g, int64_t in)
                        : ct_nn_gru(m->params, "rnn", o);
 }
 
-/* A chain: Linear, and perhaps LayerNorm, activations and a second Linear. */
+/* Makes a chain of a Linear and, depending on the seed, LayerNorm, activations and a second
+ * Linear. */
 static ct_module *new_chain(plan_model *m, ct_generator *g, const char *name, int64_t in,
                             int64_t *out)
 {
@@ -92,7 +93,8 @@ static ct_module *new_chain(plan_model *m, ct_generator *g, const char *name, in
     return ct_nn_sequential(m->params, n, list);
 }
 
-/* Gives each parameter values that are not its initial ones: norms, biases and states too. */
+/* Adds noise to every parameter, so that norms, biases and states do not keep their initial
+ * values. */
 static void perturb(plan_model *m, ct_generator *g)
 {
     ct_scope s = ct_scope_begin_inference();
@@ -131,7 +133,7 @@ plan_model plan_model_new(uint64_t seed, int64_t batch)
         in = ct_recurrent_hidden_size(m.recurrent);
     if (coin(&g) || !m.recurrent)
         m.back = new_chain(&m, &g, "back", in, &out);
-    if (m.back && !m.recurrent) { /* settles lazy norms */
+    if (m.back && !m.recurrent) { /* materialises lazy norms */
         ct_plan_call call = { .state = NULL };
         ct_scope s = ct_scope_begin_inference();
 

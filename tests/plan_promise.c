@@ -1,4 +1,5 @@
-/* plan_promise.c - what a planned step must not do: allocate, free, lock, or call the system. */
+/* plan_promise.c - checks that a planned step does not allocate, free, lock, or make a system
+ * call. */
 #include "tests/test_plan.h"
 
 #include "tests/harness.h"
@@ -23,7 +24,8 @@
 static _Thread_local bool counting;
 static _Thread_local int calls;
 
-/* In the place of the C library's functions, for the whole process; the sanitizers have their own. */
+/* These replace the functions of the C library for the whole process. The sanitizers have their
+ * own replacements. */
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define COUNTS_MEMORY 1
 #define INTERPOSED(type, name, parameters, arguments)                                              \
@@ -56,7 +58,7 @@ void *aligned_alloc(size_t a, size_t n)
 #define COUNTS_MEMORY 0
 #endif
 
-/* The linker puts these in the place of the C library's (--wrap). */
+/* The linker replaces the functions of the C library by these (--wrap). */
 #define WRAPPED(name)                                                                              \
     int __real_##name(pthread_mutex_t *m);                                                         \
     int __wrap_##name(pthread_mutex_t *m);                                                         \
@@ -116,7 +118,7 @@ START_TEST(allocates_and_locks_nothing)
     ct_free(ct_keep(NULL));
     counting = false;
     expect_error(CT_ERR_ARGUMENT, "ct_keep", "NULL");
-    ck_assert(!COUNTS_MEMORY || calls > 0); /* the counter counts */
+    ck_assert(!COUNTS_MEMORY || calls > 0); /* the counter works */
 }
 END_TEST
 
@@ -138,7 +140,7 @@ static void *on_other_thread(void *context)
     return NULL;
 }
 
-/* Also on a thread that never called the library. */
+/* The same is checked on a thread that never called the library. */
 START_TEST(allocates_nothing_on_a_new_thread)
 {
     plan_model m = plan_model_new(5, 1);
@@ -154,7 +156,8 @@ START_TEST(allocates_nothing_on_a_new_thread)
 END_TEST
 
 #ifdef __linux__
-/* A child under strict seccomp: any system call but read, write, exit and sigreturn kills it. */
+/* Runs steps in a child under strict seccomp. Any system call except read, write, exit and
+ * sigreturn kills it. */
 static int strict_child(ct_plan *p, const plan_model *m, int n, bool plant)
 {
     pid_t child = fork();
@@ -188,7 +191,8 @@ START_TEST(makes_no_system_call)
         } else {
             ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s: status %#x", m.what,
                           (unsigned)status);
-            ck_assert(WIFSIGNALED(strict_child(p, &m, 1, true))); /* a call would be seen */
+            /* Shows that the test detects a system call. */
+            ck_assert(WIFSIGNALED(strict_child(p, &m, 1, true)));
         }
         ct_plan_free(p);
         plan_model_free(&m);

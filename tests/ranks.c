@@ -1,11 +1,11 @@
-/* ranks.c - a training loop by the ranks of mpirun, for tests/mpi.sh: gradients over 16 decades, sizes
- * that do not divide, an empty shard. Rank 0 prints the digests of all results, which must not depend on
- * the number of ranks.
+/* ranks.c - a training loop on the ranks of mpirun, for tests/mpi.sh. It has gradients over 16
+ * decades, sizes that are no multiple of the shards, and an empty shard. Rank 0 prints the digests
+ * of all results, which must not depend on the number of ranks.
  *
  *     mpirun -np 3 tests/ranks SHARDS [fault]
  *
- * fault: "late" (rank 1 sleeps for a minute), "dead" (rank 1 kills itself), "error" (rank 1 raises one),
- * "wait" (all wait until they are told to stop). */
+ * fault is "late" (rank 1 sleeps for a minute), "dead" (rank 1 kills itself), "error" (rank 1
+ * raises an error) or "wait" (all ranks wait for a signal to stop). */
 #include <cotangent.h>
 
 #include <math.h>
@@ -18,7 +18,7 @@
 #define MOST_ROWS 24
 #define MOST_COLUMNS 4099
 
-/* (rows, columns): values of 16 decades and both signs, with some -0. */
+/* Returns (rows, columns) values over 16 decades, of both signs, with some -0. */
 static ct_tensor *numbers(int rows, int columns)
 {
     static float x[MOST_ROWS * MOST_COLUMNS];
@@ -33,8 +33,8 @@ static ct_tensor *numbers(int rows, int columns)
     return ct_from_data(x, CT_SHAPE(rows, columns), CT_F32, CT_CPU);
 }
 
-/* One batch; prints the digests of the loss and of the gradient on rank 0, and compares them with those
- * of the other ranks. */
+/* Runs one batch. Rank 0 prints the digests of the loss and of the gradient, and they are
+ * compared with those of the other ranks. */
 static void step(ct_world *w, int rows, int columns)
 {
     ct_params *params = ct_params_new((ct_params_options){ .seed = 1 });

@@ -1,5 +1,5 @@
-/* test_export.c - exported C code: it compiles with the strictest flags, needs no function of a library,
- * and gives the bits of the plan in portable mode. */
+/* test_export.c - exported C code compiles with the strictest flags, needs no function of a
+ * library, and has the bits of the plan in portable mode. */
 #include "tests/export_models.h"
 #include "tests/harness.h"
 #include "tests/plan_models.h"
@@ -31,7 +31,7 @@ static ct_plan *plan_of(plan_model *m)
     return p;
 }
 
-/* True if exported code and plan give the same bits in some steps. */
+/* True if the exported code and the plan return the same bits in `steps` steps. */
 static bool same_steps(const exported *e, ct_plan *p, const plan_model *m, int steps)
 {
     ct_generator g = ct_generator_from_seed(9);
@@ -78,7 +78,7 @@ START_TEST(bits_of_portable_mode)
 }
 END_TEST
 
-/* ---- wrong code is found ---- */
+/* ---- the tests detect wrong code ---- */
 
 static plan_model model_of(ct_recurrent *(*make)(ct_params *, const char *,
                                                  ct_nn_recurrent_options))
@@ -117,7 +117,7 @@ START_TEST(wrong_code_is_found)
             ck_assert(ct_export_c(p, exported_path(&e, "m.c"), (ct_export_options){ 0 }) == CT_OK);
             if (changed)
                 ck_assert_msg(exported_change(&e, table[i].from, table[i].to), "%s", table[i].from);
-            /* the changed code may have variables that are not used */
+            /* the changed code may have unused variables */
             exported_open(&e, changed ? "cc -w" : "cc", false);
             ck_assert_msg(same_steps(&e, p, &m, 20) == !changed, "%s", table[i].from);
             exported_end(&e);
@@ -129,7 +129,7 @@ START_TEST(wrong_code_is_found)
 }
 END_TEST
 
-/* ---- what is refused ---- */
+/* ---- plans that cannot be exported ---- */
 
 static ct_tensor *two_to_one(ct_tensor *x)
 {

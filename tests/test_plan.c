@@ -1,5 +1,5 @@
-/* test_plan.c - planned steps: the bits of inference, what is refused, and that a step makes no
- * allocation, takes no lock and makes no system call. */
+/* test_plan.c - planned steps have the bits of inference, functions that cannot be planned raise
+ * errors, and a step allocates nothing, takes no lock and makes no system call. */
 #include "tests/test_plan.h"
 
 #include "tests/harness.h"
@@ -13,7 +13,7 @@
 
 /* ---- bits ---- */
 
-/* Runs a plan of the model and the model itself for some steps; all bits must be equal. */
+/* Runs a plan of the model and the model itself for `steps` steps. All bits must be equal. */
 static void compare_steps(plan_model *m, int steps)
 {
     ct_generator g = ct_generator_from_seed(7);
@@ -61,7 +61,7 @@ START_TEST(bits_of_inference)
 }
 END_TEST
 
-/* Ops whose eager code reads values to choose its way. */
+/* These ops read values to choose an algorithm when they are not recorded. */
 static ct_tensor *variance_of_rows(ct_tensor *x)
 {
     return ct_cat(2, (ct_tensor *[]){ ct_var_axis(x, 1, 1, true), ct_norm_axis(x, 2, 1, true) }, 1);
@@ -88,7 +88,7 @@ START_TEST(bits_of_statistics)
 }
 END_TEST
 
-/* A whole sequence, both directions, at once. */
+/* Runs a whole sequence in both directions in one call. */
 static ct_status whole_sequence(void *r, ct_plan_call *call)
 {
     call->output[0] = ct_recurrent_forward(r, call->input[0], NULL, NULL);
@@ -104,7 +104,7 @@ START_TEST(bits_of_a_sequence)
                       .input_size = 5, .hidden_size = 9, .num_layers = 2, .bidirectional = true });
     ct_plan_options o = { .shape = { CT_SHAPE(80, 1, 5) } };
     ct_plan *p = ct_plan_new_function(set, whole_sequence, r, o);
-    bool portable = p == NULL; /* without LIBXSMM, BLAS makes products of 80 rows */
+    bool portable = p == NULL; /* without LIBXSMM, BLAS computes products of 80 rows */
     ct_generator g = ct_generator_from_seed(1);
     ct_scope s = ct_scope_begin_inference();
     ct_tensor *x, *y;
@@ -174,7 +174,7 @@ START_TEST(outlives_its_parameters)
 }
 END_TEST
 
-/* ---- what is refused ---- */
+/* ---- functions that cannot be planned ---- */
 
 static ct_tensor *outside;
 
@@ -301,7 +301,7 @@ START_TEST(bad_calls)
 }
 END_TEST
 
-/* An index out of range is an error of the run, and the state stays. */
+/* ct_plan_run raises an error for an index out of range, and the state is unchanged. */
 START_TEST(index_out_of_range)
 {
     ct_params *set = new_params(1, CT_F32);

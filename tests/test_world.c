@@ -1,5 +1,6 @@
-/* test_world.c - sums over shards by several ranks, which are threads here: the same bits for any number
- * of ranks, and those of a tree that is computed in another way. */
+/* test_world.c - sums over shards by several ranks, which are threads here. The bits must be
+ * equal for any number of ranks, and equal to those of a tree that the test computes by
+ * recursion. */
 #include "tests/test_world.h"
 #include "tests/world_hub.h"
 
@@ -9,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- a model whose gradient is its data ----
+/* ---- a model with its data as gradient ----
  *
- * loss = the mean over the rows of sum(w x); its gradient is the mean of the rows. */
+ * The loss is the mean over the rows of sum(w x). Its gradient is the mean of the rows. */
 
 #define MOST_ROWS 24
 #define MOST_COLUMNS 1003
@@ -26,7 +27,7 @@ typedef struct problem {
     uint64_t additions[HUB_RANKS], rows_seen[HUB_RANKS];
 } problem;
 
-/* Values of 16 decades, of both signs, with some -0. */
+/* Fills in values over 16 decades, of both signs, with some -0. */
 static void problem_fill(problem *p, uint64_t seed)
 {
     ct_generator g = ct_generator_from_seed(seed);
@@ -40,7 +41,7 @@ static void problem_fill(problem *p, uint64_t seed)
         }
 }
 
-/* One batch, by this rank. */
+/* Runs one batch on this rank. */
 static void problem_step(problem *p, ct_world *w, ct_params *params, int rank, int b)
 {
     ct_param *weight = ct_params_get(params, "w");
@@ -90,8 +91,8 @@ static int first_row(const problem *p, int shard)
     return shard * p->rows / p->shards;
 }
 
-/* Column c of the sum over shards from, ..., from + width - 1, those that exist; false if none has
- * rows. */
+/* Column c of the sum over the existing shards of `from` to `from` + width - 1. Returns false if
+ * none of them has rows. */
 static bool tree_value(const problem *p, const float *leaf, const bool *there, int from, int width,
                        float *sum)
 {
@@ -110,7 +111,7 @@ static bool tree_value(const problem *p, const float *leaf, const bool *there, i
     return left || right;
 }
 
-/* Gradients of each shard alone, by the library, which must be those that go into the tree. */
+/* Computes the gradients of each shard alone with the library. They are the leaves of the tree. */
 static void problem_leaves(const problem *p, int b, float *leaf, bool *there)
 {
     for (int s = 0; s < p->shards; s++) {
@@ -176,7 +177,7 @@ START_TEST(test_every_number_of_ranks_gives_the_bits_of_the_tree)
             problem_fill(&p, (uint64_t)i);
             hub_run(ranks, problem_run, &p, rank);
             hub_expect_ok(rank, ranks);
-            if (p.shards > 1) /* one shard is a plain step */
+            if (p.shards > 1) /* a world of one shard runs a plain step */
                 problem_expect_tree(&p, ranks);
             for (int b = 0; b < BATCHES; b++) {
                 if (ranks == 1)
@@ -191,7 +192,8 @@ END_TEST
 START_TEST(test_ranks_share_the_work)
 {
     static problem p = { .shards = 8, .rows = 24, .columns = 1000 };
-    const uint64_t numbers = CTI_SUM_NUMBERS + 1; /* that travel beside the gradient */
+    /* The ranks add up these doubles with the gradient. */
+    const uint64_t numbers = CTI_SUM_NUMBERS + 1;
     uint64_t alone = 0;
 
     problem_fill(&p, 1);
@@ -205,7 +207,7 @@ START_TEST(test_ranks_share_the_work)
             alone = p.additions[0];
         ck_assert_uint_eq(alone, BATCHES * 7 * (1000 + numbers));
         for (int r = 0; r < ranks; r++) {
-            /* segments are whole blocks of 64 bytes: the last one is smaller */
+            /* segments are whole blocks of 64 bytes, so the last one has fewer elements */
             const double share = (double)p.additions[r] * ranks / (double)alone;
 
             sum += p.additions[r];
@@ -306,8 +308,8 @@ START_TEST(test_a_part_has_its_rows_and_tokens)
 }
 END_TEST
 
-/* Each shard draws from a stream of its own; the next step draws other numbers; one shard draws what a
- * plain loop draws. */
+/* Each shard draws from its own random stream. The next step draws other numbers. A world of one
+ * shard draws the same numbers as a plain loop. */
 START_TEST(test_each_shard_has_its_random_stream)
 {
     ct_params *params = ct_params_new((ct_params_options){ .seed = 1 });
@@ -423,7 +425,7 @@ START_TEST(test_every_rank_hears_of_a_failure)
     static problem p = { .shards = 3, .rows = 6, .columns = 5 };
     static const struct {
         void (*program)(hub_rank *r);
-        const char *words; /* in the messages of the ranks in the list */
+        const char *words; /* the words that must appear in the messages of these ranks */
         int ranks[3];
     } failures[] = {
         { fails_early, "rank 1: the disk is full", { 0, 1, 2 } },

@@ -1,4 +1,4 @@
-/* test_world.h - for the sources of test_world: cases and helpers. */
+/* test_world.h - the cases of the sources of test_world. */
 #ifndef TESTS_TEST_WORLD_H
 #define TESTS_TEST_WORLD_H
 

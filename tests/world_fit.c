@@ -1,4 +1,4 @@
-/* world_fit.c - ct_fit and ct_evaluate by several ranks, which are threads here. */
+/* world_fit.c - tests ct_fit and ct_evaluate on several ranks, which are threads here. */
 #include "tests/test_world.h"
 #include "tests/world_hub.h"
 
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- a model with everything that a shard has of its own: batch norm, dropout, metrics ---- */
+/* ---- a model with values of each shard: batch norm, dropout, metrics ---- */
 
 typedef struct fitted {
     ct_params *params;
@@ -29,7 +29,7 @@ static ct_tensor *fitted_step(void *self, ct_step *s)
     return ct_mse_loss(s->prediction, s->target, CT_REDUCTION_MEAN);
 }
 
-/* One for each Linear module; the second on every other batch. */
+/* Makes one optimiser for each Linear module. The second one updates on every second batch. */
 static int fitted_several(void *self, ct_optimizer **o, int64_t *every)
 {
     const fitted *m = self;
@@ -62,13 +62,14 @@ static fitted fitted_new(bool norm)
 #define ROWS 46
 #define VALUES 200
 
-/* What a run gives, of each rank. */
+/* The options of a run, and its results on each rank. */
 typedef struct outcome {
     int shards, epochs, batch;
-    bool norm, several; /* several optimisers */
+    bool norm, several; /* several: the run has several optimisers */
     int accumulate;
     const char *checkpoint, *resume;
-    int stop_at, stop_rank; /* a callback of this rank stops the run after this step; 0: none */
+    /* A callback of rank stop_rank stops the run after step stop_at, if that is not 0. */
+    int stop_at, stop_rank;
     double values[HUB_RANKS][VALUES];
     int count[HUB_RANKS];
     ct_fit_result result[HUB_RANKS];
@@ -98,7 +99,7 @@ static ct_loader *rows_loader(int batch)
     return l;
 }
 
-/* All values of the set, buffers too. */
+/* Copies all values of the set, including buffers. */
 static void take_values(outcome *o, int rank, ct_params *params)
 {
     int n = 0;
@@ -150,7 +151,7 @@ static void fit_program(hub_rank *r)
     ct_params_free(m.params);
 }
 
-/* Fails unless all ranks have what rank 0 of want has. */
+/* Fails unless all ranks have the results of rank 0 in want. */
 static void expect_outcome(const outcome *got, int ranks, const outcome *want)
 {
     for (int r = 0; r < ranks; r++) {
@@ -178,7 +179,8 @@ START_TEST(test_a_run_has_the_same_bits_for_any_number_of_ranks)
             for (int ranks = 1; ranks <= 4 && ranks <= shards; ranks++) {
                 hub_rank rank[HUB_RANKS];
 
-                /* without batch norm the last batch has 1 row: the other shards are empty */
+                /* without batch norm the last batch has 1 row, and all shards except one are
+                 * empty */
                 many = (outcome){
                     .shards = shards, .epochs = 3, .norm = norm, .batch = norm ? 17 : 15
                 };
@@ -193,7 +195,8 @@ START_TEST(test_a_run_has_the_same_bits_for_any_number_of_ranks)
 }
 END_TEST
 
-/* Two batches of an update: 17 + 17 rows, and then 12. */
+/* The first update of an epoch has two batches of 17 rows. The second one has the last batch, of
+ * 12 rows. */
 START_TEST(test_batches_of_one_update_are_added_up)
 {
     static outcome one, many;
@@ -218,7 +221,8 @@ START_TEST(test_batches_of_one_update_are_added_up)
 }
 END_TEST
 
-/* Against one shard: other sums and, for dropout and batch norm, other numbers; but the same run. */
+/* Compares four shards with one. The sums have another order, and dropout and batch norm use
+ * other numbers, but both runs must learn the same model. */
 START_TEST(test_shards_learn_the_same)
 {
     static outcome one = { .shards = 1, .epochs = 30, .norm = true, .batch = 17 },
@@ -235,8 +239,8 @@ START_TEST(test_shards_learn_the_same)
 }
 END_TEST
 
-/* A stop that one rank's callback asks for ends all ranks after the same step; a run that continues with
- * another number of ranks has the bits of one that was not stopped. */
+/* If a callback of one rank asks for a stop, all ranks end after the same step. A run that
+ * continues with another number of ranks has the bits of a run that was not stopped. */
 START_TEST(test_a_run_continues_with_another_number_of_ranks)
 {
     static outcome whole, first, second;
@@ -260,7 +264,8 @@ START_TEST(test_a_run_continues_with_another_number_of_ranks)
         hub_expect_ok(rank, ranks);
         for (int r = 0; r < ranks; r++) {
             ck_assert_int_eq(first.result[r].end, CT_FIT_END_STOPPED);
-            ck_assert_int_eq(first.result[r].steps, 5); /* asked for at 4, agreed on with 5 */
+            /* Step 4 asked for the stop, and the ranks agreed in step 5. */
+            ck_assert_int_eq(first.result[r].steps, 5);
         }
         second = (outcome){
             .shards = 4, .epochs = 3, .norm = true, .batch = 17, .checkpoint = path, .resume = path

@@ -1,5 +1,6 @@
-/* world_hub.c - ranks as threads of one process. A send copies the bytes into the hub's list; receives
- * take the messages of their sender and tag in the order in which they were begun. */
+/* world_hub.c - ranks as threads of one process. A send copies the bytes into the list of the
+ * hub. Receives take the messages of their sender and tag in the order in which they were
+ * started. */
 #include "tests/harness.h"
 #include "tests/world_hub.h"
 
@@ -19,13 +20,13 @@ typedef struct hub_request {
     void *data;
     size_t bytes, got;
     int from, tag;
-    struct hub_request *next; /* of this rank's receives */
+    struct hub_request *next; /* the next receive of this rank */
 } hub_request;
 
 typedef struct hub {
     pthread_mutex_t lock;
     hub_message *first, **end;
-    hub_request *receives[HUB_RANKS]; /* in order */
+    hub_request *receives[HUB_RANKS]; /* in the order of their start */
     void (*program)(hub_rank *rank);
 } hub;
 
@@ -59,7 +60,8 @@ static void *hub_receive(cti_transport *t, void *data, size_t bytes, int from, i
     return r;
 }
 
-/* Takes the message out of the list; NULL if it is not there. The caller has the lock. */
+/* Removes the message from the list and returns it; NULL if it has not arrived. The caller holds
+ * the lock. */
 static hub_message *hub_take(hub *h, const hub_request *r, int to)
 {
     for (hub_message **at = &h->first; *at; at = &(*at)->next) {
@@ -75,7 +77,7 @@ static hub_message *hub_take(hub *h, const hub_request *r, int to)
     return NULL;
 }
 
-/* Gives the messages that are there to the receives of a rank. */
+/* Gives the messages that have arrived to the receives of a rank. */
 static void hub_deliver(hub *h, int to)
 {
     pthread_mutex_lock(&h->lock);

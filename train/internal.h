@@ -15,7 +15,8 @@ typedef struct cti_tally {
     double norms, clipped, updates;     /* of the updates */
 } cti_tally;
 
-/* Losses of batches and norms of updates that have not been read from an asynchronous device yet. */
+/* Losses of batches and norms of updates that have not been read from an asynchronous device
+ * yet. */
 #define CTI_DEFERRED 50
 
 typedef struct cti_deferred {
@@ -43,7 +44,7 @@ typedef struct cti_epoch {
 
 /* The exponential moving average of the weights. */
 typedef struct cti_average {
-    ct_tensor **of; /* owned; of each entry of the set; NULL: the entry is not averaged */
+    ct_tensor **of; /* owned; one for each entry of the set, NULL if the entry is not averaged */
     int count;
     size_t room;
 } cti_average;
@@ -87,8 +88,9 @@ typedef struct cti_run {
     cti_monitor monitor;
     cti_history history; /* the complete epochs */
     ct_fit_result result;
-    struct cti_fit_world *world; /* of several shards; NULL: one */
-    bool stop_agreed;            /* in a world: some rank asked for a stop, at the last step */
+    struct cti_fit_world *world; /* NULL if there is one shard */
+    /* In a world: true if any rank asked for a stop at the last step. */
+    bool stop_agreed;
     bool stopped;
     bool saved;        /* the checkpoint file is up to date */
     char *description; /* JSON (resume_check.c); NULL until it is needed */
@@ -108,8 +110,8 @@ cti_moment cti_step_moment(const cti_run *run, double batch, int64_t step);
 /* Moves all fields of a batch to the device of the model, in the innermost scope. */
 void cti_step_move_batch(const cti_run *run, ct_batch *batch);
 
-/* Calls a step, whose batch and state are filled in, and returns its loss; NULL with an error. Unless
- * value is NULL, also reads the loss; one that is not finite is an error. */
+/* Calls a step, whose batch and state are filled in, and returns its loss; NULL with an error.
+ * Unless value is NULL, also reads the loss; one that is not finite is an error. */
 ct_tensor *cti_step_loss(cti_run *run, ct_model_step step, ct_step *s, const char *when,
                          double *value);
 
@@ -127,9 +129,9 @@ double cti_step_bits(const cti_run *run, double loss);
 
 /* ---- training steps (updates.c) ---- */
 
-/* Runs a training step in the innermost scope: an update of each optimiser that is due, from the next
- * batches. False at the end of the epoch and after an error. *loss is the mean over the batches,
- * unless losses are deferred. */
+/* Runs a training step in the innermost scope: an update of each optimiser that is due, from the
+ * next batches. Returns false at the end of the epoch and after an error. *loss is the mean over
+ * the batches, unless losses are deferred. */
 bool cti_updates_step(cti_run *run, double *loss);
 
 /* Ends a scope in which there was a backward pass; after an error also drops the gradients. */
@@ -152,13 +154,13 @@ void cti_validation_run(cti_run *run);
  * each loss at once. */
 bool cti_deferred_wanted(const cti_run *run, bool training);
 
-/* Keep the loss of a batch, for which there must be room, and the norm of an update. They do nothing
- * while an error is recorded. */
+/* Keep the loss of a batch, for which there must be room, and the norm of an update. They do
+ * nothing while an error is recorded. */
 void cti_deferred_add(cti_deferred *d, ct_tensor *loss, double tokens, int64_t step);
 void cti_deferred_add_norm(cti_deferred *d, ct_tensor *norm);
 
-/* Waits for the numbers and empties d, whose tokens and step stay readable. Returns the number of losses,
- * 0 with an error. norms: NULL if there are none. */
+/* Waits for the numbers and empties d, whose tokens and step stay readable. Returns the number
+ * of losses, 0 with an error. norms may be NULL if there are none. */
 int cti_deferred_read(cti_deferred *d, double *losses, double *norms);
 void cti_deferred_drop(cti_deferred *d);
 
@@ -167,8 +169,8 @@ void cti_deferred_drop(cti_deferred *d);
 /* Makes the optimisers of the run; false with an error. */
 bool cti_optimizers_begin(cti_run *run);
 
-/* The parameters of other optimisers, frozen for a call of optimiser k until cti_optimizers_release.
- * Nothing with one optimiser. */
+/* The parameters of other optimisers, frozen for a call of optimiser k until
+ * cti_optimizers_release. Nothing with one optimiser. */
 typedef struct cti_frozen {
     ct_storage *memory;
     int count;
@@ -184,41 +186,47 @@ typedef struct cti_fit_step {
     const char *when;
     bool training;
     int optimizer;
-    ct_state **states;        /* carried, of each shard of this rank; NULL: none */
-    cti_metric_sums *metrics; /* which get the sums; NULL: not */
+    ct_state **states;        /* the carried state of each shard of this rank; may be NULL */
+    cti_metric_sums *metrics; /* receives the sums of the metrics; may be NULL */
 
-    bool more; /* the gradients are added to those of the next step: the update has more batches */
+    /* True if the update has more batches; the gradients are then added to those of the next
+     * step. */
+    bool more;
 
-    /* results, the same on all ranks: the mean loss, its count, whether some rank asks for a stop */
+    /* The results, which are equal on all ranks: the mean loss, its count, and whether any rank
+     * asks for a stop. */
     double loss, count;
     bool stop;
 } cti_fit_step;
 
-/* Makes run->world if there are several shards: in `given`, or in a world of its own if that is NULL.
- * False with an error. cti_fit_world_end tells the other ranks of a recorded error. */
+/* Makes run->world if there are several shards. It uses the world `given`, or makes one if that
+ * is NULL. Returns false with an error. cti_fit_world_end sends a recorded error to the other
+ * ranks. */
 bool cti_fit_world_begin(cti_run *run, ct_world *given);
 void cti_fit_world_end(cti_run *run);
 
-/* Compares the run with those of the other ranks, when it is about to begin or was resumed; false with an
- * error. */
+/* Compares the run with those of the other ranks. It is called before the first step and after a
+ * resume. Returns false with an error. */
 bool cti_fit_world_ready(cti_run *run);
 
-int cti_fit_shards(const cti_run *run); /* 1 without a world */
+int cti_fit_shards(const cti_run *run); /* the number of shards; 1 without a world */
 
-/* Runs the shards of this rank, and adds up what all have computed: gradients if it is training. False
- * with an error. */
+/* Runs the shards of this rank and adds up the results of all ranks: losses, metrics and, in
+ * training, gradients. Returns false with an error. */
 bool cti_fit_sharded(cti_run *run, cti_fit_step *step, ct_batch *batch);
 
-/* Gives the parameters the gradients of steps that were to have more. */
+/* Gives the parameters the gradients of an update that ended before all its batches. */
 void cti_fit_finish_gradients(cti_run *run);
 
-/* The states of training; NULLs for others, and their end. */
+/* cti_fit_states returns the carried states of training, one for each shard of this rank.
+ * cti_fit_states_new makes an array of that length with NULLs, for a pass of validation, or
+ * returns NULL with an error. cti_fit_states_free frees such an array and its states. */
 ct_state **cti_fit_states(cti_run *run);
-ct_state **cti_fit_states_new(cti_run *run); /* NULL with an error */
+ct_state **cti_fit_states_new(cti_run *run);
 void cti_fit_states_free(cti_run *run, ct_state **states);
 
-/* Asks for a stop after the next step. The second returns whether some rank asks now: all ranks call
- * it. */
+/* cti_fit_world_ask_stop asks for a stop after the next step. cti_fit_world_stops returns true
+ * if on any rank `here` is true or a stop was requested. All ranks must call it. */
 void cti_fit_world_ask_stop(cti_run *run);
 bool cti_fit_world_stops(cti_run *run, bool here);
 
@@ -227,8 +235,8 @@ ct_status cti_fit_checkpoint(cti_run *run, const char *path);
 
 /* ---- averaged weights (average.c); nothing if the trainer's ema_decay is 0 ---- */
 
-/* After an update: average = decay average + (1 - decay) weights, for each trained parameter; after the
- * first one, average = weights. */
+/* After an update: average = decay average + (1 - decay) weights, for each trained parameter;
+ * after the first one, average = weights. */
 void cti_average_update(cti_run *run);
 
 /* Binds the averages (ct_params_bind) until the innermost scope ends; false with an error. */

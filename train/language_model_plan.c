@@ -1,5 +1,5 @@
-/* language_model_plan.c - one text by a planned step: the model and the weights of the tokens are one
- * recorded program, whose bits are those of the general way (nn/generate.c). */
+/* language_model_plan.c - generates one text by a planned step. The model and the weights of the
+ * tokens are one recorded program. The text has the same bits as with nn/generate.c. */
 #include "train/language_model_internal.h"
 
 #include "nn/generate_internal.h"
@@ -8,18 +8,18 @@
 
 #include <math.h>
 
-#define FEW 32    /* for fewer tokens, making the plan takes longer than it saves */
+#define FEW 32    /* with fewer tokens, making the plan takes more time than it saves */
 #define CHUNK 256 /* the tokens of the prefix that are read at once, as in nn/generate.c */
 
 static const char *const me = "ct_lm_generate";
 
-/* What is planned. */
+/* The planned step and its context. */
 typedef struct lm_planned {
     const ct_lm *m;
     const ct_generation_options *o;
     ct_plan *plan;
     double *weights;
-    int64_t n; /* the number of weights */
+    int64_t n; /* the number of weights of the tokens */
     ct_generator g;
 } lm_planned;
 
@@ -83,7 +83,7 @@ static bool lm_planned_begin(lm_planned *p, const int32_t *ids, int64_t count)
     return p->weights != NULL;
 }
 
-/* The token after `token`; -1 with an error. */
+/* Returns the token after `token`; -1 with an error. */
 static int32_t lm_planned_next(lm_planned *p, int32_t token)
 {
     const float *w = ct_plan_output(p->plan, 0);

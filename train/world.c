@@ -1,4 +1,5 @@
-/* world.c - worlds: making one, comparing the ranks, and what all ranks do together. */
+/* world.c - makes and frees worlds, compares the ranks, and has the functions that all ranks
+ * call together. */
 #include "tensor/internal.h"
 
 #include "tensor/environment.h"
@@ -15,16 +16,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what ranks must share ---- */
+/* ---- comparing the ranks ---- */
 
-/* What a rank tells the others of itself. */
+/* The description of a rank, which it sends to the others. */
 typedef struct world_build {
     char version[40];
     int32_t shards, portable;
-    char processor[200]; /* decides the last bits */
+    char processor[200]; /* the last bits of the results depend on it */
 } world_build;
 
-/* Compares the ranks with rank 0; false with an error, which all ranks find. */
+/* Compares the ranks with rank 0. Returns false with an error, which is the same on all ranks. */
 static bool world_compare(ct_world *w, const char *function)
 {
     world_build own = { .shards = w->shards, .portable = ct_portable() };
@@ -55,9 +56,9 @@ static bool world_compare(ct_world *w, const char *function)
     return ct_ok();
 }
 
-/* ---- making one ---- */
+/* ---- making a world ---- */
 
-/* The number in a variable, or otherwise. */
+/* The number in an environment variable, or `otherwise` if it is unset. */
 static double world_variable(const char *name, double otherwise)
 {
     const char *text = cti_environment(name);
@@ -65,7 +66,7 @@ static double world_variable(const char *name, double otherwise)
     return text ? strtod(text, NULL) : otherwise;
 }
 
-/* Fills in the defaults; false with an error. */
+/* Fills in the defaults. Returns false with an error. */
 static bool world_settle(const char *function, const cti_link *l, ct_world_options *o)
 {
     const int ranks = l ? l->transport.ranks : 1;

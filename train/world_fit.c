@@ -1,5 +1,5 @@
-/* world_fit.c - ct_fit and ct_evaluate in a world: steps by shards, what all ranks decide together, and
- * checkpoints. Rank 0 alone prints and writes files. */
+/* world_fit.c - ct_fit and ct_evaluate in a world: steps by shards, decisions of all ranks, and
+ * checkpoints. Only rank 0 prints and writes files. */
 #include "tensor/internal.h"
 
 #include "autograd/internal.h"
@@ -25,20 +25,21 @@ _Static_assert(CTI_SUM_FIT >= CT_METRICS * CT_METRIC_SUMS + 2 * CT_OPTIMIZERS, "
 typedef struct cti_fit_world {
     ct_world *w;
     bool own;
-    bool stop;          /* this rank asks for a stop, at the next sum */
-    ct_trainer trainer; /* of a rank that prints and writes nothing */
-    ct_state **state;   /* carried, of each shard of this rank */
-    ct_state *gathered; /* what r->state is while a checkpoint is written */
+    bool stop;          /* true if this rank will ask for a stop at the next sum */
+    ct_trainer trainer; /* a copy of the trainer without output, for ranks other than 0 */
+    ct_state **state;   /* the carried state of each shard of this rank */
+    ct_state *gathered; /* the value of r->state while a checkpoint is written */
 } cti_fit_world;
 
-/* ---- beginning ---- */
+/* ---- starting ---- */
 
 static bool fit_has_ranks(const cti_run *r)
 {
     return r->world && r->world->w->ranks > 1;
 }
 
-/* A rank other than 0 shows nothing. It takes part in the checkpoints, whose states are gathered. */
+/* Turns off the output of a rank other than 0. The rank still takes part in checkpoints, because
+ * it sends its states to rank 0. */
 static void fit_hide(cti_run *r)
 {
     cti_fit_world *f = r->world;
@@ -58,7 +59,7 @@ bool cti_fit_world_begin(cti_run *r, ct_world *given)
         w = ct_world_new((ct_world_options){ 0 });
         if (!w)
             return false;
-        if (w->shards == 1) { /* the plain loop */
+        if (w->shards == 1) { /* one shard uses the plain loop */
             ct_world_free(w);
             return true;
         }
@@ -113,7 +114,7 @@ int cti_fit_shards(const cti_run *r)
 
 /* ---- the same run on all ranks ---- */
 
-/* SHA-256 of all values; false with an error. */
+/* Computes the SHA-256 of all values. Returns false with an error. */
 static bool fit_hash_parameters(const cti_run *r, char hex[65])
 {
     ct_params *set = r->model->params;
@@ -131,7 +132,8 @@ static bool fit_hash_parameters(const cti_run *r, char hex[65])
         if (!t)
             break;
         ct_sha256_hex(cti_data(t), (size_t)t->numel * ct_dtype_size(t->dtype), digests[1]);
-        ct_sha256_hex(digests, sizeof digests, digests[0]); /* of those before, and of this one */
+        /* The digest covers the values before and this one. */
+        ct_sha256_hex(digests, sizeof digests, digests[0]);
     }
     cti_scope_pop(s);
     memcpy(hex, digests[0], 65);
@@ -178,7 +180,7 @@ static char *fit_first_text(ct_world *w, const char *function, const char *text)
     return !size || cti_world_spread(w, function, first, (size_t)size) ? first : NULL;
 }
 
-/* The 60 bytes of text around byte `at`, in quotes. */
+/* Returns the 60 bytes of text around byte `at`, in quotes. */
 static cti_quoted fit_excerpt(const char *text, size_t at)
 {
     char part[61];
@@ -188,7 +190,7 @@ static cti_quoted fit_excerpt(const char *text, size_t at)
     return cti_quote(part);
 }
 
-/* Compares a text with that of rank 0; false with an error. */
+/* Compares a text with that of rank 0. Returns false with an error. */
 static bool fit_compare_text(cti_run *r, const char *what, const char *text)
 {
     ct_world *w = r->world->w;
@@ -206,7 +208,8 @@ static bool fit_compare_text(cti_run *r, const char *what, const char *text)
     return ct_ok();
 }
 
-/* What must be the same, besides the description of the run. */
+/* Describes the other options and values that must be equal on all ranks. The description of the
+ * run lacks them. */
 static void fit_describe_trainer(const cti_run *r, char text[400])
 {
     const ct_trainer *t = r->trainer;
@@ -224,7 +227,8 @@ static void fit_describe_trainer(const cti_run *r, char text[400])
         ct_params_count(r->model->params), (long long)ct_loader_batches(r->train));
 }
 
-/* The description without the processor, which may differ (ct_world_new says so). */
+/* The description without the processor, which may differ between ranks (ct_world_new prints
+ * it). */
 static char *fit_description(cti_run *r)
 {
     const char *all = cti_run_describe(r), *from, *to;
@@ -270,11 +274,11 @@ static void fit_scatter_state(cti_run *r)
     r->state = NULL;
 }
 
-/* Whether batches have a row for each shard; false with an error. */
+/* Checks that a batch has a row for each shard. Returns false with an error. */
 static bool fit_check_rows(const cti_run *r)
 {
     const ct_loader *l = r->train;
-    /* a stream and a zip do not know */
+    /* a stream and a zip do not know their rows, so most_rows is 0 */
     const int64_t rows = l->most_rows > 0 ? l->most_rows : INT64_MAX;
 
     if (rows >= r->world->w->shards)
@@ -313,7 +317,8 @@ bool cti_fit_world_ready(cti_run *r)
 
 /* ---- checkpoints ---- */
 
-/* The description of a shard's state, which a rank sends before the state: the sizes of each tensor. */
+/* The description of a shard's state, which a rank sends before the state. It has the sizes of
+ * each tensor. */
 typedef struct fit_state_shape {
     int32_t count, unused;
     struct {
@@ -345,8 +350,8 @@ static int fit_rank_of(const ct_world *w, int shard)
     return r;
 }
 
-/* The tensors of a shard's state on rank 0, which receives them if they are another's. False with an
- * error. */
+/* Gets the tensors of a shard's state on rank 0. If another rank has the shard, receives them
+ * from it. Returns false with an error. */
 static bool fit_collect(cti_run *r, int shard, int count, ct_tensor **part)
 {
     ct_world *w = r->world->w;
@@ -376,7 +381,7 @@ static bool fit_collect(cti_run *r, int shard, int count, ct_tensor **part)
     return ct_ok();
 }
 
-/* Sends the state of a shard of this rank to rank 0; false with an error. */
+/* Sends the state of a shard of this rank to rank 0. Returns false with an error. */
 static bool fit_send_state(cti_run *r, const ct_state *state)
 {
     ct_world *w = r->world->w;
@@ -398,7 +403,7 @@ static bool fit_send_state(cti_run *r, const ct_state *state)
     return good;
 }
 
-/* The whole state on rank 0, from the states of the shards in order. */
+/* Makes the whole state on rank 0 from the states of the shards, in their order. */
 static void fit_gather_state(cti_run *r)
 {
     cti_fit_world *f = r->world;
@@ -445,11 +450,12 @@ ct_status cti_fit_checkpoint(cti_run *r, const char *path)
     if (!ct_ok())
         cti_world_tell_error(f->w);
     else if (f->w->link)
-        cti_world_meet(f->w, r->function); /* rank 0 has written it, or tells its error */
+        /* Waits until rank 0 has written the file or has sent its error. */
+        cti_world_meet(f->w, r->function);
     return ct_error();
 }
 
-/* ---- deciding together ---- */
+/* ---- decisions of all ranks ---- */
 
 void cti_fit_world_ask_stop(cti_run *r)
 {
@@ -475,13 +481,13 @@ bool cti_fit_world_stops(cti_run *r, bool here)
 
 /* ---- a step ---- */
 
-/* Where the numbers of the metrics are. */
+/* The number i of the current shard, after those of the user. The metrics use these numbers. */
 static double *fit_number(cti_fit_world *f, int i)
 {
     return cti_world_number(f->w, CTI_SUM_USER + i);
 }
 
-/* The sums of the metrics of a shard, into its numbers. */
+/* Writes the sums of the metrics of a shard to its numbers. */
 static void fit_add_metrics(cti_run *r, const ct_step *s)
 {
     cti_metric_sums sums = { { NULL } };
@@ -497,7 +503,7 @@ static void fit_add_metrics(cti_run *r, const ct_step *s)
     cti_metrics_drop(&sums);
 }
 
-/* The sums over all shards, into those of the epoch. */
+/* Adds the sums over all shards to the sums of the epoch. */
 static void fit_take_metrics(cti_run *r, cti_metric_sums *sums)
 {
     int at = 0;
@@ -510,7 +516,7 @@ static void fit_take_metrics(cti_run *r, cti_metric_sums *sums)
     }
 }
 
-/* One shard: forward and, in training, backward. */
+/* Runs one shard: forward and, in training, backward. */
 static void fit_run_shard(cti_run *r, const cti_fit_step *step, ct_batch *part)
 {
     cti_fit_world *f = r->world;

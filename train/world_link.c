@@ -1,5 +1,5 @@
-/* world_link.c - the link of a process to the other ranks: finds out from a launcher's variables whether
- * there are any, and opens the plug-in of their MPI. */
+/* world_link.c - the link of a process to the other ranks: reads a launcher's variables to find
+ * out whether other ranks exist, and opens the plug-in for their MPI. */
 #include "tensor/internal.h"
 
 #include "tensor/environment.h"
@@ -16,8 +16,8 @@
 
 /* ---- the launcher ---- */
 
-/* Variables that a launcher sets for each process. SLURM_NTASKS says nothing: a lone process in a batch
- * script has it, too. */
+/* Variables that a launcher sets for each process. SLURM_NTASKS is not used, because a single
+ * process in a batch script also has it. */
 static const struct {
     const char *rank, *ranks, *plugin, *mpi;
 } launchers[] = {
@@ -27,7 +27,7 @@ static const struct {
 };
 #define LAUNCHERS (sizeof launchers / sizeof *launchers)
 
-/* The number in a variable, or -1. */
+/* The number in an environment variable, or -1. */
 static int launch_number(const char *name)
 {
     const char *text = getenv(name);
@@ -75,8 +75,8 @@ static struct {
     char reason[400];
 } process = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* Opens DIR/NAME.so. False if there is no such file; otherwise *start is its function, or NULL with the
- * reason. */
+/* Opens DIR/NAME.so. Returns false if the file is missing. Otherwise sets *start to its
+ * function, or to NULL with the reason. */
 static bool link_try_plugin(const char *dir, const char *name, cti_transport_open_function *start)
 {
     char path[4096];
@@ -114,7 +114,7 @@ static cti_transport_open_function link_plugin(const cti_launched *l)
     return NULL;
 }
 
-/* Name and boot of this machine. */
+/* Writes the name of this machine and the identity of its boot. */
 static void link_describe_host(char host[120])
 {
     char name[64] = "?", boot[40] = "";
@@ -152,8 +152,8 @@ bool cti_link_begin(cti_link *l)
     return good;
 }
 
-/* At the end of the program: all ranks meet, and MPI ends. After a failure MPI would wait forever, so it
- * is left as it is; mpirun sees that. */
+/* Runs at the end of the program: waits for all ranks and ends MPI. After a failure MPI would
+ * wait forever, so it is not ended; mpirun notices that. */
 static void link_end(void)
 {
     cti_link *l = process.link;
@@ -176,7 +176,7 @@ static void link_end(void)
 
 static void link_open(const cti_launched *launched)
 {
-    static cti_transport transport; /* MPI refers to it */
+    static cti_transport transport; /* static, because MPI keeps its address */
     cti_transport_open_function start = link_plugin(launched);
     cti_link *l;
 

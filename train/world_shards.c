@@ -18,10 +18,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SHARD_DRAWS ((uint64_t)1 << 34) /* positions of the random stream that a step may use */
+/* The positions of the random stream that one step may use. */
+#define SHARD_DRAWS ((uint64_t)1 << 34)
 
-/* One shard on one rank is a plain step: nothing is copied, and the bits are those of a loop without a
- * world. */
+/* True if the world has one shard on one rank. Its step is a plain step: nothing is copied, and
+ * the bits are equal to those of a loop without a world. */
 static bool shards_are_one(const ct_world *w)
 {
     return w->shards == 1 && w->ranks == 1;
@@ -35,9 +36,9 @@ static void shards_free_alone(void *world)
     cti_release(w);
 }
 
-/* Returns w. For a loop without a world, returns the thread's own, of one rank and one shard; NULL with
- * an error. It is too large for a thread-local variable: a library that dlopen loads has little room for
- * those. */
+/* Returns w. If w is NULL, returns the world of the thread, which has one rank and one shard, or
+ * NULL with an error. That world is too large for a thread-local variable, because a library
+ * that dlopen loads has little room for those variables. */
 static ct_world *shards_world(const char *function, ct_world *w)
 {
     ct_thread *th = cti_thread();
@@ -57,8 +58,9 @@ static ct_world *shards_world(const char *function, ct_world *w)
 
 /* ---- the elements of a step ----
  *
- * doubles: the numbers; for each trained parameter, in how many shards it has a gradient; buffers that
- * are not f32; gradients in f64. floats: gradients and buffers in f32. */
+ * The doubles are the numbers, the number of shards in which each trained parameter has a
+ * gradient, the buffers that are not f32, and the gradients in f64. The floats are the gradients
+ * and the buffers in f32. */
 
 typedef enum shards_role { SHARDS_NOTHING, SHARDS_GRADIENT, SHARDS_BUFFER } shards_role;
 
@@ -74,12 +76,13 @@ static shards_role shards_role_of(const ct_world *w, int i)
     return cti_param_is_buffer(p) && cti_params_stands(set, i) ? SHARDS_BUFFER : SHARDS_NOTHING;
 }
 
-/* A walk over the entries of the set, with the places of their elements. */
+/* A walk over the entries of the set. It keeps the positions of their elements in the vector. */
 typedef struct shards_walk {
     ct_world *w;
     char *vector;
-    int64_t doubles, floats, given; /* the next of each; given: the next count of gradients */
-    double count, shards;           /* reading sums: what gradients and buffers are divided by */
+    /* The next position of each kind; given: the next count of gradients. */
+    int64_t doubles, floats, given;
+    double count, shards; /* for reading sums: the divisors of gradients and of buffers */
 } shards_walk;
 
 static int shards_gradients(const ct_world *w)
@@ -106,7 +109,8 @@ static double *shards_double(const shards_walk *k, int64_t i)
     return cti_sum_doubles(&k->w->sum.layout, k->vector, i, &run);
 }
 
-/* Begins the sum of a step, if it has not begun. After the first shard no entry is lazy. */
+/* Starts the sum of a step, unless it has started. It must run after the first shard, when no
+ * entry is lazy. */
 static void shards_measure(ct_world *w)
 {
     const ct_params *set = w->step.params;
@@ -131,7 +135,8 @@ static void shards_measure(ct_world *w)
 
 /* ---- into a vector ---- */
 
-/* The elements of t, f32 or f64, in host memory; zeros for NULL. */
+/* Writes the elements of t, which is f32 or f64 in host memory, to the vector. If t is NULL,
+ * writes zeros. */
 static void shards_put(shards_walk *k, const ct_tensor *t, int64_t numel, bool f32)
 {
     const cti_sum_layout *l = &k->w->sum.layout;
@@ -151,7 +156,7 @@ static void shards_put(shards_walk *k, const ct_tensor *t, int64_t numel, bool f
     }
 }
 
-/* t in host memory, as f32 or f64; contiguous. */
+/* Returns t in host memory, contiguous, as f32 or f64. */
 static ct_tensor *shards_on_host(ct_tensor *t)
 {
     ct_tensor *here = t->device == CT_CPU ? t : ct_to(t, CT_CPU);
@@ -172,7 +177,7 @@ static void shards_put_entry(shards_walk *k, int i)
         return;
     s = ct_scope_begin_no_grad();
     if (role == SHARDS_GRADIENT) {
-        from = ct_tensor_grad(value); /* a view: the handle of the gradient itself has died */
+        from = ct_tensor_grad(value); /* a view, because the handle of the gradient has ended */
         *shards_double(k, k->given++) = from != NULL;
     }
     if (from)
@@ -255,7 +260,8 @@ static void shards_skip(shards_walk *k, shards_role role, const ct_tensor *value
     k->given += role == SHARDS_GRADIENT;
 }
 
-/* The mean over the shards; of a count, which all shards have, the count. */
+/* Sets a buffer to its mean over the shards. For a count, which is equal in all shards, the mean
+ * is the count. */
 static void shards_get_buffer(shards_walk *k, ct_tensor *value)
 {
     const bool f32 = value->dtype == CT_F32;
@@ -295,8 +301,9 @@ static void shards_spread(ct_world *w, char *sum, shards_role what)
     cti_scope_pop(scope);
 }
 
-/* Takes the numbers and buffers of a sum; and its gradients, with those of the steps before it that had
- * more, or keeps them for the next step. */
+/* Takes the numbers and the buffers of a sum. If the update has more batches, keeps the
+ * gradients for the next step. Otherwise writes the gradients of all batches of the update to
+ * the parameters. */
 static void shards_take(ct_world *w, char *sum)
 {
     cti_world_step *s = &w->step;
@@ -328,7 +335,7 @@ void cti_world_finish_gradients(ct_world *w, ct_params *params)
 
 /* ---- buffers of a shard ---- */
 
-/* Keeps the values of the buffers before the step; false with an error. */
+/* Keeps the values of the buffers before the step. Returns false with an error. */
 static bool buffers_keep(ct_world *w)
 {
     cti_world_step *s = &w->step;
@@ -354,7 +361,8 @@ static bool buffers_keep(ct_world *w)
     return ct_ok();
 }
 
-/* Gives the buffers their values before the step. One that was lazy then gets its first ones. */
+/* Gives the buffers their values before the step. A buffer that was lazy at that time gets its
+ * initial values. */
 static void buffers_restore(const ct_world *w)
 {
     const cti_world_step *s = &w->step;
@@ -394,7 +402,7 @@ static ct_tensor *shards_rows_of(const ct_batch *b, ct_tensor *t, int64_t from, 
     return ct_narrow(t, 0, from, rows);
 }
 
-/* The sum of lengths (rows) i32 on the CPU, or -1. */
+/* The sum of the lengths t, which must be (rows), i32 and on the CPU; otherwise -1. */
 static int64_t shards_lengths(const ct_tensor *t)
 {
     int64_t sum = 0;
@@ -406,7 +414,7 @@ static int64_t shards_lengths(const ct_tensor *t)
     return sum;
 }
 
-/* Tokens of rows from, ..., to - 1. */
+/* The number of tokens of rows `from` to `to` - 1. */
 static int64_t shards_tokens(const ct_batch *b, const ct_batch *part, int64_t from, int64_t to)
 {
     for (int i = 0; i < b->field_count; i++) {
@@ -421,7 +429,7 @@ static int64_t shards_tokens(const ct_batch *b, const ct_batch *part, int64_t fr
     return b->tokens * to / b->rows - b->tokens * from / b->rows;
 }
 
-/* False with an error. */
+/* Fills in *part with the rows of a shard. Returns false with an error. */
 static bool shards_cut(const ct_world *w, const ct_batch *b, int shard, ct_batch *part)
 {
     const int64_t from = shard * b->rows / w->shards, to = (shard + 1) * b->rows / w->shards;
@@ -453,7 +461,7 @@ static bool shards_cut(const ct_world *w, const ct_batch *b, int shard, ct_batch
 
 /* ---- a step ---- */
 
-/* Ends the step. The next one draws other numbers. */
+/* Ends the step. The next step draws other random numbers. */
 static void shards_end(ct_world *w)
 {
     cti_world_step *s = &w->step;
@@ -571,7 +579,7 @@ double *cti_world_number(ct_world *w, int i)
     return &w->step.own[i];
 }
 
-/* False with an error, outside of a shard. */
+/* Checks that a shard is in progress. Returns false with an error if not. */
 static bool shards_are_open(const char *function, const ct_world *w)
 {
     if (!cti_sink_allowed())
@@ -628,7 +636,7 @@ double ct_world_sum(const ct_world *w, int i)
     return w ? w->step.own[i] : 0;
 }
 
-/* Checks that all shards of this rank are done; false with an error. */
+/* Checks that all shards of this rank are done. Returns false with an error. */
 static bool shards_are_done(const char *function, ct_world *w)
 {
     if (ct_ok() && !w->step.params)

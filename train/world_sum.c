@@ -1,4 +1,4 @@
-/* world_sum.c - sums over shards in a binary tree over their numbers, by however many ranks. */
+/* world_sum.c - sums over shards in a binary tree over their numbers, for any number of ranks. */
 #include "train/world_sum.h"
 
 #include "tensor/hooks.h"
@@ -17,7 +17,8 @@ _Static_assert(sizeof(sum_head) == 64, "segments stay aligned to 64 bytes");
 
 /* ---- layout ---- */
 
-/* Doubles and floats of a segment, rounded up to whole blocks of 64 bytes. The rest is 0. */
+/* The number of doubles, and of floats, of a segment. They are rounded up to whole blocks of 64
+ * bytes. The padding is 0. */
 static int64_t layout_doubles(const cti_sum_layout *l)
 {
     return ((l->doubles + l->segments - 1) / l->segments + 7) / 8 * 8;
@@ -63,7 +64,7 @@ float *cti_sum_floats(const cti_sum_layout *l, char *vector, int64_t i, int64_t 
     return (float *)(void *)from + at;
 }
 
-/* The elements of a segment that are not padding. */
+/* The number of elements of a segment, without padding. */
 static uint64_t layout_elements(const cti_sum_layout *l, int segment)
 {
     const int64_t d = layout_doubles(l), f = layout_floats(l);
@@ -89,7 +90,7 @@ static void add_floats(float *restrict a, const float *restrict b, int64_t n)
             a[i + k] += b[i + k];
 }
 
-/* Adds segment number `number` at b to the one at a. */
+/* Adds segment number `number` of b to that of a. */
 static void add_segment(ct_world *w, char *a, const char *b, int number)
 {
     const cti_sum_layout *l = &w->sum.layout;
@@ -164,13 +165,14 @@ void cti_sum_free(cti_sum *s)
 
 /* ---- the tree ---- */
 
-/* True if right follows left as the other half of one node. */
+/* True if left and right are the two halves of one node. */
 static bool tree_are_halves(const cti_sum_node *left, const cti_sum_node *right)
 {
     return left->level == right->level && left->index % 2 == 0 && right->index == left->index + 1;
 }
 
-/* A list of nodes in order, while it is added up. segment: the one that the bytes are of; -1: all. */
+/* A list of nodes in order, while it is added up. segment is the number of the segment in the
+ * bytes, or -1 for all segments. */
 typedef struct tree_stack {
     ct_world *w;
     int segment;
@@ -178,7 +180,7 @@ typedef struct tree_stack {
     int *count;
 } tree_stack;
 
-/* Makes one node of the last two: that above them. */
+/* Replaces the last two nodes by their parent. */
 static void tree_join(tree_stack *t)
 {
     cti_sum_node *left = &t->node[*t->count - 2], *right = &t->node[*t->count - 1];
@@ -207,8 +209,8 @@ static void tree_push(tree_stack *t, const cti_sum_node *n)
         tree_join(t);
 }
 
-/* After the last shard: what is left are the left halves down the right edge of the tree, whose right
- * halves are cut at the number of shards. */
+/* Joins the remaining nodes after the last shard. They are the left halves along the right edge
+ * of the tree. Their right halves end at the number of shards. */
 static void tree_close(tree_stack *t)
 {
     while (*t->count > 1)
@@ -259,7 +261,7 @@ void cti_sum_drop_total(ct_world *w)
 
 /* ---- between ranks ---- */
 
-/* Room for the segments that the others send; false with an error. */
+/* Makes room for the segments that the other ranks send. Returns false with an error. */
 static bool exchange_make_room(ct_world *w, const char *function, size_t segment)
 {
     cti_sum_node nodes[CTI_SUM_NODES];
@@ -280,7 +282,8 @@ static bool exchange_make_room(ct_world *w, const char *function, size_t segment
     return true;
 }
 
-/* Writes the heads of this rank's nodes, also of those without rows. False with an error. */
+/* Writes the heads of all nodes of this rank. Nodes without rows also get one. Returns false
+ * with an error. */
 static bool exchange_mark(ct_world *w, const char *function, size_t segment, bool stop)
 {
     cti_sum *s = &w->sum;
@@ -318,8 +321,8 @@ static bool exchange_parts(ct_world *w, const char *function, size_t segment)
     return cti_world_wait(w, function);
 }
 
-/* Adds up this rank's segment of all nodes. Returns the sum, in one of them. *stop as in
- * cti_sum_all. */
+/* Adds up this rank's segment of all nodes. The returned sum is stored in one of them. *stop has
+ * the same meaning as in cti_sum_all. */
 static cti_sum_node exchange_add(ct_world *w, size_t segment, bool *stop, int *wrong)
 {
     cti_sum_node stack[2 * CTI_SUM_NODES], nodes[CTI_SUM_NODES];
@@ -352,7 +355,8 @@ static cti_sum_node exchange_add(ct_world *w, size_t segment, bool *stop, int *w
     return stack[0];
 }
 
-/* Gives this rank's segment of the sum to all, and gets theirs, into result. */
+/* Sends this rank's segment of the sum to all ranks, and receives theirs. Writes the whole sum
+ * to `result`. */
 static bool exchange_sums(ct_world *w, const char *function, size_t segment, char *result)
 {
     for (int r = 0; r < w->ranks; r++)
@@ -389,7 +393,8 @@ static char *sum_exchange(ct_world *w, const char *function, bool *stop)
     }
     if (!sum.there)
         return NULL;
-    result = w->sum.node[0].bytes; /* whose segments have all been sent */
+    /* This vector is free, because all its segments have been sent. */
+    result = w->sum.node[0].bytes;
     own = result + (size_t)w->rank * segment;
     if (own != sum.bytes)
         memcpy(own, sum.bytes, segment);

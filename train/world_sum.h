@@ -1,8 +1,8 @@
 /* world_sum.h - a vector of numbers and gradients that is added up over shards. (internal)
  *
- * The tree of additions is over the numbers of the shards, and has nothing to do with ranks. Node (k, i)
- * is the sum of shards i 2^k to (i + 1) 2^k - 1, those that exist; it is its left half plus its right
- * half. A half without rows is left out, not added as 0, because -0 + 0 is 0.
+ * The tree of additions is built on the shard numbers and does not depend on the ranks. Node (k, i)
+ * is the sum of shards i 2^k to (i + 1) 2^k - 1, those that exist; it is its left half plus its
+ * right half. A half without rows is left out. It is not added as 0, because -0 + 0 is 0.
  *
  *     shards    0   1   2   3   4   5         6 shards on 2 ranks:
  *                \ /     \ /     \ /          rank 0 has 0 1 2, and sends (0+1), 2
@@ -11,9 +11,10 @@
  *                      \     /                ((0+1) + (2+3)) + (4+5)
  *                        \ /
  *
- * A rank adds up what it can by itself, like a binary counter. Then each rank gets its segment of the
- * elements of all nodes, adds them up in the tree, and gives the sums to all. A rank sends and receives
- * 2 (R - 1) / R vectors, as in a ring, if R and S are powers of two. */
+ * A rank first adds up the nodes that need only its own shards, like a binary counter. Then each
+ * rank receives its segment of the elements of all nodes, adds them up in the tree, and sends
+ * the sums to all ranks. A rank sends and receives 2 (R - 1) / R vectors, as in a ring, if the
+ * number of ranks R and of shards are powers of two. */
 #ifndef COTANGENT_TRAIN_WORLD_SUM_H
 #define COTANGENT_TRAIN_WORLD_SUM_H
 
@@ -25,7 +26,8 @@
 
 struct ct_world;
 
-/* Numbers of a step: those of the user, of ct_fit, and of this module. */
+/* The numbers of a step. The user has the first ones, ct_fit the next ones, and this module the
+ * last three. */
 #define CTI_SUM_USER 64
 #define CTI_SUM_FIT 80 /* the sums of CT_METRICS metrics, and the losses of further optimisers */
 #define CTI_SUM_COUNT (CTI_SUM_USER + CTI_SUM_FIT) /* the count of the loss */
@@ -33,8 +35,8 @@ struct ct_world;
 #define CTI_SUM_SHARDS (CTI_SUM_COUNT + 2)         /* 1 for each shard with rows */
 #define CTI_SUM_NUMBERS (CTI_SUM_COUNT + 3)
 
-/* The elements: doubles and floats, each cut into one segment for each rank. In memory a vector is one
- * segment after another; each is a head, its doubles and its floats. */
+/* The numbers of doubles and of floats of a vector, which is cut into one segment for each rank.
+ * In memory the segments follow one another. Each has a head, its doubles and its floats. */
 typedef struct cti_sum_layout {
     int64_t doubles, floats;
     int segments;
@@ -44,11 +46,12 @@ typedef struct cti_sum_layout {
 typedef struct cti_sum_node {
     int level;
     int64_t index;
-    bool there; /* some shard of it has rows */
+    bool there; /* true if at least one of its shards has rows */
     char *bytes;
 } cti_sum_node;
 
-#define CTI_SUM_NODES 24 /* of one rank, at most 2 log2(shards) */
+/* The maximum number of nodes of one rank, which is at most 2 log2(shards). */
+#define CTI_SUM_NODES 24
 
 typedef struct cti_sum {
     cti_sum_layout layout;
@@ -56,33 +59,35 @@ typedef struct cti_sum {
     int nodes;
     char *spare[CTI_SUM_NODES]; /* vectors that are not in use */
     int spares;
-    char *total; /* of steps whose gradients are added up; NULL: none */
+    char *total; /* the sum of the steps of an update so far; may be NULL */
     char *received;
     size_t received_room;
-    uint32_t step; /* of the sums so far: all ranks must be at the same one */
+    uint32_t step; /* the number of sums so far; it must be equal on all ranks */
 } cti_sum;
 
-/* The place of element i of a vector's doubles or floats, and how many follow it there. */
+/* The address of element i of a vector's doubles or floats. *run is the number of elements from
+ * there to the end of its segment. */
 double *cti_sum_doubles(const cti_sum_layout *l, char *vector, int64_t i, int64_t *run);
 float *cti_sum_floats(const cti_sum_layout *l, char *vector, int64_t i, int64_t *run);
 
-/* Begins a sum of vectors of these sizes. */
+/* Starts a sum of vectors of these sizes. */
 void cti_sum_begin(struct ct_world *w, int64_t doubles, int64_t floats);
 
 /* A vector of zeros for the next shard; NULL with an error. */
 char *cti_sum_vector(struct ct_world *w, const char *function);
 
-/* Gives the next shard of this rank its vector; NULL: it has no rows. */
+/* Adds the vector of the next shard of this rank. vector is NULL if the shard has no rows. */
 void cti_sum_add(struct ct_world *w, int shard, char *vector);
 
-/* The sum over all shards, which is valid until the next sum begins. *stop: in, whether this rank asks
- * for a stop; out, whether one does. NULL with an error, and if no shard has rows. */
+/* Returns the sum over all shards, which is valid until the next sum starts. *stop must be true
+ * if this rank asks for a stop. It becomes true if any rank asks. Returns NULL with an error,
+ * and if no shard has rows. */
 char *cti_sum_all(struct ct_world *w, const char *function, bool *stop);
 
-/* Adds the sum, which this takes, to the total. */
+/* Adds the sum to the total, and takes its memory. */
 void cti_sum_to_total(struct ct_world *w);
 
-/* Ends the total, which may be NULL. */
+/* Drops the total, if there is one. */
 void cti_sum_drop_total(struct ct_world *w);
 
 void cti_sum_free(cti_sum *s);

@@ -1,6 +1,6 @@
-/* world_wait.c - messages between ranks. Nothing here blocks in the transport: each wait asks it again
- * and again, sleeps a little between, and looks at a clock, at ranks that have failed or ended, and at
- * signals. */
+/* world_wait.c - messages between ranks. No function here blocks in the transport. A wait polls
+ * it and sleeps briefly between polls. It also checks the clock, ranks that have failed or
+ * ended, and signals. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -17,16 +17,17 @@
 #include <string.h>
 #include <time.h>
 
-#define WAIT_POLL 0.5e-3 /* seconds before others get the processor */
-#define WAIT_LOOK 0.05   /* seconds between looks at what may have happened to the others */
-#define WAIT_NOTE 10.0   /* after which rank 0 says for whom it waits */
-#define WAIT_STOP 20.0   /* after which a rank that was asked to stop waits no longer */
-#define WAIT_ANSWERS 5.0 /* for the answers to a failure */
-#define WAIT_GONE 0.2    /* between the end of another process and giving up its messages */
+#define WAIT_POLL 0.5e-3 /* the seconds of polling before other threads get the processor */
+#define WAIT_LOOK 0.05   /* the seconds between two checks of the other ranks */
+#define WAIT_NOTE 10.0   /* the seconds after which rank 0 prints which rank it waits for */
+#define WAIT_STOP 20.0   /* the seconds after which a rank with a request to stop gives up a wait */
+#define WAIT_ANSWERS 5.0 /* the seconds of waiting for the answers to a failure */
+/* The seconds from the end of another process until its messages count as lost. */
+#define WAIT_GONE 0.2
 
 /* ---- a broken link ---- */
 
-/* Breaks the link, for a reason of which the first one counts, and raises it. */
+/* Breaks the link and raises the reason. If the link is already broken, raises the first reason. */
 static bool wait_break(ct_world *w, const char *function, const char *format, ...) CT_PRINTF(3, 4);
 
 static bool wait_break(ct_world *w, const char *function, const char *format, ...)
@@ -63,7 +64,8 @@ bool cti_world_usable(ct_world *w, const char *function)
 
 /* ---- failures of other ranks ---- */
 
-/* Sends this rank's failure to all others. A request that is not done at once is left to itself. */
+/* Sends this rank's failure to all others. It does not wait for requests that are not done at
+ * once. */
 static void failure_send(cti_link *l, const char *text)
 {
     cti_transport *t = &l->transport;
@@ -81,7 +83,7 @@ static void failure_send(cti_link *l, const char *text)
         }
 }
 
-/* Takes in the failures that have arrived. The first one breaks the link, and is answered. */
+/* Reads the failures that have arrived. The first one breaks the link, and this rank answers it. */
 static void failure_listen(cti_link *l)
 {
     cti_transport *t = &l->transport;
@@ -124,7 +126,7 @@ static bool peer_has_ended(const cti_link *l, int rank)
     if (!fgets(line, sizeof line, f))
         line[0] = '\0';
     fclose(f);
-    end = strrchr(line, ')'); /* "123 (name) Z ...": a zombie has ended, too */
+    end = strrchr(line, ')'); /* "123 (name) Z ...": a zombie has ended */
     return end && end[1] == ' ' && (end[2] == 'Z' || end[2] == 'X');
 }
 
@@ -160,12 +162,13 @@ void cti_world_tell_error(ct_world *w)
 /* ---- waiting ---- */
 
 typedef struct wait_clock {
-    double began, heard; /* the wait; something arrived */
-    double looked, gone; /* the last look; when a rank was first seen to have ended, or 0 */
+    double began, heard; /* began: the start of the wait; heard: the last arrival */
+    /* looked: the last check; gone: the time when a rank was first found to have ended, or 0. */
+    double looked, gone;
     bool noted;
 } wait_clock;
 
-/* A rank that is waited for and has ended, or -1. */
+/* A rank that has ended while this rank waits for it, or -1. */
 static int wait_find_ended(const ct_world *w)
 {
     for (size_t i = 0; i < w->waiting_count; i++)
@@ -175,7 +178,8 @@ static int wait_find_ended(const ct_world *w)
     return -1;
 }
 
-/* Breaks the link if a rank has ended and its messages have had time to arrive; false then. */
+/* Breaks the link if a rank has ended and its messages have had time to arrive. Returns false in
+ * this case. */
 static bool wait_check_ended(ct_world *w, const char *function, wait_clock *c, double now)
 {
     const int ended = wait_find_ended(w);
@@ -193,7 +197,8 @@ static bool wait_check_ended(ct_world *w, const char *function, wait_clock *c, d
     return true;
 }
 
-/* Looks at what may have happened to the others. False with an error. */
+/* Checks the other ranks: failures, the timeout, a request to stop, and processes that have
+ * ended. Returns false with an error. */
 static bool wait_look(ct_world *w, const char *function, wait_clock *c, double now)
 {
     const int peer = w->waiting[0].peer;
@@ -219,8 +224,8 @@ static bool wait_look(ct_world *w, const char *function, wait_clock *c, double n
     return true;
 }
 
-/* Nothing arrived: polls at first, and then gives way to others, the longer the more. False with an
- * error. */
+/* Runs when nothing has arrived. It polls at first, later yields the processor, and then sleeps,
+ * the longer the wait lasts. Returns false with an error. */
 static bool wait_idle(ct_world *w, const char *function, wait_clock *c)
 {
     const double now = cti_now(), silent = now - c->heard;
@@ -244,7 +249,7 @@ static void wait_remove(ct_world *w, size_t i)
     memmove(w->waiting + i, w->waiting + i + 1, (w->waiting_count - i) * sizeof *w->waiting);
 }
 
-/* Removes the requests that are done; false with an error. */
+/* Removes the requests that are done. Returns false with an error. */
 static bool wait_test_all(ct_world *w, const char *function)
 {
     cti_transport *t = &w->link->transport;
@@ -288,7 +293,7 @@ bool cti_world_wait(ct_world *w, const char *function)
     return true;
 }
 
-/* ---- beginning to send and to receive ---- */
+/* ---- starting to send and to receive ---- */
 
 static bool wait_add(ct_world *w, const char *function, const cti_waiting *q)
 {
@@ -355,7 +360,8 @@ bool cti_world_gather(ct_world *w, const char *function, const void *mine, size_
     return cti_world_wait(w, function);
 }
 
-/* Along a binomial tree: rank r gets them from r without its highest bit. */
+/* The bytes follow a binomial tree. Rank r receives them from the rank whose number is r without
+ * its highest bit. */
 bool cti_world_spread(ct_world *w, const char *function, void *data, size_t bytes)
 {
     int bit = 1;
@@ -374,7 +380,8 @@ bool cti_world_spread(ct_world *w, const char *function, void *data, size_t byte
     return cti_world_wait(w, function);
 }
 
-/* In round k each rank hears of the one 2^k before it: after all rounds, of every one. */
+/* In round k each rank receives a message from the rank 2^k before it. After all rounds each
+ * rank depends on a message of every other rank. */
 bool cti_world_meet(ct_world *w, const char *function)
 {
     char out = 1, in;

@@ -8,19 +8,19 @@
 
 #include <string.h>
 
-/* A binding has one of two kinds: for all entries of a set, or for a few entries while a function
- * of the library runs. */
+/* A binding has one of two kinds. A set binding is for all entries of a set. A swap binding is
+ * for a few entries while a function of the library runs. */
 struct cti_binding {
     const cti_binding *outer;
-    const params_root *root;    /* NULL for the second kind */
-    const cti_param_swap *swap; /* only for the second kind */
+    const params_root *root;    /* the set; NULL in a swap binding */
+    const cti_param_swap *swap; /* the entries and their values; NULL in a set binding */
     int count;                  /* the length of value; entries that were added later are not
                                  * bound */
     ct_tensor **value;          /* for each entry a reference to its value; NULL: the set's own
                                  * value */
 };
 
-/* A binding of the first kind, followed by its array value. The scope frees it. */
+/* A set binding, followed by its array value. The scope frees it. */
 typedef struct bind_memory {
     cti_attached attached;
     cti_binding binding;

@@ -2,34 +2,36 @@
  *
  *     p = scale q k^T       w = exp(p - most) / sum       y = w v
  *
- * The scores are never in memory as a whole. Forward takes blocks of queries; for each, blocks of keys
- * go by, and when a greater score appears, what was summed up so far is multiplied by exp(old - new):
+ * The whole matrix of scores is never in memory. Forward processes blocks of queries. For each
+ * block it goes through the blocks of keys. If a block has a greater score, the sums so far are
+ * multiplied by exp(old - new):
  *
- *     keys:       0        1        2                w of a tile of queries by keys, not yet divided by
- *               +--------+--------+--------+         the sum, is multiplied with the block of v and
- *     queries   |  tile  |  tile  |  tile  |  -> y   added to y. With causal, tiles above the diagonal
- *               +--------+--------+--------+         are left out.
+ *     keys:       0        1        2            w of a tile of queries by keys, not yet divided by
+ *               +--------+--------+--------+     the sum, is multiplied with the block of v and
+ *     queries   |  tile  |  tile  |  tile  | y:  added to y. With causal, tiles above the diagonal
+ *               +--------+--------+--------+     are left out.
  *
  * Backward computes each tile again, from the greatest score and the sum of each query:
- *     dv += w^T dy      dw = dy v^T      dp = w (dw - D), D = sum of dy y      dq += dp k, dk += dp^T q
+ *     dv += w^T dy    dw = dy v^T    dp = w (dw - D), D = sum of dy y    dq += dp k, dk += dp^T q
  *
- * The work is cut by shape alone: a piece is a block of queries, or backward a matrix. */
+ * Only the shape determines the pieces of work. A piece is a block of queries in forward, and a
+ * matrix in backward. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/parallel.h"
 
 #include <string.h>
 
-#define QUERIES 128 /* of a tile, forward, at most */
+#define QUERIES 128 /* the maximum number of queries of a forward tile */
 #define KEYS 512
-#define BACKWARD_TILE 128 /* queries and keys of a tile, backward */
+#define BACKWARD_TILE 128 /* the number of queries, and of keys, of a backward tile */
 
 typedef struct attention_job {
     const cti_attention_args *a;
     const cti_row_loops *loops;
-    int64_t size;            /* of an element */
-    int64_t queries, blocks; /* of a block; blocks of each matrix */
-    char *room;              /* of each worker */
+    int64_t size;            /* the bytes of an element */
+    int64_t queries, blocks; /* the number of queries in a block, and of blocks in a matrix */
+    char *room;              /* the room of each worker, one after another */
     int64_t room_bytes, workers, pieces;
 } attention_job;
 
@@ -38,13 +40,13 @@ static int64_t attention_least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* The keys that query `query` sees. */
+/* The number of keys that query number `query` attends to. */
 static int64_t attention_visible(const cti_attention_args *a, int64_t query)
 {
     return a->causal ? attention_least(a->keys, a->first_query + query + 1) : a->keys;
 }
 
-/* One product of tiles. */
+/* The sizes and options of a product of tiles. */
 typedef struct attention_product {
     int64_t m, n, k, lda, ldb, ldc;
     bool trans_a, trans_b, add;
@@ -77,7 +79,7 @@ static const char *attention_at(const attention_job *j, const void *data, int64_
 
 /* ---- forward ---- */
 
-/* One block of queries of one matrix. */
+/* Computes one block of queries of one matrix. */
 static void attention_queries(const attention_job *j, int64_t piece, char *room)
 {
     const cti_attention_args *a = j->a;
@@ -122,7 +124,7 @@ static void attention_worker(void *context, int64_t worker)
         attention_queries(j, piece, j->room + worker * j->room_bytes);
 }
 
-/* Room for the workers; NULL if there is none. */
+/* Allocates room for the workers. Returns NULL if memory is short. */
 static ct_storage *attention_room(attention_job *j, int64_t elements)
 {
     ct_storage *s;
@@ -138,7 +140,7 @@ static ct_storage *attention_room(attention_job *j, int64_t elements)
 
 ct_status cti_cpu_attention(const cti_attention_args *a)
 {
-    /* with causal, fewer scores of a smaller block are not needed */
+    /* with causal, smaller blocks compute fewer scores that are not needed */
     attention_job j = { .a = a, .queries = a->causal ? QUERIES / 2 : QUERIES };
     ct_storage *room;
 
@@ -156,10 +158,11 @@ ct_status cti_cpu_attention(const cti_attention_args *a)
 
 /* ---- backward ---- */
 
-/* The tile of queries from number query on and keys from number key on of a matrix. */
+/* A tile of a matrix. `query` and `key` are the numbers of its first query and its first key. */
 typedef struct attention_place {
     int64_t matrix, query, key, rows, keys;
-    bool first_of_query, first_of_key; /* nothing is in dq, or in dk and dv, yet */
+    /* True if this tile sets dq, or dk and dv, and does not add to them. */
+    bool first_of_query, first_of_key;
 } attention_place;
 
 static void attention_backward_tile(const attention_job *j, const attention_place *p, char *room)
@@ -205,7 +208,7 @@ static void attention_backward_tile(const attention_job *j, const attention_plac
         attention_multiply(j, &to_k, dw, q, (char *)j->a->dk + at * width * size);
 }
 
-/* The first block of queries that sees a key. */
+/* The first query of the first block that attends to a key. */
 static int64_t attention_first_query(const cti_attention_args *a, int64_t key)
 {
     int64_t first = a->causal && key > a->first_query ? key - a->first_query : 0;
@@ -213,7 +216,7 @@ static int64_t attention_first_query(const cti_attention_args *a, int64_t key)
     return first / BACKWARD_TILE * BACKWARD_TILE;
 }
 
-/* Sets rows of a gradient, unless it is NULL, to 0. */
+/* Sets rows of a gradient to 0, unless it is NULL. */
 static void attention_zero(const attention_job *j, void *to, int64_t row, int64_t rows,
                            int64_t width)
 {
@@ -234,7 +237,7 @@ static void attention_backward_matrix(const attention_job *j, int64_t matrix, ch
         int64_t first = attention_first_query(a, p.key);
 
         p.keys = attention_least(BACKWARD_TILE, a->keys - p.key);
-        if (first >= a->queries) { /* no query sees them */
+        if (first >= a->queries) { /* no query attends to these keys */
             attention_zero(j, j->a->dk, matrix * a->keys + p.key, p.keys, a->width);
             attention_zero(j, j->a->dv, matrix * a->keys + p.key, p.keys, a->value_width);
         }

@@ -1,7 +1,7 @@
 /* conv.c - convolutions.
  *
- * Each product is a correlation: result position q of an axis is the sum over the filter's taps t of
- * w[t] times the source's element q step + distance(t), or 0 outside of it.
+ * Each product is a correlation: result position q of an axis is the sum over the filter's taps t
+ * of w[t] times the source's element q step + distance(t), or 0 outside of it.
  *     OUTPUT: y from x; step is the stride, distance(t) = t dilation - padding
  *     INPUT:  x from y; elements of x whose positions have the same remainder by the stride form a
  *             phase. In each, step is 1, and the taps are those of which y has positions:
@@ -17,22 +17,23 @@
  * filter, so no unfolded copy is needed. Results at positions beyond the end of a result row are
  * computed and dropped.
  *
- * WEIGHT multiplies rows of y, laid out likewise with zeros at those positions, by the same reads.
- * Work is cut by shape alone; threads only choose who does a piece. */
+ * WEIGHT multiplies rows of y by the same reads. The rows of y have the same layout, with zeros
+ * at those positions. Only the shape determines the pieces of work. The number of threads does
+ * not change the pieces. */
 #include "tensor/cpu/conv.h"
 
 #include "tensor/parallel.h"
 
 #include <string.h>
 
-#define POSITIONS 1024 /* about the number of results in a piece */
+#define POSITIONS 1024 /* the approximate number of results in a piece */
 #define CONV_DEPTH                                                                                 \
     192 /* elements of the filter at a time, so that the source elements for them
                         * stay in the cache */
 #define MOST_SOURCE                                                                                \
     (256 * 1024) /* about the largest number of elements in a piece's copy of the
                                   * source */
-#define SLACK 64 /* elements that vectors may read beyond an array */
+#define SLACK 64 /* the number of elements that vectors may read beyond an array */
 
 /* ---- the axes ---- */
 
@@ -54,7 +55,7 @@ static void conv_axis_output(cti_conv_axis *a, const cti_conv *c, int i)
     }
 }
 
-/* A phase of INPUT; it may have no taps. */
+/* Fills in the axis for one phase of INPUT. A phase may have no taps. */
 static void conv_axis_input(cti_conv_axis *a, const cti_conv *c, int i, int64_t phase)
 {
     int64_t t, n = 0;
@@ -65,8 +66,8 @@ static void conv_axis_input(cti_conv_axis *a, const cti_conv *c, int i, int64_t 
     a->to_step = c->stride[i];
     a->count = cti_conv_parts(c->size[i] - phase, a->to_step);
     a->from_step = 1;
-    for (t = c->kernel[i] - 1; t >= 0; t--) { /* from the last tap to the first, so that the
-                                               * distances increase */
+    /* The loop goes from the last tap to the first, so that the distances increase. */
+    for (t = c->kernel[i] - 1; t >= 0; t--) {
         int64_t at = phase + c->padding[i] - t * c->dilation[i];
 
         if (at % a->to_step)
@@ -89,8 +90,8 @@ static void conv_axis_cut(cti_conv_axis *a, int64_t block)
     a->length = a->block + a->high / a->from_step;
 }
 
-/* Whether more than an eighth of the positions are between the ends of rows, and there are images enough
- * to set side by side. */
+/* True if more than an eighth of the positions are beyond the ends of rows, and there are enough
+ * images to place them side by side. */
 static bool conv_has_short_rows(const cti_conv_job *j)
 {
     return j->axis[0].blocks == 1 && j->axis[1].blocks == 1 && j->c->images >= j->narrow &&
@@ -98,8 +99,8 @@ static bool conv_has_short_rows(const cti_conv_job *j)
            j->from_channels * j->channel * j->narrow <= MOST_SOURCE;
 }
 
-/* How the work is cut, and how the buffer is laid out. together: as many small images as make a
- * long piece, else one. */
+/* Chooses the pieces of work and the layout of the buffer. If together is true and the images
+ * are small, a piece has several images; otherwise it has one. */
 static void conv_layout(cti_conv_job *j, bool together)
 {
     cti_conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
@@ -139,8 +140,8 @@ static void conv_offsets(cti_conv_job *j)
 
 /* ---- the weights ---- */
 
-/* Copies one channel's filter, (depth), to every step-th element of `to`. The channel is o of y's or
- * of x's channels. */
+/* Copies one channel's filter, (depth), to every step-th element of `to`. o is the number of the
+ * channel among those of y or of x. */
 static void conv_pack_channel(const cti_conv_job *j, int64_t group, int64_t o, char *to,
                               int64_t step)
 {
@@ -189,8 +190,8 @@ static void conv_pack(void *context, int64_t group)
 
 /* ---- a piece's copy of the source ---- */
 
-/* length elements of a source row, from_step apart; the first one is element at, which may lie
- * outside. */
+/* Copies `length` elements of a source row, which are from_step apart. The first one is element
+ * number `at`, which may be outside of the row. */
 static void conv_load_row(const cti_conv_job *j, const char *row, int64_t at, char *to)
 {
     const cti_conv_axis *a = &j->axis[1];
@@ -211,7 +212,8 @@ static void conv_load_row(const cti_conv_job *j, const char *row, int64_t at, ch
     memset(to + end * j->size, 0, (size_t)((a->length - end) * j->size));
 }
 
-/* One plane of one channel, from result row and column at[0], at[1] on. remainder: the plane's. */
+/* Copies one plane of one channel. at[0] and at[1] are the first row and column of the result.
+ * remainder has the remainders of the plane. */
 static void conv_load_plane(const cti_conv_job *j, const char *from, const int64_t *at,
                             const int64_t *remainder, char *to)
 {
@@ -228,7 +230,7 @@ static void conv_load_plane(const cti_conv_job *j, const char *from, const int64
     }
 }
 
-/* All planes of channel c of a group of an image. */
+/* Copies all planes of channel c of a group of an image. */
 static void conv_load_channel(const cti_conv_job *j, int64_t image, int64_t group, int64_t c,
                               const int64_t *at, char *to)
 {
@@ -244,7 +246,7 @@ static void conv_load_channel(const cti_conv_job *j, int64_t image, int64_t grou
         }
 }
 
-/* All channels; slot: the image's number among those that are together. */
+/* Copies all channels. slot is the number of the image in its piece. */
 static void conv_load_source(const cti_conv_job *j, int64_t image, int64_t group, const int64_t *at,
                              int64_t slot, char *room)
 {
@@ -280,7 +282,7 @@ static conv_piece conv_piece_at(const cti_conv_job *j, int64_t number)
     return p;
 }
 
-/* n elements of all channels, from source on, into tile (channels, ldo). */
+/* Computes n results of all channels, from `source` on, and writes them to tile (channels, ldo). */
 static void conv_tile(const cti_conv_job *j, int64_t group, const char *source, int64_t n,
                       char *tile, int64_t ldo)
 {
@@ -350,10 +352,11 @@ static void conv_run_piece(const cti_conv_job *j, int64_t number, char *room)
 
 /* ---- small images side by side ----
  *
- * If rows are short, many of the computed results would be dropped. With one image in each lane of
- * a vector, none is dropped. Every sum has the same order as without this layout. */
+ * If rows are short, many of the computed results would be dropped. With one image in each lane
+ * of a vector, no result is dropped. Every sum has the same order as without this layout. */
 
-/* Channels of all images in lanes: (channel, lanes). aside: room for (lanes, channel). */
+/* Copies the channels of all images to lanes, (channel, lanes). aside has room for (lanes,
+ * channel). */
 static void conv_load_lanes(const cti_conv_job *j, const conv_piece *p, int64_t images, char *room,
                             char *aside)
 {
@@ -364,7 +367,7 @@ static void conv_load_lanes(const cti_conv_job *j, const conv_piece *p, int64_t 
 
     if (images == j->lanes && rows->low == 0 && columns->low == 0 && rows->from_step == 1 &&
         columns->from_step == 1 && rows->length == rows->from_size &&
-        columns->length == columns->from_size) { /* the images are what is wanted */
+        columns->length == columns->from_size) { /* the images are read as they are in memory */
         cti_cpu_path_get()->transpose[j->size](
             j->from_channels * area, j->lanes, room, j->lanes * j->size,
             j->from + (p->image * all + p->group * j->from_channels * area) * j->size,
@@ -382,7 +385,8 @@ static void conv_load_lanes(const cti_conv_job *j, const conv_piece *p, int64_t 
     }
 }
 
-/* One row of the results: row (channels, count, lanes). aside: room for (lanes, count). */
+/* Writes one row of the results, row (channels, count, lanes). aside has room for (lanes,
+ * count). */
 static void conv_store_lanes(const cti_conv_job *j, const conv_piece *p, int64_t images, int64_t y,
                              const char *row, char *aside)
 {
@@ -454,7 +458,7 @@ static cti_conv_job conv_job_new(const cti_conv *c)
     return j;
 }
 
-/* Room for the lists of taps; NULL if there is none. */
+/* Allocates the lists of taps. Returns NULL if memory is short. */
 static ct_storage *conv_lists(cti_conv_job *j)
 {
     int64_t most = j->c->kernel[0] > j->c->kernel[1] ? j->c->kernel[0] : j->c->kernel[1];
@@ -468,7 +472,8 @@ static ct_storage *conv_lists(cti_conv_job *j)
     return s;
 }
 
-/* Room for offsets, extra elements (weights) and the workers' buffers, of room elements each. */
+/* Allocates memory for offsets, `extra` elements (weights) and a buffer of `room` elements for
+ * each worker. */
 static ct_storage *conv_room(cti_conv_job *j, int64_t extra, int64_t room)
 {
     int64_t head = (j->depth * (int64_t)sizeof(int64_t) + extra * j->size + 63) / 64 * 64;
@@ -485,7 +490,7 @@ static ct_storage *conv_room(cti_conv_job *j, int64_t extra, int64_t room)
     return s;
 }
 
-/* One correlation, its axes known. */
+/* Computes one correlation. Its axes must be filled in. */
 static ct_status conv_correlate(cti_conv_job *j)
 {
     int64_t weights, source;
@@ -500,7 +505,7 @@ static ct_status conv_correlate(cti_conv_job *j)
         int64_t row = j->to_channels * j->axis[1].count;
         int64_t aside = j->channel > row ? j->channel : row;
 
-        aside += j->axis[1].count; /* of conv_store_lanes */
+        aside += j->axis[1].count; /* the room `aside` of conv_store_lanes */
         j->lanes = j->narrow;
         j->pieces = cti_conv_parts(j->c->images, j->lanes) * j->c->groups;
         s = conv_room(j, weights, (source + aside) * j->lanes + 2 * SLACK);
@@ -538,7 +543,7 @@ static void conv_fill_input(const cti_conv *c)
     }
 }
 
-/* All phases that have taps. */
+/* Computes all phases that have taps. */
 static ct_status conv_phases(cti_conv_job *j)
 {
     const cti_conv *c = j->c;
@@ -559,15 +564,15 @@ static ct_status conv_phases(cti_conv_job *j)
 
 /* ---- WEIGHT ---- */
 
-#define MOST_SUMS 16                   /* the most partial sums */
-#define SUM_ELEMENTS (2 * 1024 * 1024) /* about the most elements of all partial sums */
+#define MOST_SUMS 16                   /* the maximum number of partial sums */
+#define SUM_ELEMENTS (2 * 1024 * 1024) /* the approximate maximum of elements of all partial sums */
 #define SLICE                                                                                      \
     (8 * CTI_CONV_ROWS) /* channels of a slice, if the partial sums alone make too
                                         * few pieces */
 
 typedef struct conv_sums {
     const cti_conv_job *j;
-    int64_t units;         /* pieces of images, */
+    int64_t units;         /* the number of units: pieces of images */
     int64_t parts;         /* the number of partial sums (parts, w), which are added at the end */
     int64_t slice, slices; /* the channels of y in a slice, and the number of slices */
     int64_t ldy;

@@ -1,24 +1,27 @@
 /* conv_unfolded.c - convolutions of small images with many channels.
  *
- * Where rows are short and the result has many channels, the elements that a tile of positions reads are
- * copied, for some elements of the filter at a time, so that no position lies between rows:
+ * If rows are short and the result has many channels, the elements that a tile of positions reads
+ * are copied to a panel. Each panel is for a few elements of the filter. In a panel no position
+ * lies between rows:
  *
  *     panel (elements of the filter, positions)   positions of several rows and images
  *
- * The panel serves all channels of the result and stays in the cache. Every sum has the same order as
- * in conv.c. */
+ * The panel serves all channels of the result and stays in the cache. Every sum has the same
+ * order as in conv.c. */
 #include "tensor/cpu/conv.h"
 
-#define UNFOLD_TILES 2  /* of `wide` positions, in a piece */
-#define UNFOLD_DEPTH 96 /* elements of the filter at a time: a tile's panel stays in the L1 cache */
-#define UNFOLD_CHANNELS 32 /* of the result, at least */
+#define UNFOLD_TILES 2 /* the number of tiles of `wide` positions in a piece */
+/* The elements of the filter in a panel, so that a panel stays in the L1 cache. */
+#define UNFOLD_DEPTH 96
+#define UNFOLD_CHANNELS 32 /* the minimum number of channels of the result */
 
-/* A piece of positions, numbered through all images. */
+/* A piece of positions. They are numbered through all images. */
 typedef struct conv_fold {
     int64_t group, first, n; /* positions */
-    int64_t *index;          /* (taps, positions): of an element of channel 0 of source, or -1 */
-    char *panel;             /* (UNFOLD_DEPTH, wide), of a tile */
-    char *tile;              /* (to_channels, positions) */
+    /* (taps, positions): the index of an element of channel 0 of the source, or -1. */
+    int64_t *index;
+    char *panel; /* (UNFOLD_DEPTH, wide), the panel of a tile */
+    char *tile;  /* (to_channels, positions) */
 } conv_fold;
 
 bool cti_conv_is_unfolded(const cti_conv_job *j)
@@ -74,7 +77,7 @@ static void conv_fold_index(const cti_conv_job *j, const conv_fold *f)
     }
 }
 
-/* Writes n positions of all channels, neighbours in a row of the result. */
+/* Writes the results of all channels. Positions in one row of the result are copied together. */
 static void conv_fold_store(const cti_conv_job *j, const conv_fold *f)
 {
     const cti_conv_axis *rows = &j->axis[0], *columns = &j->axis[1];
@@ -95,7 +98,8 @@ static void conv_fold_store(const cti_conv_job *j, const conv_fold *f)
     }
 }
 
-/* depth elements of the filter from number k on, times the tile of positions from number `at` on. */
+/* Multiplies `depth` elements of the filter, from number k on, by the tile of positions from
+ * number `at` on. */
 static void conv_fold_multiply(const cti_conv_job *j, const conv_fold *f, int64_t k, int64_t depth,
                                int64_t at)
 {

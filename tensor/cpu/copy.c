@@ -186,7 +186,8 @@ static void copy_piece(void *context, int64_t piece)
 {
     const copy_job *j = context;
     int64_t unit = piece * j->w.per_piece, end = cti_walk_end(&j->w, piece), units;
-    bool whole = j->w.tiled || j->w.units == j->w.runs; /* neighbours follow each other */
+    /* Successive units are neighbours along the last axis but one. */
+    bool whole = j->w.tiled || j->w.units == j->w.runs;
     cti_unit u;
 
     for (; unit < end; unit += units) {

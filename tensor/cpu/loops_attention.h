@@ -1,7 +1,7 @@
-/* loops_attention.h - what attention.c does with the rows of a tile, for f32 and f64; included by
- * kernels.c after loops_float.h. (internal, no guard) */
+/* loops_attention.h - the loops of attention.c over the rows of a tile, for f32 and f64.
+ * kernels.c includes it after loops_float.h. (internal, no guard) */
 
-/* The keys of row r that its query sees. */
+/* The number of keys that the query of row r attends to. */
 static inline int64_t FN(attend_seen)(const cti_attention_tile *t, int64_t r)
 {
     int64_t seen = t->seen + (t->grows ? r : 0);
@@ -9,7 +9,7 @@ static inline int64_t FN(attend_seen)(const cti_attention_tile *t, int64_t r)
     return seen < 0 ? 0 : seen < t->keys ? seen : t->keys;
 }
 
-/* x = exp(x - most) of the first n of `all` elements, 0 of the others */
+/* Sets the first n of `all` elements to exp(x - most), and the others to 0. */
 static void FN(attend_exp)(int64_t n, int64_t all, T most, T *x)
 {
     int64_t i;
@@ -31,7 +31,7 @@ static void FN(attend_scale)(int64_t n, T factor, T *y)
         y[i] = factor * y[i];
 }
 
-/* Scores become exp(score - most); most and sum are brought up to date, and y is scaled. */
+/* Replaces the scores by exp(score - most), updates most and sum, and scales y. */
 static void FN(attend)(const cti_attention_tile *t)
 {
     T *most = t->most, *sum = t->sum, *y = t->y;
@@ -66,7 +66,7 @@ static void FN(attend_finish)(const cti_attention_tile *t)
         FN(attend_scale)(t->width, 1 / sum[r], (T *)t->y + r * t->width);
 }
 
-/* out[r] = the sum of a b of row r */
+/* out[r] = the sum of a b over row r */
 static void FN(attend_dots)(int64_t rows, int64_t n, const void *a_, const void *b_, void *out)
 {
     const T *a = a_, *b = b_;
@@ -87,8 +87,8 @@ static void FN(attend_dots)(int64_t rows, int64_t n, const void *a_, const void 
     }
 }
 
-/* Scores become weights w = exp(score - most) / sum; slopes dw, unless it is NULL, become w (dw -
- * dot). */
+/* Replaces the scores by the weights w = exp(score - most) / sum. Replaces the slopes dw by w
+ * (dw - dot), unless slopes is NULL. */
 static void FN(attend_backward)(const cti_attention_tile *t)
 {
     const T *most = t->most, *sum = t->sum, *dot = t->dot;

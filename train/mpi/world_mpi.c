@@ -1,9 +1,9 @@
-/* world_mpi.c - a transport over MPI, a plug-in. It is compiled twice, for Open MPI and for MPICH, whose
- * binary interfaces differ.
+/* world_mpi.c - a plug-in with a transport over MPI. It is compiled twice, because the binary
+ * interfaces of Open MPI and MPICH differ.
  *
- * Open MPI opens its components with dlopen, and they want its symbols, so the library must be visible to
- * all: it is opened again with RTLD_GLOBAL before MPI_Init. */
-#define _GNU_SOURCE /* for dladdr */
+ * Open MPI opens its components with dlopen, and they need its symbols. So this file opens the
+ * library again with RTLD_GLOBAL before MPI_Init, which makes its symbols visible. */
+#define _GNU_SOURCE /* declares dladdr */
 #include "train/world_transport.h"
 
 #include <dlfcn.h>
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A request and its place in the list of those that are free. */
+/* A request, and its link in the list of free requests. */
 typedef struct mpi_request {
     MPI_Request request;
     struct mpi_request *next;
@@ -20,12 +20,12 @@ typedef struct mpi_request {
 typedef struct mpi_self {
     MPI_Comm comm;
     mpi_request *free_requests;
-    bool ours; /* this plug-in has called MPI_Init */
+    bool ours; /* true if this plug-in has called MPI_Init */
 } mpi_self;
 
 static mpi_self mpi_process;
 
-/* True if code is MPI_SUCCESS; otherwise writes the reason. */
+/* Returns true if code is MPI_SUCCESS; otherwise writes the reason. */
 static bool mpi_good(cti_transport *t, const char *call, int code)
 {
     char text[MPI_MAX_ERROR_STRING + 1] = "";
@@ -106,7 +106,7 @@ static int mpi_test(cti_transport *t, void *request, size_t *bytes)
     return 1;
 }
 
-/* MPI cannot take back what it has begun to send. */
+/* MPI cannot cancel a send that has started. */
 static bool mpi_cancel(cti_transport *t, void *request)
 {
     mpi_request *r = request;
@@ -165,7 +165,7 @@ static bool mpi_start(cti_transport *t)
     mpi_process.ours = !started;
     if (!mpi_good(t, "MPI_Comm_dup", MPI_Comm_dup(MPI_COMM_WORLD, &mpi_process.comm)))
         return false;
-    /* an error is returned, so that the library can report it */
+    /* MPI must return errors, so that the library can report them */
     return mpi_good(t, "MPI_Comm_set_errhandler",
                     MPI_Comm_set_errhandler(mpi_process.comm, MPI_ERRORS_RETURN)) &&
            mpi_good(t, "MPI_Comm_rank", MPI_Comm_rank(mpi_process.comm, &t->rank)) &&

@@ -65,10 +65,9 @@ static ct_tensor *generate(const gan *m, int64_t n)
 static ct_tensor *opinion(const gan *m, ct_tensor *x, double truth)
 {
     ct_tensor *logits = ct_forward(m->discriminator, x);
-    ct_device device = ct_tensor_device(logits);
+    ct_tensor *target = ct_full(ct_tensor_shape(logits), truth, CT_F32, ct_tensor_device(logits));
 
-    return ct_bce_with_logits(logits, ct_full(ct_tensor_shape(logits), truth, CT_F32, device),
-                              (ct_bce_options){ 0 });
+    return ct_bce_with_logits(logits, target, (ct_bce_options){ 0 });
 }
 
 /* One call for each optimiser: 0 is the discriminator's, 1 the generator's. ct_fit freezes the

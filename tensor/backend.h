@@ -6,6 +6,7 @@
  *     this file           a line in CTI_SLOTS
  *     tensor/cpu/X.c      cti_cpu_NAME, for the CPU
  *     cuda/X.cu           cu_NAME, for GPUs (X: the file of the same family)
+ *     program_record.c    a line that records the kernel in a plan, or refuses it
  * The members of cti_backend, both tables and all prototypes are made from the list.
  *
  * Rules for all kernels:

@@ -114,32 +114,23 @@ static ct_tensor *min_sequence(void *self, ct_tensor *x, ct_tensor **state, bool
     return h;
 }
 
+#define MIN_CELL(label)                                                                            \
+    {                                                                                              \
+        .name = label, .size = sizeof(min_cell), .states = 1, .init = min_init, .step = min_step,  \
+        .project = min_project, .sequence = min_sequence, .lengths = true                          \
+    }
+
+static const ct_cell min_gru = MIN_CELL("minGRU");
+static const ct_cell min_lstm = MIN_CELL("minLSTM");
+
 const ct_cell *ct_cell_min_gru(void)
 {
-    static const ct_cell table = { .name = "minGRU",
-                                   .size = sizeof(min_cell),
-                                   .states = 1,
-                                   .init = min_init,
-                                   .step = min_step,
-                                   .project = min_project,
-                                   .sequence = min_sequence,
-                                   .lengths = true };
-
-    return &table;
+    return &min_gru;
 }
 
 const ct_cell *ct_cell_min_lstm(void)
 {
-    static const ct_cell table = { .name = "minLSTM",
-                                   .size = sizeof(min_cell),
-                                   .states = 1,
-                                   .init = min_init,
-                                   .step = min_step,
-                                   .project = min_project,
-                                   .sequence = min_sequence,
-                                   .lengths = true };
-
-    return &table;
+    return &min_lstm;
 }
 
 ct_recurrent *ct_nn_min_gru(ct_params *params, const char *name, ct_nn_recurrent_options options)

@@ -67,6 +67,7 @@ CLEANFILES += bench/peers/onednn
 EXTRA_DIST += \
 	bench/recurrent.sh \
 	bench/peers/jax_peer.py \
+	bench/peers/least.py \
 	bench/peers/mxnet_peer.py \
 	bench/peers/onednn.cpp \
 	bench/peers/serve.py \

@@ -5,13 +5,14 @@ microseconds, ours and PyTorch's, forward and backward, and how many times faste
 is the least of three turns of short runs."""
 import subprocess
 import sys
-import time
 
 import torch
 import torch.nn.functional as F
 
+from least import least
+
 torch.set_num_threads(1)
-SECONDS, TURNS, LEAST_RUNS = 0.2, 3, 5
+SECONDS, TURNS = 0.2, 3
 
 
 def conv(n, c, h, w, out, kernel, pad):
@@ -40,18 +41,6 @@ CASES = {
 }
 
 
-def least(run, prepare=lambda: None):
-    best, runs, end = 1e9, 0, time.perf_counter() + SECONDS
-    while runs < LEAST_RUNS or time.perf_counter() < end:
-        given = prepare()
-        start = time.thread_time()
-        result = run(given)
-        best = min(best, time.thread_time() - start)
-        del given, result
-        runs += 1
-    return best
-
-
 def layer(name):
     shapes, call = CASES[name]
     leaves = [torch.randn(s, requires_grad=True) for s in shapes]
@@ -66,7 +55,7 @@ def layer(name):
         with torch.no_grad():
             return call(*leaves)
 
-    return lambda: (least(forward), least(lambda g: g[0].backward(g[1]), recorded))
+    return lambda: (least(SECONDS, forward), least(SECONDS, lambda g: g[0].backward(g[1]), recorded))
 
 
 def transformer():
@@ -80,7 +69,7 @@ def transformer():
         model(x, mask, is_causal=True).square().mean().backward()
         sgd.step()
 
-    return lambda: (least(step), 0)
+    return lambda: (least(SECONDS, step), 0)
 
 
 def main():

@@ -6,13 +6,14 @@ figure is the least of three turns of short runs. Backward ends with the gradien
 import statistics
 import subprocess
 import sys
-import time
 
 import torch
 import torch.nn.functional as F
 
+from least import least
+
 torch.set_num_threads(1)
-SECONDS, TURNS, LEAST_RUNS = 0.05, 3, 5
+SECONDS, TURNS = 0.05, 3
 FORWARD_ONLY = ("argmax_1", "floor_divide")
 AXES = (3, 5)
 
@@ -61,22 +62,10 @@ OPS = {
 }
 
 
-def least(run, prepare=lambda: None):
-    best, runs, end = 1e9, 0, time.perf_counter() + SECONDS
-    while runs < LEAST_RUNS or time.perf_counter() < end:
-        given = prepare()
-        start = time.thread_time()
-        result = run(given)
-        best = min(best, time.thread_time() - start)
-        del given, result
-        runs += 1
-    return best
-
-
 def torch_times(name):
     op = OPS[name]
     with torch.no_grad():
-        forward = least(lambda _: op(x.detach()))
+        forward = least(SECONDS, lambda _: op(x.detach()))
     if name in FORWARD_ONLY:
         return forward, 0
 
@@ -85,7 +74,7 @@ def torch_times(name):
         z = op(x)
         return z, torch.ones_like(z)
 
-    return forward, least(lambda g: g[0].backward(g[1]), recorded)
+    return forward, least(SECONDS, lambda g: g[0].backward(g[1]), recorded)
 
 
 def main():

@@ -117,7 +117,7 @@ typedef struct cti_ahead {
     ct_shape shape[CTI_MAX_BATCH_FIELDS];   /* of the entry in the place */
     void *used,
         *there;    /* events: the old batch was read by its last kernel; the new one is uploaded */
-    int64_t batch; /* its number in the epoch, -1 for none */
+    int64_t batch; /* its number in the epoch; -1 if the buffer is empty */
     int64_t rows, tokens;
 } cti_ahead;
 
@@ -170,8 +170,8 @@ typedef struct cti_lengthy {
     int64_t length, place, sample;
 } cti_lengthy;
 
-/* Makes a loader from a copy of draft. order_rows is the size of its order, 0 for none. Takes over draft's
- * data and sums, also if it fails. */
+/* Makes a loader from a copy of draft. Allocates an order of order_rows rows, or none if order_rows is 0.
+ * The loader owns draft's data and sums; they are freed if this fails. */
 ct_loader *cti_loader_new(const ct_loader *draft, int64_t order_rows);
 
 /* Draws the order of an epoch (order.c); false with an error. */

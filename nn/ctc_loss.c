@@ -1,8 +1,8 @@
 /* ctc_loss.c - connectionist temporal classification.
  *
  * The kernel computes the losses and, if a gradient is required, their derivative in one pass;
- * backward multiplies the derivative by the gradient of the losses. There is no second derivative
- * with respect to the scores, as in PyTorch. */
+ * backward multiplies the derivative by the gradient of the losses. Like PyTorch's, it has no
+ * second derivative with respect to the scores. */
 #include "autograd/internal.h"
 
 #include "nn/internal.h"

@@ -304,7 +304,8 @@ static const ct_state *generation_select(cti_generation *g, const ct_state *s, i
     return ct_ok() ? ct_state_from_tensors(ct_state_count(s), tensor) : NULL;
 }
 
-/* Keeps s, of a scope that ends, as the state of the sequences; NULL for none. */
+/* Replaces the state of the sequences by an owned state with the values of s, because the scope of
+ * s ends. If s is NULL, the sequences then have no state. */
 static void generation_keep_state(cti_generation *g, const ct_state *s)
 {
     ct_state *kept = s && ct_ok() ? cti_state_keep(g->call->function, s) : NULL;

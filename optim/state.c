@@ -25,7 +25,7 @@ static bool state_slot_has(const cti_slot *slot, int k)
            (k == CT_OPTIMIZER_STATES || slot->state[k]);
 }
 
-/* Returns entry i, or NONE. */
+/* Returns entry i. Its kind is NONE if i is too large. */
 static state_entry state_entry_at(const ct_optimizer *o, int i)
 {
     int j, k;

@@ -53,7 +53,8 @@ static ct_tensor *norm_affine(ct_tensor *z, ct_tensor *weight, ct_tensor *bias)
 
 /* ---- the op ---- */
 
-/* Returns the weight; NULL if there is no weight, and NULL with an error. */
+/* Returns the weight. NULL without an error if the op has no weight; NULL with an error if the weight
+ * cannot be used. */
 static ct_tensor *norm_weight(ct_node *n)
 {
     return ((const norm_rule *)ct_node_attributes(n))->weight ? ct_node_input(n, IN_WEIGHT) : NULL;

@@ -191,7 +191,7 @@ typedef struct recurrence_attributes {
  * have one shape, initial, or NULL for 0, the shape without the axis. */
 static ct_tensor *scan_recurrence(ct_tensor *const *in, recurrence_attributes r);
 
-/* The place along the axis of the step that comes first. */
+/* Returns the index of the first step: 0, or the last index if the scan runs in reverse. */
 static int64_t scan_first(const ct_tensor *h, recurrence_attributes r)
 {
     return r.reverse ? h->shape.dim[r.axis] - 1 : 0;

@@ -11,6 +11,7 @@
 
 #include "data/csv_read.h"
 #include "data/internal.h"
+#include "tensor/byte_order.h"
 #include "tensor/hooks.h"
 #include "tensor/text.h"
 
@@ -579,6 +580,12 @@ static bool csv_take_rows(csv *c, cti_csv_reader *r, int64_t most)
     return found == 0;
 }
 
+static bool csv_hash_bytes(void *context, const void *bytes, size_t size)
+{
+    sha256_update(context, size, bytes);
+    return true;
+}
+
 /* Computes the SHA-256 of everything that determines the samples: the file, its columns and
  * categories. */
 static bool csv_take_digest(csv *c)
@@ -596,13 +603,14 @@ static bool csv_take_digest(csv *c)
         at += n;
     }
     for (int k = 0; k < c->field_count; k++) {
-        sha256_update(&state, (size_t)c->width[k] * sizeof *c->column[k],
-                      (const uint8_t *)c->column[k]);
+        cti_each_file_bytes(c->column[k], sizeof *c->column[k], (size_t)c->width[k], csv_hash_bytes,
+                            &state);
         for (size_t i = 0; c->known[k] && i < c->categories[k]->count; i++)
             sha256_update(&state, strlen(c->categories[k]->text[i]) + 1,
                           (const uint8_t *)c->categories[k]->text[i]);
     }
-    sha256_update(&state, 1, (const uint8_t *)&c->missing);
+    bytes[0] = (uint8_t)c->missing;
+    sha256_update(&state, 1, bytes);
     sha256_digest(&state, sizeof digest, digest);
     cti_hex(digest, sizeof digest, c->digest);
     return true;

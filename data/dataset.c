@@ -4,6 +4,7 @@
 #include <cotangent/data/dataset.h>
 
 #include "data/internal.h"
+#include "tensor/byte_order.h"
 #include "tensor/dtypes.h"
 #include "tensor/hooks.h"
 #include "tensor/text.h"
@@ -297,7 +298,7 @@ static ct_status part_digest(void *self, char hex[65])
         return ct_error();
     snprintf(all.range, sizeof all.range, "%lld %lld", (long long)p->first, (long long)p->count);
     if (p->index)
-        ct_sha256_hex(p->index, (size_t)p->count * sizeof *p->index, all.index);
+        cti_sha256_elements(p->index, sizeof *p->index, (size_t)p->count, all.index);
     if (all.base[0])
         ct_sha256_hex(&all, sizeof all, hex);
     return CT_OK;

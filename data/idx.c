@@ -40,7 +40,7 @@ static bool idx_read_bytes(idx_file *f, const char *path)
     if (!cti_read_open(&in, idx_making, path))
         return false;
     f->size = (size_t)in.size;
-    f->bytes = cti_calloc(1, f->size + 1);
+    f->bytes = f->size == in.size ? cti_calloc(1, f->size + 1) : NULL;
     if (!f->bytes)
         cti_out_of_memory(idx_making, f->size + 1);
     else

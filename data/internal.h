@@ -59,7 +59,8 @@ typedef struct cti_span {
 /* A dataset of such fields. It frees owned, kept, mapped and base. */
 typedef struct cti_spans {
     cti_span span[CT_MAX_FIELDS];
-    int count; /* of the fields */
+    size_t element[CT_MAX_FIELDS]; /* the bytes of a number of a field; cti_spans_new sets it */
+    int count;                     /* of the fields */
     int64_t samples;
     void *owned[CT_MAX_FIELDS];
     ct_tensor *kept[CT_MAX_FIELDS];

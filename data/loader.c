@@ -4,6 +4,7 @@
 #include "tensor/internal.h"
 
 #include "data/internal.h"
+#include "tensor/byte_order.h"
 #include "tensor/hooks.h"
 #include "tensor/text.h"
 
@@ -624,7 +625,7 @@ static void loader_describe_order(const ct_loader *l, cti_entries *e)
     cti_buffer_print(cti_entries_add(e, "count"), "%s",
                      l->counted < 0 ? "" : l->data->name[l->counted]);
     if (l->sums)
-        ct_sha256_hex(l->sums, (size_t)l->data->count * sizeof *l->sums, hex);
+        cti_sha256_elements(l->sums, sizeof *l->sums, (size_t)l->data->count, hex);
     cti_buffer_print(cti_entries_add(e, "weights"), "%s", hex);
 }
 

@@ -28,7 +28,7 @@ static bool npy_dataset_map(cti_spans *draft, int k, const char *path, const cti
     }
     if (!cti_read_open(&f, npy_dataset_making, path))
         return false;
-    p = f.size == bytes ? mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, f.fd, 0) : NULL;
+    p = f.size == bytes ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, f.fd, 0) : NULL;
     if (!p)
         ct_raise(CT_ERR_FORMAT, npy_dataset_making, "%.400s: changed while it was opened", path);
     else if (p == MAP_FAILED)
@@ -36,6 +36,8 @@ static bool npy_dataset_map(cti_spans *draft, int k, const char *path, const cti
     cti_read_close(&f);
     if (!p || p == MAP_FAILED)
         return false;
+    cti_file_order((char *)p + h->begin, ct_dtype_size(h->dtype),
+                   (size_t)h->bytes / ct_dtype_size(h->dtype));
     draft->mapped[k] = p;
     draft->mapped_bytes[k] = bytes;
     draft->span[k].from = (const char *)p + h->begin;

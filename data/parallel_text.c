@@ -4,6 +4,7 @@
 #include <cotangent/data/dataset_files.h>
 
 #include "data/internal.h"
+#include "tensor/byte_order.h"
 #include "tensor/hooks.h"
 #include "tensor/text.h"
 
@@ -51,8 +52,8 @@ static ct_status parallel_digest(void *self, char hex[65])
     for (int k = 0; k < 2; k++) {
         const parallel_side *s = &p->side[k];
 
-        ct_sha256_hex(s->ids, s->count * sizeof *s->ids, each[2 * k]);
-        ct_sha256_hex(s->from, (size_t)(s->lines + 1) * sizeof *s->from, each[2 * k + 1]);
+        cti_sha256_elements(s->ids, sizeof *s->ids, s->count, each[2 * k]);
+        cti_sha256_elements(s->from, sizeof *s->from, (size_t)s->lines + 1, each[2 * k + 1]);
     }
     ct_sha256_hex(each, sizeof each, hex);
     return CT_OK;

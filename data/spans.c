@@ -6,6 +6,7 @@
 #include <cotangent/data/text.h>
 
 #include "data/internal.h"
+#include "tensor/byte_order.h"
 #include "tensor/hooks.h"
 #include "tensor/text.h"
 
@@ -33,7 +34,7 @@ static ct_status spans_digest(void *self, char hex[65])
         const cti_span *p = &s->span[k];
         size_t bytes = s->samples ? (size_t)(s->samples - 1) * p->unit + p->row_bytes : 0;
 
-        ct_sha256_hex(p->from, bytes, each[k]);
+        cti_sha256_elements(p->from, s->element[k], bytes / s->element[k], each[k]);
     }
     ct_sha256_hex(each, (size_t)s->count * sizeof each[0], hex);
     return CT_OK;
@@ -71,6 +72,8 @@ ct_dataset *cti_spans_new(const char *function, const cti_spans *draft, const ct
         return NULL;
     }
     *s = *draft;
+    for (int k = 0; k < s->count; k++)
+        s->element[k] = ct_dtype_size(fields[k].dtype);
     d = cti_dataset_new(function, &spans_table, s, s->samples, s->count, fields);
     if (d)
         d->spans = s;

@@ -7,6 +7,7 @@
 #include "tensor/hooks.h"
 #include "tensor/log.h"
 #include "tensor/program.h"
+#include "tensor/system.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -179,7 +180,7 @@ static void plugin_open_at(kind *k, const char *dir, bool *missing)
 /* Opens the plug-in if it was not tried before. Returns k, or NULL if it has no devices. */
 static const kind *plugin_open(kind *k)
 {
-    const char *dir = secure_getenv("COTANGENT_PLUGIN_DIR");
+    const char *dir = cti_trusted_environment("COTANGENT_PLUGIN_DIR");
     bool missing = true;
 
     pthread_mutex_lock(&opening);

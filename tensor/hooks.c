@@ -2,6 +2,7 @@
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
+#include "tensor/system.h"
 
 #include <cotangent/tensor/allocator.h>
 
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 static atomic_bool hooks_asked; /* true once the library has allocated memory */
@@ -33,9 +33,7 @@ static void *libc_allocate(size_t alignment, size_t bytes)
         return posix_memalign(&p, alignment, some) ? NULL : p;
     if (posix_memalign(&p, HUGE_PAGE, some))
         return NULL;
-#ifdef MADV_HUGEPAGE
-    (void)madvise(p, some, MADV_HUGEPAGE);
-#endif
+    cti_want_huge_pages(p, some);
     return p;
 }
 

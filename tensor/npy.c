@@ -360,7 +360,7 @@ ct_status ct_npy_write(const char *path, ct_tensor *t)
     n = npy_make_header(t, npy_descrs[t->dtype], head);
     if (!cti_atomic_begin(&f, me, path))
         return ct_error();
-    if (cti_atomic_write(&f, head, n) && cti_each_bytes(t, npy_write_bytes, &f))
+    if (cti_atomic_write(&f, head, n) && cti_each_bytes_of_file(t, npy_write_bytes, &f))
         return cti_atomic_commit(&f) ? CT_OK : ct_error();
     cti_atomic_abort(&f);
     return ct_error();

@@ -25,11 +25,10 @@
 #include "tensor/environment.h"
 #include "tensor/parallel.h"
 #include "tensor/program.h"
+#include "tensor/system.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define MOST 256
@@ -68,38 +67,10 @@ uint64_t (*cti_parallel_clock)(void) = cti_nanoseconds;
 
 /* ---- the number of threads ---- */
 
-int cti_processors_granted(const char *path)
-{
-    FILE *f = fopen(path, "r");
-    long long granted, period;
-    int n = MOST;
-
-    if (!f)
-        return n;
-    if (fscanf(f, "%lld %lld", &granted, &period) == 2 && granted > 0 && period > 0 &&
-        granted / period < MOST)
-        n = (int)((granted + period - 1) / period);
-    fclose(f);
-    return n;
-}
-
-/* Returns the number of processors that this process may use. */
-static int usable(void)
-{
-    int n = 1, granted = cti_processors_granted("/sys/fs/cgroup/cpu.max");
-#ifdef CPU_COUNT
-    cpu_set_t set;
-
-    if (sched_getaffinity(0, sizeof set, &set) == 0)
-        n = CPU_COUNT(&set);
-#endif
-    return n < granted ? n : granted;
-}
-
 static int threads_by_default(void)
 {
     const char *wish = cti_environment("COTANGENT_NUM_THREADS");
-    int n = wish ? atoi(wish) : usable();
+    int n = wish ? atoi(wish) : cti_processors();
 
     if (wish)
         return n;

@@ -16,8 +16,4 @@ extern int (*cti_thread_create)(pthread_t *thread, const pthread_attr_t *attribu
 /* The clock, cti_nanoseconds; tests replace it. */
 extern uint64_t (*cti_parallel_clock)(void);
 
-/* The number of processors that a control group's quota grants, rounded up. The file at path has
- * the form "GRANTED PERIOD". Returns 256, the most that are used, if there is no quota. */
-int cti_processors_granted(const char *path);
-
 #endif

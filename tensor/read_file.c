@@ -67,8 +67,11 @@ bool cti_read_open_reader(cti_read_file *f, const char *function, const ct_reade
 
 bool cti_read_map(cti_read_file *f, const char *function, void **base)
 {
-    void *p = mmap(NULL, (size_t)f->size, PROT_READ | PROT_WRITE, MAP_PRIVATE, f->fd, 0);
+    void *p;
 
+    if ((size_t)f->size != f->size) /* 32 bits */
+        return read_file_raise(function, f->path, EFBIG);
+    p = mmap(NULL, (size_t)f->size, PROT_READ | PROT_WRITE, MAP_PRIVATE, f->fd, 0);
     if (p == MAP_FAILED)
         return read_file_raise(function, f->path, errno);
     f->map = *base = p;
@@ -141,6 +144,8 @@ ct_tensor *cti_read_tensor(cti_read_file *f, const char *function, uint64_t offs
     }
     ok = cti_read_at(f, function, offset, host, size) &&
          (dtype != CT_BOOL || read_file_check_bools(f, function, offset, host, size));
+    if (ok)
+        cti_file_order(host, ct_dtype_size(dtype), (size_t)t->numel);
     if (device != CT_CPU) {
         if (ok)
             cti_backend_of(device)->upload(cti_data(t), host, size);
@@ -163,8 +168,7 @@ bool cti_malformed(const cti_read_file *f, const char *function, uint64_t offset
     return false;
 }
 
-bool cti_each_bytes(ct_tensor *t, bool (*sink)(void *context, const void *bytes, size_t size),
-                    void *context)
+bool cti_each_bytes(ct_tensor *t, cti_byte_sink *sink, void *context)
 {
     ct_scope s = cti_scope_push();
     ct_tensor *c = cti_contiguous(t);
@@ -183,4 +187,24 @@ bool cti_each_bytes(ct_tensor *t, bool (*sink)(void *context, const void *bytes,
     cti_release(host);
     cti_scope_pop(s);
     return ok;
+}
+
+typedef struct file_sink {
+    size_t size; /* of an element */
+    cti_byte_sink *sink;
+    void *context;
+} file_sink;
+
+static bool file_sink_take(void *context, const void *bytes, size_t size)
+{
+    const file_sink *s = context;
+
+    return cti_each_file_bytes(bytes, s->size, size / s->size, s->sink, s->context);
+}
+
+bool cti_each_bytes_of_file(ct_tensor *t, cti_byte_sink *sink, void *context)
+{
+    file_sink s = { ct_dtype_size(t->dtype), sink, context };
+
+    return cti_each_bytes(t, file_sink_take, &s);
 }

@@ -1,7 +1,6 @@
 /* read_file.h - reading files of tensors, and the messages about malformed ones. (internal)
  *
- * The files are little endian and are read without conversion, so the machine must be little
- * endian, too. */
+ * The numbers of a file are little-endian (tensor/byte_order.h). */
 #ifndef COTANGENT_TENSOR_READ_FILE_H
 #define COTANGENT_TENSOR_READ_FILE_H
 
@@ -9,12 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tensor/byte_order.h"
+
 #include <cotangent/tensor/stream.h>
 #include <cotangent/tensor/tensor.h>
-
-#ifdef __BYTE_ORDER__
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files of tensors need a byte swap");
-#endif
 
 typedef struct cti_read_file {
     char *path; /* for messages, if there is a reader */
@@ -38,7 +35,8 @@ bool cti_read_at(cti_read_file *f, const char *function, uint64_t offset, void *
                  size_t size);
 
 /* Maps the whole open file to *base, of f->size bytes, which must not be 0. Writes to the mapping stay
- * private to it. False with CT_ERR_IO. */
+ * private to it. The bytes are those of the file, in its order. False with CT_ERR_IO, also if the file
+ * is larger than memory can be. */
 bool cti_read_map(cti_read_file *f, const char *function, void **base);
 
 /* Reads a tensor at offset into the innermost scope. NULL with an error; CT_ERR_FORMAT for a bool
@@ -52,7 +50,9 @@ bool cti_malformed(const cti_read_file *f, const char *function, uint64_t offset
 
 /* Calls sink once with all elements of t, row-major, in host memory; if t has no elements, sink is
  * not called. Returns what sink returns; false with an error if memory runs out. */
-bool cti_each_bytes(ct_tensor *t, bool (*sink)(void *context, const void *bytes, size_t size),
-                    void *context);
+bool cti_each_bytes(ct_tensor *t, cti_byte_sink *sink, void *context);
+
+/* The same in the byte order of files; sink may be called several times. */
+bool cti_each_bytes_of_file(ct_tensor *t, cti_byte_sink *sink, void *context);
 
 #endif

@@ -54,7 +54,7 @@ ct_safetensors *ct_safetensors_open(const char *path);
 
 /* Like ct_safetensors_open, but maps the file into memory. Tensors that are loaded to the CPU are
  * then not copied; they lie in the mapping. Bools, and tensors that are not aligned in the file,
- * are copied. The mapping stays until f is closed and the last tensor in it is freed. Writes to
+ * are copied; so are all tensors on a big-endian processor. The mapping stays until f is closed and the last tensor in it is freed. Writes to
  * these tensors do not change the file. The first load still reads the whole file to check its
  * digest, if it has one.
  *

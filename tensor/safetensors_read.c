@@ -588,12 +588,13 @@ static ct_tensor *safetensors_load_mapped(ct_safetensors *f, const char *functio
     return t;
 }
 
-/* True if a tensor can use the bytes of entry e in place: they must be aligned. Bools are copied
- * instead, because copying checks them. */
+/* True if a tensor can use the bytes of entry e in place: they must be aligned and in the order of
+ * memory. Bools are copied instead, because copying checks them. */
 static bool safetensors_lies_well(const ct_safetensors *f, const safetensors_entry *e,
                                   ct_device device)
 {
     return f->map && device == CT_CPU && e->end > e->begin && e->kind->dtype != CT_BOOL &&
+           !CTI_SWAPS_FILES &&
            (f->payload + e->begin) % ct_dtype_size((ct_dtype)e->kind->dtype) == 0;
 }
 

@@ -57,9 +57,7 @@ typedef struct safetensors_writer {
 } safetensors_writer;
 
 /* Calls sink with the bytes of each tensor, in the order of the payload. False if sink fails. */
-static bool safetensors_each_tensor(safetensors_writer *j,
-                                    bool (*sink)(void *context, const void *bytes, size_t size),
-                                    void *context)
+static bool safetensors_each_tensor(safetensors_writer *j, cti_byte_sink *sink, void *context)
 {
     size_t size;
     int i;
@@ -67,7 +65,7 @@ static bool safetensors_each_tensor(safetensors_writer *j,
     for (size = 8; size; size /= 2)
         for (i = 0; i < j->count; i++)
             if (ct_dtype_size(j->tensors[i]->dtype) == size &&
-                !cti_each_bytes(j->tensors[i], sink, context))
+                !cti_each_bytes_of_file(j->tensors[i], sink, context))
                 return false;
     return true;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/internal.h"
 #include "tests/test_dataset.h"
 
 #include "tests/files.h"
@@ -26,8 +27,11 @@ START_TEST(npy)
         ct_dataset *d = ct_dataset_npy_new(2, names, paths, mapped);
         ct_dataset *w = ct_dataset_windows_new(d, (ct_dataset_windows_options){ .steps = 2 });
         ct_batch b;
+        char hex[65];
 
         ck_assert_int_eq(ct_dataset_count(d), 10);
+        ck_assert(cti_dataset_digest(d, hex)); /* the same on every processor */
+        ck_assert_str_eq(hex, "1ffc955712bd2f24dd1ca809e3e3afa2fdb1a01482fa9317752b4a3b4001fe91");
         ck_assert(ct_dataset_read(d, 4, 1, &b) == CT_OK);
         expect_values("x", b.x, (double[]){ 24, 25, 26, 27, 28, 29 }, 6, 0);
         expect_values("y", b.y, (double[]){ 4 }, 1, 0);

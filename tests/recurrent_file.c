@@ -51,6 +51,7 @@ config_file open_configs(const char *path)
 int read_config(config_file *file, config *c, want *wants)
 {
     char *line = file->line;
+    long long size[4];
     int n = 0, got;
 
     if (c->number < 0)
@@ -58,11 +59,15 @@ int read_config(config_file *file, config *c, want *wants)
             if (!fgets(line, sizeof file->line, file->f))
                 return 0;
         while (line[0] == '#');
-    got = sscanf(line, "config %15s %d %d %d %d %d %d %d %ld %ld %ld %ld %15s", c->mode, &c->layers,
-                 &c->dirs, &c->bias, &c->batch_first, &c->proj, &c->lengths, &c->state, &c->T,
-                 &c->B, &c->in, &c->H, c->variant);
+    got = sscanf(line, "config %15s %d %d %d %d %d %d %d %lld %lld %lld %lld %15s", c->mode,
+                 &c->layers, &c->dirs, &c->bias, &c->batch_first, &c->proj, &c->lengths, &c->state,
+                 &size[0], &size[1], &size[2], &size[3], c->variant);
     if (got != 13)
         return 0;
+    c->T = size[0];
+    c->B = size[1];
+    c->in = size[2];
+    c->H = size[3];
     c->number++;
     line[0] = '\0';
     while (fgets(line, sizeof file->line, file->f) && strncmp(line, "config", 6) != 0) {

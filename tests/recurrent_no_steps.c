@@ -129,18 +129,19 @@ START_TEST(test_losses_of_no_steps)
 }
 END_TEST
 
-/* An empty batch with 2^40 steps returns at once. */
+/* An empty batch with 2^40 steps returns at once. Where a tensor cannot have as many, with 2^27. */
 START_TEST(test_no_rows)
 {
+    const int64_t steps = (int64_t)1 << (PTRDIFF_MAX > INT32_MAX ? 40 : 27);
     ct_params *params = new_params(7, CT_F32);
     ct_recurrent *r = makers[_i / 2](params, "m", (ct_nn_recurrent_options){ .hidden_size = 2 });
     ct_scope s = ct_scope_begin_no_grad();
-    ct_tensor *x = ct_zeros(CT_SHAPE(INT64_C(1) << 40, 0, 3), CT_F32, DEVICE), *y;
+    ct_tensor *x = ct_zeros(CT_SHAPE(steps, 0, 3), CT_F32, DEVICE), *y;
 
     ct_set_fused_rnn(_i % 2);
     y = ct_recurrent_forward(r, x, NULL, NULL);
     expect_ok();
-    ck_assert(ct_size(y, 0) == INT64_C(1) << 40 && ct_numel(y) == 0);
+    ck_assert(ct_size(y, 0) == steps && ct_numel(y) == 0);
     ct_set_fused_rnn(true);
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);

@@ -1,12 +1,14 @@
 /* test_safetensors.c - tests of files of named tensors: round trips, malformed files, failing
  * calls. */
 #include "tensor/internal.h"
+#include "tensor/byte_order.h"
 #include "tensor/hooks.h"
 #include "tensor/text.h"
 #include "tests/files.h"
 #include "tests/flips.h"
 #include "tests/harness.h"
 
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/views.h>
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/safetensors.h>
@@ -114,6 +116,54 @@ START_TEST(bytes)
 }
 END_TEST
 
+/* The elements of all sizes have the same bytes in a file, on every processor: the digest is that of
+ * little-endian numbers. There are more than a piece of the conversion holds. */
+START_TEST(byte_order)
+{
+    static const struct {
+        ct_dtype dtype;
+        const char *payload;
+    } cases[] = {
+        { CT_F32, "2bb903b867699da29decf2d0cddee034ace1453c68d2a07e226c49ea83f590ea" },
+        { CT_F64, "6dba1bca72a6e7ef368d4db509d8e2baab25a8087e0e416b6d860523cad18dd0" },
+        { CT_I32, "64c3997bed3fd053526b8fc9e32019cef07cafd59f2de76eb48a3d94164c6ab8" },
+        { CT_I64, "3b068ad93b497fa3f7a0b69998281a6b829de02a77f8a7d01d26b54a2267a7ae" },
+        { CT_BF16, "52b2867383c1fee74b1c1dff3f1e6345e4961b3097b60b19dd0dec3781f486bb" },
+    };
+    uint8_t bytes[] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+    uint16_t two[] = { 0x0201, 0x0403 };
+    char hex[65];
+    int i;
+
+    cti_swap_bytes(bytes, 1, 8);
+    ck_assert_int_eq(memcmp(bytes, "\1\2\3\4\5\6\7\10", 8), 0);
+    cti_swap_bytes(bytes, 2, 4);
+    ck_assert_int_eq(memcmp(bytes, "\2\1\4\3\6\5\10\7", 8), 0);
+    cti_swap_bytes(bytes, 4, 2);
+    ck_assert_int_eq(memcmp(bytes, "\3\4\1\2\7\10\5\6", 8), 0);
+    cti_swap_bytes(bytes, 8, 1);
+    ck_assert_int_eq(memcmp(bytes, "\6\5\10\7\2\1\4\3", 8), 0);
+    cti_sha256_elements(two, 2, 2, hex);
+    ck_assert_str_eq(hex, "9f64a747e1b97f131fabb6b447296c9b6f0201e79fb3c5356e6c77e89b6a806a");
+    for (i = 0; i < LENGTH(cases); i++) {
+        ct_scope s = ct_scope_begin();
+        ct_tensor *t = ct_cast(ct_arange(-3000, 3000, 1, CT_F64, CT_CPU), cases[i].dtype);
+        ct_safetensors *f;
+
+        ck_assert_int_eq(ct_safetensors_write("x", 1, (const char *const[]){ "t" }, &t, NULL),
+                         CT_OK);
+        f = ct_safetensors_open("x");
+        ck_assert_str_eq(ct_safetensors_metadata(f, "cotangent.payload_sha256"), cases[i].payload);
+        expect_same_bits(cases[i].payload, ct_safetensors_load(f, 0, CT_CPU), t);
+        ct_safetensors_close(f);
+        f = ct_safetensors_open_mapped("x");
+        expect_same_bits(cases[i].payload, ct_safetensors_load(f, 0, CT_CPU), t);
+        ct_safetensors_close(f);
+        ck_assert_int_eq(ct_scope_end(s), CT_OK);
+    }
+}
+END_TEST
+
 /* The committed file was written by the format's own library. It holds a tensor 0, 1, 2, ... (mod 2
  * for bool) for each dtype that both libraries have, and one of F16. */
 START_TEST(peer)
@@ -160,7 +210,7 @@ void write_header(const char *header, size_t length, size_t payload)
     size_t i;
 
     for (i = 0; i < 8; i++)
-        bytes[i] = (char)(length >> 8 * i & 0xff);
+        bytes[i] = (char)((uint64_t)length >> 8 * i & 0xff);
     for (i = 0; i < length; i++)
         bytes[8 + i] = header[i] == '\'' ? '"' : header[i];
     write_bytes("x", bytes, 8 + length + payload);
@@ -520,6 +570,7 @@ int main(void)
     tcase_add_test(tc, utf8);
     tcase_add_test(tc, round_trip);
     tcase_add_test(tc, bytes);
+    tcase_add_test(tc, byte_order);
     tcase_add_test(tc, peer);
     tcase_add_test(tc, dtypes);
     tcase_add_test(tc, bad_bools);

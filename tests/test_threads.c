@@ -20,6 +20,7 @@
 #include "tensor/hooks.h"
 #include "tensor/internal.h"
 #include "tensor/parallel.h"
+#include "tensor/system.h"
 #include "tests/harness.h"
 #include "tests/counted.h"
 #include "tests/test_threads.h"

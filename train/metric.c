@@ -12,12 +12,15 @@
 #include <math.h>
 #include <string.h>
 
-/* Marks a number that is stored in the pointer self of a metric, so that self is never NULL. */
-#define METRIC_SELF ((intptr_t)1 << 32)
-
+/* Some metrics store a number in their pointer self. */
 static const void *metric_self(int number)
 {
-    return (const void *)(METRIC_SELF + number);
+    return (const void *)(intptr_t)number;
+}
+
+static double metric_self_number(const void *self)
+{
+    return (double)(intptr_t)self;
 }
 
 /* ---- sums ---- */
@@ -64,16 +67,24 @@ static ct_tensor *metric_class(ct_tensor *prediction)
 
 static ct_tensor *accuracy_update(const void *self, ct_tensor *prediction, ct_tensor *target)
 {
-    const bool ignores = self != NULL;
+    (void)self;
+    if (!metric_check_classes("ct_metric_accuracy", prediction, target))
+        return NULL;
+    return CT_STACK(0, metric_sum(ct_eq(metric_class(prediction), ct_cast(target, CT_I64))),
+                    metric_number(target, (double)ct_numel(target)));
+}
+
+/* Leaves out the targets whose id is the number self. */
+static ct_tensor *accuracy_ignoring_update(const void *self, ct_tensor *prediction,
+                                           ct_tensor *target)
+{
     ct_tensor *ids, *right, *counted;
 
     if (!metric_check_classes("ct_metric_accuracy", prediction, target))
         return NULL;
     ids = ct_cast(target, CT_I64);
     right = ct_eq(metric_class(prediction), ids);
-    if (!ignores)
-        return CT_STACK(0, metric_sum(right), metric_number(target, (double)ct_numel(target)));
-    counted = ct_ne_scalar(ids, (double)((intptr_t)self - METRIC_SELF));
+    counted = ct_ne_scalar(ids, metric_self_number(self));
     return CT_STACK(0, metric_sum(ct_logical_and(right, counted)), metric_sum(counted));
 }
 
@@ -99,13 +110,14 @@ ct_metric ct_metric_accuracy_ignoring(int ignore)
 {
     ct_metric metric = *ct_metric_accuracy();
 
+    metric.update = accuracy_ignoring_update;
     metric.self = metric_self(ignore);
     return metric;
 }
 
 static ct_tensor *f1_update(const void *self, ct_tensor *prediction, ct_tensor *target)
 {
-    const double positive = self ? (double)((intptr_t)self - METRIC_SELF) : 1;
+    const double positive = metric_self_number(self);
     ct_tensor *said, *is;
 
     if (!metric_check_classes("ct_metric_f1", prediction, target))
@@ -124,9 +136,12 @@ static double f1_value(const void *self, const double *sums)
 
 const ct_metric *ct_metric_f1(void)
 {
-    static const ct_metric metric = {
-        .name = "f1", .maximize = true, .sums = 3, .update = f1_update, .value = f1_value
-    };
+    static const ct_metric metric = { .self = (const void *)1, /* the positive class */
+                                      .name = "f1",
+                                      .maximize = true,
+                                      .sums = 3,
+                                      .update = f1_update,
+                                      .value = f1_value };
 
     return &metric;
 }

@@ -4,6 +4,7 @@
 
 #include "tensor/environment.h"
 #include "tensor/hooks.h"
+#include "tensor/system.h"
 #include "train/internal.h"
 #include "train/world_internal.h"
 
@@ -100,7 +101,7 @@ static bool link_try_plugin(const char *dir, const char *name, cti_transport_ope
 
 static cti_transport_open_function link_plugin(const cti_launched *l)
 {
-    const char *dir = secure_getenv("COTANGENT_PLUGIN_DIR");
+    const char *dir = cti_trusted_environment("COTANGENT_PLUGIN_DIR");
     cti_transport_open_function start = NULL;
 
     if ((dir && *dir && link_try_plugin(dir, l->plugin, &start)) ||
@@ -117,17 +118,12 @@ static cti_transport_open_function link_plugin(const cti_launched *l)
 /* Writes the name of this machine and the identity of its boot. */
 static void link_describe_host(char host[120])
 {
-    char name[64] = "?", boot[40] = "";
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "r");
+    char name[64] = "?", boot[40];
 
     if (gethostname(name, sizeof name) != 0)
         strcpy(name, "?");
     name[sizeof name - 1] = '\0';
-    if (f && !fgets(boot, sizeof boot, f))
-        boot[0] = '\0';
-    if (f)
-        fclose(f);
-    boot[strcspn(boot, "\n")] = '\0';
+    cti_boot_name(boot);
     snprintf(host, 120, "%s (boot %s)", name, boot);
 }
 

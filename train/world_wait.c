@@ -5,12 +5,11 @@
 
 #include "tensor/hooks.h"
 #include "tensor/log.h"
+#include "tensor/system.h"
 #include "train/internal.h"
 #include "train/world_internal.h"
 
-#include <errno.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,22 +111,9 @@ static void wait_sleep(double seconds)
 static bool peer_has_ended(const cti_link *l, int rank)
 {
     const cti_peer *p = &l->peer[rank], *own = &l->peer[l->transport.rank];
-    char path[60], line[512] = "", *end;
-    FILE *f;
 
-    if (p->process <= 0 || p->process == own->process || strcmp(p->host, own->host) != 0)
-        return false;
-    if (kill((pid_t)p->process, 0) != 0)
-        return errno == ESRCH;
-    snprintf(path, sizeof path, "/proc/%lld/stat", (long long)p->process);
-    f = fopen(path, "r");
-    if (!f)
-        return false;
-    if (!fgets(line, sizeof line, f))
-        line[0] = '\0';
-    fclose(f);
-    end = strrchr(line, ')'); /* "123 (name) Z ...": a zombie has ended */
-    return end && end[1] == ' ' && (end[2] == 'Z' || end[2] == 'X');
+    return p->process > 0 && p->process != own->process && strcmp(p->host, own->host) == 0 &&
+           cti_process_has_ended(p->process);
 }
 
 void cti_world_tell(ct_world *w, const char *text)

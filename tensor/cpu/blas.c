@@ -8,25 +8,15 @@
  * threads; the library does not use them. */
 #include "tensor/cpu/blas.h"
 
+#include "tensor/system.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <sys/mman.h>
-
-bool cti_may_map(size_t bytes)
-{
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (p == MAP_FAILED)
-        return false;
-    munmap(p, bytes);
-    return true;
-}
 
 #ifdef CT_OPENBLAS_FILE
 
 #include <dlfcn.h>
-#include <sched.h>
 
 #define BLAS_BUFFER ((size_t)256 << 20) /* the most bytes that one call maps (its BUFFER_SIZE) */
 #define BLAS_LOADED ((size_t)64 << 20)  /* bytes of the library itself */
@@ -43,26 +33,6 @@ static struct {
 } blas = { .once = PTHREAD_ONCE_INIT,
            .lock = PTHREAD_MUTEX_INITIALIZER,
            .left = PTHREAD_COND_INITIALIZER };
-
-/* Opens the library while this thread may run on one processor only, so that the library starts no
- * threads. */
-static void *blas_open_single(void)
-{
-    cpu_set_t before, one;
-    void *library;
-    bool narrowed = sched_getaffinity(0, sizeof before, &before) == 0;
-    int cpu = 0;
-
-    CPU_ZERO(&one);
-    while (narrowed && cpu < CPU_SETSIZE - 1 && !CPU_ISSET(cpu, &before))
-        cpu++;
-    CPU_SET(cpu, &one);
-    narrowed = narrowed && sched_setaffinity(0, sizeof one, &one) == 0;
-    library = dlopen(CT_OPENBLAS_FILE, RTLD_NOW | RTLD_LOCAL);
-    if (narrowed)
-        sched_setaffinity(0, sizeof before, &before);
-    return library;
-}
 
 static bool blas_find_calls(void *library)
 {
@@ -89,7 +59,7 @@ static void blas_load(void)
 
     /* the buffers of its threads and of the first call */
     if (cti_may_map(BLAS_LOADED + 2 * BLAS_BUFFER)) {
-        library = blas_open_single();
+        library = cti_open_on_one_processor(CT_OPENBLAS_FILE);
         why = CT_OPENBLAS_FILE " cannot be opened";
         if (library && !blas_find_calls(library))
             why = CT_OPENBLAS_FILE " has no CBLAS";

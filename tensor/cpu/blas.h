@@ -42,7 +42,4 @@ void cti_blas_leave(void);
 /* The name and version of the BLAS, or the reason why there is none. */
 const char *cti_blas_name(void);
 
-/* True if the process may map this many more bytes now. */
-bool cti_may_map(size_t bytes);
-
 #endif

@@ -16,12 +16,12 @@
 
 #include "tensor/cpu/blas.h"
 #include "tensor/parallel.h"
+#include "tensor/system.h"
 
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #ifdef CT_HAVE_LIBXSMM
 #include <libxsmm.h>
@@ -35,22 +35,11 @@
 #define CODE_ROOM ((size_t)1 << 20)
 #define CODE_START ((size_t)32 << 20) /* the most bytes of LIBXSMM's registry */
 
-static bool code_has_room(void)
-{
-    void *p = mmap(NULL, CODE_ROOM, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
-                   -1, 0);
-
-    if (p == MAP_FAILED)
-        return false;
-    munmap(p, CODE_ROOM);
-    return true;
-}
-
 static bool code_allowed;
 
 static void code_probe(void)
 {
-    code_allowed = code_has_room();
+    code_allowed = cti_may_map_code(CODE_ROOM);
 }
 
 bool cti_may_generate_code(void)
@@ -147,7 +136,7 @@ static code_kernel *code_compile(const code_key *key)
     const double one = 1, beta = key->accumulate;
     const float one_f32 = 1, beta_f32 = (float)beta;
 
-    if (!code_has_room())
+    if (!cti_may_map_code(CODE_ROOM))
         return NULL;
     if (key->dtype == CT_F64)
         return (code_kernel *)libxsmm_dmmdispatch(key->m, key->n, key->k, &key->lda, &key->ldb,

@@ -132,6 +132,16 @@ static inline vector_u64 multiply_u32(vector_u64 a, vector_u64 b)
 #endif
 }
 
+/* The lower halves of first and second, as two words that follow each other in memory. */
+static inline vector_u64 two_words(vector_u64 first, vector_u64 second)
+{
+#ifdef WORDS_BIGENDIAN
+    return first << 32 | (second & UINT32_MAX);
+#else
+    return (first & UINT32_MAX) | second << 32;
+#endif
+}
+
 /* The words of cti_philox of WORD_BLOCKS blocks. Each lane is a block; only the lower halves of the
  * lanes count. */
 static void philox_words(uint64_t seed, uint64_t stream, uint64_t block, uint32_t *word)
@@ -158,8 +168,8 @@ static void philox_words(uint64_t seed, uint64_t stream, uint64_t block, uint32_
             k0 += 0x9E3779B9u;
             k1 += 0xBB67AE85u;
         }
-        c0 = (c0 & UINT32_MAX) | c1 << 32;
-        c2 = (c2 & UINT32_MAX) | c3 << 32;
+        c0 = two_words(c0, c1);
+        c2 = two_words(c2, c3);
         for (i = 0; i < WORD_LANES; i++) {
             pair[2 * (at + i)] = c0[i];
             pair[2 * (at + i) + 1] = c2[i];

@@ -303,6 +303,7 @@ tests_test_cuda_kernels_LDFLAGS = $(harness_ldflags)
 tests_test_kernels_SOURCES = \
 	tests/kernels_elementwise.c \
 	tests/kernels_gemm.c \
+	tests/kernels_layer.c \
 	tests/kernels_packed.c \
 	tests/kernels_rows.c \
 	tests/test_kernels.c \

@@ -1,5 +1,5 @@
-/* kernels_layer.c - recurrent layers by products in registers: the same bits for all numbers of threads, on
- * both code paths that have them, and for a row alone. */
+/* kernels_layer.c - recurrent layers by products in registers: they have the same bits with any number
+ * of threads, on both code paths that have them, and for a row alone. */
 #include "tests/harness.h"
 
 #include <stdint.h>
@@ -87,7 +87,7 @@ static void layer_unmake(layer_numbers *n)
     free(n->index);
 }
 
-/* Runs the layer forward and backward. False if this processor has no such kernels. */
+/* Runs the layer forward and backward. Returns false if this processor has no such kernels. */
 static bool layer_run(layer_numbers *n, bool one_hot, bool reverse)
 {
     cti_layer *l = &n->l;
@@ -131,7 +131,8 @@ static void expect_layers(const layer_numbers *a, const layer_numbers *b, const 
                       (long long)a->l.hidden, (long long)a->l.batch, i, what);
 }
 
-/* The states of a row, and the gradients of its input and first state, are those of the row alone. */
+/* Checks that the states of the last row, and the gradients of its input and of its first state, have
+ * the bits of a batch of this row alone. */
 static void expect_rows(const layer_numbers *a, bool one_hot, bool reverse)
 {
     const cti_layer *l = &a->l;
@@ -204,7 +205,45 @@ START_TEST(layer_bits)
 }
 END_TEST
 
-/* Sequences that the kernels leave to others. */
+/* The processor's rounding mode and its treatment of subnormal numbers; 0 where they are not known. */
+static unsigned layer_float_mode(void)
+{
+#if defined(__SSE__)
+    return __builtin_ia32_stmxcsr() & 0xffc0;
+#else
+    return 0;
+#endif
+}
+
+/* The kernels do not change the mode. Subnormal numbers are not treated as 0. */
+START_TEST(layer_mode)
+{
+    const float tiny = 0x1p-130f;
+    const unsigned mode = layer_float_mode();
+    layer_numbers n;
+    int64_t i;
+
+    layer_make(&n, CTI_CELL_RELU, 17, 16);
+    memset(n.b_ih, 0, (size_t)n.size[5] * sizeof(float));
+    memset(n.b_hh, 0, (size_t)n.size[6] * sizeof(float));
+    memset(n.h0, 0, (size_t)n.size[7] * sizeof(float));
+    memset(n.w_hh, 0, (size_t)n.size[4] * sizeof(float));
+    for (i = 0; i < n.size[3]; i++)
+        n.w_ih[i] = i % INPUT == 0 ? tiny : 0;
+    for (i = 0; i < STEPS * n.l.batch * INPUT; i++)
+        n.x[i] = 0.5f;
+    if (layer_run(&n, false, false)) {
+        ck_assert_uint_eq(layer_float_mode(), mode);
+        for (i = n.size[7]; i < n.size[0]; i++)
+            ck_assert_msg(n.out[0][i] == 0x1p-131f, "element %d is %a", (int)i, n.out[0][i]);
+    } else {
+        ck_assert(!cti_micro_of(cti_cpu_path_get()));
+    }
+    layer_unmake(&n);
+}
+END_TEST
+
+/* Sequences that the kernels do not support. */
 START_TEST(layer_refusals)
 {
     layer_numbers n;
@@ -228,5 +267,6 @@ void kernels_layer_cases(Suite *suite)
     TCase *tc = harness_case(suite, "layer");
 
     tcase_add_loop_test(tc, layer_bits, 0, (int)(LENGTH(layer_hidden) * LENGTH(layer_batch)));
+    tcase_add_test(tc, layer_mode);
     tcase_add_test(tc, layer_refusals);
 }

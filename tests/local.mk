@@ -373,6 +373,7 @@ tests_test_recurrent_SOURCES = \
 	tests/recurrent_errors.c \
 	tests/recurrent_file.c \
 	tests/recurrent_file.h \
+	tests/recurrent_layer.c \
 	tests/recurrent_no_steps.c \
 	tests/recurrent_training.c \
 	tests/recurrent_wrapped.c \

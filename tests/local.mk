@@ -67,6 +67,7 @@ shell_tests = \
 	tests/tutorial.sh \
 	tests/errors_page.sh \
 	tests/portable.sh \
+	tests/layer_bits.sh \
 	tests/export.sh \
 	tests/compress.sh \
 	tests/optional.sh \
@@ -635,6 +636,7 @@ EXTRA_DIST += \
 	tests/installed.sh \
 	tests/json_texts.py \
 	tests/launches.sh \
+	tests/layer_bits.c \
 	tests/lib.sh \
 	tests/messages.txt \
 	tests/mutants.py \

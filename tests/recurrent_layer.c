@@ -1,5 +1,5 @@
 /* recurrent_layer.c - whole layers of LSTM and GRU in f32, which one op computes on processors with
- * AVX2. Its results are compared with those of the same model in f64, whose ops the other tests
+ * AVX2 or NEON. Its results are compared with those of the same model in f64, whose ops the other tests
  * compare with PyTorch and with differences. */
 #include <cotangent.h>
 
@@ -249,6 +249,8 @@ static bool layer_has_kernels(void)
 
     return DEVICE == CT_CPU && !(path && strcmp(path, "base") == 0) &&
            __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+    return DEVICE == CT_CPU;
 #else
     return false;
 #endif

@@ -3,14 +3,14 @@
  *
  * Each element of C is one chain of fused multiply-adds in the order of k, from 0, from a bias, or from
  * what is there. So its bits depend neither on the rows and columns that are computed with it nor on
- * the width of the vectors: AVX2 and AVX-512 give the same bits.
+ * the width of the vectors: AVX2, AVX-512 and NEON give the same bits.
  *
  *                    B: one panel of at most 4 vectors
  *                  +------------------------------+
  *                k |  b0   |  b1   |  b2   |  b3   |   loaded once for each k
  *                  +------------------------------+
  *         A(i, k)  |  c00  |  c01  |  c02  |  c03  |   the sums stay in registers: 6 rows by 4
- *         A(i+1, k)|  c10  |  ...                  |   vectors with AVX-512, 3 by 4 with AVX2 */
+ *         A(i+1, k)|  c10  |  ...                  |   vectors, with AVX2 3 by 4 */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/cpu/vectors.h"
@@ -23,7 +23,7 @@
 #ifdef LANES
 
 /* The most rows for each number of vectors: as many as the registers hold, and CTI_MICRO_ROWS. */
-#if LANES == 16
+#if LANES != 8
 #define ROWS_1 9
 #define ROWS_2 9
 #define ROWS_3 9
@@ -105,7 +105,7 @@ typedef void micro_function(const cti_micro_tile *t);
 #define NAMES_TO_9(vectors)                                                                        \
     NAMES_TO_6(vectors), micro_7_##vectors, micro_8_##vectors, micro_9_##vectors
 
-#if LANES == 16
+#if LANES != 8
 TILES_TO_9(1)
 TILES_TO_9(2)
 TILES_TO_9(3)

@@ -261,7 +261,7 @@ ct_status cti_cpu_layer(const cti_layer *s)
     ct_storage *room;
     layer_job j;
 
-    if (!cti_layer_init(&j, s, cti_cpu_path_get()))
+    if (ct_portable() || !cti_layer_init(&j, s, cti_cpu_path_get()))
         return CT_ERR_MEMORY;
     width = j.panels * CTI_MICRO_VECTORS * j.lanes;
     room =

@@ -1,8 +1,9 @@
 /* vectors.h - one vector of floats, by the instructions of the code path that is compiled: 8 lanes
- * with AVX2, 16 with AVX-512. LANES is not defined on the base path. (internal)
+ * with AVX2, 16 with AVX-512, 4 with NEON. LANES is not defined on a path without any of them.
+ * (internal)
  *
- * Each operation rounds once, so both paths give the same bits. Where an operand is NaN, v_min and
- * v_max return the second one. */
+ * Each operation rounds once, so all paths give the same bits, except for the bits of a NaN. Where an
+ * operand is NaN, v_min and v_max return the second one. */
 #ifndef COTANGENT_TENSOR_CPU_VECTORS_H
 #define COTANGENT_TENSOR_CPU_VECTORS_H
 
@@ -233,6 +234,124 @@ static inline vec v_power(vec t)
 {
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(t), 23),
                                                 _mm256_set1_epi32(127 << 23)));
+}
+
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+
+#include <arm_neon.h>
+
+#define LANES 4
+typedef float32x4_t vec;
+typedef int64_t vec_part; /* the number of lanes */
+
+static inline vec_part v_part(int64_t n)
+{
+    return n;
+}
+
+static inline vec v_load(const float *p)
+{
+    return vld1q_f32(p);
+}
+
+static inline vec v_load_part(const float *p, vec_part part)
+{
+    float all[LANES] = { 0 };
+
+    for (int64_t i = 0; i < part; i++)
+        all[i] = p[i];
+    return vld1q_f32(all);
+}
+
+static inline void v_store(float *p, vec v)
+{
+    vst1q_f32(p, v);
+}
+
+static inline void v_store_part(float *p, vec_part part, vec v)
+{
+    float all[LANES];
+
+    vst1q_f32(all, v);
+    for (int64_t i = 0; i < part; i++)
+        p[i] = all[i];
+}
+
+static inline vec v_all(float x)
+{
+    return vdupq_n_f32(x);
+}
+
+static inline vec v_add(vec a, vec b)
+{
+    return vaddq_f32(a, b);
+}
+
+static inline vec v_sub(vec a, vec b)
+{
+    return vsubq_f32(a, b);
+}
+
+static inline vec v_mul(vec a, vec b)
+{
+    return vmulq_f32(a, b);
+}
+
+static inline vec v_div(vec a, vec b)
+{
+    return vdivq_f32(a, b);
+}
+
+/* vminq_f32 would return NaN where either operand is NaN. */
+static inline vec v_min(vec a, vec b)
+{
+    return vbslq_f32(vcltq_f32(a, b), a, b);
+}
+
+static inline vec v_max(vec a, vec b)
+{
+    return vbslq_f32(vcgtq_f32(a, b), a, b);
+}
+
+static inline vec v_fma(vec a, vec b, vec c)
+{
+    return vfmaq_f32(c, a, b);
+}
+
+static inline vec v_fnma(vec a, vec b, vec c)
+{
+    return vfmsq_f32(c, a, b);
+}
+
+static inline vec v_and(vec a, vec b)
+{
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
+}
+
+static inline vec v_or(vec a, vec b)
+{
+    return vreinterpretq_f32_u32(vorrq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
+}
+
+static inline vec v_xor(vec a, vec b)
+{
+    return vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
+}
+
+static inline vec v_where_positive(vec x, vec v)
+{
+    return vreinterpretq_f32_u32(vandq_u32(vcgtzq_f32(x), vreinterpretq_u32_f32(v)));
+}
+
+static inline vec v_relu(vec x)
+{
+    return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(x), vcltzq_f32(x)));
+}
+
+static inline vec v_power(vec t)
+{
+    return vreinterpretq_f32_s32(
+        vaddq_s32(vshlq_n_s32(vreinterpretq_s32_f32(t), 23), vdupq_n_s32(127 << 23)));
 }
 
 #endif

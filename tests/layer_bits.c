@@ -39,6 +39,13 @@ void cti_parallel(int64_t pieces, void (*piece)(void *context, int64_t number), 
         piece(context, i);
 }
 
+void cti_parallel_steps(const cti_steps *s)
+{
+    for (int64_t step = 0; step < s->steps; step++)
+        for (int64_t block = 0; block < s->blocks; block++)
+            s->run(s->context, step, block);
+}
+
 ct_storage *cti_storage_try(ct_device device, size_t bytes)
 {
     ct_storage *s = calloc(1, sizeof *s);

@@ -321,7 +321,8 @@ tests_test_threads_SOURCES = \
 	tests/counted.h \
 	tests/test_threads.c \
 	tests/test_threads.h \
-	tests/threads_model.c
+	tests/threads_model.c \
+	tests/threads_steps.c
 tests_test_threads_LDADD = $(tests_libs)
 tests_test_threads_LDFLAGS = $(harness_ldflags)
 

@@ -19,17 +19,21 @@
  * belong to the state, the last three to the input. A block of an RNN has 64 units.
  *
  * Every element of a result is one chain of operations in an order that the layer's sizes alone decide.
- * So rows may be shared out by the number of threads. */
+ * So rows and units may be shared out by the number of threads. Threads share out the rows of the batch
+ * and run all steps of their rows. If that gives a thread too few rows, or if the weights are large,
+ * they share out the blocks of each step instead (parallel_steps.c). */
 #include "tensor/cpu/rnn_layer.h"
 
 #include "tensor/parallel.h"
 
 #include <string.h>
 
-#define MOST_TILE 64  /* rows of the batch that go through all steps together */
-#define LEAST_TILE 4  /* fewer are not worth a thread: each reads all weights */
-#define LEAST_STEPS 4 /* with fewer steps, packing takes longer than it saves */
-#define ONE_HOT 1024  /* the most classes of a one-hot x */
+#define MOST_TILE 64      /* rows of the batch that go through all steps together */
+#define LEAST_TILE 4      /* fewer are not worth a thread: each reads all weights */
+#define LEAST_STEPS 4     /* with fewer steps, packing takes longer than it saves */
+#define SHARED_WORK 65536 /* the least multiplications by W_hh of a step that threads share */
+#define CACHED (1 << 18)  /* elements of W_hh that the cache of one processor holds */
+#define ONE_HOT 1024      /* the most classes of a one-hot x */
 
 const cti_micro *cti_micro_wanted;
 
@@ -38,6 +42,24 @@ const cti_micro *cti_micro_of(const cti_cpu_path *path)
     const cti_micro *m = cti_micro_wanted ? cti_micro_wanted : path->micro;
 
     return m->lanes ? m : NULL;
+}
+
+/* Threads share each step if they would have too few rows each, or if one thread's cache does not hold
+ * all weights. Sets the blocks of a step: at least two for each thread, if there are so many units and
+ * rows. */
+static void layer_share_steps(layer_job *j, int64_t threads)
+{
+    const cti_layer *s = j->s;
+    int64_t weights = layer_parts(j) * s->hidden * s->hidden, parts;
+
+    if (threads < 2 || weights * s->batch < SHARED_WORK ||
+        (s->batch >= LEAST_TILE * threads && weights < CACHED))
+        return;
+    j->group = layer_up((s->hidden + CTI_STEPS_BLOCKS - 1) / CTI_STEPS_BLOCKS, CTI_CELL_WIDTH);
+    j->groups = (s->hidden + j->group - 1) / j->group;
+    parts = layer_least((2 * threads + j->groups - 1) / j->groups, CTI_STEPS_BLOCKS / j->groups);
+    parts = layer_least(parts, (s->batch + LEAST_TILE - 1) / LEAST_TILE);
+    j->parts = j->groups * parts > 1 ? parts : 0;
 }
 
 bool cti_layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path)
@@ -59,6 +81,7 @@ bool cti_layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path)
     j->blocks = (s->hidden + j->block - 1) / j->block;
     j->tile = layer_least((s->batch + threads - 1) / threads, MOST_TILE);
     j->tile = j->tile < LEAST_TILE ? LEAST_TILE : j->tile;
+    layer_share_steps(j, threads);
     return true;
 }
 
@@ -225,19 +248,20 @@ static void layer_cell(const layer_tile *p)
     j->micro->gru(&cell);
 }
 
-static void layer_step(const layer_job *j, int64_t t, int64_t row, int64_t rows)
+/* One step of the units and rows of a range. */
+static void layer_step(const layer_job *j, int64_t t, const layer_range *range)
 {
     float sum[CTI_MICRO_ROWS * CTI_MICRO_VECTORS * CTI_MICRO_LANES];
     layer_tile p = { .j = j, .t = t, .sum = sum };
     int64_t i;
 
-    for (p.panel = 0; p.panel < j->panels; p.panel++) {
-        p.unit = p.panel * j->units;
+    for (p.unit = range->unit; p.unit < range->unit + range->units; p.unit += j->units) {
+        p.panel = p.unit / j->units;
         p.units = layer_least(j->s->hidden - p.unit, j->units);
         p.vectors = (int)layer_vectors(j, p.panel);
-        for (i = 0; i < rows; i += p.rows) {
-            p.row = row + i;
-            p.rows = layer_tile_rows(j, rows, i, p.vectors * j->lanes);
+        for (i = 0; i < range->rows; i += p.rows) {
+            p.row = range->row + i;
+            p.rows = layer_tile_rows(j, range->rows, i, p.vectors * j->lanes);
             layer_find_starts(&p);
             layer_sums(&p);
             layer_cell(&p);
@@ -245,14 +269,36 @@ static void layer_step(const layer_job *j, int64_t t, int64_t row, int64_t rows)
     }
 }
 
+/* All steps of some rows. */
 static void layer_piece(void *context, int64_t piece)
 {
     const layer_job *j = context;
     const cti_layer *s = j->s;
-    int64_t row = piece * j->tile, rows = layer_least(s->batch - row, j->tile), k;
+    int64_t row = piece * j->tile, k;
+    layer_range range = { 0, s->hidden, row, layer_least(s->batch - row, j->tile) };
 
     for (k = 0; k < s->steps; k++)
-        layer_step(j, s->reverse ? s->steps - 1 - k : k, row, rows);
+        layer_step(j, layer_time(s, k), &range);
+}
+
+/* A block of a step that threads share. */
+static void layer_forward_block(void *context, int64_t step, int64_t block)
+{
+    const layer_job *j = context;
+    layer_range range = layer_range_of(j, block);
+
+    layer_step(j, layer_time(j->s, step), &range);
+}
+
+static void layer_forward(layer_job *j)
+{
+    cti_steps steps = { j->s->steps, j->groups * j->parts, layer_forward_block, j };
+
+    cti_parallel(j->panels, layer_pack_panel, j);
+    if (j->parts)
+        cti_parallel_steps(&steps);
+    else
+        cti_parallel(layer_pieces(j), layer_piece, j);
 }
 
 ct_status cti_cpu_layer(const cti_layer *s)
@@ -271,8 +317,7 @@ ct_status cti_cpu_layer(const cti_layer *s)
     j.wh = room->data;
     j.wx = j.wh + width * s->hidden;
     j.start = j.wx + width * s->input;
-    cti_parallel(j.panels, layer_pack_panel, &j);
-    cti_parallel(layer_pieces(&j), layer_piece, &j);
+    layer_forward(&j);
     cti_storage_unref(room);
     return CT_OK;
 }

@@ -10,15 +10,17 @@ typedef struct layer_job {
     const cti_micro *micro;
     int64_t lanes, rows, tile; /* rows: T B; tile: rows of the batch in a piece of work */
     bool gated;                /* an LSTM or a GRU */
-    int64_t units, panels;     /* of a forward panel; the forward panels */
-    int64_t block, blocks;     /* the units of a block; the blocks */
-    float *wh, *wx, *start;    /* forward: the packed weights, and the rows that sums begin with */
-    float *d, *bh, *bx;        /* backward: dgates, and the packed weights */
-    float *copies;             /* of each piece of the weights' gradients: parts of h and x */
-    int64_t copy;              /* their floats */
-    float *sums;               /* of each group of units: the sums of its gradients */
-    int64_t share;             /* the units whose weights' gradients one piece computes */
-    float *classes;            /* one-hot x: dW_ih^T of each group of units (I, CTI_CELL_WIDTH) */
+    int64_t groups, group; /* if threads share each step: the groups of units, and their units */
+    int64_t parts; /* the parts of the batch; a block is a part and a group. 0: not shared */
+    int64_t units, panels;  /* of a forward panel; the forward panels */
+    int64_t block, blocks;  /* the units of a block; the blocks */
+    float *wh, *wx, *start; /* forward: the packed weights, and the rows that sums begin with */
+    float *d, *bh, *bx;     /* backward: dgates, and the packed weights */
+    float *copies;          /* of each piece of the weights' gradients: parts of h and x */
+    int64_t copy;           /* their floats */
+    float *sums;            /* of each group of units: the sums of its gradients */
+    int64_t share;          /* the units whose weights' gradients one piece computes */
+    float *classes;         /* one-hot x: dW_ih^T of each group of units (I, CTI_CELL_WIDTH) */
 } layer_job;
 
 static inline int64_t layer_up(int64_t n, int64_t step)
@@ -45,6 +47,12 @@ static inline int layer_tile_rows(const layer_job *j, int64_t rows, int64_t i, i
     return (int)((rows - i + tiles - 1) / tiles);
 }
 
+/* The time of step k of forward. */
+static inline int64_t layer_time(const cti_layer *s, int64_t k)
+{
+    return s->reverse ? s->steps - 1 - k : k;
+}
+
 static inline int64_t layer_before(const cti_layer *s, int64_t t)
 {
     return s->reverse ? t + 1 : t;
@@ -65,6 +73,19 @@ static inline float *layer_at(const cti_layer *s, const void *array, int64_t t, 
 static inline int64_t layer_pieces(const layer_job *j)
 {
     return (j->s->batch + j->tile - 1) / j->tile;
+}
+
+/* The units and the rows of the batch of a block of a step that threads share. */
+typedef struct layer_range {
+    int64_t unit, units, row, rows;
+} layer_range;
+
+static inline layer_range layer_range_of(const layer_job *j, int64_t block)
+{
+    int64_t unit = block / j->parts * j->group, part = block % j->parts;
+    int64_t row = j->s->batch * part / j->parts, end = j->s->batch * (part + 1) / j->parts;
+
+    return (layer_range){ unit, layer_least(j->s->hidden - unit, j->group), row, end - row };
 }
 
 /* The parts of a panel or block that belong to the state, or to the input. */

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-#define DEPTH 256 /* rows of h and of dgates at a time in the gradient of a weight */
+#define INPUT_ROWS 48 /* rows of dx of a piece */
+#define DEPTH 256     /* rows of h and of dgates at a time in the gradient of a weight */
 
 /* ---- packing for backward ---- */
 
@@ -60,34 +61,36 @@ static void layer_pack_back_x(void *context, int64_t panel)
 
 /* ---- backward through the steps ---- */
 
-/* The gradients of the gates, and of the states before them, of some rows of a step. */
-static void layer_gates_back(const layer_job *j, int64_t t, int64_t row, int64_t rows)
+/* The gradients of the gates, and of the states before them, of the rows and units of a range at time
+ * t. The range begins with a block. */
+static void layer_gates_back(const layer_job *j, int64_t t, const layer_range *range)
 {
     const cti_layer *s = j->s;
-    int64_t h = s->hidden, at = t * s->batch + row;
+    int64_t h = s->hidden, row = range->row, unit = range->unit, at = t * s->batch + row;
     const void *before = s->kind == CTI_CELL_LSTM ? s->c : s->h;
-    cti_cell_back cell = { .rows = (int)rows,
-                           .units = h,
+    float *d = j->d + unit / j->block * j->rows * CTI_CELL_WIDTH;
+    cti_cell_back cell = { .rows = (int)range->rows,
+                           .units = range->units,
                            .ld = h,
                            .block = j->rows * CTI_CELL_WIDTH,
-                           .dy = s->dy ? layer_at(s, s->dy, t, row, h) : NULL,
-                           .dh = layer_at(s, s->dh0, 0, row, h),
-                           .before = layer_at(s, before, layer_before(s, t), row, h),
-                           .dgates = j->d + at * CTI_CELL_WIDTH };
+                           .dy = s->dy ? layer_at(s, s->dy, t, row, h) + unit : NULL,
+                           .dh = layer_at(s, s->dh0, 0, row, h) + unit,
+                           .before = layer_at(s, before, layer_before(s, t), row, h) + unit,
+                           .dgates = d + at * CTI_CELL_WIDTH };
 
     if (!j->gated) {
-        int64_t last = (j->blocks - 1) * j->block;
+        int64_t last = (unit + range->units - 1) / j->block;
 
-        cell.after = layer_at(s, s->h, layer_after(s, t), row, h);
-        cell.ld_last = layer_block_width(j, j->blocks - 1);
-        cell.last = j->d + last * j->rows + at * cell.ld_last;
+        cell.after = layer_at(s, s->h, layer_after(s, t), row, h) + unit;
+        cell.ld_last = layer_block_width(j, last);
+        cell.last = j->d + last * j->block * j->rows + at * cell.ld_last;
         j->micro->activate_back(s->kind == CTI_CELL_RELU, &cell);
         return;
     }
-    cell.gates = (const float *)s->gates + at * CTI_CELL_WIDTH;
+    cell.gates = layer_block(j, s->gates, t, row, unit);
     if (s->kind == CTI_CELL_LSTM) {
-        cell.after = layer_at(s, s->c, layer_after(s, t), row, h);
-        cell.dc = layer_at(s, s->dc0, 0, row, h);
+        cell.after = layer_at(s, s->c, layer_after(s, t), row, h) + unit;
+        cell.dc = layer_at(s, s->dc0, 0, row, h) + unit;
         j->micro->lstm_back(&cell);
     } else {
         j->micro->gru_back(&cell);
@@ -180,27 +183,33 @@ static void layer_run_blocks(const layer_job *j, cti_micro_tile *t, int64_t row,
     t->b = b;
 }
 
-/* out (rows, n) = or += dgates W, for rows from number `row` on of the T B rows of dgates. */
-static void layer_through(layer_next *next, bool state, int64_t row, float *out)
+/* Columns first .. end - 1 of a product dgates W. */
+typedef struct layer_product {
+    bool state;         /* W is W_hh; otherwise W_ih */
+    int64_t row, rows;  /* of the T B rows of dgates */
+    int64_t first, end; /* first is the start of a panel */
+    float *out;         /* (rows, n) */
+} layer_product;
+
+/* out = or += dgates W */
+static void layer_through(const layer_job *j, const layer_product *p, layer_next *next)
 {
-    const layer_job *j = next->j;
-    int64_t rows = next->rows;
-    int64_t n = state ? j->s->hidden : j->s->input, step = CTI_MICRO_VECTORS * j->lanes, at, i;
+    int64_t n = p->state ? j->s->hidden : j->s->input, step = CTI_MICRO_VECTORS * j->lanes, at, i;
     bool gru = j->s->kind == CTI_CELL_GRU;
-    cti_micro_tile t = { .a = j->d + (gru && !state ? CTI_CELL_UNITS : 0),
+    cti_micro_tile t = { .a = j->d + (gru && !p->state ? CTI_CELL_UNITS : 0),
                          .step_k = 1,
                          .ldc = n,
-                         .accumulate = state && gru };
+                         .accumulate = p->state && gru };
     int count;
 
-    for (at = 0; at < n; at += step) {
+    for (at = p->first; at < p->end; at += step) {
         t.ldb = layer_width(j, at, n);
-        t.b = (state ? j->bh : j->bx) + at * layer_depth(j);
-        for (i = 0; i < rows; i += count) {
-            count = layer_tile_rows(j, rows, i, t.ldb);
-            t.c = out + i * n + at;
+        t.b = (p->state ? j->bh : j->bx) + at * layer_depth(j);
+        for (i = 0; i < p->rows; i += count) {
+            count = layer_tile_rows(j, p->rows, i, t.ldb);
+            t.c = p->out + i * n + at;
             layer_fetch(next);
-            layer_run_blocks(j, &t, row + i, count, layer_least(n - at, step));
+            layer_run_blocks(j, &t, p->row + i, count, layer_least(n - at, step));
         }
     }
 }
@@ -216,27 +225,79 @@ static void layer_begin(const cti_layer *s, void *to, const void *from, int64_t 
         memset(layer_at(s, to, 0, row, s->hidden), 0, bytes);
 }
 
+/* All steps of some rows. */
 static void layer_back_piece(void *context, int64_t piece)
 {
     const layer_job *j = context;
     const cti_layer *s = j->s;
     int64_t row = piece * j->tile, rows = layer_least(s->batch - row, j->tile), k;
-    int64_t tiles =
-        (rows + j->micro->rows[CTI_MICRO_VECTORS - 1] - 1) / j->micro->rows[CTI_MICRO_VECTORS - 1];
-    int64_t panel = CTI_MICRO_VECTORS * j->lanes, parts = tiles * ((s->hidden + panel - 1) / panel);
+    int64_t most = j->micro->rows[CTI_MICRO_VECTORS - 1], panel = CTI_MICRO_VECTORS * j->lanes;
+    int64_t parts = (rows + most - 1) / most * ((s->hidden + panel - 1) / panel);
+    layer_range range = { 0, s->hidden, row, rows };
 
     layer_begin(s, s->dh0, s->dh_last, row, rows);
     if (s->dc0)
         layer_begin(s, s->dc0, s->dc_last, row, rows);
     for (k = s->steps - 1; k >= 0; k--) {
-        int64_t t = s->reverse ? s->steps - 1 - k : k, at = t * s->batch + row;
-        layer_next next = { j, k == 0 ? -1 : s->reverse ? t + 1 : t - 1, row, rows, 0, parts };
+        int64_t t = layer_time(s, k), at = t * s->batch + row;
+        layer_product dh = { true, at, rows, 0, s->hidden, layer_at(s, s->dh0, 0, row, s->hidden) };
+        layer_product dx = { false, at, rows, 0, s->input, layer_at(s, s->dx, t, row, s->input) };
+        layer_next next = { j, k == 0 ? -1 : layer_time(s, k - 1), row, rows, 0, parts };
 
-        layer_gates_back(j, t, row, rows);
-        layer_through(&next, true, at, layer_at(s, s->dh0, 0, row, s->hidden));
+        layer_gates_back(j, t, &range);
+        layer_through(j, &dh, &next);
         if (s->dx)
-            layer_through(&next, false, at, layer_at(s, s->dx, t, row, s->input));
+            layer_through(j, &dx, &next);
     }
+}
+
+/* A block of a step that threads share: dh of its units from the gradients of all gates, then the
+ * gradients of its own gates one step before. */
+static void layer_back_block(void *context, int64_t step, int64_t block)
+{
+    const layer_job *j = context;
+    const cti_layer *s = j->s;
+    layer_range r = layer_range_of(j, block);
+    int64_t k = s->steps - step;
+    layer_next none = { .j = j, .t = -1 };
+
+    if (k < s->steps) {
+        layer_product dh = { true,
+                             layer_time(s, k) * s->batch + r.row,
+                             r.rows,
+                             r.unit,
+                             r.unit + r.units,
+                             layer_at(s, s->dh0, 0, r.row, s->hidden) };
+
+        layer_through(j, &dh, &none);
+    }
+    if (k > 0)
+        layer_gates_back(j, layer_time(s, k - 1), &r);
+}
+
+/* dx of some rows of all steps. */
+static void layer_input_piece(void *context, int64_t piece)
+{
+    const layer_job *j = context;
+    int64_t row = piece * INPUT_ROWS, rows = layer_least(j->rows - row, INPUT_ROWS);
+    layer_product dx = { false, row, rows, 0, j->s->input, (float *)j->s->dx + row * j->s->input };
+    layer_next none = { .j = j, .t = -1 };
+
+    layer_through(j, &dx, &none);
+}
+
+/* The steps of all rows, shared by threads. */
+static void layer_back_shared(layer_job *j)
+{
+    const cti_layer *s = j->s;
+    cti_steps steps = { s->steps + 1, j->groups * j->parts, layer_back_block, j };
+
+    layer_begin(s, s->dh0, s->dh_last, 0, s->batch);
+    if (s->dc0)
+        layer_begin(s, s->dc0, s->dc_last, 0, s->batch);
+    cti_parallel_steps(&steps);
+    if (s->dx)
+        cti_parallel((j->rows + INPUT_ROWS - 1) / INPUT_ROWS, layer_input_piece, j);
 }
 
 /* ---- the gradients of the weights ---- */
@@ -481,7 +542,10 @@ ct_status cti_cpu_layer_backward(const cti_layer *s)
     cti_parallel((s->hidden + panel - 1) / panel, layer_pack_back_h, &j);
     if (s->dx)
         cti_parallel((s->input + panel - 1) / panel, layer_pack_back_x, &j);
-    cti_parallel(layer_pieces(&j), layer_back_piece, &j);
+    if (j.parts)
+        layer_back_shared(&j);
+    else
+        cti_parallel(layer_pieces(&j), layer_back_piece, &j);
     cti_parallel(layer_shares(&j), layer_weights_piece, &j);
     cti_storage_unref(room);
     return CT_OK;

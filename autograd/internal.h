@@ -128,7 +128,7 @@ ct_tensor *cti_leaf_make_grad(const ct_tensor *leaf);
 ct_tensor *cti_param_own(ct_param *p);
 
 /* Parameters, and the values that replace them; unused entries are NULL. */
-#define CTI_PARAM_SWAPS 2
+#define CTI_PARAM_SWAPS 4
 typedef struct cti_param_swap {
     ct_param *param[CTI_PARAM_SWAPS];
     ct_tensor *value[CTI_PARAM_SWAPS];

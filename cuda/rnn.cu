@@ -370,3 +370,17 @@ void cu_sequence_backward(const cti_sequence *s)
     else
         rnn_backward<float>(s);
 }
+
+/* ---- whole layers: composed of sequence and products ---- */
+
+ct_status cu_layer(const cti_layer *l)
+{
+    (void)l;
+    return CT_ERR_MEMORY;
+}
+
+ct_status cu_layer_backward(const cti_layer *l)
+{
+    (void)l;
+    return CT_ERR_MEMORY;
+}

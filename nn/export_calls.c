@@ -694,13 +694,16 @@ static void calls_cell(cti_exporter *e, const cti_call *c, int64_t before, int64
                 (long long)after * n);
 }
 
+#define CALLS_MANY_STEPS "a recurrent layer over many steps; export one step of it"
+
 static void calls_sequence(cti_exporter *e, const cti_call *c)
 {
     const cti_sequence *s = &c->args.sequence;
     cti_export_text w;
 
-    if (s->index || s->length || s->gates || s->hn || s->bf16 || s->steps * s->batch > 64) {
-        cti_export_refuse(e, c, "a recurrent layer over many steps; export one step of it");
+    if (s->index || s->length || s->gates || s->hn || s->bf16 ||
+        s->steps * s->batch > CTI_FEW_ROWS) {
+        cti_export_refuse(e, c, CALLS_MANY_STEPS);
         return;
     }
     w = calls_weight(e, c, REFERENCE(c, cti_sequence, w), cti_gates_of(s->kind) * s->hidden,
@@ -750,6 +753,9 @@ static void calls_write(cti_exporter *e, size_t i)
         return;
     case CTI_CALL_sequence:
         calls_sequence(e, c);
+        return;
+    case CTI_CALL_layer:
+        cti_export_refuse(e, c, CALLS_MANY_STEPS);
         return;
     case CTI_CALL_conv:
         cti_export_refuse(e, c, "a convolution");

@@ -22,11 +22,6 @@ enum { IN_X, IN_W, IN_BIAS, IN_H, IN_C, IN_LENGTHS, IN_COUNT };
  * not read, is an empty tensor. */
 enum { OUT_Y, OUT_LAST_H, OUT_LAST_C, OUT_H, OUT_C, OUT_GATES, OUT_HN, OUT_COUNT };
 
-typedef struct fused_attributes {
-    cti_cell *cell; /* its step function recomputes the steps for second derivatives */
-    bool reverse, has_lengths;
-} fused_attributes;
-
 /* The outputs that a kind of cell has, besides those that all kinds have. */
 typedef struct fused_kind {
     int states;
@@ -59,7 +54,7 @@ static void *fused_data(const ct_tensor *t)
     return t ? cti_data(t) : NULL;
 }
 
-static cti_sequence fused_sequence(const fused_attributes *a, const fused_tensors *t)
+static cti_sequence fused_sequence(const cti_fused_attributes *a, const fused_tensors *t)
 {
     return (cti_sequence){
         .kind = a->cell->kind,
@@ -100,71 +95,86 @@ static ct_tensor *fused_new(const ct_tensor *like, ct_shape shape)
 typedef struct fused_repeat {
     cti_steps steps;
     ct_tensor *x;
+    bool projects; /* x is the input of the layer, not its contribution to the gates */
 } fused_repeat;
 
 static void *fused_run_steps(void *context)
 {
     fused_repeat *r = context;
+    ct_tensor *x = r->projects ? cti_cell_project(r->steps.self, r->x, &r->steps.at) : r->x;
 
     r->steps.batch = ct_size(r->x, 1);
-    return cti_run_steps(&r->steps, r->x);
+    return x ? cti_run_steps(&r->steps, x) : NULL;
 }
 
-/* Returns the parameters that the cell's step reads, and the values that they had in the forward
+/* Returns the parameters that the cell of an op reads, and the values that they had in the forward
  * pass. These may be bound values that are no longer bound now. */
-static cti_param_swap fused_values(ct_node *n, const fused_attributes *a)
+static cti_param_swap fused_values(ct_node *n, const cti_fused_op *op, const cti_cell *cell)
 {
-    cti_param_swap s = { .param = { a->cell->w_hh, a->cell->b_hh } };
+    cti_param_swap s = { .param = { cell->w_hh, cell->b_hh } };
 
-    s.value[0] = ct_node_input(n, IN_W);
-    s.value[1] = a->cell->b_hh ? ct_node_input(n, IN_BIAS) : NULL;
+    s.value[0] = ct_node_input(n, op->w_hh);
+    s.value[1] = cell->b_hh ? ct_node_input(n, op->b_hh) : NULL;
+    if (op->projects) {
+        s.param[2] = cell->w_ih;
+        s.param[3] = cell->b_ih;
+        s.value[2] = ct_node_input(n, op->w_ih);
+        s.value[3] = cell->b_ih ? ct_node_input(n, op->b_ih) : NULL;
+    }
     return s;
 }
 
-/* Computes gradients that have history: runs the steps again with ordinary ops and differentiates
- * these. */
-static void fused_stepwise_backward(ct_node *n, ct_tensor *const *dout)
+/* Runs the steps of the forward pass again. Stores y and the states after the last step in made. */
+static bool fused_repeat_steps(ct_node *n, const cti_fused_op *op, const cti_fused_attributes *a,
+                               ct_tensor *const *in, ct_tensor **made)
 {
-    const fused_attributes *a = ct_node_attributes(n);
-    const int states = fused_kinds[a->cell->kind].states;
-    const size_t bottom = cti_thread()->tape_count;
-    ct_tensor *in[IN_LENGTHS] = { NULL }, *outputs[OUT_H], *gradients[OUT_H];
-    ct_tensor *made[OUT_H], *wanted[IN_LENGTHS], *found[IN_LENGTHS] = { NULL };
-    int output_count = 0, wanted_count = 0, which[IN_LENGTHS], i;
     cti_extent extent = { .shortest = 0 };
-    const cti_param_swap swap = fused_values(n, a);
+    const cti_param_swap swap = fused_values(n, op, a->cell);
     fused_repeat r = { .steps = { .cell = a->cell->table,
                                   .self = a->cell,
                                   .extent = &extent,
                                   .reverse = a->reverse,
-                                  .y_is_state = true } };
-    cti_steps *s = &r.steps;
+                                  .y_is_state = true },
+                       .projects = op->projects };
 
-    for (i = 0; i < IN_H + states; i++)
-        in[i] = i == IN_BIAS && !ct_node_needs_grad(n, i) ? NULL : ct_node_input(n, i);
-    extent.lengths = a->has_lengths ? ct_node_input(n, IN_LENGTHS) : NULL;
+    extent.lengths = a->has_lengths ? ct_node_input(n, op->lengths) : NULL;
     if (!ct_ok())
-        return;
-    extent.longest = ct_size(in[IN_X], 0);
+        return false;
+    extent.longest = ct_size(in[op->x], 0);
     if (extent.lengths)
         extent.active = cti_active_steps(extent.lengths, extent.longest);
     else
         extent.shortest = extent.longest;
-    s->output = a->cell->hidden;
-    s->state[0] = in[IN_H];
-    s->state[1] = in[IN_C];
-    r.x = in[IN_X];
-    made[OUT_Y] = cti_params_with(&swap, fused_run_steps, &r);
-    made[OUT_LAST_H] = s->state[0];
-    made[OUT_LAST_C] = s->state[1];
-    if (!made[OUT_Y])
+    r.steps.output = a->cell->hidden;
+    r.steps.state[0] = in[op->h];
+    r.steps.state[1] = in[op->c];
+    r.x = in[op->x];
+    made[0] = cti_params_with(&swap, fused_run_steps, &r);
+    made[1] = r.steps.state[0];
+    made[2] = r.steps.state[1];
+    return made[0] != NULL;
+}
+
+void cti_fused_stepwise_backward(ct_node *n, ct_tensor *const *dout, const cti_fused_op *op)
+{
+    const cti_fused_attributes *a = ct_node_attributes(n);
+    const int states = a->cell->kind == CTI_CELL_LSTM ? 2 : 1;
+    const size_t bottom = cti_thread()->tape_count;
+    ct_tensor *in[CTI_FUSED_INPUTS] = { NULL }, *outputs[CTI_FUSED_RESULTS];
+    ct_tensor *gradients[CTI_FUSED_RESULTS], *made[CTI_FUSED_RESULTS];
+    ct_tensor *wanted[CTI_FUSED_INPUTS], *found[CTI_FUSED_INPUTS] = { NULL };
+    int output_count = 0, wanted_count = 0, which[CTI_FUSED_INPUTS], i;
+
+    for (i = 0; i < op->h + states; i++)
+        in[i] = op->optional >> i & 1 && !ct_node_needs_grad(n, i) ? NULL : ct_node_input(n, i);
+    if (!ct_ok() || !fused_repeat_steps(n, op, a, in, made))
         return;
-    for (i = OUT_Y; i < OUT_LAST_H + states; i++)
+    for (i = 0; i < 1 + states; i++)
         if (dout[i]) {
             outputs[output_count] = made[i];
             gradients[output_count++] = dout[i];
         }
-    for (i = 0; i < IN_H + states; i++)
+    for (i = 0; i < op->h + states; i++)
         if (ct_node_needs_grad(n, i)) {
             which[wanted_count] = i;
             wanted[wanted_count++] = in[i];
@@ -172,6 +182,19 @@ static void fused_stepwise_backward(ct_node *n, ct_tensor *const *dout)
     cti_grad(bottom, output_count, outputs, wanted_count, wanted, gradients, true, found);
     for (i = 0; i < wanted_count && ct_ok(); i++)
         ct_node_add_grad(n, which[i], found[i]);
+}
+
+static const cti_fused_op fused_indices = { .x = IN_X,
+                                            .w_hh = IN_W,
+                                            .b_hh = IN_BIAS,
+                                            .h = IN_H,
+                                            .c = IN_C,
+                                            .lengths = IN_LENGTHS,
+                                            .optional = 1 << IN_BIAS };
+
+static void fused_stepwise_backward(ct_node *n, ct_tensor *const *dout)
+{
+    cti_fused_stepwise_backward(n, dout, &fused_indices);
 }
 
 /* ---- backward ---- */
@@ -184,7 +207,7 @@ static ct_tensor *fused_contiguous_or_null(ct_tensor *t)
 /* Fills t with the tensors that forward saved and the gradients of the outputs. */
 static bool fused_take_saved(ct_node *n, ct_tensor *const *dout, fused_tensors *t)
 {
-    const fused_attributes *a = ct_node_attributes(n);
+    const cti_fused_attributes *a = ct_node_attributes(n);
     const fused_kind *kind = &fused_kinds[a->cell->kind];
 
     t->x = ct_node_input(n, IN_X);
@@ -227,7 +250,7 @@ static ct_tensor *fused_weight_gradient(const fused_tensors *t, bool reverse)
 
 static void fused_backward(ct_node *n, ct_tensor *const *dout)
 {
-    const fused_attributes *a = ct_node_attributes(n);
+    const cti_fused_attributes *a = ct_node_attributes(n);
     fused_tensors t = { .x = NULL };
     cti_sequence s;
 
@@ -255,7 +278,7 @@ static const ct_op fused_op = { .name = "ct_recurrent_forward",
 
 /* ---- forward ---- */
 
-static bool fused_can_run(const cti_cell *c, const ct_cell_step *at)
+bool cti_fused_can_run(const cti_cell *c, const ct_cell_step *at)
 {
     return !at->drop && !c->ln_hh && !c->w_hr && !c->b_hn && !c->reset_before;
 }
@@ -302,7 +325,7 @@ static void fused_add_output(const ct_tensor *x, bool wanted, ct_shape shape, ct
 }
 
 /* Makes the outputs. keep is true if backward will read them. */
-static bool fused_new_outputs(const fused_attributes *a, bool keep, ct_tensor *const *in,
+static bool fused_new_outputs(const cti_fused_attributes *a, bool keep, ct_tensor *const *in,
                               ct_tensor **out, fused_tensors *t)
 {
     const fused_kind *kind = &fused_kinds[a->cell->kind];
@@ -320,7 +343,7 @@ static bool fused_new_outputs(const fused_attributes *a, bool keep, ct_tensor *c
 }
 
 /* Runs the kernel. Its scratch memory is freed at once. */
-static bool fused_run(const fused_attributes *a, const fused_tensors *t)
+static bool fused_run(const cti_fused_attributes *a, const fused_tensors *t)
 {
     cti_sequence s = fused_sequence(a, t);
     ct_scope inner = cti_scope_push();
@@ -337,13 +360,15 @@ ct_tensor *cti_fused_rnn(void *self, ct_tensor *x, ct_tensor **state, bool rever
                          const ct_cell_step *at)
 {
     cti_cell *cell = self;
-    const fused_attributes a = { cell, reverse, at->lengths != NULL };
+    const cti_fused_attributes a = { .cell = cell,
+                                     .reverse = reverse,
+                                     .has_lengths = at->lengths != NULL };
     const int states = fused_kinds[cell->kind].states;
     const int64_t steps = ct_size(x, 0), last = reverse ? 0 : steps;
     ct_tensor *in[IN_COUNT] = { x, NULL }, *out[OUT_COUNT];
     fused_tensors t = { .x = NULL };
 
-    if (!fused_can_run(cell, at))
+    if (!cti_fused_can_run(cell, at))
         return NULL;
     in[IN_W] = ct_param_value(cell->w_hh);
     in[IN_BIAS] = cti_value(cell->b_hh);

@@ -2,6 +2,9 @@
 #ifndef COTANGENT_NN_FUSED_RNN_H
 #define COTANGENT_NN_FUSED_RNN_H
 
+#include "nn/cell.h"
+
+#include <cotangent/autograd/op.h>
 #include <cotangent/nn/recurrent.h>
 
 /* The sequence function of the cells of cell.h: self is a cti_cell, x (T, B, G H) is the
@@ -12,5 +15,36 @@
  * reset_before. */
 ct_tensor *cti_fused_rnn(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
                          const ct_cell_step *at);
+
+/* Like cti_fused_rnn, but for a layer with its input: x (T, B, I) is the input. Also returns NULL without
+ * an error on a device without such a kernel, for a dtype other than f32, in bf16, for few steps or
+ * rows, with lengths, and for a kind of cell that is not faster this way. */
+ct_tensor *cti_fused_layer(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
+                           const ct_cell_step *at);
+
+/* ---- what both ops share ---- */
+
+typedef struct cti_fused_attributes {
+    cti_cell *cell; /* its functions recompute the steps for second derivatives */
+    bool reverse, has_lengths;
+    bool one_hot; /* a layer: the kernel reads the indices of x instead of its values */
+} cti_fused_attributes;
+
+#define CTI_FUSED_INPUTS 8  /* at least the inputs of each op */
+#define CTI_FUSED_RESULTS 3 /* y and the states after the last step: the first outputs of each op */
+
+/* The numbers of an op's inputs. c is the one after h. The inputs up to c may need gradients. */
+typedef struct cti_fused_op {
+    int x, w_ih, b_ih, w_hh, b_hh, h, c, lengths;
+    unsigned optional; /* bits: inputs that may be NULL */
+    bool projects;     /* x is the input of the layer; it has w_ih and b_ih */
+} cti_fused_op;
+
+/* Computes gradients that have history: runs the steps again with ordinary ops and differentiates
+ * these. */
+void cti_fused_stepwise_backward(ct_node *n, ct_tensor *const *dout, const cti_fused_op *op);
+
+/* Returns false for a cell that only step-by-step code can run. */
+bool cti_fused_can_run(const cti_cell *c, const ct_cell_step *at);
 
 #endif

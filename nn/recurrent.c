@@ -1,5 +1,6 @@
 /* recurrent.c - recurrent modules: cells over layers and directions. */
 #include "nn/cell.h"
+#include "nn/fused_rnn.h"
 #include "nn/steps.h"
 
 #include "tensor/hooks.h"
@@ -585,6 +586,15 @@ static ct_tensor *recurrent_run_sequence(cti_steps *s, ct_tensor *x)
     return y && e->active ? ct_where(e->active, y, ct_full(CT_SCALAR, 0, y->dtype, y->device)) : y;
 }
 
+/* Runs a layer of the library's own cells together with its input. Returns NULL without an error if
+ * there is no op for it; then the input must be projected first. */
+static ct_tensor *recurrent_run_layer(cti_steps *s, ct_tensor *x)
+{
+    if (s->cell->sequence != cti_fused_rnn || s->extent->active || atomic_load(&recurrent_stepwise))
+        return NULL;
+    return cti_fused_layer(s->self, x, s->state, s->reverse, &s->at);
+}
+
 /* Makes the mask of recurrent dropout for all steps of a cell; NULL without dropout. */
 static ct_tensor *recurrent_drop_mask(const ct_recurrent *r, const ct_tensor *x)
 {
@@ -616,9 +626,11 @@ static ct_tensor *recurrent_run_cell(recurrent_call *c, ct_tensor *x, int k)
 
     for (i = 0; i < states; i++)
         s.state[i] = ct_select(c->first[i], 0, k);
-    if (r->cell->project)
+    y = ct_ok() ? recurrent_run_layer(&s, x) : NULL;
+    if (!y && r->cell->project)
         x = ct_ok() ? r->cell->project(s.self, x, &s.at) : NULL;
-    y = x && ct_ok() ? recurrent_run_sequence(&s, x) : NULL;
+    if (!y)
+        y = x && ct_ok() ? recurrent_run_sequence(&s, x) : NULL;
     if (!y && ct_ok())
         y = cti_run_steps(&s, x);
     for (i = 0; y && i < states; i++)

@@ -2,7 +2,8 @@
  *
  * Ops are written once, for every device, over this table. CTI_SLOTS below is the only list of the
  * kernels. To add one:
- *     kernel_arguments.h  a documented struct of its arguments
+ *     kernel_arguments.h  a documented struct of its arguments; recurrent layers have
+ *                         recurrent_kernels.h
  *     this file           a line in CTI_SLOTS
  *     tensor/cpu/X.c      cti_cpu_NAME, for the CPU
  *     cuda/X.cu           cu_NAME, for GPUs (X: the file of the same family)
@@ -38,6 +39,7 @@
 
 #include "tensor/dtypes.h"
 #include "tensor/kernel_arguments.h"
+#include "tensor/recurrent_kernels.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -153,6 +155,9 @@ typedef struct cti_async {
     SLOT(void, sequence, (const cti_sequence *s))                                                  \
     /* Computes dx, dhx, dh0 and dc0 from the results of the forward kernel. */                    \
     SLOT(void, sequence_backward, (const cti_sequence *s))                                         \
+    /* Computes a layer with its input, and its gradients. Optional: see cti_layer. */             \
+    SLOT(ct_status, layer, (const cti_layer *l))                                                   \
+    SLOT(ct_status, layer_backward, (const cti_layer *l))                                          \
     /* *out, on the device, becomes the sum of the squares of all gradients. */                    \
     SLOT(void, norm_squared, (const cti_segment *segments, int count, double *out))                \
     SLOT(ct_status, clip_norm, (const cti_clip_norm_args *a, cti_fault *fault))                    \
@@ -167,7 +172,7 @@ typedef struct cti_backend {
 #undef CTI_SLOT_MEMBER
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 10
+#define CTI_BACKEND_VERSION 11
 
 /* ---- plug-ins ---- */
 

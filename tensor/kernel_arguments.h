@@ -1,5 +1,5 @@
 /* kernel_arguments.h - the structs that kernels take, in the order of the table in backend.h, which has
- * the rules for all kernels. (internal) */
+ * the rules for all kernels. Those of recurrent layers are in recurrent_kernels.h. (internal) */
 #ifndef COTANGENT_TENSOR_KERNEL_ARGUMENTS_H
 #define COTANGENT_TENSOR_KERNEL_ARGUMENTS_H
 
@@ -474,61 +474,6 @@ typedef struct cti_attention_args {
     void *y, *dq, *dk, *dv;     /* the gradients: backward (optional) */
     void *most, *sum;           /* (batch, queries): greatest score, sum of exp(score - most) */
 } cti_attention_args;
-
-/* ---- sequence, sequence_backward ---- */
-
-/* One recurrent layer in one direction over a whole sequence of T steps, B rows, H hidden units; G
- * gates (RNN 1, LSTM 4: i f g o, GRU 3: r z n, reset after the matmul). All arrays contiguous. Step
- * t reads the state h[t] and writes h[t + 1]; in reverse it reads h[t + 1] and writes h[t]. */
-typedef enum cti_cell_kind {
-    CTI_CELL_TANH,
-    CTI_CELL_RELU,
-    CTI_CELL_LSTM,
-    CTI_CELL_GRU
-} cti_cell_kind;
-
-typedef struct cti_sequence {
-    cti_cell_kind kind;
-    ct_dtype dtype; /* f32 or f64 */
-    bool reverse;
-    int64_t steps, batch, hidden;
-    /* (T, B, G H): the contribution of the input to the gates. With an index (only on the CPU): a
-     * table of rows of G H elements, from which the (T, B) indices select rows */
-    const void *x;
-    const void *index;
-    ct_dtype index_dtype; /* i32 or i64 */
-    const void *w;        /* (G H, H) */
-    const void *bias;     /* (G H), or NULL */
-    /* (B), each in 0..T; NULL stands for T in all rows. From step length[b] on, row b keeps its
-     * state, and its gates and hn are undefined. In backward, dx and dhx of these steps are 0, dy
-     * is added to the gradient of the state, and dh and dc pass unchanged. */
-    const int64_t *length;
-    void *h;       /* (T + 1, B, H), with the initial state already in place */
-    void *c;       /* LSTM: the cell state, laid out like h */
-    void *gates;   /* LSTM, GRU: (T, B, G H), the gates after their activations */
-    void *hn;      /* GRU: (T, B, H), h W_n^T + b_n */
-    void *scratch; /* for the forward kernel: cti_sequence_scratch elements */
-    /* for the backward kernel */
-    const void *dy;                /* (T, B, H), or NULL */
-    const void *dh_last, *dc_last; /* (B, H), or NULL */
-    void *dx;        /* (T, B, G H): the gradient of x and, except for GRU, of h W^T */
-    void *dhx;       /* GRU: (T, B, G H), the gradient of h W^T + bias */
-    void *dh0, *dc0; /* (B, H) */
-    bool bf16;       /* as in cti_gemm, for the products with w */
-} cti_sequence;
-
-static inline int64_t cti_gates_of(cti_cell_kind kind)
-{
-    return kind == CTI_CELL_LSTM ? 4 : kind == CTI_CELL_GRU ? 3 : 1;
-}
-
-/* The number of scratch elements that forward needs. */
-static inline int64_t cti_sequence_scratch(const cti_sequence *s)
-{
-    int64_t width = cti_gates_of(s->kind) * s->hidden;
-
-    return width * s->hidden + s->batch * ((s->index ? 2 : 1) * width + s->hidden);
-}
 
 /* ---- norm_squared, clip_norm, update ---- */
 

@@ -100,15 +100,6 @@ ct_status ct_set_num_threads(int threads)
 
 /* ---- workers ---- */
 
-static void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 /* Runs pieces until none is left. Returns the number of pieces that it ran. */
 static int64_t draw_pieces(int64_t pieces, void (*run)(void *, int64_t), void *context)
 {
@@ -127,7 +118,7 @@ static void look_for_job(unsigned seen)
     int i;
 
     for (i = 0; i < SPINS && atomic_load_explicit(&pool.serial, memory_order_relaxed) == seen; i++)
-        relax();
+        cti_relax();
 }
 
 static void *work(void *number)
@@ -246,7 +237,7 @@ static void end_job(void)
     pool.run = NULL;
     pthread_mutex_unlock(&pool.lock);
     for (i = 0; i < SPINS && atomic_load_explicit(&pool.busy, memory_order_relaxed); i++)
-        relax();
+        cti_relax();
     pthread_mutex_lock(&pool.lock);
     while (pool.busy)
         pthread_cond_wait(&pool.idle, &pool.lock);

@@ -74,6 +74,9 @@ static const program_pointer program_pointers[][CTI_MOST_REFERENCES + 1] = {
                             IN(cti_sequence, length), BOTH(cti_sequence, h),
                             BOTH(cti_sequence, c), OUT(cti_sequence, gates),
                             OUT(cti_sequence, hn), OUT(cti_sequence, scratch), NO_MORE },
+    [CTI_CALL_layer] = { IN(cti_layer, x), IN(cti_layer, w_ih), IN(cti_layer, b_ih),
+                         IN(cti_layer, w_hh), IN(cti_layer, b_hh), BOTH(cti_layer, h),
+                         BOTH(cti_layer, c), OUT(cti_layer, gates), NO_MORE },
 };
 /* clang-format on */
 
@@ -503,6 +506,8 @@ static ct_status call_run(const cti_call *c, cti_fault *fault)
         return be->conv(&c->args.conv);
     case CTI_CALL_normalise:
         return be->normalise(&c->args.normalise);
+    case CTI_CALL_layer:
+        return be->layer(&c->args.layer);
 #define RUN_CALL(slot)                                                                             \
     case CTI_CALL_##slot:                                                                          \
         be->slot(&c->args.slot);                                                                   \

@@ -42,7 +42,8 @@
     RECORDED(sort, cti_sort_args)                                                                  \
     RECORDED(softmax, cti_softmax_args)                                                            \
     RECORDED(normalise, cti_normalise_args)                                                        \
-    RECORDED(sequence, cti_sequence)
+    RECORDED(sequence, cti_sequence)                                                               \
+    RECORDED(layer, cti_layer)
 
 typedef enum cti_recorded_slot {
 #define CTI_RECORDED_ENTRY(slot, type) CTI_CALL_##slot,

@@ -104,15 +104,31 @@ RECORD_FAULT(gather_rows, cti_gather_rows_args)
 RECORD_FAULT(one_hot, cti_one_hot_args)
 RECORD_FAULT(gather, cti_gather_args)
 
-/* The kernel does not check indices, and the number of rows of its table is not known here. */
-static void recording_sequence(const cti_sequence *s)
+/* The kernels do not check indices, and the number of rows of a table is not known here. */
+static void program_refuse_index(const void *index)
 {
-    if (s->index)
+    if (index)
         cti_program_refuse(cti_program_recorded(),
                            "runs a recurrent layer on eight or more one-hot vectors; use an "
                            "embedding");
+}
+
+static void recording_sequence(const cti_sequence *s)
+{
+    program_refuse_index(s->index);
     RECORD(sequence, *s);
     cti_cpu_sequence(s);
+}
+
+static ct_status recording_layer(const cti_layer *l)
+{
+    ct_status status = cti_cpu_layer(l);
+
+    if (status == CT_OK) {
+        program_refuse_index(l->index);
+        RECORD(layer, *l);
+    }
+    return status;
 }
 
 /* ---- memory, as in the table of the CPU ---- */
@@ -183,6 +199,7 @@ REFUSE_STATUS(linear_cross_entropy, (const cti_linear_cross_entropy_args *a, cti
               "computes a loss")
 REFUSE_STATUS(normalise_backward, (const cti_normalise_backward_args *a), TRAINS)
 REFUSE(sequence_backward, (const cti_sequence *s), TRAINS)
+REFUSE_STATUS(layer_backward, (const cti_layer *l), TRAINS)
 REFUSE_STATUS(attention, (const cti_attention_args *a),
               "runs attention in tiles, which takes memory; with ct_set_portable it does not")
 REFUSE_STATUS(attention_backward, (const cti_attention_args *a), TRAINS)

@@ -67,6 +67,7 @@ shell_tests = \
 	tests/tutorial.sh \
 	tests/errors_page.sh \
 	tests/portable.sh \
+	tests/layer_bits.sh \
 	tests/export.sh \
 	tests/compress.sh \
 	tests/optional.sh \
@@ -303,6 +304,7 @@ tests_test_cuda_kernels_LDFLAGS = $(harness_ldflags)
 tests_test_kernels_SOURCES = \
 	tests/kernels_elementwise.c \
 	tests/kernels_gemm.c \
+	tests/kernels_layer.c \
 	tests/kernels_packed.c \
 	tests/kernels_rows.c \
 	tests/test_kernels.c \
@@ -319,7 +321,8 @@ tests_test_threads_SOURCES = \
 	tests/counted.h \
 	tests/test_threads.c \
 	tests/test_threads.h \
-	tests/threads_model.c
+	tests/threads_model.c \
+	tests/threads_steps.c
 tests_test_threads_LDADD = $(tests_libs)
 tests_test_threads_LDFLAGS = $(harness_ldflags)
 
@@ -372,6 +375,7 @@ tests_test_recurrent_SOURCES = \
 	tests/recurrent_errors.c \
 	tests/recurrent_file.c \
 	tests/recurrent_file.h \
+	tests/recurrent_layer.c \
 	tests/recurrent_no_steps.c \
 	tests/recurrent_training.c \
 	tests/recurrent_wrapped.c \
@@ -633,6 +637,7 @@ EXTRA_DIST += \
 	tests/installed.sh \
 	tests/json_texts.py \
 	tests/launches.sh \
+	tests/layer_bits.c \
 	tests/lib.sh \
 	tests/messages.txt \
 	tests/mutants.py \

@@ -11,6 +11,7 @@
 void kernels_elementwise_cases(Suite *suite);
 void kernels_rows_cases(Suite *suite);
 void kernels_gemm_cases(Suite *suite);
+void kernels_layer_cases(Suite *suite);
 void kernels_packed_cases(Suite *suite);
 
 extern const cti_cpu_path *paths[3];

@@ -652,6 +652,7 @@ int main(void)
     tcase_add_loop_test(tc, test_gradcheck_of_sequences, 0, 16);
     recurrent_dropout_cases(suite);
     recurrent_errors_cases(suite);
+    recurrent_layer_cases(suite);
     recurrent_no_steps_cases(suite);
     recurrent_training_cases(suite);
     recurrent_wrapped_cases(suite);

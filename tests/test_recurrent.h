@@ -6,6 +6,7 @@
 
 void recurrent_dropout_cases(Suite *suite);
 void recurrent_errors_cases(Suite *suite);
+void recurrent_layer_cases(Suite *suite);
 void recurrent_no_steps_cases(Suite *suite);
 void recurrent_training_cases(Suite *suite);
 void recurrent_wrapped_cases(Suite *suite);

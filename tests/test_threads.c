@@ -744,6 +744,7 @@ int main(void)
     tcase_add_test(tc, forked);
     tcase_add_loop_test(tc, forked_at_any_time, 0, 3);
     threads_model_cases(suite);
+    threads_steps_cases(suite);
     harness_pooled = true;
     return harness_run(suite);
 }

@@ -5,5 +5,6 @@
 #include <check.h>
 
 void threads_model_cases(Suite *suite);
+void threads_steps_cases(Suite *suite);
 
 #endif

@@ -21,14 +21,12 @@ bool ct_portable(void)
     return atomic_load_explicit(&portable, memory_order_relaxed);
 }
 
-const cti_cpu_path *cti_cpu_path_get(void)
+const cti_cpu_path *cti_cpu_path_best(void)
 {
     static _Atomic(const cti_cpu_path *) chosen;
     const cti_cpu_path *path = atomic_load_explicit(&chosen, memory_order_acquire);
     const char *wish;
 
-    if (ct_portable())
-        return &cti_cpu_path_base;
     if (path)
         return path;
     wish = cti_environment("COTANGENT_CPU_PATH");
@@ -47,6 +45,11 @@ const cti_cpu_path *cti_cpu_path_get(void)
     (void)wish;
     atomic_store_explicit(&chosen, path, memory_order_release);
     return path;
+}
+
+const cti_cpu_path *cti_cpu_path_get(void)
+{
+    return ct_portable() ? &cti_cpu_path_base : cti_cpu_path_best();
 }
 
 const cti_bf16_path *cti_bf16_path_get(void)

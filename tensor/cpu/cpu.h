@@ -162,8 +162,91 @@ enum {
         CTI_POWER_COUNT
 };
 
+/* ---- products in registers and the cells on their results (gemm_micro.c; used by rnn_layer.c) ---- */
+
+#define CTI_MICRO_ROWS 9    /* the most rows of a tile */
+#define CTI_MICRO_VECTORS 4 /* the most vectors of a tile */
+#define CTI_MICRO_LANES 16  /* the most floats of a vector */
+
+/* C (rows, vectors) = or += A (rows, k) B (k, vectors), with B's columns in whole vectors. Each element
+ * is one chain of fused multiply-adds in the order of k. A consists of `parts` blocks (rows, k), which
+ * are step_part apart; the rows of B for them follow one another. */
+typedef struct cti_micro_tile {
+    const float *a, *b;
+    float *c;
+    int64_t k, parts, step_part;
+    int64_t step_i, step_k; /* A's elements are step_i apart in a column and step_k in a row */
+    int64_t ldb, ldc;
+    bool accumulate;          /* without init: C begins with what is there, not with 0 */
+    const float *const *init; /* (optional) C begins with these rows (vectors) */
+} cti_micro_tile;
+
+#define CTI_CELL_UNITS 16 /* hidden units of a block of gates */
+#define CTI_CELL_WIDTH 64 /* floats of a block's row: its units' gates side by side */
+
+/* Some rows of an LSTM or a GRU, for the hidden units of one vector. Rows of gates are CTI_CELL_WIDTH
+ * apart, those of a state ld. */
+typedef struct cti_cell_tile {
+    int rows, units; /* units: 1 to the lanes of a vector */
+    int64_t ld;
+    const float *sum;      /* (rows, 4, lanes); a GRU's four are h W_n + b_n, r, z, x W_n + b_n */
+    const float *const *x; /* (optional) GRU: the fourth of each row, instead of that in sum */
+    float *gates;          /* i f g o; GRU: r z n and h W_n + b_n; or NULL */
+    const float *before;   /* the cell state (LSTM) or the state (GRU) before the step */
+    float *c, *h;          /* after it; c for an LSTM */
+} cti_cell_tile;
+
+/* Some rows of a layer backward, for all hidden units. Blocks of gates and of their gradients are `block`
+ * apart. */
+typedef struct cti_cell_back {
+    int rows;
+    int64_t units, ld, block;
+    const float *gates, *before, *after; /* after: the cell state (LSTM), the state (RNN) */
+    const float *dy;                     /* or NULL */
+    float *dh, *dc;                      /* GRU: dh becomes dh z; LSTM: dc becomes dc f */
+    float *dgates; /* di df dg do; GRU: d(h W_n + b_n), dr, dz, dn. 0 for lanes without a unit */
+    float *last;   /* RNN: the last block, whose rows are ld_last apart */
+    int64_t ld_last;
+} cti_cell_back;
+
+typedef struct cti_micro {
+    int lanes;                   /* floats of a vector; 0: there are no such kernels on this path */
+    int rows[CTI_MICRO_VECTORS]; /* the most rows of a tile of 1, 2, ... vectors */
+    void (*run)(const cti_micro_tile *t, int rows, int vectors);
+    /* One vector of columns of a panel (k, width): rows of b, which are ldb apart, are its columns;
+     * with zeros beyond them. */
+    void (*pack)(int64_t k, int64_t columns, const float *b, int64_t ldb, int64_t width,
+                 float *out);
+    void (*lstm)(const cti_cell_tile *t);
+    void (*gru)(const cti_cell_tile *t);
+    /* tanh or ReLU, for up to CTI_MICRO_VECTORS vectors of units */
+    void (*activate)(bool relu, const cti_cell_tile *t);
+    void (*lstm_back)(const cti_cell_back *t);
+    void (*gru_back)(const cti_cell_back *t);
+    void (*activate_back)(bool relu, const cti_cell_back *t);
+    /* out[j] = or += the sum of column j of in (n, width), whose rows are ld apart, in their order;
+     * width is whole vectors */
+    void (*sum)(bool more, int64_t n, int64_t ld, int64_t width, const float *in, float *out);
+    /* out[at[i]] += row i of in (n, width), whose rows are ld apart, in their order; rows of out are
+     * CTI_CELL_WIDTH apart */
+    void (*scatter)(int64_t n, int64_t ld, int64_t width, const float *in, const int64_t *at,
+                    float *out);
+} cti_micro;
+
+/* If not NULL: the kernels that cti_micro_of returns for every path. For tests. */
+extern const cti_micro *cti_micro_wanted;
+
+extern const cti_micro cti_micro_base;
+#ifdef CT_HAVE_AVX2_PATH
+extern const cti_micro cti_micro_avx2;
+#endif
+#ifdef CT_HAVE_AVX512_PATH
+extern const cti_micro cti_micro_avx512;
+#endif
+
 typedef struct cti_cpu_path {
     const char *name;
+    const cti_micro *micro;
     int vector_bytes; /* the bytes of a vector register that its loops use */
     cti_loop f32[CTI_EW_COUNT], f64[CTI_EW_COUNT], i32[CTI_EW_COUNT], i64[CTI_EW_COUNT];
     cti_loop b8[CTI_EW_COUNT]; /* for bool; `where` also moves 2-byte elements, by w16 */
@@ -191,8 +274,14 @@ extern const cti_cpu_path cti_cpu_path_avx2;
 extern const cti_cpu_path cti_cpu_path_avx512;
 #endif
 
-/* The path in use: the best one for this processor, or base while ct_set_portable is on. */
+/* The best path for this processor. COTANGENT_CPU_PATH may choose a lesser one. */
+const cti_cpu_path *cti_cpu_path_best(void);
+
+/* The path in use: the best one, or base while ct_set_portable is on. */
 const cti_cpu_path *cti_cpu_path_get(void);
+
+/* Returns the products in registers of a path; NULL if it has none. */
+const cti_micro *cti_micro_of(const cti_cpu_path *path);
 
 /* The path's loops over rows of a float dtype. */
 static inline const cti_row_loops *cti_cpu_rows_of(ct_dtype dtype)

@@ -539,6 +539,7 @@ static bool below_i32(int64_t n, uint64_t limit, const void *index)
 /* clang-format off */
 const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
     .name = NAME(CT_CPU_PATH),
+    .micro = &PASTE(cti_micro_, CT_CPU_PATH),
     .vector_bytes = VECTOR_BYTES,
     .f32 = {
 #define ENTRY(name, expr) [CTI_EW_##name] = name##_f32,

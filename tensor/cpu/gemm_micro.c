@@ -1,0 +1,263 @@
+/* gemm_micro.c - products of a few rows by a few vectors of columns, in registers. Compiled once per
+ * code path.
+ *
+ * Each element of C is one chain of fused multiply-adds in the order of k, from 0, from a bias, or from
+ * what is there. So its bits depend neither on the rows and columns that are computed with it nor on
+ * the width of the vectors: AVX2, AVX-512 and NEON give the same bits.
+ *
+ *                    B: one panel of at most 4 vectors
+ *                  +------------------------------+
+ *                k |  b0   |  b1   |  b2   |  b3   |   loaded once for each k
+ *                  +------------------------------+
+ *         A(i, k)  |  c00  |  c01  |  c02  |  c03  |   the sums stay in registers: 6 rows by 4
+ *         A(i+1, k)|  c10  |  ...                  |   vectors, with AVX2 3 by 4 */
+#include "tensor/cpu/cpu.h"
+
+#include "tensor/cpu/vectors.h"
+
+#include <string.h>
+
+#define PASTE2(a, b) a##b
+#define PASTE(a, b) PASTE2(a, b)
+
+#ifdef LANES
+
+/* The most rows for each number of vectors: as many as the registers hold, and CTI_MICRO_ROWS. */
+#if LANES != 8
+#define ROWS_1 9
+#define ROWS_2 9
+#define ROWS_3 9
+#define ROWS_4 6
+#else
+#define ROWS_1 9
+#define ROWS_2 6
+#define ROWS_3 4
+#define ROWS_4 3
+#endif
+
+/* What the sum of vector v of row i begins with. */
+static inline __attribute__((always_inline)) vec micro_start(const cti_micro_tile *t, int i, int v)
+{
+    if (t->init)
+        return v_load(t->init[i] + v * LANES);
+    return t->accumulate ? v_load(t->c + i * t->ldc + v * LANES) : v_all(0);
+}
+
+/* Callers pass constants for rows and vectors, so the loops over them are unrolled. */
+static inline __attribute__((always_inline)) void micro_tile(const cti_micro_tile *t,
+                                                             const int rows, const int vectors)
+{
+    const int64_t step_i = t->step_i, step_k = t->step_k, ldb = t->ldb;
+    const float *a, *b = t->b;
+    vec sum[CTI_MICRO_ROWS][4];
+    int64_t k, part;
+    int i, v;
+
+#pragma GCC unroll 9
+    for (i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (v = 0; v < vectors; v++)
+            sum[i][v] = micro_start(t, i, v);
+    for (part = 0; part < t->parts; part++) {
+        a = t->a + part * t->step_part;
+        for (k = 0; k < t->k; k++, a += step_k, b += ldb) {
+            vec column[4];
+
+#pragma GCC unroll 4
+            for (v = 0; v < vectors; v++)
+                column[v] = v_load(b + v * LANES);
+#pragma GCC unroll 9
+            for (i = 0; i < rows; i++) {
+                const vec row = v_all(a[i * step_i]);
+
+#pragma GCC unroll 4
+                for (v = 0; v < vectors; v++)
+                    sum[i][v] = v_fma(row, column[v], sum[i][v]);
+            }
+        }
+    }
+#pragma GCC unroll 9
+    for (i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (v = 0; v < vectors; v++)
+            v_store(t->c + i * t->ldc + v * LANES, sum[i][v]);
+}
+
+#define TILE(rows, vectors)                                                                        \
+    static void micro_##rows##_##vectors(const cti_micro_tile *t)                                  \
+    {                                                                                              \
+        micro_tile(t, rows, vectors);                                                              \
+    }
+
+#define TILES(vectors)                                                                             \
+    TILE(1, vectors)                                                                               \
+    TILE(2, vectors)                                                                               \
+    TILE(3, vectors)
+#define TILES_TO_4(vectors) TILES(vectors) TILE(4, vectors)
+#define TILES_TO_6(vectors) TILES_TO_4(vectors) TILE(5, vectors) TILE(6, vectors)
+#define TILES_TO_9(vectors) TILES_TO_6(vectors) TILE(7, vectors) TILE(8, vectors) TILE(9, vectors)
+
+typedef void micro_function(const cti_micro_tile *t);
+
+#define NAMES(vectors) micro_1_##vectors, micro_2_##vectors, micro_3_##vectors
+#define NAMES_TO_4(vectors) NAMES(vectors), micro_4_##vectors
+#define NAMES_TO_6(vectors) NAMES_TO_4(vectors), micro_5_##vectors, micro_6_##vectors
+#define NAMES_TO_9(vectors)                                                                        \
+    NAMES_TO_6(vectors), micro_7_##vectors, micro_8_##vectors, micro_9_##vectors
+
+#if LANES != 8
+TILES_TO_9(1)
+TILES_TO_9(2)
+TILES_TO_9(3)
+TILES_TO_6(4)
+#define TABLE                                                                                      \
+    { NAMES_TO_9(1) }, { NAMES_TO_9(2) }, { NAMES_TO_9(3) },                                       \
+    {                                                                                              \
+        NAMES_TO_6(4)                                                                              \
+    }
+#else
+TILES_TO_9(1)
+TILES_TO_6(2)
+TILES_TO_4(3)
+TILES(4)
+#define TABLE                                                                                      \
+    { NAMES_TO_9(1) }, { NAMES_TO_6(2) }, { NAMES_TO_4(3) },                                       \
+    {                                                                                              \
+        NAMES(4)                                                                                   \
+    }
+#endif
+
+static void micro_run(const cti_micro_tile *t, int rows, int vectors)
+{
+    static micro_function *const table[4][CTI_MICRO_ROWS] = { TABLE };
+
+    table[vectors - 1][rows - 1](t);
+}
+
+/* The block (columns, end - at) at column `at` of b, transposed, element by element. */
+static void micro_pack_part(int64_t at, int64_t end, int64_t columns, const float *b, int64_t ldb,
+                            int64_t width, float *out)
+{
+    int64_t i, j;
+
+    for (j = 0; j < columns; j++)
+        for (i = at; i < end; i++)
+            out[i * width + j] = b[j * ldb + i];
+}
+
+#if LANES == 16
+
+/* 16 rows of 16 floats, ld apart, as 16 rows of `width`: pairs of rows, then pairs of pairs, are woven
+ * within 128-bit lanes, and the lanes are put in order. */
+static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *out)
+{
+    __m512 r[16], s[16];
+    int i;
+
+#pragma GCC unroll 16
+    for (i = 0; i < 16; i++)
+        r[i] = _mm512_loadu_ps(b + i * ldb);
+#pragma GCC unroll 8
+    for (i = 0; i < 16; i += 2) {
+        s[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        s[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (i = 0; i < 16; i += 4) {
+        r[i] = _mm512_castpd_ps(
+            _mm512_unpacklo_pd(_mm512_castps_pd(s[i]), _mm512_castps_pd(s[i + 2])));
+        r[i + 1] = _mm512_castpd_ps(
+            _mm512_unpackhi_pd(_mm512_castps_pd(s[i]), _mm512_castps_pd(s[i + 2])));
+        r[i + 2] = _mm512_castpd_ps(
+            _mm512_unpacklo_pd(_mm512_castps_pd(s[i + 1]), _mm512_castps_pd(s[i + 3])));
+        r[i + 3] = _mm512_castpd_ps(
+            _mm512_unpackhi_pd(_mm512_castps_pd(s[i + 1]), _mm512_castps_pd(s[i + 3])));
+    }
+#pragma GCC unroll 4
+    for (i = 0; i < 4; i++) {
+        s[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
+        s[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
+        s[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
+        s[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+#pragma GCC unroll 4
+    for (i = 0; i < 4; i++) {
+        _mm512_storeu_ps(out + i * width, _mm512_shuffle_f32x4(s[i], s[i + 8], 0x88));
+        _mm512_storeu_ps(out + (i + 8) * width, _mm512_shuffle_f32x4(s[i], s[i + 8], 0xdd));
+        _mm512_storeu_ps(out + (i + 4) * width, _mm512_shuffle_f32x4(s[i + 4], s[i + 12], 0x88));
+        _mm512_storeu_ps(out + (i + 12) * width, _mm512_shuffle_f32x4(s[i + 4], s[i + 12], 0xdd));
+    }
+}
+
+#else
+
+static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *out)
+{
+    micro_pack_part(0, LANES, LANES, b, ldb, width, out);
+}
+
+#endif
+
+static void micro_pack(int64_t k, int64_t columns, const float *b, int64_t ldb, int64_t width,
+                       float *out)
+{
+    int64_t at, i;
+
+    for (at = 0; at < k; at += LANES) {
+        if (columns == LANES && k - at >= LANES)
+            micro_transpose(b + at, ldb, width, out + at * width);
+        else
+            micro_pack_part(at, k - at < LANES ? k : at + LANES, columns, b, ldb, width, out);
+    }
+    for (i = 0; columns < LANES && i < k; i++)
+        memset(out + i * width + columns, 0, (size_t)(LANES - columns) * sizeof *out);
+}
+
+static void micro_sum(bool more, int64_t n, int64_t ld, int64_t width, const float *in, float *out)
+{
+    int64_t i, j;
+
+    for (j = 0; j < width; j += LANES) {
+        vec all = more ? v_load(out + j) : v_all(0);
+
+        for (i = 0; i < n; i++)
+            all = v_add(all, v_load(in + i * ld + j));
+        v_store(out + j, all);
+    }
+}
+
+static void micro_scatter(int64_t n, int64_t ld, int64_t width, const float *in, const int64_t *at,
+                          float *out)
+{
+    int64_t i, j;
+
+    for (i = 0; i < n; i++, in += ld) {
+        float *to = out + at[i] * CTI_CELL_WIDTH;
+
+        for (j = 0; j < width; j += LANES)
+            v_store(to + j, v_add(v_load(to + j), v_load(in + j)));
+    }
+}
+
+#include "tensor/cpu/rnn_cells.h"
+
+const cti_micro PASTE(cti_micro_, CT_CPU_PATH) = {
+    .lanes = LANES,
+    .rows = { ROWS_1, ROWS_2, ROWS_3, ROWS_4 },
+    .run = micro_run,
+    .pack = micro_pack,
+    .lstm = cell_lstm,
+    .gru = cell_gru,
+    .activate = cell_activate,
+    .lstm_back = cell_lstm_back,
+    .gru_back = cell_gru_back,
+    .activate_back = cell_activate_back,
+    .sum = micro_sum,
+    .scatter = micro_scatter,
+};
+
+#else
+
+const cti_micro PASTE(cti_micro_, CT_CPU_PATH) = { .lanes = 0 };
+
+#endif

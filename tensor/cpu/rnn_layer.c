@@ -1,0 +1,323 @@
+/* rnn_layer.c - a recurrent layer with its input and all its gradients in f32, by products in registers
+ * (gemm_micro.c).
+ *
+ * Forward, the weights are packed in panels. A panel of an LSTM has all gates of the hidden units of one
+ * vector, so that the cell follows while the sums of a few rows are in the first cache; an RNN's has four
+ * vectors of units. The sums begin with both biases, or with a row of W_ih^T + biases if x is one-hot.
+ *
+ *     panel of an LSTM:   k = 0:  i0 .. i15  f0 .. f15  g0 .. g15  o0 .. o15
+ *                         k = 1:  i0 .. i15  ...
+ *
+ * Backward, the gradients of the gates are written once, in blocks that both kinds of products read:
+ *
+ *     block of 16 units:  row (t, b) = 0:  di0 .. di15  df0 .. df15  dg0 .. dg15  do0 .. do15
+ *                         row (t, b) = 1:  ...
+ *
+ *     dh = dgates W_hh    dx = dgates W_ih    dW_hh = dgates^T h    dW_ih = dgates^T x    db = its sums
+ *
+ * A GRU's panel and block have four parts, too: of h W_n + b_n, r, z and x W_n + b_n. The first three
+ * belong to the state, the last three to the input. A block of an RNN has 64 units.
+ *
+ * Every element of a result is one chain of operations in an order that the layer's sizes alone decide.
+ * So rows and units may be shared out by the number of threads. Threads share out the rows of the batch
+ * and run all steps of their rows. If that gives a thread too few rows, or if the weights are large,
+ * they share out the blocks of each step instead (parallel_steps.c). */
+#include "tensor/cpu/rnn_layer.h"
+
+#include "tensor/parallel.h"
+
+#include <string.h>
+
+#define MOST_TILE 64      /* rows of the batch that go through all steps together */
+#define LEAST_TILE 4      /* fewer are not worth a thread: each reads all weights */
+#define LEAST_STEPS 4     /* with fewer steps, packing takes longer than it saves */
+#define SHARED_WORK 65536 /* the least multiplications by W_hh of a step that threads share */
+#define CACHED (1 << 18)  /* elements of W_hh that the cache of one processor holds */
+#define ONE_HOT 1024      /* the most classes of a one-hot x */
+
+const cti_micro *cti_micro_wanted;
+
+const cti_micro *cti_micro_of(const cti_cpu_path *path)
+{
+    const cti_micro *m = cti_micro_wanted ? cti_micro_wanted : path->micro;
+
+    return m->lanes ? m : NULL;
+}
+
+/* Threads share each step if they would have too few rows each, or if one thread's cache does not hold
+ * all weights. Sets the blocks of a step: at least two for each thread, if there are so many units and
+ * rows. */
+static void layer_share_steps(layer_job *j, int64_t threads)
+{
+    const cti_layer *s = j->s;
+    int64_t weights = layer_parts(j) * s->hidden * s->hidden, parts;
+
+    if (threads < 2 || weights * s->batch < SHARED_WORK ||
+        (s->batch >= LEAST_TILE * threads && weights < CACHED))
+        return;
+    j->group = layer_up((s->hidden + CTI_STEPS_BLOCKS - 1) / CTI_STEPS_BLOCKS, CTI_CELL_WIDTH);
+    j->groups = (s->hidden + j->group - 1) / j->group;
+    parts = layer_least((2 * threads + j->groups - 1) / j->groups, CTI_STEPS_BLOCKS / j->groups);
+    parts = layer_least(parts, (s->batch + LEAST_TILE - 1) / LEAST_TILE);
+    j->parts = j->groups * parts > 1 ? parts : 0;
+}
+
+bool cti_layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path)
+{
+    int64_t threads = ct_num_threads();
+
+    memset(j, 0, sizeof *j);
+    j->s = s;
+    j->micro = cti_micro_of(path);
+    if (!j->micro || s->steps < LEAST_STEPS || s->hidden == 0 || s->batch == 0 ||
+        (!s->x && s->input > ONE_HOT))
+        return false;
+    j->lanes = j->micro->lanes;
+    j->rows = s->steps * s->batch;
+    j->gated = s->kind == CTI_CELL_LSTM || s->kind == CTI_CELL_GRU;
+    j->units = j->gated ? j->lanes : CTI_MICRO_VECTORS * j->lanes;
+    j->panels = (s->hidden + j->units - 1) / j->units;
+    j->block = j->gated ? CTI_CELL_UNITS : CTI_CELL_WIDTH;
+    j->blocks = (s->hidden + j->block - 1) / j->block;
+    j->tile = layer_least((s->batch + threads - 1) / threads, MOST_TILE);
+    j->tile = j->tile < LEAST_TILE ? LEAST_TILE : j->tile;
+    layer_share_steps(j, threads);
+    return true;
+}
+
+/* ---- packing for forward ---- */
+
+/* The vectors of a forward panel of weights. */
+static int64_t layer_vectors(const layer_job *j, int64_t panel)
+{
+    if (j->gated)
+        return layer_parts(j);
+    return layer_width(j, panel * j->units, j->s->hidden) / j->lanes;
+}
+
+/* The first unit of vector v of a panel. */
+static int64_t layer_unit(const layer_job *j, int64_t panel, int64_t v)
+{
+    return panel * j->units + (j->gated ? 0 : v * j->lanes);
+}
+
+/* The number that unit `unit` of vector v of a panel begins with, for a class of a one-hot x or -1. */
+static float layer_start(const layer_job *j, int64_t v, int64_t unit, int64_t class)
+{
+    const cti_layer *s = j->s;
+    const float *b_ih = s->b_ih, *b_hh = s->b_hh, *w = s->w_ih;
+    bool gru = s->kind == CTI_CELL_GRU;
+    int64_t gate = !j->gated ? 0 : gru ? (v == 0 || v == 3 ? 2 : v - 1) : v;
+    int64_t row = gate * s->hidden + unit;
+    bool of_state = !gru || v < 3, of_input = !gru || v > 0;
+    float sum = 0;
+
+    if (of_input && b_ih)
+        sum += b_ih[row];
+    if (of_state && b_hh)
+        sum += b_hh[row];
+    if (of_input && class >= 0)
+        sum += w[row * s->input + class];
+    return sum;
+}
+
+static void layer_pack_start(const layer_job *j, int64_t panel)
+{
+    const cti_layer *s = j->s;
+    int64_t width = CTI_MICRO_VECTORS * j->lanes, classes = s->x ? 1 : s->input, c, v, i;
+    float *to = j->start + panel * classes * width;
+
+    for (c = 0; c < classes; c++, to += width)
+        for (v = 0; v < CTI_MICRO_VECTORS; v++)
+            for (i = 0; i < j->lanes; i++) {
+                int64_t unit = layer_unit(j, panel, v) + i;
+
+                to[v * j->lanes + i] =
+                    unit < s->hidden ? layer_start(j, v, unit, s->x ? -1 : c) : 0;
+            }
+}
+
+static void layer_pack_panel(void *context, int64_t panel)
+{
+    const layer_job *j = context;
+    const cti_layer *s = j->s;
+    int64_t vectors = layer_vectors(j, panel), width = vectors * j->lanes, v;
+    float *wh = j->wh + panel * CTI_MICRO_VECTORS * j->lanes * s->hidden;
+    float *wx = j->wx + panel * CTI_MICRO_VECTORS * j->lanes * s->input;
+
+    for (v = 0; v < vectors; v++) {
+        int64_t unit = layer_unit(j, panel, v), count = layer_least(s->hidden - unit, j->lanes);
+        int64_t row_h = (j->gated ? layer_gate(j, true, v) * s->hidden : 0) + unit;
+        int64_t row_x = (j->gated ? layer_gate(j, false, v) * s->hidden : 0) + unit;
+
+        j->micro->pack(s->hidden, count, (const float *)s->w_hh + row_h * s->hidden, s->hidden,
+                       width, wh + v * j->lanes);
+        if (s->x)
+            j->micro->pack(s->input, count, (const float *)s->w_ih + row_x * s->input, s->input,
+                           width, wx + v * j->lanes);
+    }
+    layer_pack_start(j, panel);
+}
+
+/* ---- forward ---- */
+
+/* Some rows of a step, and the units of one panel. */
+typedef struct layer_tile {
+    const layer_job *j;
+    int64_t t, row, panel, unit, units;
+    int rows, vectors;
+    const float *start[CTI_MICRO_ROWS]; /* what the sums of each row begin with */
+    float *sum;                         /* (rows, CTI_MICRO_VECTORS) */
+} layer_tile;
+
+static void layer_find_starts(layer_tile *p)
+{
+    const layer_job *j = p->j;
+    const cti_layer *s = j->s;
+    int64_t width = CTI_MICRO_VECTORS * j->lanes, classes = s->x ? 1 : s->input;
+    const float *start = j->start + p->panel * classes * width;
+    int i;
+
+    for (i = 0; i < p->rows; i++)
+        p->start[i] = s->x ? start
+                           : start + width * cti_cpu_index_at(s->index, s->index_dtype,
+                                                              p->t * s->batch + p->row + i);
+}
+
+static void layer_sums(const layer_tile *p)
+{
+    const layer_job *j = p->j;
+    const cti_layer *s = j->s;
+    int64_t width = CTI_MICRO_VECTORS * j->lanes, own = p->vectors * j->lanes;
+    bool gru = s->kind == CTI_CELL_GRU;
+    cti_micro_tile t = { .a = layer_at(s, s->h, layer_before(s, p->t), p->row, s->hidden),
+                         .b = j->wh + p->panel * width * s->hidden,
+                         .c = p->sum,
+                         .k = s->hidden,
+                         .parts = 1,
+                         .step_i = s->hidden,
+                         .step_k = 1,
+                         .ldb = own,
+                         .ldc = width,
+                         .init = p->start };
+    int i;
+
+    j->micro->run(&t, p->rows, p->vectors);
+    if (!s->x)
+        return;
+    for (i = 0; gru && i < p->rows; i++)
+        memcpy(p->sum + i * width + own, p->start[i] + own, (size_t)j->lanes * sizeof *p->sum);
+    t.a = layer_at(s, s->x, p->t, p->row, s->input);
+    t.b = j->wx + p->panel * width * s->input;
+    t.c = p->sum + (gru ? j->lanes : 0);
+    t.k = t.step_i = s->input;
+    t.init = NULL;
+    t.accumulate = true;
+    j->micro->run(&t, p->rows, p->vectors);
+}
+
+static void layer_cell(const layer_tile *p)
+{
+    const layer_job *j = p->j;
+    const cti_layer *s = j->s;
+    int64_t h = s->hidden;
+    const float *fresh[CTI_MICRO_ROWS];
+    cti_cell_tile cell = { .rows = p->rows,
+                           .units = (int)p->units,
+                           .ld = h,
+                           .sum = p->sum,
+                           .x = s->x ? NULL : fresh,
+                           .h = layer_at(s, s->h, layer_after(s, p->t), p->row, h) + p->unit };
+    int i;
+
+    if (!j->gated) {
+        j->micro->activate(s->kind == CTI_CELL_RELU, &cell);
+        return;
+    }
+    if (s->gates)
+        cell.gates = layer_block(j, s->gates, p->t, p->row, p->unit);
+    if (s->kind == CTI_CELL_LSTM) {
+        cell.before = layer_at(s, s->c, layer_before(s, p->t), p->row, h) + p->unit;
+        cell.c = layer_at(s, s->c, layer_after(s, p->t), p->row, h) + p->unit;
+        j->micro->lstm(&cell);
+        return;
+    }
+    for (i = 0; i < p->rows; i++)
+        fresh[i] = p->start[i] + 3 * j->lanes;
+    cell.before = layer_at(s, s->h, layer_before(s, p->t), p->row, h) + p->unit;
+    j->micro->gru(&cell);
+}
+
+/* One step of the units and rows of a range. */
+static void layer_step(const layer_job *j, int64_t t, const layer_range *range)
+{
+    float sum[CTI_MICRO_ROWS * CTI_MICRO_VECTORS * CTI_MICRO_LANES];
+    layer_tile p = { .j = j, .t = t, .sum = sum };
+    int64_t i;
+
+    for (p.unit = range->unit; p.unit < range->unit + range->units; p.unit += j->units) {
+        p.panel = p.unit / j->units;
+        p.units = layer_least(j->s->hidden - p.unit, j->units);
+        p.vectors = (int)layer_vectors(j, p.panel);
+        for (i = 0; i < range->rows; i += p.rows) {
+            p.row = range->row + i;
+            p.rows = layer_tile_rows(j, range->rows, i, p.vectors * j->lanes);
+            layer_find_starts(&p);
+            layer_sums(&p);
+            layer_cell(&p);
+        }
+    }
+}
+
+/* All steps of some rows. */
+static void layer_piece(void *context, int64_t piece)
+{
+    const layer_job *j = context;
+    const cti_layer *s = j->s;
+    int64_t row = piece * j->tile, k;
+    layer_range range = { 0, s->hidden, row, layer_least(s->batch - row, j->tile) };
+
+    for (k = 0; k < s->steps; k++)
+        layer_step(j, layer_time(s, k), &range);
+}
+
+/* A block of a step that threads share. */
+static void layer_forward_block(void *context, int64_t step, int64_t block)
+{
+    const layer_job *j = context;
+    layer_range range = layer_range_of(j, block);
+
+    layer_step(j, layer_time(j->s, step), &range);
+}
+
+static void layer_forward(layer_job *j)
+{
+    cti_steps steps = { j->s->steps, j->groups * j->parts, layer_forward_block, j };
+
+    cti_parallel(j->panels, layer_pack_panel, j);
+    if (j->parts)
+        cti_parallel_steps(&steps);
+    else
+        cti_parallel(layer_pieces(j), layer_piece, j);
+}
+
+ct_status cti_cpu_layer(const cti_layer *s)
+{
+    int64_t width, classes = s->x ? 1 : s->input;
+    ct_storage *room;
+    layer_job j;
+
+    if (ct_portable() || !cti_layer_init(&j, s, cti_cpu_path_get()))
+        return CT_ERR_MEMORY;
+    width = j.panels * CTI_MICRO_VECTORS * j.lanes;
+    room =
+        cti_storage_try(CT_CPU, (size_t)(width * (s->hidden + s->input + classes)) * sizeof(float));
+    if (!room)
+        return CT_ERR_MEMORY;
+    j.wh = room->data;
+    j.wx = j.wh + width * s->hidden;
+    j.start = j.wx + width * s->input;
+    layer_forward(&j);
+    cti_storage_unref(room);
+    return CT_OK;
+}

@@ -1,0 +1,116 @@
+/* rnn_layer.h - what the two halves of a recurrent layer share: rnn_layer.c (forward) and
+ * rnn_layer_backward.c. (internal) */
+#ifndef COTANGENT_TENSOR_CPU_RNN_LAYER_H
+#define COTANGENT_TENSOR_CPU_RNN_LAYER_H
+
+#include "tensor/cpu/cpu.h"
+
+typedef struct layer_job {
+    const cti_layer *s;
+    const cti_micro *micro;
+    int64_t lanes, rows, tile; /* rows: T B; tile: rows of the batch in a piece of work */
+    bool gated;                /* an LSTM or a GRU */
+    int64_t groups, group; /* if threads share each step: the groups of units, and their units */
+    int64_t parts; /* the parts of the batch; a block is a part and a group. 0: not shared */
+    int64_t units, panels;  /* of a forward panel; the forward panels */
+    int64_t block, blocks;  /* the units of a block; the blocks */
+    float *wh, *wx, *start; /* forward: the packed weights, and the rows that sums begin with */
+    float *d, *bh, *bx;     /* backward: dgates, and the packed weights */
+    float *copies;          /* of each piece of the weights' gradients: parts of h and x */
+    int64_t copy;           /* their floats */
+    float *sums;            /* of each group of units: the sums of its gradients */
+    int64_t share;          /* the units whose weights' gradients one piece computes */
+    float *classes;         /* one-hot x: dW_ih^T of each group of units (I, CTI_CELL_WIDTH) */
+} layer_job;
+
+static inline int64_t layer_up(int64_t n, int64_t step)
+{
+    return (n + step - 1) / step * step;
+}
+
+static inline int64_t layer_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The floats of a panel's row at column `at` of n: four vectors, or those that are left. */
+static inline int64_t layer_width(const layer_job *j, int64_t at, int64_t n)
+{
+    return layer_up(layer_least(n - at, CTI_MICRO_VECTORS * j->lanes), j->lanes);
+}
+
+/* How many of the rows i .. rows - 1 a tile takes: they are shared out evenly among the fewest tiles. */
+static inline int layer_tile_rows(const layer_job *j, int64_t rows, int64_t i, int64_t width)
+{
+    int64_t most = j->micro->rows[width / j->lanes - 1], tiles = (rows - i + most - 1) / most;
+
+    return (int)((rows - i + tiles - 1) / tiles);
+}
+
+/* The time of step k of forward. */
+static inline int64_t layer_time(const cti_layer *s, int64_t k)
+{
+    return s->reverse ? s->steps - 1 - k : k;
+}
+
+static inline int64_t layer_before(const cti_layer *s, int64_t t)
+{
+    return s->reverse ? t + 1 : t;
+}
+
+static inline int64_t layer_after(const cti_layer *s, int64_t t)
+{
+    return s->reverse ? t : t + 1;
+}
+
+/* Row `row` of step t of an array (T, B, width). */
+static inline float *layer_at(const cti_layer *s, const void *array, int64_t t, int64_t row,
+                              int64_t width)
+{
+    return (float *)array + (t * s->batch + row) * width;
+}
+
+static inline int64_t layer_pieces(const layer_job *j)
+{
+    return (j->s->batch + j->tile - 1) / j->tile;
+}
+
+/* The units and the rows of the batch of a block of a step that threads share. */
+typedef struct layer_range {
+    int64_t unit, units, row, rows;
+} layer_range;
+
+static inline layer_range layer_range_of(const layer_job *j, int64_t block)
+{
+    int64_t unit = block / j->parts * j->group, part = block % j->parts;
+    int64_t row = j->s->batch * part / j->parts, end = j->s->batch * (part + 1) / j->parts;
+
+    return (layer_range){ unit, layer_least(j->s->hidden - unit, j->group), row, end - row };
+}
+
+/* The parts of a panel or block that belong to the state, or to the input. */
+static inline int layer_parts(const layer_job *j)
+{
+    return j->s->kind == CTI_CELL_GRU ? 3 : j->gated ? 4 : 1;
+}
+
+/* The gate of part v of a panel or block of the state (the input). */
+static inline int64_t layer_gate(const layer_job *j, bool state, int64_t v)
+{
+    static const int64_t of_state[] = { 2, 0, 1 };
+
+    return j->s->kind == CTI_CELL_GRU && state ? of_state[v] : v;
+}
+
+/* The place of a unit's gates (forward) or of their gradients in blocks of CTI_CELL_WIDTH. */
+static inline float *layer_block(const layer_job *j, const void *blocks, int64_t t, int64_t row,
+                                 int64_t unit)
+{
+    return (float *)blocks + (unit / j->block * j->rows + t * j->s->batch + row) * CTI_CELL_WIDTH +
+           unit % j->block;
+}
+
+/* Sets the sizes of a job, and the kernels to those of a path. Returns false if there are none for s. */
+bool cti_layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path);
+
+#endif

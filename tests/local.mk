@@ -490,7 +490,8 @@ tests_test_world_SOURCES = \
 	tests/test_world.h \
 	tests/world_fit.c \
 	tests/world_hub.c \
-	tests/world_hub.h
+	tests/world_hub.h \
+	tests/world_lm.c
 tests_test_world_LDFLAGS = $(harness_ldflags)
 tests_test_world_LDADD = $(tests_libs)
 

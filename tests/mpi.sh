@@ -75,12 +75,15 @@ train()         # NUMBER NAME OPTION...: trains with $shards shards, into NAME.s
 
 for mpi in $mpis; do
     for shards in 4 6 8; do
+        COTANGENT_SHARDS=$shards
+        export COTANGENT_SHARDS
         "$build/tests/ranks" $shards >"$tmp/alone" 2>"$tmp/err" || fail "ranks, alone"
         for number in 1 2 3 4; do
             ranks $number "$build/tests/ranks" $shards
             [ $status -eq 0 ] || fail "$mpi, $number ranks, $shards shards: status $status"
             same "$tmp/alone" "$tmp/out" "$mpi, $number ranks, $shards shards"
         done
+        unset COTANGENT_SHARDS
         train 1 "one$shards" --epochs 2
         [ $status -eq 0 ] || fail "$mpi, $shards shards: train: status $status"
         log_of "$tmp/one$shards.csv" >"$tmp/one.log"
@@ -92,6 +95,18 @@ for mpi in $mpis; do
             log_of "$tmp/several.csv" >"$tmp/several.log"
             same "$tmp/one.log" "$tmp/several.log" "$mpi, $number ranks: log"
         done
+    done
+
+    # The tool evaluates with all ranks, and generates with one; rank 0 alone prints.
+    "$tool" eval "$tmp/one4.st" "$tmp/text" --shards 4 >"$tmp/alone" 2>"$tmp/err" || fail "eval, alone"
+    "$tool" generate "$tmp/one4.st" -p time -n 30 >"$tmp/text1" 2>"$tmp/err" || fail "generate, alone"
+    for number in 1 2 3 4; do
+        ranks $number "$tool" eval "$tmp/one4.st" "$tmp/text" --shards 4
+        [ $status -eq 0 ] || fail "$mpi, $number ranks: eval: status $status"
+        same "$tmp/alone" "$tmp/out" "$mpi, $number ranks: eval"
+        ranks $number "$tool" generate "$tmp/one4.st" -p time -n 30
+        [ $status -eq 0 ] || fail "$mpi, $number ranks: generate: status $status"
+        same "$tmp/text1" "$tmp/out" "$mpi, $number ranks: generate"
     done
 
     # A run continues with another number of ranks.

@@ -4,7 +4,7 @@
  *
  *     mpirun -np 3 tests/ranks SHARDS [fault]
  *
- * fault is "late" (rank 1 sleeps for a minute), "dead" (rank 1 kills itself), "error" (rank 1
+ * It also evaluates a module and a language model, and generates texts. fault is "late" (rank 1 sleeps for a minute), "dead" (rank 1 kills itself), "error" (rank 1
  * raises an error) or "wait" (all ranks wait for a signal to stop). */
 #include <cotangent.h>
 
@@ -58,6 +58,67 @@ static void step(ct_world *w, int rows, int columns)
     ct_params_free(params);
 }
 
+/* ---- evaluation and generation ---- */
+
+static ct_tensor *square_step(void *self, ct_step *s)
+{
+    s->prediction = ct_forward(self, s->batch->x);
+    s->target = s->batch->y;
+    return ct_mse_loss(s->prediction, s->target, CT_REDUCTION_MEAN);
+}
+
+/* ct_evaluate makes a world of its own, with COTANGENT_SHARDS shards. The last batch has 3 rows. */
+static void evaluate(int rank)
+{
+    const ct_metric *const metrics[] = { ct_metric_mse(), NULL };
+    ct_params *params = ct_params_new((ct_params_options){ .seed = 1 });
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = numbers(23, 40);
+    ct_loader *l =
+        ct_loader_tensors_new(x, numbers(23, 1), (ct_loader_tensors_options){ .batch_size = 10 });
+    ct_module *m = ct_nn_linear(params, "linear", (ct_nn_linear_options){ .out_features = 1 });
+    const ct_model model = { .self = m, .params = params, .validation_step = square_step };
+    double loss, values[1];
+
+    if (ct_evaluate(&model, l, metrics, &loss, values) == CT_OK && rank == 0)
+        printf("evaluate: %a %a\n", loss, values[0]);
+    ct_loader_free(l);
+    if (ct_scope_end(s) != CT_OK)
+        return;
+    ct_params_free(params);
+}
+
+static void language_model(ct_world *w)
+{
+    static const char *const prefixes[] = { "the ", "time", "a", "x", "tra", "he", "so" };
+    static char prose[3000];
+    ct_text *text;
+    ct_lm_request ask[7] = { { .prefix = NULL } };
+    ct_lm_score score;
+    ct_corpus *c;
+    ct_lm *m;
+
+    for (size_t i = 0; i < sizeof prose; i++)
+        prose[i] = (char)('a' + i * i % 26);
+    text = ct_text_new_from_bytes(prose, sizeof prose, "prose");
+    c = ct_corpus_new(text, (ct_corpus_options){ .clean = CT_CLEAN_LETTERS });
+    m = ct_lm_new(c, (ct_lm_options){ .hidden_size = 8 });
+    if (ct_lm_evaluate(m, text, w, &score) == CT_OK && ct_world_rank(w) == 0)
+        printf("loss: %a\n", score.loss);
+    for (int i = 0; i < 7; i++)
+        ask[i] = (ct_lm_request){ .prefix = prefixes[i], .seed = (uint64_t)i };
+    ct_lm_generate_batch(m, 7, ask,
+                         (ct_lm_generate_options){ .count = 20, .temperature = 1, .world = w });
+    for (int i = 0; i < 7; i++) {
+        if (ct_world_rank(w) == 0)
+            printf("%s\n", ask[i].text ? ask[i].text : ask[i].message);
+        free(ask[i].text);
+    }
+    ct_lm_free(m);
+    ct_corpus_free(c);
+    ct_text_free(text);
+}
+
 static void fault(ct_world *w, const char *kind)
 {
     const int rank = ct_world_rank(w);
@@ -83,6 +144,10 @@ int main(int argc, char **argv)
         fault(w, argv[2]);
     for (size_t i = 0; w && i < sizeof sizes / sizeof *sizes; i++)
         step(w, sizes[i][0], sizes[i][1]);
+    if (w && argc == 2) {
+        evaluate(ct_world_rank(w));
+        language_model(w);
+    }
     status = !ct_ok();
     ct_world_free(w);
     return status;

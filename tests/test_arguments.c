@@ -130,6 +130,7 @@ static const legal_null legal_nulls[] = {
     { "ct_recurrent_directions", "r" },
     { "ct_recurrent_hidden_size", "r" },
     { "ct_transformer_forward", "memory" },
+    { "ct_lm_evaluate", "world" },
     { "ct_optimizer_new", "options" },
     { "ct_optimizer_new_from_name", "values" },
     { "ct_optimizer_table_from_name", "algorithm" },

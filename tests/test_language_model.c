@@ -520,7 +520,7 @@ START_TEST(evaluation)
         ct_scope s;
         ct_tensor *logp;
 
-        ck_assert_msg(ct_lm_evaluate(m, text, &score) == CT_OK, "%s", ct_error_message());
+        ck_assert_msg(ct_lm_evaluate(m, text, NULL, &score) == CT_OK, "%s", ct_error_message());
         ck_assert(ct_params_is_training(ct_lm_params(m)));
         ids = ct_lm_encode(m, cases[i].text, strlen(cases[i].text), &n, NULL);
         s = ct_scope_begin_no_grad();
@@ -563,7 +563,7 @@ START_TEST(long_evaluation)
         long_text[i] = (char)('a' + i * i % 23);
     long_text[1999] = '\0';
     text = ct_text_new_from_bytes(long_text, 1999, "test");
-    ck_assert(ct_lm_evaluate(m, text, &score) == CT_OK);
+    ck_assert(ct_lm_evaluate(m, text, NULL, &score) == CT_OK);
     ck_assert_int_eq(score.tokens, 1998);
     ids = ct_lm_encode(m, long_text, 1999, &n, NULL);
     s = ct_scope_begin_no_grad();
@@ -576,7 +576,7 @@ START_TEST(long_evaluation)
     free(long_text);
     ct_text_free(text);
     text = ct_text_new_from_bytes("a", 1, "test");
-    ck_assert(ct_lm_evaluate(m, text, &score) == CT_ERR_SHAPE);
+    ck_assert(ct_lm_evaluate(m, text, NULL, &score) == CT_ERR_SHAPE);
     expect_error(CT_ERR_SHAPE, "ct_lm_evaluate", "one token");
     ct_text_free(text);
     ct_lm_free(m);

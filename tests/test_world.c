@@ -465,5 +465,6 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, test_every_rank_hears_of_a_failure);
     world_fit_cases(suite);
+    world_lm_cases(suite);
     return harness_run(suite);
 }

@@ -5,5 +5,6 @@
 #include "tests/harness.h"
 
 void world_fit_cases(Suite *suite);
+void world_lm_cases(Suite *suite);
 
 #endif

@@ -118,7 +118,7 @@ static void *use_model(void *context)
             (ct_lm_generate_options){
                 .prefix = "his grey", .count = 20, .temperature = 0.9, .top_k = 5, .seed = 4 });
         batch_of_texts(u, o->batch);
-        if (ct_lm_evaluate(u->m, u->text, &score) == CT_OK)
+        if (ct_lm_evaluate(u->m, u->text, NULL, &score) == CT_OK)
             o->score = score.loss;
         o->loss = loader_loss(u);
         gradients(u, o->grad);

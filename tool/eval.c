@@ -4,11 +4,14 @@
 typedef struct options {
     ct_device device;
     const char *model, *text;
+    int shards;
 } options;
 
 static const cli_option table[] = {
     { "model file", CLI_ARGUMENT, .offset = offsetof(options, model), .file = CLI_READS },
     { "text", CLI_ARGUMENT, .offset = offsetof(options, text), .file = CLI_READS_OR_STDIN },
+    { "shards", CLI_INT, "N", "cut the text into N shards, for mpirun|one for each process",
+      .offset = offsetof(options, shards), .low = 1, .high = 1024 },
     TOOL_MACHINE(options, device),
     { 0 }
 };
@@ -37,17 +40,20 @@ int tool_eval(int argc, char **argv)
     };
     options o = { 0 };
     ct_lm_score score;
+    ct_world *world;
     ct_text *text;
     ct_lm *m;
     int status;
 
     tool_parse(&program, argc, argv, &o);
-    m = ct_lm_load(o.model, o.device);
+    world = ct_world_new((ct_world_options){ .shards = o.shards });
+    m = world ? ct_lm_load(o.model, o.device) : NULL;
     text = m ? tool_text(o.text, ct_vocab_kind(ct_lm_vocab(m))) : NULL;
-    if (text && ct_lm_evaluate(m, text, &score) == CT_OK)
+    if (text && ct_lm_evaluate(m, text, world, &score) == CT_OK && ct_world_rank(world) == 0)
         eval_print(m, &score);
     status = tool_status();
     ct_text_free(text);
     ct_lm_free(m);
+    ct_world_free(world);
     return status;
 }

@@ -148,6 +148,8 @@ int tool_generate(int argc, char **argv)
     ct_lm *m;
 
     tool_parse(&program, argc, argv, &o);
+    if (ct_world_launched_rank() > 0) /* one text is made by one process */
+        return CLI_OK;
     o.how.temperature = o.temperature >= 0 ? o.temperature : o.how.top_k || o.how.top_p > 0 ? 1 : 0;
     ct_set_portable(o.portable);
     m = ct_lm_load(o.model, o.device);

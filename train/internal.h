@@ -209,6 +209,9 @@ void cti_fit_world_end(cti_run *run);
  * resume. Returns false with an error. */
 bool cti_fit_world_ready(cti_run *run);
 
+/* Writes the SHA-256 of all values of a set. Returns false with an error. */
+bool cti_params_digest(ct_params *set, char hex[65]);
+
 int cti_fit_shards(const cti_run *run); /* the number of shards; 1 without a world */
 
 /* Runs the shards of this rank and adds up the results of all ranks: losses, metrics and, in

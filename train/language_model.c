@@ -5,6 +5,7 @@
 #include "train/language_model_internal.h"
 
 #include "tensor/hooks.h"
+#include "train/world_internal.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>
@@ -330,22 +331,44 @@ static bool lm_add_losses(const ct_lm *m, const int32_t *ids, int64_t size, ct_s
     return ct_ok();
 }
 
+typedef struct lm_scored {
+    const ct_lm *m;
+    const int32_t *ids;
+} lm_scored;
+
+/* The sum of the losses of tokens 1 + from .. to, in nats. The CHUNK tokens before them are read, but
+ * not scored. */
+static double lm_part_losses(const void *context, int64_t from, int64_t to)
+{
+    const lm_scored *s = context;
+    const int64_t begin = from < CHUNK ? 0 : from - CHUNK;
+    ct_state *state = ct_recurrent_begin_state(s->m->rnn, 1);
+    double before = 0, nats = 0;
+
+    if (ct_ok() && lm_add_losses(s->m, s->ids + begin, from - begin + 1, state, &before))
+        lm_add_losses(s->m, s->ids + from, to - from + 1, state, &nats);
+    ct_state_free(state);
+    return nats;
+}
+
 /* c is the corpus of the whole text. `first` is a corpus of its first token, which is not
  * scored. */
 static ct_status lm_score_corpus(const ct_lm *m, const ct_corpus *c, const ct_corpus *first,
-                                 ct_lm_score *score)
+                                 ct_world *world, ct_lm_score *score)
 {
+    static const char *const me = "ct_lm_evaluate";
     const int64_t tokens = ct_corpus_size(c) - 1;
     const int64_t characters = ct_corpus_characters(c) - ct_corpus_characters(first);
     const int64_t bytes = ct_corpus_bytes(c) - ct_corpus_bytes(first);
-    ct_state *state = ct_recurrent_begin_state(m->rnn, 1);
+    const lm_scored scored = { m, ct_corpus_ids(c) };
     double nats = 0;
 
-    if (ct_ok() && tokens < 1)
-        ct_raise(CT_ERR_SHAPE, "ct_lm_evaluate", "the text has one token; at least two are needed");
-    if (ct_ok() && lm_add_losses(m, ct_corpus_ids(c), tokens + 1, state, &nats) && !isfinite(nats))
-        ct_raise(CT_ERR_NUMERIC, "ct_lm_evaluate", "the loss is %g", isnan(nats) ? NAN : nats);
-    ct_state_free(state);
+    if (tokens < 1)
+        ct_raise(CT_ERR_SHAPE, me, "the text has one token; at least two are needed");
+    if (cti_lm_world_begin(me, world, m, ct_corpus_sha256(c)))
+        nats = cti_lm_world_sum(me, world, tokens, lm_part_losses, &scored);
+    if (ct_ok() && !isfinite(nats))
+        ct_raise(CT_ERR_NUMERIC, me, "the loss is %g", isnan(nats) ? NAN : nats);
     if (!ct_ok())
         return ct_error();
     *score = (ct_lm_score){ .tokens = tokens,
@@ -359,7 +382,7 @@ static ct_status lm_score_corpus(const ct_lm *m, const ct_corpus *c, const ct_co
     return CT_OK;
 }
 
-ct_status ct_lm_evaluate(const ct_lm *m, const ct_text *text, ct_lm_score *score)
+ct_status ct_lm_evaluate(const ct_lm *m, const ct_text *text, ct_world *world, ct_lm_score *score)
 {
     ct_corpus_options how = { .clean = ct_lm_clean(m), .known = ct_lm_vocab(m) };
     ct_corpus *c, *first;
@@ -372,7 +395,8 @@ ct_status ct_lm_evaluate(const ct_lm *m, const ct_text *text, ct_lm_score *score
     c = ct_corpus_new(text, how);
     how.max_tokens = 1;
     first = c ? ct_corpus_new(text, how) : NULL;
-    status = first ? lm_score_corpus(m, c, first, score) : ct_error();
+    status = first ? lm_score_corpus(m, c, first, world, score) : ct_error();
+    cti_world_tell_error(world);
     ct_corpus_free(first);
     ct_corpus_free(c);
     return status;

@@ -24,6 +24,7 @@
 #include <cotangent/nn/generate.h>
 #include <cotangent/nn/export.h>
 #include <cotangent/nn/recurrent.h>
+#include <cotangent/train/world.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -112,6 +113,8 @@ typedef struct ct_lm_generate_options {
      * generation. */
     bool (*emit)(void *context, const char *bytes, size_t size);
     void *context;
+    /* For ct_lm_generate_batch: the ranks that share the requests; NULL: this process alone. */
+    ct_world *world;
 } ct_lm_generate_options;
 
 /* Generates text after the prefix: batch 1, initial state zero, dropout off. The memory does not
@@ -140,8 +143,11 @@ typedef struct ct_lm_request {
  * used. A request that fails has a status and does not disturb the others. Each text is the one that
  * ct_lm_generate_text returns for the same prefix, seed and count. This is exact with
  * ct_set_portable(true); otherwise the last bits of the logits may depend on the other requests.
+ * With options.world, shard s of S continues requests floor(s count / S) to floor((s + 1) count / S)
+ * - 1 as one batch, and every rank gets all results. They do not depend on the number of ranks.
+ * All ranks must call it with the same model, requests and options.
  * Returns CT_OK, or the error that left all requests without a text:
- * those of ct_generation_new. */
+ * those of ct_generation_new; CT_ERR_WORLD if another rank has an error, or other parameters or requests. */
 ct_status ct_lm_generate_batch(const ct_lm *m, int count, ct_lm_request *requests,
                                ct_lm_generate_options options);
 
@@ -159,9 +165,13 @@ typedef struct ct_lm_score {
     double bits_per_character, bits_per_byte; /* comparable between token kinds */
 } ct_lm_score;
 
-/* Evaluates a model on a text as one sequence, with dropout off, and fills in *score. CT_ERR_SHAPE
- * for a text of fewer than two tokens. */
-ct_status ct_lm_evaluate(const ct_lm *m, const ct_text *text, ct_lm_score *score);
+/* Evaluates a model on a text, with dropout off, and fills in *score. If world is NULL or has one
+ * shard, the text is one sequence. Otherwise shard s of S scores tokens 1 + floor(s tokens / S) to
+ * floor((s + 1) tokens / S), after it has read up to 256 tokens before these, from the zero state. So
+ * the score depends on the number of shards, slightly, and not on the number of ranks. All ranks
+ * must call it with the same model and text; every rank gets the score. CT_ERR_SHAPE for a text of
+ * fewer than two tokens. CT_ERR_WORLD if another rank has an error, other parameters or another text. */
+ct_status ct_lm_evaluate(const ct_lm *m, const ct_text *text, ct_world *world, ct_lm_score *score);
 
 /* ---- files ---- */
 

@@ -3,8 +3,10 @@
 
 #include "nn/generate_internal.h"
 #include "tensor/hooks.h"
+#include "train/world_internal.h"
 
 #include <cotangent/autograd/ops/views.h>
+#include <cotangent/data/text.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -227,7 +229,7 @@ static bool lm_make_rows(const ct_lm *m, int count, const ct_lm_request *request
     return true;
 }
 
-/* Hands over the results. Without one, no request has a text. */
+/* Hands over the results. g is NULL after an error. */
 static void lm_take_results(const ct_lm *m, int count, ct_lm_request *requests,
                             const ct_generation_row *rows, const ct_generation *g)
 {
@@ -244,11 +246,64 @@ static void lm_take_results(const ct_lm *m, int count, ct_lm_request *requests,
             r->text = lm_join(m, &rows[i], &more);
         }
     }
-    for (i = 0; i < count && !ct_ok(); i++) {
+}
+
+/* Gives all requests the recorded error, and no text. */
+static void lm_drop_results(int count, ct_lm_request *requests)
+{
+    for (int i = 0; i < count; i++) {
         cti_release(requests[i].text);
         requests[i].text = NULL;
         requests[i].status = ct_error();
         snprintf(requests[i].message, sizeof requests[i].message, "%s", ct_error_message());
+    }
+}
+
+/* A digest of the requests and the options that a result depends on. */
+static void lm_digest_requests(int count, const ct_generation_row *rows,
+                               const ct_lm_generate_options *o, char digest[65])
+{
+    char options[300] = "", digests[2][65];
+
+    snprintf(options, sizeof options, "%lld %a %lld %a %d %d", (long long)o->count, o->temperature,
+             (long long)o->top_k, o->top_p, o->banned_count, o->stop_count);
+    ct_sha256_hex(options, strlen(options), digest);
+    for (int i = 0; i < count; i++) {
+        const ct_generation_row *r = &rows[i];
+        const int n = r->prefix ? r->prefix_count : 0;
+
+        snprintf(options, sizeof options, "%llu %lld %d", (unsigned long long)r->seed,
+                 (long long)r->max_tokens, n);
+        ct_sha256_hex(options, strlen(options), digests[0]);
+        memcpy(digests[1], digest, sizeof digests[1]);
+        ct_sha256_hex(digests, sizeof digests, digest);
+        ct_sha256_hex(n ? r->prefix : NULL, (size_t)n * sizeof(int32_t), digests[0]);
+        memcpy(digests[1], digest, sizeof digests[1]);
+        ct_sha256_hex(digests, sizeof digests, digest);
+    }
+}
+
+/* Generates for the requests of the shards of this rank. */
+static void lm_run_batch(const ct_lm *m, int count, ct_lm_request *requests,
+                         const ct_generation_row *rows, const ct_lm_generate_options *o)
+{
+    const ct_decoder d = ct_lm_decoder(m);
+    const ct_world *w = o->world;
+    int64_t from, to;
+
+    for (int s = w ? w->first : 0; s < (w ? w->end : 1) && ct_ok(); s++) {
+        ct_generation *g;
+
+        cti_lm_world_part(w, s, count, &from, &to);
+        if (w && from == to)
+            continue;
+        g = cti_generation_run(&(cti_generation_call){ .function = "ct_lm_generate_batch",
+                                                       .decoder = &d,
+                                                       .count = (int)(to - from),
+                                                       .rows = rows + from,
+                                                       .options = lm_generation_options(o) });
+        lm_take_results(m, (int)(to - from), requests + from, rows + from, g);
+        ct_generation_free(g);
     }
 }
 
@@ -257,8 +312,7 @@ ct_status ct_lm_generate_batch(const ct_lm *m, int count, ct_lm_request *request
 {
     static const char *const me = "ct_lm_generate_batch";
     ct_generation_row *rows;
-    ct_generation *g = NULL;
-    ct_decoder d;
+    char digest[65];
     int i;
 
     if (!cti_lm_given(me, m) || !cti_at_least(me, "count", count, 0) ||
@@ -271,16 +325,14 @@ ct_status ct_lm_generate_batch(const ct_lm *m, int count, ct_lm_request *request
     }
     for (i = 0; i < count; i++)
         requests[i].text = NULL;
-    d = ct_lm_decoder(m);
-    if (lm_make_rows(m, count, requests, rows))
-        g = cti_generation_run(
-            &(cti_generation_call){ .function = me,
-                                    .decoder = &d,
-                                    .count = count,
-                                    .rows = rows,
-                                    .options = lm_generation_options(&options) });
-    lm_take_results(m, count, requests, rows, g);
-    ct_generation_free(g);
+    if (lm_make_rows(m, count, requests, rows)) {
+        lm_digest_requests(count, rows, &options, digest);
+        if (cti_lm_world_begin(me, options.world, m, digest))
+            lm_run_batch(m, count, requests, rows, &options);
+    }
+    cti_lm_world_share(me, options.world, count, requests);
+    if (!ct_ok())
+        lm_drop_results(count, requests);
     for (i = 0; i < count; i++)
         cti_release((void *)(uintptr_t)rows[i].prefix);
     cti_release(rows);

@@ -41,6 +41,24 @@ bool cti_lm_may_plan(const ct_lm *m, const ct_generation_options *o);
 void cti_lm_generate_planned(const ct_lm *m, const ct_generation_options *o,
                              const ct_generation_row *row);
 
+/* ---- shards (language_model_world.c); w is NULL for this process alone ---- */
+
+/* Compares the parameters, and the digest of the input, with those of the other ranks. Returns false
+ * with an error. */
+bool cti_lm_world_begin(const char *function, ct_world *w, const ct_lm *m, const char digest[65]);
+
+/* Things *from to *to - 1 of `count` belong to a shard. */
+void cti_lm_world_part(const ct_world *w, int shard, int64_t count, int64_t *from, int64_t *to);
+
+/* Returns the sum over all shards of part(context, from, to), in the order of the tree; without a
+ * world, that of all things. Shards without things are left out. NaN with an error. */
+typedef double (*cti_lm_part)(const void *context, int64_t from, int64_t to);
+double cti_lm_world_sum(const char *function, ct_world *w, int64_t count, cti_lm_part part,
+                        const void *context);
+
+/* Gives each rank the results of the others. If an error is recorded, sends it to them instead. */
+void cti_lm_world_share(const char *function, ct_world *w, int64_t count, ct_lm_request *requests);
+
 /* Makes a model, which owns vocab from now on, even after an error. */
 ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab);
 

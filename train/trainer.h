@@ -247,7 +247,8 @@ ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *tr
 /* For a loop of your own: one pass over loader, as ct_fit validates. Nothing is recorded, and the model
  * runs in evaluation mode (validation_step, or training_step if that is NULL). Writes the mean loss to
  * *loss and the value of each metric to values, which has room for all; NaN if there is
- * none. metrics, loss and values may be NULL; a NULL ends metrics. The pass begins a new epoch of the loader. Errors as in ct_fit. */
+ * none. metrics, loss and values may be NULL; a NULL ends metrics. The pass begins a new epoch of the loader. The ranks
+ * of mpirun share the rows, so all must call it; it has COTANGENT_SHARDS shards. Errors as in ct_fit. */
 ct_status ct_evaluate(const ct_model *model, ct_loader *loader, const ct_metric *const *metrics,
                       double *loss, double *values);
 

@@ -114,10 +114,8 @@ int cti_fit_shards(const cti_run *r)
 
 /* ---- the same run on all ranks ---- */
 
-/* Computes the SHA-256 of all values. Returns false with an error. */
-static bool fit_hash_parameters(const cti_run *r, char hex[65])
+bool cti_params_digest(ct_params *set, char hex[65])
 {
-    ct_params *set = r->model->params;
     ct_scope s = ct_scope_begin_no_grad();
     char digests[2][65] = { "", "" };
 
@@ -145,7 +143,7 @@ static bool fit_same_parameters(cti_run *r)
     ct_world *w = r->world ? r->world->w : NULL;
     char own[65], *all;
 
-    if (!fit_has_ranks(r) || !ct_ok() || !fit_hash_parameters(r, own))
+    if (!fit_has_ranks(r) || !ct_ok() || !cti_params_digest(r->model->params, own))
         return ct_ok();
     all = malloc((size_t)w->ranks * sizeof own);
     if (!all) {

@@ -218,6 +218,29 @@ static void shards_flush(ct_world *w)
 
 /* ---- out of the sum ---- */
 
+/* to = from / by, rounded from double. If `by` is a float, a division of floats has the same bits:
+ * double has more than twice the bits of float, so that rounding twice is rounding once (Figueroa
+ * 1995). It takes half the time. */
+static void shards_divide_floats(float *restrict to, const float *restrict from, int64_t n,
+                                 double by)
+{
+    const float narrow = (float)by;
+
+    if ((double)narrow == by)
+        for (int64_t i = 0; i < n; i++)
+            to[i] = from[i] / narrow;
+    else
+        for (int64_t i = 0; i < n; i++)
+            to[i] = (float)((double)from[i] / by);
+}
+
+static void shards_divide_doubles(double *restrict to, const double *restrict from, int64_t n,
+                                  double by)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = from[i] / by;
+}
+
 /* Writes the next numel sums, divided by `by`, to host memory of this dtype. */
 static void shards_get(shards_walk *k, char *to, int64_t numel, bool f32, double by)
 {
@@ -228,11 +251,10 @@ static void shards_get(shards_walk *k, char *to, int64_t numel, bool f32, double
         const double *d = f32 ? NULL : cti_sum_doubles(l, k->vector, k->doubles, &run);
 
         run = run < numel - i ? run : numel - i;
-        for (int64_t j = 0; j < run; j++)
-            if (f32)
-                ((float *)(void *)to)[i + j] = (float)((double)f[j] / by);
-            else
-                ((double *)(void *)to)[i + j] = d[j] / by;
+        if (f32)
+            shards_divide_floats((float *)(void *)to + i, f, run, by);
+        else
+            shards_divide_doubles((double *)(void *)to + i, d, run, by);
         *(f32 ? &k->floats : &k->doubles) += run;
     }
 }

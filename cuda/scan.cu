@@ -244,7 +244,7 @@ __global__ void __launch_bounds__(CU_BLOCK) linear_scan(cti_linear_scan_args s)
         for (j = 0; j < s.n; j++) {
             int64_t k = first + (s.reverse ? s.n - 1 - j : j) * s.inner;
 
-            h = static_cast<W>(a[k]) * h + static_cast<W>(b[k]);
+            h = b ? static_cast<W>(a[k]) * h + static_cast<W>(b[k]) : static_cast<W>(a[k]) * h;
             out[k] = static_cast<T>(h);
         }
     }

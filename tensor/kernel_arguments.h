@@ -240,7 +240,8 @@ typedef struct cti_linear_scan_args {
     ct_dtype dtype; /* f32, f64, i32, i64 */
     bool reverse;   /* from the end: h_j = a_j h_(j+1) + b_j */
     int64_t outer, n, inner;
-    const void *a, *b;
+    const void *a;
+    const void *b;       /* (optional) NULL: 0, which is not added */
     const void *initial; /* (optional) (outer, inner): h before the first; NULL: 0 */
     void *out;
 } cti_linear_scan_args;

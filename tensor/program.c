@@ -57,6 +57,7 @@ static const program_pointer program_pointers[][CTI_MOST_REFERENCES + 1] = {
     [CTI_CALL_reduce] = { IN(cti_reduce_args, in), OUT(cti_reduce_args, out), NO_MORE },
     [CTI_CALL_cumsum] = { IN(cti_cumsum_args, in), OUT(cti_cumsum_args, out), NO_MORE },
     [CTI_CALL_linear_scan] = { IN(cti_linear_scan_args, a), IN(cti_linear_scan_args, b),
+                               IN(cti_linear_scan_args, initial),
                                OUT(cti_linear_scan_args, out), NO_MORE },
     [CTI_CALL_gather_rows] = { IN(cti_gather_rows_args, src), IN(cti_gather_rows_args, index),
                                OUT(cti_gather_rows_args, out), NO_MORE },

@@ -145,6 +145,55 @@ START_TEST(linear_scans_of_many_columns)
 }
 END_TEST
 
+/* How the scans of rows are tested, by number. x has gradients where the dtype has. */
+static ct_tensor *scan_of(int op, ct_tensor *x, int axis)
+{
+    ct_linear_scan_options o = { .reverse = op == 5 };
+    ct_tensor *at, *y;
+
+    if (op == 0 || op == 1)
+        return op ? ct_cumprod(x, axis) : ct_cumsum(x, axis);
+    if (op == 2 || op == 3) {
+        y = op == 2 ? ct_cummax(x, axis, &at) : ct_cummin(x, axis, &at);
+        return ct_add(y, ct_cast(at, ct_tensor_dtype(y)));
+    }
+    o.initial = op == 4 ? NULL : ct_select(x, axis, 0);
+    return ct_linear_scan(x, ct_neg(x), axis, o);
+}
+
+/* Rows are scanned beside each other: the bits are those of columns, also at the borders of the blocks of
+ * rows and columns. _i: the dtype. */
+START_TEST(scans_of_rows)
+{
+    static const ct_dtype dtypes[] = { CT_F32, CT_F64, CT_I32, CT_I64 };
+    static const int64_t rows[] = { 1, 11, 12, 31, 32, 33, 71 }, sizes[] = { 1, 63, 64, 65, 131 };
+    ct_generator g = ct_generator_from_seed(9);
+
+    for (int k = 0; k < LENGTH(rows) * LENGTH(sizes) * 6; k++) {
+        const int op = k % 6;
+        const int64_t r = rows[k / 6 % LENGTH(rows)], n = sizes[k / 6 / LENGTH(rows)];
+        ct_scope s = ct_scope_begin();
+        ct_tensor *x = random_normal(&g, CT_SHAPE(r, n), CT_F32), *y, *z, *dy, *dx, *dz;
+
+        if (_i < 2 && op > 1 && op < 4 && n > 2)
+            ct_copy_into(ct_select(ct_select(x, 0, r / 2), 0, n / 2),
+                         ct_full(CT_SCALAR, (double)NAN, CT_F32, DEVICE));
+        x = ct_cast(_i < 2 ? x : ct_mul_scalar(x, 3), dtypes[_i]);
+        ct_set_requires_grad(x, _i < 2);
+        y = scan_of(op, x, 1);
+        z = ct_transpose(scan_of(op, ct_contiguous(ct_transpose(x, 0, 1)), 0), 0, 1);
+        expect_same_bits("y", y, z);
+        if (_i < 2) {
+            dy = random_normal(&g, CT_SHAPE(r, n), dtypes[_i]);
+            ck_assert(ct_grad(1, &y, 1, &x, &dy, false, &dx) == CT_OK);
+            ck_assert(ct_grad(1, &z, 1, &x, &dy, false, &dz) == CT_OK);
+            expect_same_bits("dx", dx, dz);
+        }
+        ck_assert(ct_scope_end(s) == CT_OK);
+    }
+}
+END_TEST
+
 START_TEST(diagonals)
 {
     ct_scope s = ct_scope_begin();
@@ -215,6 +264,7 @@ void ops_search_cases(Suite *suite)
     tcase_add_test(tc, running_products_and_extremes);
     tcase_add_test(tc, linear_scans);
     tcase_add_loop_test(tc, linear_scans_of_many_columns, 0, 8);
+    tcase_add_loop_test(tc, scans_of_rows, 0, 4);
     tcase_add_test(tc, diagonals);
     tcase_add_test(tc, search_misuse);
 }

@@ -88,6 +88,37 @@ START_TEST(bits_of_statistics)
 }
 END_TEST
 
+/* A recurrence that begins with a computed state, and products. */
+static ct_tensor *scans_of_rows(ct_tensor *x)
+{
+    const ct_linear_scan_options o = { .initial = ct_select(ct_mul_scalar(x, 2), 1, 0) };
+
+    return ct_cat(2, (ct_tensor *[]){ ct_linear_scan(x, x, 1, o), ct_cumprod(x, 1) }, 1);
+}
+
+START_TEST(bits_of_scans)
+{
+    ct_params *set = new_params(3, CT_F32);
+    ct_plan *p = ct_plan_new(set, ct_nn_op(set, scans_of_rows), CT_SHAPE(3, 4), CT_F32);
+    ct_scope s = ct_scope_begin_inference();
+
+    ck_assert_msg(p != NULL, "%s", ct_error_message());
+    for (int run = 1; run < 3; run++) {
+        float *x = ct_plan_input(p, 0);
+        ct_tensor *y;
+
+        for (int i = 0; i < 12; i++)
+            x[i] = (float)(i + run) / 4;
+        y = scans_of_rows(ct_from_data(x, CT_SHAPE(3, 4), CT_F32, CT_CPU));
+        ck_assert(ct_plan_run(p) == CT_OK);
+        ck_assert(memcmp(ct_plan_output(p, 0), ct_data(ct_contiguous(y)), 96) == 0);
+    }
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_plan_free(p);
+    ct_params_free(set);
+}
+END_TEST
+
 /* Runs a whole sequence in both directions in one call. */
 static ct_status whole_sequence(void *r, ct_plan_call *call)
 {
@@ -327,6 +358,7 @@ static Suite *plan_suite(void)
     tcase_set_timeout(t, 300);
     tcase_add_test(t, bits_of_inference);
     tcase_add_test(t, bits_of_statistics);
+    tcase_add_test(t, bits_of_scans);
     tcase_add_test(t, bits_of_a_sequence);
     tcase_add_test(t, state_is_kept_set_and_reset);
     tcase_add_test(t, outlives_its_parameters);

@@ -6,7 +6,7 @@
  *                    i <= j, else 0
  *     linear_scan:   h_j = a_j h_(j-1) + b_j;  with g_j = d_j + a_(j+1) g_(j+1), the recurrence from
  *                    the end, db = g, da_j = g_j h_(j-1) and dinitial = a_0 g_0
- *     cumprod:       the recurrence for a = (0, x_1, ...), b = (x_0, 0, ...)
+ *     cumprod:       the recurrence for a = x, b = 0 and 1 before the first
  *     cummax, cummin:  y = x gathered at the positions of the extremes */
 #include "autograd/ops/internal.h"
 
@@ -293,16 +293,16 @@ static ct_tensor *scan_recurrence(ct_tensor *const *in, recurrence_attributes r)
     ct_tensor *a, *b, *h, *initial = NULL;
     cti_linear_scan_args s;
 
-    a = in[0] && in[1] ? cti_contiguous(in[0]) : NULL;
-    b = a ? cti_contiguous(in[1]) : NULL;
-    h = b ? cti_new(r.op->name, a->shape, a->dtype, a->device) : NULL;
-    if (!h || (in[2] && !(initial = cti_contiguous(in[2]))))
+    a = in[0] ? cti_contiguous(in[0]) : NULL;
+    b = a && in[1] ? cti_contiguous(in[1]) : NULL;
+    h = a ? cti_new(r.op->name, a->shape, a->dtype, a->device) : NULL;
+    if (!h || (in[1] && !b) || (in[2] && !(initial = cti_contiguous(in[2]))))
         return NULL;
     s = (cti_linear_scan_args){ .dtype = a->dtype,
                                 .reverse = r.reverse,
                                 .n = a->shape.dim[r.axis],
                                 .a = cti_data(a),
-                                .b = cti_data(b),
+                                .b = b ? cti_data(b) : NULL,
                                 .initial = initial ? cti_data(initial) : NULL,
                                 .out = cti_data(h) };
     cti_split_axis(&a->shape, r.axis, &s.outer, &s.inner);
@@ -366,28 +366,20 @@ ct_tensor *ct_linear_scan(ct_tensor *a, ct_tensor *b, int axis, ct_linear_scan_o
         in, (recurrence_attributes){ &linear_scan_op, axis, options.reverse, in[2] != NULL });
 }
 
-/* Returns x with only its first element along axis kept if `first` is true, or with all others kept
- * if it is false; the rest is 0. */
-static ct_tensor *scan_part(ct_tensor *x, int axis, bool first)
-{
-    int64_t n = x->shape.dim[axis], sizes[2 * CT_MAX_RANK] = { 0 };
-    int pairs = x->shape.rank - axis;
-
-    sizes[2 * pairs - 2 + first] = first ? n - 1 : 1;
-    return ct_pad(ct_narrow(x, axis, !first, first ? 1 : n - 1), 2 * pairs, sizes, 0);
-}
-
 ct_tensor *ct_cumprod(ct_tensor *x, int axis)
 {
     static const char *const me = "ct_cumprod";
-    ct_tensor *a, *b;
+    ct_tensor *one;
+    ct_shape shape;
 
     if (!cti_usable(me, x) || !cti_want_number(me, "x", x) || (axis = cti_axis(me, x, axis)) < 0)
         return NULL;
-    a = x->shape.dim[axis] ? scan_part(x, axis, false) : x;
-    b = x->shape.dim[axis] ? scan_part(x, axis, true) : x;
-    return scan_recurrence((ct_tensor *[]){ a, b, NULL },
-                           (recurrence_attributes){ .op = &cumprod_op, .axis = axis });
+    shape = cti_reduce_shape(&x->shape, 1 << axis, false);
+    /* without elements of x there may be very many ones */
+    one = x->numel ? ct_ones(shape, x->dtype, x->device) : NULL;
+    return scan_recurrence(
+        (ct_tensor *[]){ x, NULL, one },
+        (recurrence_attributes){ .op = &cumprod_op, .axis = axis, .has_initial = one != NULL });
 }
 
 /* ---- extremes ---- */

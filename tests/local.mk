@@ -55,6 +55,7 @@ shell_tests = \
 	tests/purity.sh \
 	tests/install.sh \
 	tests/links.sh \
+	tests/site.sh \
 	tests/round_trip.sh \
 	tests/json_texts.sh \
 	tests/examples.sh \
@@ -579,7 +580,7 @@ messages_folder = $(abs_top_builddir)/tests/messages
 update-messages: $(check_programs) $(check_programs:=.log)
 	@$(AM_TESTS_ENVIRONMENT) srcdir='$(srcdir)' $(SHELL) $(srcdir)/tests/messages.sh update
 clean-local:
-	rm -rf tests/messages
+	rm -rf tests/messages docs/html docs/man3
 
 # Prints a line for each test that `make check` leaves out.
 check-local:

@@ -32,11 +32,13 @@ nobase_dist_doc_DATA += LICENSE $(pages)
 
 EXTRA_DIST += \
 	docs/Doxyfile \
+	docs/cotangent.3.in \
 	docs/doxygen_style.css \
 	docs/doxygen_examples.awk \
 	docs/doxygen_filter.awk \
 	docs/doxygen_layout.xml \
-	docs/doxygen_pages.awk
+	docs/doxygen_pages.awk \
+	docs/man3.awk
 
 # The site: the pages, the examples and the reference of the headers, in docs/html. A warning is an
 # error.
@@ -57,3 +59,19 @@ install-html-local: docs
 	cp -R docs/html '$(DESTDIR)$(htmldir)'
 
 .PHONY: docs
+
+# Manual pages of the headers: one for each, and one for each name, which shows the header's. The date
+# is that of the last release.
+pages_date = 2026-11-30
+all-local: docs/man3/stamp
+docs/man3/stamp: docs/cotangent.3.in docs/man3.awk $(public_headers)
+	$(AM_V_GEN)rm -rf docs/man3 && $(MKDIR_P) docs/man3 && out=`cd docs/man3 && pwd` && \
+	(cd $(srcdir) && LC_ALL=C $(AWK) -f docs/man3.awk -v out="$$out" -v date=$(pages_date) \
+	-v version=$(PACKAGE_VERSION) docs/cotangent.3.in $(public_headers)) && touch $@
+man3dir = $(mandir)/man3
+install-man3:
+	$(MKDIR_P) '$(DESTDIR)$(man3dir)'
+	$(INSTALL_DATA) docs/man3/*.3 '$(DESTDIR)$(man3dir)'
+uninstall-man3: docs/man3/stamp
+	cd docs/man3 && for page in *.3; do rm -f '$(DESTDIR)$(man3dir)'/$$page; done
+.PHONY: install-man3 uninstall-man3

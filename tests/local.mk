@@ -56,6 +56,7 @@ shell_tests = \
 	tests/install.sh \
 	tests/links.sh \
 	tests/site.sh \
+	tests/man.sh \
 	tests/round_trip.sh \
 	tests/json_texts.sh \
 	tests/examples.sh \

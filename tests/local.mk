@@ -66,6 +66,7 @@ shell_tests = \
 	tests/completion.sh \
 	tests/tool_files.sh \
 	tests/readme.sh \
+	tests/pages.sh \
 	tests/tutorial.sh \
 	tests/errors_page.sh \
 	tests/portable.sh \
@@ -640,6 +641,7 @@ EXTRA_DIST += \
 	tests/mutants.py \
 	tests/mutants.txt \
 	tests/opt_outs.txt \
+	tests/pages.awk \
 	tests/peers/README.md \
 	tests/peers/book.py \
 	tests/peers/book_flax.py \

@@ -5,7 +5,8 @@
 # The rule, by which a comment belongs to a declaration:
 #   - the comment directly above a declaration, or to the right of it, documents it;
 #   - a comment above also documents the declarations that follow up to a blank line or a comment;
-#   - the first comment of a file describes the file; a line "/* ---- x ---- */" begins a group.
+#   - the first comment of a file describes the file; a line "/* ---- x ---- */" begins a group;
+#   - lines of a comment that are indented by five spaces or more are code.
 # What a declaration is, is read as in m4/sites.awk. POSIX awk.
 
 function code_of(s) {                               # without comments
@@ -58,6 +59,35 @@ function begins_declaration(s) {
     return s !~ /^[ \t]*$/ && s !~ /^[ \t]*(\/\*|\}|#(if|else|elif|endif|include|undef))/
 }
 
+# Whether the file declares the struct of this typedef and does not define it.
+function opaque(s,    i) {
+    sub(/^typedef /, "", s)
+    sub(/ ct_[a-z_0-9]+; *$/, " {", s)
+    for (i = 1; i <= count; i++)
+        if (line[i] == s)
+            return 0
+    return 1
+}
+
+# Marks indented lines of a comment, from line i to line e, as code. s is the changed line i.
+function with_code(s, i, e,    k, last) {
+    for (k = i + 1; k <= e; k = last + 1) {
+        for (last = k; line[last] ~ /^[ \t]*\*     +[^ ]/ || (last > k && last < e && line[last] ~ /^[ \t]*\*$/ &&
+             line[last + 1] ~ /^[ \t]*\*     +[^ ]/); last++)
+            verbatim[last] = 1
+        if (last == k)
+            continue
+        if (k - 1 == i)
+            s = s " @code{.c}"
+        else
+            line[k - 1] = line[k - 1] " @code{.c}"
+        last--
+        if (!sub(/ *\*\/ *$/, " @endcode */", line[last]))
+            line[last] = line[last] " @endcode"
+    }
+    return s
+}
+
 function process(    i, s, code, e) {
     depth = open = documented = beside = 0
     whole = first = ""
@@ -103,7 +133,8 @@ function process(    i, s, code, e) {
             if (code ~ /^[ \t]*#/ || in_directive) {
                 in_directive = code ~ /\\$/
             } else if (code !~ /^[ \t]*extern "C/ && !(depth == 0 && code ~ /^}/)) {
-                if (depth == 0 && whole == "" && trim(code) != "" && documented && first != "")
+                if (depth == 0 && whole == "" && trim(code) != "" && documented && first != "" &&
+                    trim(code) != "struct " first " {")     # its typedef has the comment
                     s = "/** @copydoc " first " */ " s
                 if (depth == 0)
                     whole = whole " " trim(code)
@@ -114,6 +145,10 @@ function process(    i, s, code, e) {
                     declared()
             }
         }
+        if (!check && code_of(s) ~ /^typedef struct ct_[a-z_0-9]+ ct_[a-z_0-9]+; *$/ && opaque(code_of(s)))
+            sub(/ ct_[a-z_0-9]+;/, "{}&", s)                         # a page of its own, as a struct has
+        if (is_ours && e > i)
+            s = with_code(s, i, e)
         if (!check) {
             if (i == count && open)
                 s = s " /** @} */"
@@ -122,11 +157,11 @@ function process(    i, s, code, e) {
         for (; i < e; ) {
             s = line[++i]
             if (!check)
-                print is_ours ? escape(s) : s
+                print is_ours && !verbatim[i] ? escape(s) : s
         }
     }
 }
 
-FNR == 1 && NR > 1 { process(); count = 0 }
+FNR == 1 && NR > 1 { process(); count = 0; split("", verbatim) }
 { sub(/\r$/, ""); line[++count] = $0 }
 END { process() }

@@ -82,6 +82,9 @@ fi
 
 [ -f "$root$datadir/bash-completion/completions/cotangent" ] || fail "there is no completion"
 [ -f "$root$mandir/man1/cotangent.1" ] || fail "there is no cotangent.1"
+for page in cotangent ct_tensor ct_matmul ct_fit CT_SHAPE; do
+    [ -f "$root$mandir/man3/$page.3" ] || fail "there is no $page.3"
+done
 sh "$srcdir/tests/links.sh" "$root$docdir" || exit 1
 for example in "$root$docdir"/examples/*.c; do
     $CC $CFLAGS -Wall $cflags -I"$root$docdir" -fsyntax-only "$example" || exit 1

@@ -55,6 +55,8 @@ shell_tests = \
 	tests/purity.sh \
 	tests/install.sh \
 	tests/links.sh \
+	tests/site.sh \
+	tests/man.sh \
 	tests/round_trip.sh \
 	tests/json_texts.sh \
 	tests/examples.sh \
@@ -64,6 +66,7 @@ shell_tests = \
 	tests/completion.sh \
 	tests/tool_files.sh \
 	tests/readme.sh \
+	tests/pages.sh \
 	tests/tutorial.sh \
 	tests/errors_page.sh \
 	tests/portable.sh \
@@ -584,7 +587,7 @@ messages_folder = $(abs_top_builddir)/tests/messages
 update-messages: $(check_programs) $(check_programs:=.log)
 	@$(AM_TESTS_ENVIRONMENT) srcdir='$(srcdir)' $(SHELL) $(srcdir)/tests/messages.sh update
 clean-local:
-	rm -rf tests/messages
+	rm -rf tests/messages docs/html docs/man3
 
 # Prints a line for each test that `make check` leaves out.
 check-local:
@@ -644,6 +647,7 @@ EXTRA_DIST += \
 	tests/mutants.py \
 	tests/mutants.txt \
 	tests/opt_outs.txt \
+	tests/pages.awk \
 	tests/peers/README.md \
 	tests/peers/book.py \
 	tests/peers/book_flax.py \

@@ -1,7 +1,6 @@
 #!/bin/sh
 # readme.sh - the program in README.md is some 40 lines, compiles without a warning, and
-# learns; the snippets in docs/*.md compile without a warning; every ct_ name and every file that
-# they name exists.
+# learns; every ct_ name and every file that README.md and docs/*.md name exists.
 
 . "$(dirname "$0")/lib.sh"
 top=$(pwd)
@@ -35,47 +34,6 @@ if grep -h '^#include' "$srcdir"/examples/mgu.[ch] | grep -v '<cotangent\.h>\|"m
 then
     fail "examples/mgu.[ch] include more than public headers"
 fi
-
-# Snippets are the blocks that begin with ```c. Those with a function, a type or an #include are at
-# file scope; the others are statements, each block a function's. Later ones see earlier ones'
-# functions and types, and these names:
-prelude='#include <math.h>
-#include <stdio.h>
-#include <cotangent.h>
-extern ct_tensor *x, *w, *b, *ids, *targets, *lengths;
-extern ct_params *params;
-extern ct_optimizer *optimizer;
-extern ct_loader *train;
-extern ct_state *state, *next;
-extern void *m;
-extern ct_text *text;'
-
-# The tutorial's blocks are one program, which tests/tutorial.sh runs.
-count=0
-for doc in "$srcdir"/docs/*.md; do
-    [ "${doc##*/}" != tutorial.md ] || continue
-    {
-        echo "$prelude"
-        awk -v name="${doc##*/}" '
-            /^```c$/ { inside = 1; file = 0; body = ""; start = NR + 1; next }
-            inside && /^```$/ {
-                inside = 0
-                printf "#line %d \"%s\"\n", start, name
-                if (file)
-                    printf "%s", body
-                else
-                    printf "int snippet_%d(void) { \n#line %d\n%s return 0; }\n", start, start, body
-                next
-            }
-            inside { body = body $0 "\n"; if (/^([{]$|typedef |#include )/) file = 1 }' "$doc"
-    } >"$tmp/doc.c"
-    count=$((count + $(grep -c '^#line [0-9]* "' "$tmp/doc.c")))
-    # shellcheck disable=SC2086
-    $CC -std=c11 -Wall -Wextra -Werror -Wno-unused -I"$top/include" -I"$srcdir" $CFLAGS \
-        -c -o "$tmp/doc.o" "$tmp/doc.c" || fail "the snippets of ${doc##*/} do not compile"
-done
-[ "$count" -ge 20 ] || fail "only $count snippets were found"
-echo "$count snippets compile"
 
 cat "$srcdir/README.md" "$srcdir/CHANGELOG.md" "$srcdir"/docs/*.md | tr -c '[:alnum:]_' '\n' |
     grep -E '^(ct|CT)_[[:alnum:]_]+$' | sort -u >"$tmp/names"

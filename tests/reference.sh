@@ -65,7 +65,12 @@ extern "C" {
 
 /* ---- things ---- */
 
-/* A thing.
+/* A thing:
+ *
+ *     if (a<b)
+ *
+ *         b();
+ *
  * It has a field. */
 typedef struct ct_thing {
     int a; /* the field,
@@ -76,9 +81,11 @@ typedef struct ct_thing {
 ct_thing *ct_thing_new(int a,
                        int b);
 
+typedef struct ct_hidden ct_hidden; /* opaque */
 int ct_bare(void);
 int ct_beside(ct_thing *t); /* beside <unk> */
-/* Above. */
+/* Above:
+ *     <a> */
 int ct_above(void);
 int ct_shared(void); /* both */
 /* ---- others ---- */
@@ -100,7 +107,12 @@ extern "C" {
 
 /** @name things */ /** @{ */
 
-/** A thing.
+/** A thing:
+ * @code{.c}
+ *     if (a<b)
+ *
+ *         b(); @endcode
+ *
  * It has a field. */
 typedef struct ct_thing {
     int a; /**< the field,
@@ -111,9 +123,11 @@ typedef struct ct_thing {
 /** @copydoc ct_thing */ ct_thing *ct_thing_new(int a,
                        int b);
 
+typedef struct ct_hidden{} ct_hidden; /**< opaque */
 int ct_bare(void);
 int ct_beside(ct_thing *t); /**< beside \<unk> */
-/** Above. */
+/** Above: @code{.c}
+ *     <a> @endcode */
 int ct_above(void);
 /** @copydoc ct_above */ int ct_shared(void); /**< both */
 /** @} */ /** @name others */ /** @{ */

@@ -1,0 +1,13 @@
+# doxygen_examples.awk - shows Doxygen the first comment of an example (FILTER_PATTERNS), which
+# documents its page. Doxygen finds the source itself. POSIX awk.
+
+FNR == 1 {
+    name = FILENAME
+    sub(/.*\//, "", name)
+    sub(/^\/\* [a-z_0-9]+\.[ch] - /, "/** @example " name "\n * ")
+    inside = 1
+}
+# Markdown wants an empty line before lines that are indented: formulas and commands.
+inside && /^ \*     / && !indented { print " *" }
+inside { indented = /^ \*     /; print }
+/\*\// { exit }

@@ -694,16 +694,14 @@ static void calls_cell(cti_exporter *e, const cti_call *c, int64_t before, int64
                 (long long)after * n);
 }
 
-#define CALLS_MANY_STEPS "a recurrent layer over many steps; export one step of it"
-
 static void calls_sequence(cti_exporter *e, const cti_call *c)
 {
     const cti_sequence *s = &c->args.sequence;
     cti_export_text w;
 
-    if (s->index || s->length || s->gates || s->hn || s->bf16 ||
+    if (c->slot == CTI_CALL_layer || s->index || s->length || s->gates || s->hn || s->bf16 ||
         s->steps * s->batch > CTI_FEW_ROWS) {
-        cti_export_refuse(e, c, CALLS_MANY_STEPS);
+        cti_export_refuse(e, c, "a recurrent layer over many steps; export one step of it");
         return;
     }
     w = calls_weight(e, c, REFERENCE(c, cti_sequence, w), cti_gates_of(s->kind) * s->hidden,
@@ -752,10 +750,8 @@ static void calls_write(cti_exporter *e, size_t i)
         calls_normalise(e, c);
         return;
     case CTI_CALL_sequence:
-        calls_sequence(e, c);
-        return;
     case CTI_CALL_layer:
-        cti_export_refuse(e, c, CALLS_MANY_STEPS);
+        calls_sequence(e, c);
         return;
     case CTI_CALL_conv:
         cti_export_refuse(e, c, "a convolution");

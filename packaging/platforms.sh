@@ -118,8 +118,9 @@ result()    # sets $line to the platform's part of the table, $good to whether i
     for test in $TESTS; do
         count=$((count + 1))
     done
-    [ "$platform" != musl ] || count=0
-    line="$passed of $count  $digest $plain"
+    line="$passed of $count"
+    [ "$platform" != musl ] || { count=0 line=-; }
+    line=$(printf '%-8s %s %s' "$line" "$digest" "$plain")
     [ $status -eq 0 ] && [ "$passed" -eq $count ] && [ "$digest" = "$first" ] && good=true
     $good || line="$line  FAILED: see $log"
 }

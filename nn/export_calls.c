@@ -717,6 +717,23 @@ static void calls_sequence(cti_exporter *e, const cti_call *c)
 
 /* ---- all calls ---- */
 
+static void calls_refuse(cti_exporter *e, const cti_call *c)
+{
+    switch (c->slot) {
+    case CTI_CALL_conv:
+        cti_export_refuse(e, c, "a convolution");
+        return;
+    case CTI_CALL_max_pool:
+        cti_export_refuse(e, c, "pooling");
+        return;
+    case CTI_CALL_reduce:
+        cti_export_refuse(e, c, "a reduction");
+        return;
+    default:
+        cti_export_refuse(e, c, "a scan, an arange or a gather");
+    }
+}
+
 static void calls_write(cti_exporter *e, size_t i)
 {
     const cti_call *c = &e->program->calls[i];
@@ -753,17 +770,8 @@ static void calls_write(cti_exporter *e, size_t i)
     case CTI_CALL_layer:
         calls_sequence(e, c);
         return;
-    case CTI_CALL_conv:
-        cti_export_refuse(e, c, "a convolution");
-        return;
-    case CTI_CALL_max_pool:
-        cti_export_refuse(e, c, "pooling");
-        return;
-    case CTI_CALL_reduce:
-        cti_export_refuse(e, c, "a reduction");
-        return;
     default:
-        cti_export_refuse(e, c, "a scan, an arange or a gather");
+        calls_refuse(e, c);
     }
 }
 

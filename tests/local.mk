@@ -672,6 +672,8 @@ EXTRA_DIST += \
 	tests/torch/main_job.txt \
 	tests/torch/maml.py \
 	tests/torch/maml.txt \
+	tests/torch/min_rnn.py \
+	tests/torch/min_rnn.txt \
 	tests/torch/ops_parity.py \
 	tests/torch/ops_parity.txt \
 	tests/torch/optim.py \

@@ -5,6 +5,7 @@
 #include "tests/harness.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -442,6 +443,73 @@ START_TEST(test_min_far)
 }
 END_TEST
 
+/* Sets the elements i of t, a leaf, to a sin(step i + start). */
+static ct_tensor *min_wave(ct_tensor *t, double a, double step, double start)
+{
+    for (int64_t i = 0; i < ct_numel(t); i++)
+        put_value(t, i, a * sin(step * (double)i + start));
+    return t;
+}
+
+/* The sum of the elements of t, each times cos(0.7 i) */
+static ct_tensor *min_weighted(ct_tensor *t)
+{
+    return ct_sum(ct_mul(t, min_wave(ct_zeros_like(t), 1, 0.7, acos(-1) / 2)));
+}
+
+static void min_read(FILE *f, const char *name, ct_tensor *t)
+{
+    char word[64];
+    double want;
+
+    ck_assert_int_eq(fscanf(f, "%63s %lf", word, &want), 2);
+    ck_assert_str_eq(word, name);
+    expect_close(name, ct_item(min_weighted(t)), want, ct_tensor_dtype(t) == CT_F64 ? 1e-12 : 1e-5);
+}
+
+/* One module of tests/torch/min_rnn.txt */
+static void min_compare(FILE *f, bool lstm, ct_dtype dtype)
+{
+    static const char *const names[] = { "m.bias_ih_l0",   "m.bias_ih_l0_reverse",
+                                         "m.bias_ih_l1",   "m.bias_ih_l1_reverse",
+                                         "m.weight_ih_l0", "m.weight_ih_l0_reverse",
+                                         "m.weight_ih_l1", "m.weight_ih_l1_reverse" };
+    ct_params *set = new_params(3, dtype);
+    ct_recurrent *r = (lstm ? ct_nn_min_lstm : ct_nn_min_gru)(
+        set, "m",
+        (ct_nn_recurrent_options){
+            .input_size = 3, .hidden_size = 4, .num_layers = 2, .bidirectional = true });
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_zeros(CT_SHAPE(5, 2, 3), dtype, DEVICE), *y;
+
+    ck_assert_int_eq(ct_params_count(set), LENGTH(names));
+    x = ct_set_requires_grad(min_wave(x, 2, 0.9, 0.2), true);
+    for (int k = 0; k < LENGTH(names); k++)
+        min_wave(ct_param_value(ct_params_get(set, names[k])), 0.5, 1.3, 2.1 * k + 0.4);
+    y = ct_recurrent_forward(r, x, NULL, NULL);
+    min_read(f, lstm ? "minLSTM" : "minGRU", y);
+    ck_assert(ct_backward(min_weighted(y)) == CT_OK);
+    min_read(f, "x", ct_tensor_grad(x));
+    for (int k = 0; k < LENGTH(names); k++)
+        min_read(f, names[k], ct_tensor_grad(ct_param_value(ct_params_get(set, names[k]))));
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
+}
+
+/* Bit 0 of _i: f32; bit 1: step by step. */
+START_TEST(test_min_has_torchs_numbers)
+{
+    FILE *f = fopen(harness_source("tests/torch/min_rnn.txt"), "r");
+
+    ck_assert(f && fscanf(f, "#%*[^\n]") == 0);
+    ct_set_fused_rnn(!(_i & 2));
+    min_compare(f, false, _i & 1 ? CT_F32 : CT_F64);
+    min_compare(f, true, _i & 1 ? CT_F32 : CT_F64);
+    ct_set_fused_rnn(true);
+    fclose(f);
+}
+END_TEST
+
 START_TEST(test_min_misuse)
 {
     const ct_nn_recurrent_options refused[] = {
@@ -500,5 +568,6 @@ void recurrent_wrapped_cases(Suite *suite)
     tcase_add_test(tc, test_wrapped_misuse);
     tcase_add_loop_test(tc, test_min_formulas, 0, 4);
     tcase_add_loop_test(tc, test_min_far, 0, 2);
+    tcase_add_loop_test(tc, test_min_has_torchs_numbers, 0, 4);
     tcase_add_test(tc, test_min_misuse);
 }

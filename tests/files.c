@@ -1,4 +1,8 @@
 /* files.c - a folder for each test, and tables of calls in which the k-th call fails. */
+#ifdef HAVE_CONFIG_H
+#include <config.h> /* 64-bit positions in folders */
+#endif
+
 #include "tests/files.h"
 #include "tests/harness.h"
 

@@ -1,5 +1,9 @@
 /* train_metrics.c - the metrics of the library, metrics that the test defines in ct_fit, and
  * monitored values. */
+#ifdef HAVE_CONFIG_H
+#include <config.h> /* 64-bit positions in folders */
+#endif
+
 #include "tests/files.h"
 #include "tests/harness.h"
 

@@ -21,6 +21,7 @@ pages = \
 	docs/manual.md \
 	docs/memory.md \
 	docs/performance.md \
+	docs/platforms.md \
 	docs/recurrent_module.md \
 	docs/release.md \
 	docs/reliability.md \

@@ -1,3 +1,4 @@
+if TOOL
 noinst_PROGRAMS = \
 	examples/rnn_concise \
 	examples/rnn_scratch \
@@ -21,6 +22,7 @@ noinst_PROGRAMS = \
 	examples/server \
 	examples/custom_op \
 	examples/compress
+endif
 
 examples_common = \
 	examples/common.c \

@@ -694,16 +694,14 @@ static void calls_cell(cti_exporter *e, const cti_call *c, int64_t before, int64
                 (long long)after * n);
 }
 
-#define CALLS_MANY_STEPS "a recurrent layer over many steps; export one step of it"
-
 static void calls_sequence(cti_exporter *e, const cti_call *c)
 {
     const cti_sequence *s = &c->args.sequence;
     cti_export_text w;
 
-    if (s->index || s->length || s->gates || s->hn || s->bf16 ||
+    if (c->slot == CTI_CALL_layer || s->index || s->length || s->gates || s->hn || s->bf16 ||
         s->steps * s->batch > CTI_FEW_ROWS) {
-        cti_export_refuse(e, c, CALLS_MANY_STEPS);
+        cti_export_refuse(e, c, "a recurrent layer over many steps; export one step of it");
         return;
     }
     w = calls_weight(e, c, REFERENCE(c, cti_sequence, w), cti_gates_of(s->kind) * s->hidden,
@@ -718,6 +716,23 @@ static void calls_sequence(cti_exporter *e, const cti_call *c)
 }
 
 /* ---- all calls ---- */
+
+static void calls_refuse(cti_exporter *e, const cti_call *c)
+{
+    switch (c->slot) {
+    case CTI_CALL_conv:
+        cti_export_refuse(e, c, "a convolution");
+        return;
+    case CTI_CALL_max_pool:
+        cti_export_refuse(e, c, "pooling");
+        return;
+    case CTI_CALL_reduce:
+        cti_export_refuse(e, c, "a reduction");
+        return;
+    default:
+        cti_export_refuse(e, c, "a scan, an arange or a gather");
+    }
+}
 
 static void calls_write(cti_exporter *e, size_t i)
 {
@@ -752,22 +767,11 @@ static void calls_write(cti_exporter *e, size_t i)
         calls_normalise(e, c);
         return;
     case CTI_CALL_sequence:
+    case CTI_CALL_layer:
         calls_sequence(e, c);
         return;
-    case CTI_CALL_layer:
-        cti_export_refuse(e, c, CALLS_MANY_STEPS);
-        return;
-    case CTI_CALL_conv:
-        cti_export_refuse(e, c, "a convolution");
-        return;
-    case CTI_CALL_max_pool:
-        cti_export_refuse(e, c, "pooling");
-        return;
-    case CTI_CALL_reduce:
-        cti_export_refuse(e, c, "a reduction");
-        return;
     default:
-        cti_export_refuse(e, c, "a scan, an arange or a gather");
+        calls_refuse(e, c);
     }
 }
 

@@ -133,6 +133,8 @@ static const ct_op fused_layer_op = { .name = "ct_recurrent_forward",
 
 /* ---- forward ---- */
 
+/* The kernels also compute RNN layers, but these stay with the op of fused_rnn.c: with it, whole training
+ * steps of an RNN are 2 to 5 percent faster (bench/README.md). */
 static bool fused_layer_can_run(const cti_cell *c, const ct_tensor *x, const ct_cell_step *at)
 {
     const bool is_gated = c->kind == CTI_CELL_LSTM || c->kind == CTI_CELL_GRU;

@@ -1,8 +1,8 @@
 /* byte_order.h - the byte order of files. (internal)
  *
- * The numbers of a file are little-endian on every processor, so a file has the same bytes wherever it
- * is written. On a big-endian processor (s390x) the bytes of each number are reversed where a file is
- * read or written, and where the digest of numbers is computed. */
+ * The numbers of a file are little-endian on every processor, so equal values give equal files. On a
+ * big-endian processor (s390x) the bytes of each number are reversed where a file is read or written,
+ * and where the digest of numbers is computed. */
 #ifndef COTANGENT_TENSOR_BYTE_ORDER_H
 #define COTANGENT_TENSOR_BYTE_ORDER_H
 

@@ -163,6 +163,37 @@ FLOAT3(fma, x *y + z)
 FLOAT3(softmax_backward, y *(x - z)) /* z is the sum of x y along the axis */
 FLOAT2(silu_backward, x *M(sigmoid)(y) * (1 + NEAR_ZERO(y) * (1 - M(sigmoid)(y))))
 
+/* The first and second derivatives of inverse functions, times x. y^2 may overflow where the result
+ * does not: beyond 1 the formulas have 1 / y. (1 - y) (1 + y) keeps the digits that 1 - y^2 loses near
+ * 1. */
+#define BEYOND_1(y) ((y) < -1 || (y) > 1)
+#define ROOT_OF_INVERSE(y) M(sqrt)(1 + 1 / (y) / (y)) /* sqrt(1 + y^2) / |y| */
+FLOAT2(atan_backward, BEYOND_1(y) ? x / y / (y + 1 / y) : x / (1 + y * y))
+FLOAT2(atan_bend, BEYOND_1(y) ? x / y / (y + 1 / y) * (-2 / (y + 1 / y))
+                              : -2 * x * y / ((1 + y * y) * (1 + y * y)))
+#define IN_ATANH(y) (BEYOND_1(y) ? M(sqrt)(K(-1.0)) : (1 - (y)) * (1 + (y))) /* NaN outside */
+FLOAT2(atanh_backward, x / IN_ATANH(y))
+FLOAT2(atanh_bend, x / IN_ATANH(y) * (2 * y / IN_ATANH(y)))
+FLOAT2(asinh_backward, BEYOND_1(y) ? x / M(fabs)(y) / ROOT_OF_INVERSE(y) : x / M(sqrt)(1 + y * y))
+FLOAT2(asinh_bend, BEYOND_1(y) ? -x / y / M(fabs)(y) / ((1 + 1 / y / y) * ROOT_OF_INVERSE(y))
+                               : -x *y / ((1 + y * y) * M(sqrt)(1 + y * y)))
+FLOAT2(acosh_backward, x / M(sqrt)(y - 1) / M(sqrt)(y + 1))
+/* the factor y / sqrt(y^2 - 1) is 1 from 1e15 on */
+FLOAT2(acosh_bend, -x / (y - 1) / (y + 1) * (y > K(1e15) ? 1 : y / M(sqrt)(y - 1) / M(sqrt)(y + 1)))
+FLOAT2(asin_backward, x / M(sqrt)((1 - y) * (1 + y)))
+FLOAT2(asin_bend, x / ((1 - y) * (1 + y)) * (y / M(sqrt)((1 - y) * (1 + y))))
+/* y / (x^2 + y^2), the derivative of atan2 by x. The quotient t of the lesser number by the greater
+ * one gives it without squares that overflow: 1 / y / (1 + t^2) or t / x / (1 + t^2). The halves keep
+ * 1 / y from overflowing. Where |x| is between 1e-16 and 1, t might be subnormal although the result
+ * is not. Infinities give the limit 0, and (0, 0) gives 0. */
+#define HALF_OF_1_PLUS_SQUARE(t) (K(0.5) + K(0.5) * (t) * (t))
+#define HALF_OF_QUOTIENT(x, y)                                                                     \
+    (M(fabs)(x) < 1 && M(fabs)(x) > K(1e-16) ? (y) * (K(0.5) / (x) / (x)) : (y) / (x)*K(0.5) / (x))
+FLOAT2(atan2_slope, M(fabs)(x) > M(fabs)(y) ? HALF_OF_QUOTIENT(x, y) / HALF_OF_1_PLUS_SQUARE(y / x)
+                    : M(fabs)(x) < M(fabs)(y) ? K(0.5) / y / HALF_OF_1_PLUS_SQUARE(x / y)
+                    : y == 0 || x != x        ? x
+                                              : K(0.5) / y)
+
 COMPARE(eq, x == y)
 COMPARE(ne, x != y)
 COMPARE(lt, x < y)
@@ -194,3 +225,8 @@ SELECT(where, c ? x : y)
 #undef NEAR_ZERO
 #undef GELU_TANH_EXPONENT
 #undef MISH_N
+#undef BEYOND_1
+#undef IN_ATANH
+#undef ROOT_OF_INVERSE
+#undef HALF_OF_1_PLUS_SQUARE
+#undef HALF_OF_QUOTIENT

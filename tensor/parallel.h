@@ -23,16 +23,16 @@ void cti_parallel(int64_t pieces, void (*run)(void *context, int64_t piece), voi
 #define CTI_STEPS_BLOCKS 64
 
 /* Steps that follow each other, each of blocks that may run at the same time. */
-typedef struct cti_steps {
+typedef struct cti_shared_steps {
     int64_t steps, blocks; /* blocks: of each step, in 1..CTI_STEPS_BLOCKS */
     void (*run)(void *context, int64_t step, int64_t block);
     void *context;
-} cti_steps;
+} cti_shared_steps;
 
 /* Calls s->run for every block of every step, on up to ct_num_threads() threads. No block of a step
  * begins before all blocks of the step before are done. A thread runs the blocks of its own range
  * first: with P threads, thread p has the blocks from blocks p / P on. */
-void cti_parallel_steps(const cti_steps *s);
+void cti_parallel_steps(const cti_shared_steps *s);
 
 /* pthread_create; tests make it fail. */
 extern int (*cti_thread_create)(pthread_t *thread, const pthread_attr_t *attributes,

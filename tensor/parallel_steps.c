@@ -23,7 +23,7 @@
 #define SPINS 4000 /* loop turns before a waiting thread gives its processor away */
 
 typedef struct steps_job {
-    const cti_steps *s;
+    const cti_shared_steps *s;
     int64_t threads;
     struct {
         _Alignas(LINE) atomic_llong next; /* the step that takes the block next */
@@ -79,7 +79,7 @@ static void steps_thread(void *context, int64_t number)
     }
 }
 
-void cti_parallel_steps(const cti_steps *s)
+void cti_parallel_steps(const cti_shared_steps *s)
 {
     int64_t threads = ct_num_threads(), i;
     steps_job j;

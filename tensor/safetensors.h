@@ -54,9 +54,10 @@ ct_safetensors *ct_safetensors_open(const char *path);
 
 /* Like ct_safetensors_open, but maps the file into memory. Tensors that are loaded to the CPU are
  * then not copied; they lie in the mapping. Bools, and tensors that are not aligned in the file,
- * are copied; so are all tensors on a big-endian processor. The mapping stays until f is closed and the last tensor in it is freed. Writes to
- * these tensors do not change the file. The first load still reads the whole file to check its
- * digest, if it has one.
+ * are copied; so are all tensors on a big-endian processor. The mapping stays until f is closed and
+ * the last tensor in it is freed. Writes to these tensors do not change the file. The first load
+ * still reads the whole file to check its digest, if it has one. A file that is larger than the
+ * addresses of a 32-bit processor is refused with CT_ERR_IO.
  *
  * While the mapping exists, no program may change the file in place; renaming a new file onto the
  * path is allowed. If the file becomes shorter, the next access kills the program with SIGBUS. For

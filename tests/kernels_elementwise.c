@@ -29,6 +29,41 @@ static real quotient_down(real x, real y)
     return isfinite(x) && isinf(y) ? -(real)(r != x) : roundl((x - r) / y);
 }
 
+/* The derivatives of inverse functions, times x; 0, the limit, for infinite y */
+static real inverse_slope(int op, real x, real y)
+{
+    real plus = 1 + y * y, minus = (1 - y) * (1 + y), beyond = (y - 1) * (y + 1);
+
+    switch (op) {
+    case CTI_EW_atan_backward:
+        return x / plus;
+    case CTI_EW_atan_bend:
+        return isinf(y) ? x * 0 : -2 * x * y / (plus * plus);
+    case CTI_EW_atanh_backward:
+        return fabsl(y) > 1 ? (real)NAN : x / minus;
+    case CTI_EW_atanh_bend:
+        return fabsl(y) > 1 ? (real)NAN : 2 * x * y / (minus * minus);
+    case CTI_EW_asinh_backward:
+        return x / sqrtl(plus);
+    case CTI_EW_asinh_bend:
+        return isinf(y) ? x * 0 : -x * y / (plus * sqrtl(plus));
+    case CTI_EW_acosh_backward:
+        return y < 1 ? (real)NAN : x / sqrtl(beyond);
+    case CTI_EW_acosh_bend:
+        return y < 1 ? (real)NAN : isinf(y) ? x * 0 : -x * y / (beyond * sqrtl(beyond));
+    case CTI_EW_asin_backward:
+        return x / sqrtl(minus);
+    case CTI_EW_asin_bend:
+        return x * y / (minus * sqrtl(minus));
+    case CTI_EW_atan2_slope:
+        return isnan(x) || isnan(y)                         ? x + y
+               : isinf(x) || isinf(y) || (x == 0 && y == 0) ? 0
+                                                            : y / (x * x + y * y);
+    default:
+        ck_abort_msg("op %d has no reference", op);
+    }
+}
+
 /* The formulas, written independently of formulas.h. */
 static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
 {
@@ -233,7 +268,7 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
     case CTI_EW_where:
         return x != 0 ? y : z;
     default:
-        ck_abort_msg("op %d has no reference", op);
+        return inverse_slope(op, x, y);
     }
 }
 
@@ -272,6 +307,11 @@ static int inputs_of(cti_ew_op op)
     return inputs[op];
 }
 
+static bool is_inverse_slope(cti_ew_op op)
+{
+    return op >= CTI_EW_atan_backward && op <= CTI_EW_asin_bend;
+}
+
 /* Returns the tolerance: a few units of the last place of the result and of the largest
  * intermediate result. */
 static real tolerance(cti_ew_op op, ct_dtype dtype, const real *in, real want)
@@ -305,6 +345,10 @@ static real tolerance(cti_ew_op op, ct_dtype dtype, const real *in, real want)
         tiny *= 1 + fabsl(op == CTI_EW_pow_base ? in[1] : logl(fabsl(in[0])));
     if (op == CTI_EW_elu_backward || op == CTI_EW_elu_bend) /* times a subnormal exp */
         tiny *= 1 + fabsl(in[0]);
+    if (is_inverse_slope(op) && in[0] != 0) { /* products of several, one of which is subnormal */
+        tiny *= 1 + fabsl(want / in[0]);
+        scale *= 3;
+    }
     return 4 * eps * scale + tiny;
 }
 

@@ -39,7 +39,7 @@ void cti_parallel(int64_t pieces, void (*piece)(void *context, int64_t number), 
         piece(context, i);
 }
 
-void cti_parallel_steps(const cti_steps *s)
+void cti_parallel_steps(const cti_shared_steps *s)
 {
     for (int64_t step = 0; step < s->steps; step++)
         for (int64_t block = 0; block < s->blocks; block++)

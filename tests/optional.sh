@@ -1,7 +1,7 @@
 #!/bin/sh
 # optional.sh - compiles the library's sources with configure's warnings and without the
 # optional libraries of this build; those of the CPU also without the code paths of x86-64, as on
-# another processor. The kernels keep their optimisation with any CFLAGS.
+# another processor; system.c also as for a system that is not Linux. The kernels keep their optimisation with any CFLAGS.
 
 . "$(dirname "$0")/lib.sh"
 CC=${CC-cc}
@@ -33,6 +33,12 @@ for source in $(cd "$srcdir" && ls tensor/cpu/*.c tensor/*.c | grep -v _avx512);
         { say "$source does not compile without the paths of x86-64"; status=1; }
 done
 [ $seen -ge 20 ] || fail "only $seen sources of tensor/ found"
+
+# shellcheck disable=SC2086
+$CC -DHAVE_CONFIG_H -I"$tmp" -Iinclude -I"$srcdir" -DCTI_PLAIN_SYSTEM $LIBRARY_CFLAGS $CFLAGS -c \
+    -o "$tmp/object.o" "$srcdir/tensor/system.c" || fail 'system.c does not compile without Linux'
+! ${NM-nm} "$tmp/object.o" | grep -E ' U (sched_|madvise|mmap|secure_getenv)' ||
+    fail 'the plain version of system.c calls Linux'
 
 # The kernels are compiled with -O3 if the user gives -O2, but with -O0 or -Og if the user gives
 # that. (make -W takes kernels.c for changed.)

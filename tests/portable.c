@@ -12,14 +12,13 @@ static uint64_t digest = 0xcbf29ce484222325u; /* FNV-1a */
 
 static void add_bits(ct_tensor *t)
 {
-    static float values[1 << 16];
-    const unsigned char *bytes = (const unsigned char *)values;
-    size_t size = (size_t)ct_numel(t) * sizeof *values, i;
+    static uint32_t words[1 << 16];
+    size_t size = (size_t)ct_numel(t) * sizeof *words, i;
 
-    if (size > sizeof values || ct_to_host(t, values, size) != CT_OK)
+    if (size > sizeof words || ct_to_host(t, words, size) != CT_OK)
         exit(1);
-    for (i = 0; i < size; i++)
-        digest = (digest ^ bytes[i]) * 0x100000001b3u;
+    for (i = 0; i < 4 * (size / sizeof *words); i++)
+        digest = (digest ^ (words[i / 4] >> i % 4 * 8 & 0xff)) * 0x100000001b3u;
 }
 
 static void step(ct_recurrent *rnn, ct_module *linear, ct_params *params, ct_optimizer *optimizer,

@@ -80,7 +80,6 @@ START_TEST(largest_header)
     bytes = read_bytes("x", &n);
     for (used = n; bytes[used - 1] == ' '; used--)
         ;
-    free(bytes);
     used -= 8; /* the length of the header without padding */
     memset(text, 'a', limit + 9);
     metadata[0].value = text;
@@ -97,6 +96,7 @@ START_TEST(largest_header)
         ck_assert_uint_eq(strlen(ct_safetensors_metadata(f, "x")), limit - used);
         ct_safetensors_close(f);
     }
+    free(bytes);
     free(text);
 }
 END_TEST

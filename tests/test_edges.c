@@ -74,6 +74,21 @@ static const edge_tolerance edge_tolerances[] = {
     { NULL, { 4, 8, 16 }, { 0, 0, 0 }, false, 0, false },
 };
 
+/* Rows of the tables of elementwise ops that edges.txt does not have, with the reason. */
+static const struct {
+    const char *name, *reason;
+} edge_opt_outs[] = {
+    { "ct_logical_not", "bool operands have no edges" },
+    { "ct_logical_and", "bool operands have no edges" },
+    { "ct_logical_or", "bool operands have no edges" },
+    { "ct_logical_xor", "bool operands have no edges" },
+    { "ct_where", "copies elements; a bool chooses" },
+    { "ct_where_scalar", "copies elements; a bool chooses" },
+    { "ct_rwhere_scalar", "copies elements; a bool chooses" },
+    { "ct_where_scalars", "copies elements; a bool chooses" },
+    { "ct_masked_fill", "copies elements; a bool chooses" },
+};
+
 static struct {
     edge_list lists[MOST_LISTS];
     int lists_count;
@@ -498,11 +513,53 @@ START_TEST(edges_give_the_right_numbers)
 }
 END_TEST
 
+static bool edge_is_opted_out(const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof edge_opt_outs / sizeof *edge_opt_outs; i++)
+        if (strcmp(edge_opt_outs[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* True if the file has a line "op NAME ...". */
+static bool edge_is_in_file(const char *name)
+{
+    FILE *f = fopen(harness_source("tests/torch/edges.txt"), "r");
+    char word[64], *line = NULL;
+    size_t size = 0;
+    bool found = false;
+
+    ck_assert_msg(f != NULL, "cannot open tests/torch/edges.txt");
+    while (!found && getline(&line, &size, f) > 0)
+        found = sscanf(line, "op %63s", word) == 1 && strcmp(word, name) == 0;
+    free(line);
+    fclose(f);
+    return found;
+}
+
+/* Each elementwise op is in the file or has a reason why not. */
+START_TEST(every_elementwise_op_has_edges)
+{
+    const op_row *const tables[] = { elementwise_rows, compare_rows };
+    size_t t, r;
+
+    for (t = 0; t < sizeof tables / sizeof *tables; t++)
+        for (r = 0; tables[t][r].name; r++)
+            ck_assert_msg(edge_is_in_file(tables[t][r].name) !=
+                              edge_is_opted_out(tables[t][r].name),
+                          "%s must be in tests/torch/edges.py or in edge_opt_outs, not in both",
+                          tables[t][r].name);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("edges");
     TCase *tc = harness_case(suite, "edges");
 
     tcase_add_test(tc, edges_give_the_right_numbers);
+    tcase_add_test(tc, every_elementwise_op_has_edges);
     return harness_run(suite);
 }

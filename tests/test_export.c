@@ -141,6 +141,40 @@ static ct_tensor *sine(ct_tensor *x)
     return ct_sin(x);
 }
 
+static ct_status whole_sequence(void *r, ct_plan_call *call)
+{
+    call->output[0] = ct_recurrent_forward(r, call->input[0], NULL, NULL);
+    return ct_error();
+}
+
+/* One op computes the layer, or, if loops are portable, a product and another op. */
+START_TEST(many_steps_cannot_be_exported)
+{
+    ct_params *set = new_params(3, CT_F32);
+    ct_recurrent *r =
+        ct_nn_gru(set, "rnn", (ct_nn_gru_options){ .input_size = 5, .hidden_size = 9 });
+    const ct_plan_options o = { .shape = { CT_SHAPE(80, 1, 5) } };
+    exported e;
+
+    exported_begin(&e);
+    for (int portable = 0; portable < 2; portable++) {
+        ct_plan *p;
+
+        ct_set_portable(portable);
+        p = ct_plan_new_function(set, whole_sequence, r, o);
+        if (!p && !portable) /* BLAS computes the product */
+            expect_error(CT_ERR_ARGUMENT, "ct_plan_new_function", "BLAS");
+        else
+            REFUSED(CT_ERR_ARGUMENT, "ct_export_c", "many steps",
+                    ct_export_c(p, exported_path(&e, "m.c"), (ct_export_options){ 0 }));
+        ct_plan_free(p);
+    }
+    ct_set_portable(false);
+    exported_end(&e);
+    ct_params_free(set);
+}
+END_TEST
+
 START_TEST(what_cannot_be_exported)
 {
     ct_params *set = new_params(1, CT_F32);
@@ -205,6 +239,7 @@ static Suite *export_suite(void)
     tcase_add_test(t, bits_of_portable_mode);
     tcase_add_test(t, wrong_code_is_found);
     tcase_add_test(t, what_cannot_be_exported);
+    tcase_add_test(t, many_steps_cannot_be_exported);
     tcase_add_test(t, weights_must_be_finite);
     return s;
 }

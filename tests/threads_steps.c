@@ -33,7 +33,7 @@ static void steps_note(steps_record *r, int64_t step, int64_t block)
 static void steps_run(steps_record *r, int blocks,
                       void (*run)(void *context, int64_t step, int64_t block))
 {
-    cti_steps steps = { STEPS, blocks, run, r };
+    cti_shared_steps steps = { STEPS, blocks, run, r };
     int s, b;
 
     memset(r, 0, sizeof *r);

@@ -24,8 +24,8 @@ ct_tensor *ct_acosh(ct_tensor *x); /* for x >= 1; dx = d / sqrt(x^2 - 1) */
 ct_tensor *ct_atanh(ct_tensor *x); /* for -1 < x < 1; dx = d / (1 - x^2) */
 
 /* The angle of the point (b, a) from the first axis, in -pi..pi: the arctangent of a / b in the right
- * quadrant. a and b broadcast as in ct_add. With r^2 = a^2 + b^2, da = d b / r^2 and db = -d a / r^2,
- * which are NaN at (0, 0), as in PyTorch. */
+ * quadrant. a and b broadcast as in ct_add. With r^2 = a^2 + b^2, da = d b / r^2 and db = -d a / r^2;
+ * both are 0 at (0, 0), as in PyTorch, and for infinite a or b. */
 ct_tensor *ct_atan2(ct_tensor *a, ct_tensor *b);
 
 #ifdef __cplusplus

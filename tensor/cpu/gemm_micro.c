@@ -1,9 +1,9 @@
 /* gemm_micro.c - products of a few rows by a few vectors of columns, in registers. Compiled once per
  * code path.
  *
- * Each element of C is one chain of fused multiply-adds in the order of k, from 0, from a bias, or from
- * what is there. So its bits depend neither on the rows and columns that are computed with it nor on
- * the width of the vectors: AVX2, AVX-512 and NEON give the same bits.
+ * Each element of C is one chain of fused multiply-adds in the order of k, which begins with 0, with a
+ * bias, or with the old value of the element. So its bits depend neither on the rows and columns that
+ * are computed with it nor on the width of the vectors: AVX2, AVX-512 and NEON give the same bits.
  *
  *                    B: one panel of at most 4 vectors
  *                  +------------------------------+
@@ -22,7 +22,8 @@
 
 #ifdef LANES
 
-/* The most rows for each number of vectors: as many as the registers hold, and CTI_MICRO_ROWS. */
+/* The greatest number of rows for each number of vectors: as many as the registers hold, but at most
+ * CTI_MICRO_ROWS. */
 #if LANES != 8
 #define ROWS_1 9
 #define ROWS_2 9
@@ -35,7 +36,7 @@
 #define ROWS_4 3
 #endif
 
-/* What the sum of vector v of row i begins with. */
+/* Returns the vector with which sum v of row i begins. */
 static inline __attribute__((always_inline)) vec micro_start(const cti_micro_tile *t, int i, int v)
 {
     if (t->init)
@@ -134,21 +135,22 @@ static void micro_run(const cti_micro_tile *t, int rows, int vectors)
     table[vectors - 1][rows - 1](t);
 }
 
-/* The block (columns, end - at) at column `at` of b, transposed, element by element. */
-static void micro_pack_part(int64_t at, int64_t end, int64_t columns, const float *b, int64_t ldb,
-                            int64_t width, float *out)
+/* out (k, columns) = the transpose of b (columns, k), element by element. */
+static void micro_pack_part(int64_t k, int64_t columns, const float *b, int64_t ldb, int64_t width,
+                            float *out)
 {
     int64_t i, j;
 
     for (j = 0; j < columns; j++)
-        for (i = at; i < end; i++)
+        for (i = 0; i < k; i++)
             out[i * width + j] = b[j * ldb + i];
 }
 
 #if LANES == 16
 
-/* 16 rows of 16 floats, ld apart, as 16 rows of `width`: pairs of rows, then pairs of pairs, are woven
- * within 128-bit lanes, and the lanes are put in order. */
+/* out (16, 16), with rows `width` apart, = the transpose of b (16, 16), with rows ldb apart. Pairs of
+ * rows, and then pairs of pairs, are interleaved within 128-bit lanes. Then the lanes are put in
+ * order. */
 static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *out)
 {
     __m512 r[16], s[16];
@@ -193,7 +195,7 @@ static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *o
 
 static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *out)
 {
-    micro_pack_part(0, LANES, LANES, b, ldb, width, out);
+    micro_pack_part(LANES, LANES, b, ldb, width, out);
 }
 
 #endif
@@ -207,7 +209,8 @@ static void micro_pack(int64_t k, int64_t columns, const float *b, int64_t ldb, 
         if (columns == LANES && k - at >= LANES)
             micro_transpose(b + at, ldb, width, out + at * width);
         else
-            micro_pack_part(at, k - at < LANES ? k : at + LANES, columns, b, ldb, width, out);
+            micro_pack_part(k - at < LANES ? k - at : LANES, columns, b + at, ldb, width,
+                            out + at * width);
     }
     for (i = 0; columns < LANES && i < k; i++)
         memset(out + i * width + columns, 0, (size_t)(LANES - columns) * sizeof *out);

@@ -89,13 +89,30 @@ static void scale_gradient(const cti_segment *s, double factor)
     cti_cpu_elementwise(&e);
 }
 
+/* The norm, if the sum of squares overflows. The elements are multiplied by 2^-600 first. Infinite if
+ * an element or the norm itself is. f32 gradients are too small to count beside such a sum. */
+static double norm_of_large(const cti_segment *segments, int count)
+{
+    double sum = 0;
+    int64_t k;
+    int i;
+
+    for (i = 0; i < count; i++) {
+        const double *g = segments[i].grad;
+
+        for (k = 0; segments[i].dtype == CT_F64 && k < segments[i].n; k++)
+            sum += (g[k] * 0x1p-600) * (g[k] * 0x1p-600);
+    }
+    return sqrt(sum) * 0x1p600;
+}
+
 ct_status cti_cpu_clip_norm(const cti_clip_norm_args *a, cti_fault *fault)
 {
     double total;
     int i;
 
     cti_cpu_norm_squared(a->segments, a->count, &total);
-    total = sqrt(total);
+    total = isinf(total) ? norm_of_large(a->segments, a->count) : sqrt(total);
     if (a->norm)
         *a->norm = total;
     fault->position = 0;

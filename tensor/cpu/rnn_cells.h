@@ -3,8 +3,8 @@
 
 #define CELL_INLINE static inline __attribute__((always_inline))
 
-/* A vector has one hidden unit per lane. full: all lanes are units; otherwise the first ones, and
- * memory of the others is left alone. */
+/* A vector has one hidden unit per lane. If full is true, all lanes are units. Otherwise only the lanes
+ * of part are, and the memory of the others is neither read nor written. */
 CELL_INLINE vec cell_load(bool full, vec_part part, const float *p)
 {
     return full ? v_load(p) : v_load_part(p, part);
@@ -30,7 +30,7 @@ CELL_INLINE vec cell_tanh_slope(vec x)
     return v_fnma(x, x, v_all(1.0f));
 }
 
-/* The gradient of a state: dy + dh. */
+/* Returns the gradient of a state: dy + dh. */
 CELL_INLINE vec cell_gradient(bool full, vec_part part, const float *dy, const float *dh)
 {
     vec d = cell_load(full, part, dh);
@@ -88,7 +88,7 @@ CELL_INLINE void gru_rows(const cti_cell_tile *t, const bool full)
     }
 }
 
-/* One vector of units from number `unit` on, of row r. */
+/* Computes one vector of units of row r, which begins with number `unit`. */
 CELL_INLINE void lstm_back_vector(const cti_cell_back *t, int r, int64_t unit, const bool full)
 {
     const vec_part part = v_part(full ? LANES : t->units - unit);
@@ -163,43 +163,49 @@ static void cell_gru(const cti_cell_tile *t)
         gru_rows(t, false);
 }
 
-/* Rows are read from front to back, as the processor fetches memory ahead. */
-#define EACH_VECTOR(vector, ...)                                                                   \
-    int64_t unit;                                                                                  \
-    int r;                                                                                         \
-    for (r = 0; r < t->rows; r++) {                                                                \
-        for (unit = 0; unit + LANES <= t->units; unit += LANES)                                    \
-            vector(t, r, unit, true __VA_ARGS__);                                                  \
-        if (unit < t->units)                                                                       \
-            vector(t, r, unit, false __VA_ARGS__);                                                 \
+CELL_INLINE void tanh_back_vector(const cti_cell_back *t, int r, int64_t unit, const bool full)
+{
+    activate_back_vector(t, r, unit, full, false);
+}
+
+CELL_INLINE void relu_back_vector(const cti_cell_back *t, int r, int64_t unit, const bool full)
+{
+    activate_back_vector(t, r, unit, full, true);
+}
+
+typedef void cell_vector(const cti_cell_back *t, int r, int64_t unit, const bool full);
+
+/* Calls `vector`, which is inlined, for all units of all rows. Rows are read from front to back,
+ * because the processor then fetches memory ahead. */
+CELL_INLINE void cell_each_vector(const cti_cell_back *t, cell_vector *vector)
+{
+    int64_t unit;
+    int r;
+
+    for (r = 0; r < t->rows; r++) {
+        for (unit = 0; unit + LANES <= t->units; unit += LANES)
+            vector(t, r, unit, true);
+        if (unit < t->units)
+            vector(t, r, unit, false);
     }
+}
 
 static void cell_lstm_back(const cti_cell_back *t)
 {
-    EACH_VECTOR(lstm_back_vector)
+    cell_each_vector(t, lstm_back_vector);
 }
 
 static void cell_gru_back(const cti_cell_back *t)
 {
-    EACH_VECTOR(gru_back_vector)
-}
-
-static void cell_tanh_back(const cti_cell_back *t)
-{
-    EACH_VECTOR(activate_back_vector, , false)
-}
-
-static void cell_relu_back(const cti_cell_back *t)
-{
-    EACH_VECTOR(activate_back_vector, , true)
+    cell_each_vector(t, gru_back_vector);
 }
 
 static void cell_activate_back(bool relu, const cti_cell_back *t)
 {
     if (relu)
-        cell_relu_back(t);
+        cell_each_vector(t, relu_back_vector);
     else
-        cell_tanh_back(t);
+        cell_each_vector(t, tanh_back_vector);
 }
 
 CELL_INLINE void activate_rows(const cti_cell_tile *t, const bool relu)

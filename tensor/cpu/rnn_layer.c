@@ -1,27 +1,28 @@
 /* rnn_layer.c - a recurrent layer with its input and all its gradients in f32, by products in registers
  * (gemm_micro.c).
  *
- * Forward, the weights are packed in panels. A panel of an LSTM has all gates of the hidden units of one
- * vector, so that the cell follows while the sums of a few rows are in the first cache; an RNN's has four
- * vectors of units. The sums begin with both biases, or with a row of W_ih^T + biases if x is one-hot.
+ * For the forward pass, the weights are packed in panels. A panel of an LSTM has all gates of the hidden
+ * units of one vector. So the cell is computed while the sums of a few rows are in the first-level
+ * cache. A panel of an RNN has four vectors of units. The sums begin with both biases or, if x is
+ * one-hot, with a row of W_ih^T plus both biases.
  *
  *     panel of an LSTM:   k = 0:  i0 .. i15  f0 .. f15  g0 .. g15  o0 .. o15
  *                         k = 1:  i0 .. i15  ...
  *
- * Backward, the gradients of the gates are written once, in blocks that both kinds of products read:
+ * The backward pass writes the gradients of the gates once, in blocks that all products read:
  *
  *     block of 16 units:  row (t, b) = 0:  di0 .. di15  df0 .. df15  dg0 .. dg15  do0 .. do15
  *                         row (t, b) = 1:  ...
  *
  *     dh = dgates W_hh    dx = dgates W_ih    dW_hh = dgates^T h    dW_ih = dgates^T x    db = its sums
  *
- * A GRU's panel and block have four parts, too: of h W_n + b_n, r, z and x W_n + b_n. The first three
+ * A panel and a block of a GRU also have four parts: h W_n + b_n, r, z and x W_n + b_n. The first three
  * belong to the state, the last three to the input. A block of an RNN has 64 units.
  *
- * Every element of a result is one chain of operations in an order that the layer's sizes alone decide.
- * So rows and units may be shared out by the number of threads. Threads share out the rows of the batch
- * and run all steps of their rows. If that gives a thread too few rows, or if the weights are large,
- * they share out the blocks of each step instead (parallel_steps.c). */
+ * Every element of a result is one chain of operations, whose order depends only on the sizes of the
+ * layer. So the rows and units may be distributed by the number of threads. Each thread runs all
+ * steps of some rows. If that gives a thread too few rows, or if the weights are large, the threads
+ * share the blocks of each step instead (parallel_steps.c). */
 #include "tensor/cpu/rnn_layer.h"
 
 #include "tensor/parallel.h"
@@ -29,7 +30,7 @@
 #include <string.h>
 
 #define MOST_TILE 64      /* rows of the batch that go through all steps together */
-#define LEAST_TILE 4      /* fewer are not worth a thread: each reads all weights */
+#define LEAST_TILE 4      /* a thread for fewer rows does not pay, because each reads all weights */
 #define LEAST_STEPS 4     /* with fewer steps, packing takes longer than it saves */
 #define SHARED_WORK 65536 /* the least multiplications by W_hh of a step that threads share */
 #define CACHED (1 << 18)  /* elements of W_hh that the cache of one processor holds */
@@ -87,7 +88,7 @@ bool cti_layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path)
 
 /* ---- packing for forward ---- */
 
-/* The vectors of a forward panel of weights. */
+/* Returns the number of vectors of a forward panel of weights. */
 static int64_t layer_vectors(const layer_job *j, int64_t panel)
 {
     if (j->gated)
@@ -95,13 +96,14 @@ static int64_t layer_vectors(const layer_job *j, int64_t panel)
     return layer_width(j, panel * j->units, j->s->hidden) / j->lanes;
 }
 
-/* The first unit of vector v of a panel. */
+/* Returns the first unit of vector v of a panel. */
 static int64_t layer_unit(const layer_job *j, int64_t panel, int64_t v)
 {
     return panel * j->units + (j->gated ? 0 : v * j->lanes);
 }
 
-/* The number that unit `unit` of vector v of a panel begins with, for a class of a one-hot x or -1. */
+/* Returns the number with which the sum of a unit of vector v of a panel begins. class is that of a one-hot
+ * x, or -1. */
 static float layer_start(const layer_job *j, int64_t v, int64_t unit, int64_t class)
 {
     const cti_layer *s = j->s;
@@ -292,7 +294,7 @@ static void layer_forward_block(void *context, int64_t step, int64_t block)
 
 static void layer_forward(layer_job *j)
 {
-    cti_steps steps = { j->s->steps, j->groups * j->parts, layer_forward_block, j };
+    cti_shared_steps steps = { j->s->steps, j->groups * j->parts, layer_forward_block, j };
 
     cti_parallel(j->panels, layer_pack_panel, j);
     if (j->parts)

@@ -33,13 +33,15 @@ static inline int64_t layer_least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* The floats of a panel's row at column `at` of n: four vectors, or those that are left. */
+/* Returns the number of floats of a panel's row at column `at` of n: four vectors, or those that
+ * remain. */
 static inline int64_t layer_width(const layer_job *j, int64_t at, int64_t n)
 {
     return layer_up(layer_least(n - at, CTI_MICRO_VECTORS * j->lanes), j->lanes);
 }
 
-/* How many of the rows i .. rows - 1 a tile takes: they are shared out evenly among the fewest tiles. */
+/* Returns how many of the rows i .. rows - 1 the next tile takes: they are distributed evenly over as
+ * few tiles as possible. */
 static inline int layer_tile_rows(const layer_job *j, int64_t rows, int64_t i, int64_t width)
 {
     int64_t most = j->micro->rows[width / j->lanes - 1], tiles = (rows - i + most - 1) / most;
@@ -63,7 +65,7 @@ static inline int64_t layer_after(const cti_layer *s, int64_t t)
     return s->reverse ? t : t + 1;
 }
 
-/* Row `row` of step t of an array (T, B, width). */
+/* Returns the address of row `row` of step t of an array (T, B, width). */
 static inline float *layer_at(const cti_layer *s, const void *array, int64_t t, int64_t row,
                               int64_t width)
 {
@@ -88,13 +90,14 @@ static inline layer_range layer_range_of(const layer_job *j, int64_t block)
     return (layer_range){ unit, layer_least(j->s->hidden - unit, j->group), row, end - row };
 }
 
-/* The parts of a panel or block that belong to the state, or to the input. */
+/* Returns the number of parts of a panel or block that belong to the state; as many belong to the
+ * input. */
 static inline int layer_parts(const layer_job *j)
 {
     return j->s->kind == CTI_CELL_GRU ? 3 : j->gated ? 4 : 1;
 }
 
-/* The gate of part v of a panel or block of the state (the input). */
+/* Returns the gate of part v of those that belong to the state, or to the input. */
 static inline int64_t layer_gate(const layer_job *j, bool state, int64_t v)
 {
     static const int64_t of_state[] = { 2, 0, 1 };
@@ -102,7 +105,7 @@ static inline int64_t layer_gate(const layer_job *j, bool state, int64_t v)
     return j->s->kind == CTI_CELL_GRU && state ? of_state[v] : v;
 }
 
-/* The place of a unit's gates (forward) or of their gradients in blocks of CTI_CELL_WIDTH. */
+/* Returns the address of a unit's gates, or of their gradients, in blocks. */
 static inline float *layer_block(const layer_job *j, const void *blocks, int64_t t, int64_t row,
                                  int64_t unit)
 {

@@ -10,7 +10,7 @@
 
 /* ---- packing for backward ---- */
 
-/* The floats of a block's row. */
+/* Returns the number of floats of a block's row. */
 static int64_t layer_block_width(const layer_job *j, int64_t block)
 {
     if (j->gated)
@@ -18,7 +18,8 @@ static int64_t layer_block_width(const layer_job *j, int64_t block)
     return layer_least(layer_up(j->s->hidden - block * j->block, CTI_CELL_UNITS), j->block);
 }
 
-/* The rows of a packed weight: the parts of all blocks that belong to the state, or to the input. */
+/* Returns the number of rows of a packed weight: one for each float of the parts that belong to the
+ * state, or to the input. */
 static int64_t layer_depth(const layer_job *j)
 {
     return layer_parts(j) * layer_up(j->s->hidden, CTI_CELL_UNITS);
@@ -97,7 +98,7 @@ static void layer_gates_back(const layer_job *j, int64_t t, const layer_range *r
     }
 }
 
-/* Runs a tile, of whose columns only the first `columns` are in C. */
+/* Runs a tile of which only the first `columns` columns are stored in C. */
 static void layer_run(const layer_job *j, const cti_micro_tile *t, int rows, int64_t columns)
 {
     float sum[CTI_MICRO_ROWS * CTI_MICRO_VECTORS * CTI_MICRO_LANES];
@@ -118,14 +119,15 @@ static void layer_run(const layer_job *j, const cti_micro_tile *t, int rows, int
         memcpy(t->c + i * t->ldc, sum + i * part.ldc, (size_t)columns * sizeof *sum);
 }
 
-/* What the next step reads: fetched part by part between the tiles of this one. */
+/* The memory that the next step reads. It is fetched into the cache in parts, between the tiles of this
+ * step. */
 typedef struct layer_next {
     const layer_job *j;
     int64_t t, row, rows; /* no step if t is negative */
     int64_t part, parts;
 } layer_next;
 
-/* Fetches a part of `floats` adjacent floats. */
+/* Fetches the current part of `floats` adjacent floats. */
 static void layer_fetch_range(const layer_next *next, const float *p, int64_t floats)
 {
     int64_t lines = floats / 16, i = lines * next->part / next->parts;
@@ -154,7 +156,8 @@ static void layer_fetch(layer_next *next)
     next->part++;
 }
 
-/* The product of one tile of dgates with a packed panel: of whole blocks, then of an RNN's last. */
+/* Multiplies one tile of dgates by a packed panel: first the whole blocks, then the last block of an
+ * RNN, which may be narrower. */
 static void layer_run_blocks(const layer_job *j, cti_micro_tile *t, int64_t row, int rows,
                              int64_t columns)
 {
@@ -290,7 +293,7 @@ static void layer_input_piece(void *context, int64_t piece)
 static void layer_back_shared(layer_job *j)
 {
     const cti_layer *s = j->s;
-    cti_steps steps = { s->steps + 1, j->groups * j->parts, layer_back_block, j };
+    cti_shared_steps steps = { s->steps + 1, j->groups * j->parts, layer_back_block, j };
 
     layer_begin(s, s->dh0, s->dh_last, 0, s->batch);
     if (s->dc0)
@@ -302,7 +305,7 @@ static void layer_back_shared(layer_job *j)
 
 /* ---- the gradients of the weights ---- */
 
-/* A gradient of a weight: of W_hh from h, or of W_ih from x. */
+/* The operand of the gradient of a weight: h for W_hh, x for W_ih. */
 typedef struct layer_operand {
     bool state;
     int64_t n;
@@ -312,7 +315,8 @@ typedef struct layer_operand {
     float *dw;  /* (G H, n) */
 } layer_operand;
 
-/* Copies rows row .. row + depth - 1 of h or x into panels, unless their columns are whole vectors. */
+/* Copies rows row .. row + depth - 1 of h or x into panels. If their columns are whole vectors, does
+ * nothing: the products then read them in place. */
 static void layer_copy_panels(const layer_job *j, const layer_operand *o, int64_t row,
                               int64_t depth)
 {
@@ -332,13 +336,13 @@ static void layer_copy_panels(const layer_job *j, const layer_operand *o, int64_
     }
 }
 
-/* The states before each step: (T B, H). */
+/* Returns the states before each step (T B, H). */
 static const float *layer_states(const cti_layer *s)
 {
     return layer_at(s, s->h, s->reverse ? 1 : 0, 0, s->hidden);
 }
 
-/* A group of 16 units: where its gradients are in a block, and how far rows are apart. */
+/* Returns the place of the gradients of a group of 16 units in its block, and the width of the rows. */
 static const float *layer_group(const layer_job *j, int64_t unit, int64_t *width)
 {
     int64_t block = unit / j->block;
@@ -347,8 +351,8 @@ static const float *layer_group(const layer_job *j, int64_t unit, int64_t *width
     return j->d + block * j->rows * CTI_CELL_WIDTH + (j->gated ? 0 : unit % j->block);
 }
 
-/* 16 rows of dW at most, from number `first` on: = or += from t->k rows of h or x from number `row` on,
- * and as many rows of t->a. */
+/* Computes at most 16 rows of dW, which begin with number `first`: = or += the product of t->k rows of
+ * t->a, transposed, and the rows of h or x that begin with number `row`. */
 static void layer_weight_tiles(const layer_job *j, const layer_operand *o, cti_micro_tile *t,
                                int64_t row, int64_t first, int64_t units)
 {
@@ -373,7 +377,7 @@ static void layer_weight_tiles(const layer_job *j, const layer_operand *o, cti_m
     t->a = d;
 }
 
-/* The gradient of a weight for 16 units, from one part of the rows. */
+/* Computes the gradient of a weight for 16 units, from one part of the rows. */
 static void layer_weight_part(const layer_job *j, const layer_operand *o, int64_t unit, int64_t row,
                               int64_t depth)
 {
@@ -392,7 +396,7 @@ static void layer_weight_part(const layer_job *j, const layer_operand *o, int64_
     }
 }
 
-/* A one-hot x chooses a column of W_ih: its gradient is a sum of rows of dgates. */
+/* A one-hot x selects a column of W_ih. The gradient of a column is a sum of rows of dgates. */
 static void layer_add_classes(const layer_job *j, int64_t unit, int64_t row, int64_t depth)
 {
     const cti_layer *s = j->s;
@@ -407,8 +411,7 @@ static void layer_add_classes(const layer_job *j, int64_t unit, int64_t row, int
     j->micro->scatter(depth, width, columns, d, class, sums);
 }
 
-/* Where row `unit` of a gate is in a block's row: column of the part that belongs to the input (the
- * state). */
+/* Returns the column, in a block's row, of a part that belongs to the state, or to the input. */
 static int64_t layer_column(const layer_job *j, bool state, int part)
 {
     return (part + (j->s->kind == CTI_CELL_GRU && !state)) * CTI_CELL_UNITS;
@@ -443,8 +446,8 @@ static void layer_store_bias(const layer_job *j, bool state, int64_t unit, const
                 sums[layer_column(j, state, part) + i];
 }
 
-/* Some groups of 16 units. They all take a part of the rows before the next part, so that its states
- * stay in the second-level cache. */
+/* Computes the gradients for some groups of 16 units. All groups use one part of the rows before the
+ * next part, so that the states of the part stay in the second-level cache. */
 static void layer_weights_piece(void *context, int64_t piece)
 {
     const layer_job *j = context;
@@ -489,7 +492,7 @@ static void layer_weights_piece(void *context, int64_t piece)
 
 /* ---- backward ---- */
 
-/* The next `count` floats of memory, of which *used are taken; NULL if memory is NULL. */
+/* Takes the next `count` floats of memory, of which *used are taken. Returns NULL if memory is NULL. */
 static float *layer_take(float *memory, int64_t *used, int64_t count)
 {
     float *p = memory ? memory + *used : NULL;
@@ -503,7 +506,8 @@ static int64_t layer_shares(const layer_job *j)
     return (j->s->hidden + j->share - 1) / j->share;
 }
 
-/* Sets the parts of the memory of backward. Returns how many floats they take; memory may be NULL. */
+/* Divides the memory of the backward pass. Returns the number of floats that it needs; memory may be
+ * NULL. */
 static int64_t layer_lay_out(layer_job *j, float *memory)
 {
     const cti_layer *s = j->s;

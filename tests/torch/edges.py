@@ -61,6 +61,13 @@ DECIDED = [
     ("ct_gelu_tanh", "*", lambda x: math.isinf(x), "the limits: 0, 0, 0 at -inf; inf, 1, 0 at inf"),
     ("ct_hardswish", "*", lambda x: math.isinf(x) or math.isnan(x), "the limits; NaN has dx = d"),
     ("ct_hardsigmoid", "x", lambda x: math.isnan(x), "d / 6 between -3 and 3, where NaN is not"),
+    ("ct_acosh", "*", lambda x: x <= -1, "NaN outside the domain"),
+    ("ct_atanh", "*", lambda x: abs(x) > 1, "NaN outside the domain"),
+    ("ct_acosh", "xx", lambda x: math.isinf(x), "the limit 0"),
+    ("ct_asinh", "xx", lambda x: math.isinf(x), "the limit 0"),
+    ("ct_atan", "xx", lambda x: math.isinf(x), "the limit 0"),
+    ("ct_atan2", "*", lambda a, b: math.isinf(a) or math.isinf(b), "the limits"),
+    ("ct_atan2", "*", lambda a, b: a == 0 and b == 0, "the header: 0 at (0, 0), and its derivatives"),
     ("ct_logaddexp", "*", lambda a, b: math.isinf(a) or math.isinf(b), "the limits"),
     ("ct_softplus", "*", lambda x: math.isinf(x), "the limits"),
     ("ct_elu", "*", lambda x, p: x == 0, "the header: d where x >= 0"),
@@ -276,6 +283,42 @@ def of_tan(x):
     return t, 1 + t * t, 2 * t * (1 + t * t)
 
 
+def of_atan(x):
+    if math.isnan(x):
+        return NAN, NAN, NAN
+    if math.isinf(x):
+        return math.copysign(mp.pi / 2, x), 0.0, 0.0
+    c = 1 + mpf(x) ** 2
+    return mp.atan(mpf(x)), 1 / c, -2 * mpf(x) / c ** 2
+
+
+def of_asinh(x):
+    if not real(x):
+        return (NAN, NAN, NAN) if math.isnan(x) else (x, 0.0, 0.0)
+    c = 1 + mpf(x) ** 2
+    return mp.asinh(mpf(x)), 1 / mp.sqrt(c), -mpf(x) / (c * mp.sqrt(c))
+
+
+def of_acosh(x):
+    if not x >= 1:
+        return NAN, NAN, NAN
+    if x == 1:
+        return 0.0, INF, -INF
+    if x == INF:
+        return INF, 0.0, 0.0
+    c = mpf(x) ** 2 - 1
+    return mp.acosh(mpf(x)), 1 / mp.sqrt(c), -mpf(x) / (c * mp.sqrt(c))
+
+
+def of_atanh(x):
+    if not abs(x) <= 1:
+        return NAN, NAN, NAN
+    if abs(x) == 1:
+        return x * INF, INF, x * INF
+    c = 1 - mpf(x) ** 2
+    return mp.atanh(mpf(x)), 1 / c, 2 * mpf(x) / c ** 2
+
+
 def of_asin(x, sign=1):
     """asin; with sign -1 the derivatives of acos"""
     if not abs(x) <= 1:
@@ -443,6 +486,12 @@ def of_hardtanh(x, low, high):
     return min(max(x, low), high), (1.0 if low < x < high else 0.0), 0.0
 
 
+def of_nan_to_num(x, nan, posinf, neginf):
+    if real(x):
+        return x, 1.0, 0.0
+    return (nan if math.isnan(x) else posinf if x > 0 else neginf), 0.0, 0.0
+
+
 def of_clamp(x, low, high):
     if math.isnan(x):
         return NAN, 0.0, 0.0
@@ -532,6 +581,33 @@ def of_glu(a, b):
     if not real(a, b):
         return tuple(SILENT for _ in range(6))
     return mpf(a) * wide[0], s, mpf(a) * wide[1], 0.0, slope, mpf(a) * wide[2]
+
+
+def of_atan2(a, b):
+    if math.isnan(a) or math.isnan(b):
+        return (NAN,) * 6
+    if not real(a, b) or (a == 0 and b == 0):
+        return (math.atan2(a, b),) + (0.0,) * 5
+    y = mp.atan2(mpf(a), mpf(b)) if a != 0 else math.copysign(mp.pi if math.copysign(1, b) < 0 else 0, a)
+    a, b = mpf(a), mpf(b)
+    s = a * a + b * b
+    return y, b / s, -a / s, -2 * a * b / s ** 2, (a * a - b * b) / s ** 2, 2 * a * b / s ** 2
+
+
+def of_floor_divide(a, b):
+    if not real(a) or math.isnan(b) or b == 0:
+        return SILENT, 0.0, 0.0, 0.0, 0.0, 0.0
+    if math.isinf(b):
+        return (0.0 if a == 0 or (a > 0) == (b > 0) else -1.0), 0.0, 0.0, 0.0, 0.0, 0.0
+    return mpf(math.floor(Fraction(a) / Fraction(b))), 0.0, 0.0, 0.0, 0.0, 0.0
+
+
+def by_number(of):
+    """the first operand's part of an op of two"""
+    def one(x, s):
+        y, slope, _, bend, _, _ = of(x, s)
+        return y, slope, bend
+    return one
 
 
 def of_logaddexp(a, b):
@@ -703,7 +779,10 @@ def common(dtype):
     return signed(sizes) + [NAN]
 
 
+NEAR_1 = [1 - 2900 * 2.0 ** -23, 1 - 2901 * 2.0 ** -24, 1 - 70000001 * 2.0 ** -53, 1 - 94906265 * 2.0 ** -52]    # 1 - x^2 loses digits
 SPECIAL = {
+    "ct_asin": signed(NEAR_1), "ct_acos": signed(NEAR_1), "ct_atanh": signed(NEAR_1),
+    "ct_acosh": [1 + (1 - v) * 2 for v in NEAR_1],
     "ct_log1p": [-0.75, -0.999], "ct_sin": [1.5707963267948966, 3.141592653589793, 6.283185307179586, 1e5, 1e22],
     "ct_cos": [1.5707963267948966, 3.141592653589793, -4.71238898038469, 1e5, 1e22],
     "ct_tanh": [0.625, -0.3, 19.25, 22.0, 5.0], "ct_sigmoid": [-16.0, 17.0, 36.0, 37.5, -87.25],
@@ -755,6 +834,13 @@ def rows_of(dtype, wide):
 
 # ---- the table ----
 
+
+
+def floor_divide(a, b):
+    """torch.floor_divide, which PyTorch cannot differentiate, without history"""
+    return torch.floor_divide(a.detach(), b.detach() if torch.is_tensor(b) else b)
+
+
 UNARY = [
     ("ct_neg", of_neg, torch.neg), ("ct_abs", of_abs, torch.abs), ("ct_sign", of_sign, torch.sign),
     ("ct_square", of_square, torch.square), ("ct_exp", of_exp, torch.exp), ("ct_expm1", of_expm1, torch.expm1),
@@ -767,6 +853,8 @@ UNARY = [
     ("ct_floor", steps(np.floor), torch.floor), ("ct_ceil", steps(np.ceil), torch.ceil),
     ("ct_round", steps(np.rint), torch.round),
     ("ct_tan", of_tan, torch.tan), ("ct_asin", of_asin, torch.asin), ("ct_acos", of_acos, torch.acos),
+    ("ct_atan", of_atan, torch.atan), ("ct_asinh", of_asinh, torch.asinh), ("ct_acosh", of_acosh, torch.acosh),
+    ("ct_atanh", of_atanh, torch.atanh),
     ("ct_sinh", of_sinh, torch.sinh), ("ct_cosh", of_cosh, torch.cosh),
     ("ct_exp2", of_exp2, torch.exp2), ("ct_log2", log_to(2), torch.log2), ("ct_log10", log_to(10), torch.log10),
     ("ct_softsign", of_softsign, torch.nn.functional.softsign), ("ct_mish", of_mish, torch.nn.functional.mish),
@@ -786,9 +874,12 @@ NUMBERED = [
     ("ct_mul_scalar", lambda x, s: (product(s, x), s, 0.0), lambda x, s: x * s, [(0.0,), (3.0,), (2.0 ** -20,), (INF,), (NAN,)]),
     ("ct_div_scalar", lambda x, s: (ratio(x, s), quotient(1, s) if s == 0 or not real(s) else 1 / mpf(s), 0.0), lambda x, s: x / s,
      [(0.0,), (3.0,), (2.0 ** -20,), (INF,), (-41.0,)]),
+    ("ct_remainder_scalar", by_number(of_remainder), torch.remainder, [(3.0,), (-0.5,), (0.0,), (INF,)]),
+    ("ct_floor_divide_scalar", by_number(of_floor_divide), floor_divide, [(3.0,), (-0.5,), (0.0,), (INF,)]),
     ("ct_pow_scalar", of_pow_scalar, torch.pow,
      [(v,) for v in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, -0.5, -1.0, -2.0, -3.0, 2.0 ** -20, 200.0)]),
     ("ct_rdiv_scalar", of_rdiv, lambda x, s: s / x, [(0.0,), (1.0,), (-3.0,), (2.0 ** -60,), (2.0 ** 60,), (INF,)]),
+    ("ct_nan_to_num", of_nan_to_num, torch.nan_to_num, [(1.0, 2.0, 3.0)]),
     ("ct_rpow_scalar", of_rpow, lambda x, s: torch.pow(s, x), [(0.0,), (0.5,), (1.0,), (3.0,), (-2.0,), (2.0 ** -40,), (2.0 ** 100,)]),
 ]
 BINARY = [
@@ -799,9 +890,11 @@ BINARY = [
     ("ct_glu", of_glu, lambda a, b: a * torch.sigmoid(b)),
     ("ct_logaddexp", of_logaddexp, torch.logaddexp),
     ("ct_remainder", of_remainder, torch.remainder),
+    ("ct_floor_divide", of_floor_divide, floor_divide),
+    ("ct_atan2", of_atan2, torch.atan2),
 ]
 COMPARED = [("ct_eq", torch.eq), ("ct_ne", torch.ne), ("ct_lt", torch.lt), ("ct_le", torch.le), ("ct_gt", torch.gt), ("ct_ge", torch.ge)]
-TESTED = [("ct_isfinite", torch.isfinite), ("ct_isnan", torch.isnan)]
+TESTED = [("ct_isfinite", torch.isfinite), ("ct_isnan", torch.isnan), ("ct_isinf", torch.isinf)]
 ROWS = [("ct_norm_axis", of_norm, [2.0, 1.0, 0.5, 3.0, 10.0, 200.0, -1.0, 0.0, INF, -INF]),
         ("ct_std_axis", of_std, [1.0, 0.0, 0.5]),
         ("ct_var_axis", lambda x, c: of_std(x, c, False), [1.0, 0.0]),
@@ -836,8 +929,16 @@ def regular(name, operands, numbers):
     """Kind 1: finite operands, no border of the domain and no jump of a derivative."""
     if not real(*operands):
         return False
-    if name in ("ct_asin", "ct_acos"):
+    if name in ("ct_asin", "ct_acos", "ct_atanh"):
         return abs(operands[0]) < 1
+    if name == "ct_acosh":
+        return operands[0] > 1
+    if name == "ct_atan2":
+        return operands[1] != 0 or operands[0] != 0
+    if name in ("ct_remainder_scalar", "ct_floor_divide_scalar"):
+        return numbers[0] != 0 and operands[0] != 0
+    if name == "ct_floor_divide":
+        return operands[1] != 0 and operands[0] != 0
     if name in ("ct_hardsigmoid", "ct_hardswish"):
         return abs(operands[0]) != 3
     if name == "ct_softsign":
@@ -989,6 +1090,10 @@ def main():
             got = [float(theirs(torch.tensor(x, dtype=TYPES[dtype][1]), torch.tensor(y, dtype=TYPES[dtype][1]))) for x in a for y in b]
             out.op(name, dtype, [a, b], (), ("y",), (got,))
             seen["cases"] += len(got)
+            for number in (0.0, 1.0, INF, NAN):
+                got = [float(v) for v in theirs(torch.tensor(a, dtype=TYPES[dtype][1]), number)]
+                out.op(f"{name}_scalar", dtype, [a], (number,), ("y",), (got,))
+                seen["cases"] += len(got)
         for name, theirs in TESTED:
             v = exact(common(dtype), dtype)
             out.op(name, dtype, [v], (), ("y",), ([float(t) for t in theirs(torch.tensor(v, dtype=TYPES[dtype][1]))],))

@@ -78,7 +78,12 @@ function links(s,    out, part, cut) {
     return out s
 }
 
-FNR == 1 { here = FILENAME }
+# Doxygen names a page by its absolute path; it runs at the top of the tree.
+FNR == 1 {
+    here = FILENAME
+    if (index(here, ENVIRON["PWD"] "/") == 1)
+        here = substr(here, length(ENVIRON["PWD"]) + 2)
+}
 /^<!--/ { hidden = 1 }
 hidden { if (/-->/) hidden = 0; print ""; next }
 /^```/ { inside = !inside; print $0 ($0 == "```" && inside ? "{.txt}" : ""); next }

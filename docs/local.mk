@@ -29,7 +29,7 @@ pages = \
 	docs/testing.md \
 	docs/threads.md \
 	docs/tutorial.md
-nobase_dist_doc_DATA += LICENSE $(pages)
+nobase_dist_doc_DATA += LICENSE docs/training.svg $(pages)
 
 EXTRA_DIST += \
 	docs/Doxyfile \

@@ -1,6 +1,6 @@
 #!/bin/sh
-# readme.sh - the program in README.md is some 40 lines, compiles without a warning, and
-# learns; every ct_ name and every file that README.md and docs/*.md name exists.
+# readme.sh - the program in README.md has at most 30 lines, compiles without a warning, and
+# learns; the commands of its transcript print such lines; its picture is small; every ct_ name and every file that README.md and docs/*.md name exists.
 
 . "$(dirname "$0")/lib.sh"
 top=$(pwd)
@@ -8,7 +8,7 @@ make_tmp
 
 sed -n '/^```c$/,/^```$/ { /^```/!p; }' "$srcdir/README.md" >"$tmp/sum.c"
 lines=$(wc -l <"$tmp/sum.c")
-[ "$lines" -ge 20 ] && [ "$lines" -le 45 ] || fail "the program has $lines lines"
+[ "$lines" -ge 20 ] && [ "$lines" -le 30 ] || fail "the program has $lines lines"
 
 # shellcheck disable=SC2086
 "${SHELL-/bin/sh}" ./libtool --silent --tag=CC --mode=link $CC -std=c11 -Wall -Wextra -Werror \
@@ -20,6 +20,47 @@ cat "$tmp/out"
     fail "it does not print five lines"
 awk 'NR == 1 { first = $NF } END { exit !($NF < 0.1 && $NF < first / 20) }' "$tmp/out" ||
     fail "it does not learn"
+
+# The picture.
+[ "$(wc -c <"$srcdir/docs/training.svg")" -le 30000 ] || fail "the picture has more than 30 KB"
+grep -q 'class="tick-x" data-value="100"' "$srcdir/docs/training.svg" || fail "the picture has no 100 epochs"
+
+# The transcript, with a smaller model and the sample text: the same lines, but for numbers and for
+# the text that is generated.
+sed -n '/^```text$/,/^```$/ { /^```/!p; }' "$srcdir/README.md" >"$tmp/transcript"
+mkdir "$tmp/run" && cp "$srcdir/data/sample.txt" "$tmp/run/timemachine.txt" || exit 99
+cotangent()  # ARGUMENTS
+{
+    if [ "$1" = train ]; then
+        "$top/tool/cotangent" "$@" --hidden 8 --max-tokens 3000
+    else
+        "$top/tool/cotangent" "$@"
+    fi
+}
+(
+    cd "$tmp/run" || exit 99
+    sed -n 's/^\$ //p' "$tmp/transcript" >"$tmp/commands"
+    while read -r command; do
+        echo "\$ $command"
+        eval "$command" 2>&1 </dev/null || exit 1
+        echo
+    done <"$tmp/commands"
+) >"$tmp/out" || fail "a command of the transcript fails"
+shape()  # FILE: without numbers, and without the generated text
+{
+    sed 's/^time traveller.*/TEXT/; s/[0-9][0-9.]*/N/g; s/  */ /g; s/N min left/N s left/; /^$/d' "$1"
+}
+shape "$tmp/transcript" >"$tmp/want"
+shape "$tmp/out" | diff "$tmp/want" - >"$tmp/err" || fail "the transcript looks different: $(cat "$tmp/err")"
+if [ -f "$COTANGENT_DATA_DIR/timemachine.txt" ]; then
+    command=$(sed -n 's/^\$ cotangent train timemachine.txt //p' "$tmp/transcript")
+    eval "$top/tool/cotangent" train "$COTANGENT_DATA_DIR/timemachine.txt" "$command" --epochs 1 \
+        -o "$tmp/m.safetensors" >"$tmp/out" || fail "the model of the transcript does not train"
+    sed -n 's/^epoch  1.*perplexity *\([0-9.]*\).*/\1/p' "$tmp/transcript" >"$tmp/want"
+    sed -n 's/^epoch 1.*perplexity *\([0-9.]*\).*/\1/p' "$tmp/out" | paste "$tmp/want" - |
+        awk '{ ratio = $1 / $2 } END { exit !(ratio > 0.98 && ratio < 1.02) }' ||
+        fail "the first epoch of the transcript has another perplexity"
+fi
 
 # The cell of docs/recurrent_module.md is examples/mgu.c, line by line, in at most 64 lines that
 # include no header but public ones.

@@ -29,6 +29,10 @@ for header in $public_headers; do
     name=$(echo "$header" | sed 's/_/__/g; s/\./_8/; s|/|_2|g')
     [ -f "$name.html" ] || [ -f "${name##*_2}.html" ] || fail "the site has no $header"
 done
+if grep -l "$srcdir" ./*.html; then
+    fail "these pages name the folder of the sources"
+fi
+grep -q 'rnn_concise_8c-example' readme.html || fail "README does not lead to the example"
 grep -q "'ct_fit'\|ct_5ffit" search/*.js || fail "the search does not know ct_fit"
 
 # The links of the site.

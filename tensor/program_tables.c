@@ -35,7 +35,18 @@ static bool tables_fits(const cti_call *c, int region, int64_t tokens)
            g->batch == 1 && g->k == tokens && g->beta == 0 && !g->trans_a && g->trans_b;
 }
 
-/* True if all other calls that use the vector of one_hot are such products. */
+/* True if a call after c writes the region. */
+static bool tables_is_written_later(const cti_program *p, const cti_call *c, int region)
+{
+    while (++c < p->calls + p->call_count)
+        for (int k = 0; k < c->references; k++)
+            if ((c->reference[k].how & CTI_WRITES) && c->reference[k].region == region)
+                return true;
+    return false;
+}
+
+/* True if all other calls that use the vector of one_hot are such products, and its index keeps its
+ * value until then. */
 static bool tables_are_possible(const cti_program *p, const cti_call *one_hot)
 {
     const cti_one_hot_args *o = &one_hot->args.one_hot;
@@ -44,7 +55,7 @@ static bool tables_are_possible(const cti_program *p, const cti_call *one_hot)
 
     if (o->count != 1 || o->width > MOST_TOKENS || !out || !index || out->at != 0 ||
         p->buffers[out->region].fixed || index->region >= CTI_EXTERNAL ||
-        !p->buffers[index->region].fixed)
+        tables_is_written_later(p, one_hot, index->region))
         return false;
     for (size_t i = 0; i < p->call_count; i++)
         for (int k = 0; &p->calls[i] != one_hot && k < p->calls[i].references; k++)
@@ -109,6 +120,8 @@ static void tables_replace(cti_program *p, cti_call *c, const cti_call *one_hot)
     new.reference[0].member = offsetof(cti_gather_rows_args, index);
     new.reference[1] = *out;
     new.reference[1].member = offsetof(cti_gather_rows_args, out);
+    if (p->buffers[index->region].last < (int)(c - p->calls))
+        p->buffers[index->region].last = (int)(c - p->calls);
     *c = new;
 }
 

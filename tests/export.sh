@@ -1,7 +1,8 @@
 #!/bin/sh
 # export.sh - `cotangent export`: the example compiles by its Makefile and by strict compilers, needs no
 # library, and prints 1,000 characters that equal those of `cotangent generate --portable`: natively,
-# on other processors under qemu, and in WebAssembly under node. What is missing is skipped.
+# on other processors under qemu, in WebAssembly under node, and in its page in a browser. What is
+# missing is skipped. With --libm its logits differ by at most 1e-5.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -32,6 +33,54 @@ emulated()  # TRIPLET QEMU: runs the program on another processor
     same "$1" "$2" "./generate-$1"
 }
 
+page()      # the text of the page in Chromium, whose address has a prefix, a length and a temperature
+{
+    "$tool" generate --portable -p "the time" -n 1000 -t 0.8 ../model.safetensors >want.page ||
+        fail "the tool does not generate"
+    timeout 120 chromium --headless --no-sandbox --disable-gpu --user-data-dir="$tmp/chromium" \
+        --virtual-time-budget=60000 --dump-dom "file://$(pwd)/index.html?the%20time&1000&0.8" \
+        >out 2>err || fail "chromium: exit status $?"
+    awk '/<pre id="text"/ { sub(/.*<pre id="text"[^>]*>/, ""); on = 1 }
+         on && /<\/pre>/ { exit }
+         on' out | sed 's/&lt;/</g; s/&gt;/>/g; s/&nbsp;/ /g; s/&amp;/\&/g' >got
+    cmp -s got want.page || fail "chromium: the text of the page differs"
+}
+
+with_libm() # the file made with --libm: its logits are compared with those of model.c
+{
+    "$tool" export --libm --name other -o other.c ../model.safetensors >out 2>err ||
+        fail "export --libm"
+    cat >both.c <<'END'
+#include <stdio.h>
+#include "model.h"
+#include "other.h"
+
+static model_state a;
+static other_state b;
+static float x[MODEL_VOCAB], y[MODEL_VOCAB];
+
+int main(void)
+{
+    model_reset(&a);
+    other_reset(&b);
+    for (int32_t i = 0; i < 1000; i++) {
+        const int32_t token = i * i % MODEL_VOCAB;
+
+        if (model_step(&a, &token, x) != 0 || other_step(&b, &token, y) != 0)
+            return 2;
+        for (int k = 0; k < MODEL_VOCAB; k++)
+            if (!(x[k] - y[k] <= 1e-5f && y[k] - x[k] <= 1e-5f)) {
+                printf("step %d, token %d: %.9g and %.9g\n", (int)i, k, x[k], y[k]);
+                return 1;
+            }
+    }
+    return 0;
+}
+END
+    $cc -O2 -o both both.c model.c other.c -lm 2>err || fail "--libm does not compile"
+    ./both >out || fail "--libm: the logits differ"
+}
+
 for cell in rnn lstm gru; do
     run train --model $cell --hidden 40 --layers 2 --epochs 1 -o model.safetensors text
     [ $status -eq 0 ] || fail "no model"
@@ -48,6 +97,7 @@ for cell in rnn lstm gru; do
     done
     $cc -O3 -march=native -ffp-contract=fast -std=gnu11 -o native generate.c model.c 2>err &&
         same "$cell, the best instructions" ./native
+    with_libm
     [ $cell = gru ] || { cd ..; continue; }
     emulated arm-linux-gnueabihf qemu-arm
     emulated aarch64-linux-gnu qemu-aarch64
@@ -55,8 +105,13 @@ for cell in rnn lstm gru; do
     if command -v emcc >/dev/null && command -v node >/dev/null; then
         emcc -O1 -sSINGLE_FILE=1 generate.c model.c -o generate.js >out 2>err || fail "emcc"
         same WebAssembly node generate.js
+        if command -v chromium >/dev/null; then
+            page
+        else
+            say "skipped: the page (chromium is missing)"
+        fi
     else
-        say "skipped: WebAssembly (emcc or node is missing)"
+        say "skipped: WebAssembly and the page (emcc or node is missing)"
     fi
     cd ..
 done

@@ -5,6 +5,8 @@
 #include "tests/harness.h"
 #include "tests/plan_models.h"
 
+#include "nn/plan_internal.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,6 +166,38 @@ static ct_plan *small_plan(ct_params **set, ct_recurrent **r)
     *r = ct_nn_lstm(*set, "rnn", (ct_nn_lstm_options){ .input_size = 3, .hidden_size = 4 });
     return ct_plan_new_step(*set, *r, 1);
 }
+
+static ct_status step_on_tokens(void *recurrent, ct_plan_call *call)
+{
+    call->output[0] =
+        ct_recurrent_step(recurrent, ct_one_hot(call->input[0], 28), call->state, &call->next);
+    return ct_error();
+}
+
+/* The step copies its tokens, and the product with their one-hot vectors must still become a table:
+ * the plan has no product but those of the cell. */
+START_TEST(tokens_are_looked_up)
+{
+    ct_params *params = ct_params_new((ct_params_options){ .seed = 1 });
+    ct_recurrent *r =
+        ct_nn_lstm(params, "lstm", (ct_nn_lstm_options){ .input_size = 28, .hidden_size = 8 });
+    ct_state *begin = ct_recurrent_begin_state(r, 1);
+    ct_plan_options o = { .shape = { CT_SHAPE(1) }, .dtype = { CT_I32 }, .state = begin };
+    ct_plan *p = ct_plan_new_function(params, step_on_tokens, r, o);
+    int products = 0, rows = 0;
+
+    ck_assert_ptr_nonnull(p);
+    for (size_t i = 0; i < p->program->call_count; i++) {
+        products += p->program->calls[i].slot == CTI_CALL_gemm;
+        rows += p->program->calls[i].slot == CTI_CALL_gather_rows;
+    }
+    ck_assert_int_eq(products, 0);
+    ck_assert_int_eq(rows, 1);
+    ct_plan_free(p);
+    ct_state_free(begin);
+    ct_params_free(params);
+}
+END_TEST
 
 START_TEST(state_is_kept_set_and_reset)
 {
@@ -360,6 +394,7 @@ static Suite *plan_suite(void)
     tcase_add_test(t, bits_of_statistics);
     tcase_add_test(t, bits_of_scans);
     tcase_add_test(t, bits_of_a_sequence);
+    tcase_add_test(t, tokens_are_looked_up);
     tcase_add_test(t, state_is_kept_set_and_reset);
     tcase_add_test(t, outlives_its_parameters);
     tcase_add_test(t, what_cannot_be_planned);

@@ -131,7 +131,7 @@ END_TEST
 
 static void generates(hub_rank *r)
 {
-    static const char *const prefixes[REQUESTS] = { "the ", "q", "brown fox", "a", "", "zz", "fo" };
+    static const char *const prefixes[REQUESTS] = { "the ", "q", "brown fox", "a", "", "zz", "fi" };
     shared *s = r->context;
     ct_world *w = world_of(s, r);
     ct_lm *m = lm_of(s, r->rank);

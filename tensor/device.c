@@ -6,15 +6,13 @@
 
 #include "tensor/hooks.h"
 #include "tensor/log.h"
+#include "tensor/plugin.h"
 #include "tensor/program.h"
-#include "tensor/system.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cotangent/tensor/device.h>
 
@@ -145,51 +143,25 @@ static void plugin_enter(kind *k, const cti_plugin *p)
     atomic_store_explicit(&device_count, first + i, memory_order_release);
 }
 
-/* Opens DIR/KIND.so. On failure k->reason gives the reason, and *missing is true if the file does
- * not exist. */
-static void plugin_open_at(kind *k, const char *dir, bool *missing)
-{
-    cti_plugin plugin = { .devices = 0 };
-    cti_plugin_open_function start = NULL;
-    char path[4096];
-    void *module, *symbol;
-
-    *missing = true;
-    if ((size_t)snprintf(path, sizeof path, "%s/%s.so", dir, k->name) >= sizeof path ||
-        access(path, F_OK) != 0) {
-        snprintf(k->reason, sizeof k->reason,
-                 "no plug-in %.160s; set COTANGENT_PLUGIN_DIR to its folder", path);
-        return;
-    }
-    *missing = false;
-    module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    symbol = module ? dlsym(module, CTI_PLUGIN_SYMBOL) : NULL;
-    if (!symbol) {
-        const char *why = dlerror();
-
-        snprintf(k->reason, sizeof k->reason, "%.250s", why ? why : "the plug-in exports nothing");
-        return;
-    }
-    memcpy(&start, &symbol, sizeof start);
-    if (start(&host, &plugin))
-        plugin_enter(k, &plugin);
-    else
-        snprintf(k->reason, sizeof k->reason, "the plug-in is of another version");
-}
-
 /* Opens the plug-in if it was not tried before. Returns k, or NULL if it has no devices. */
 static const kind *plugin_open(kind *k)
 {
-    const char *dir = cti_trusted_environment("COTANGENT_PLUGIN_DIR");
-    bool missing = true;
-
     pthread_mutex_lock(&opening);
     if (!k->tried) {
+        cti_plugin plugin = { .devices = 0 };
+        cti_plugin_open_function start;
+        bool missing;
+        void *symbol =
+            cti_plugin_open_file(k->name, CTI_PLUGIN_SYMBOL, &missing, k->reason, sizeof k->reason);
+
         k->tried = true;
-        if (dir && *dir)
-            plugin_open_at(k, dir, &missing);
-        if (missing)
-            plugin_open_at(k, CT_PLUGIN_DIR, &missing);
+        if (symbol) {
+            memcpy(&start, &symbol, sizeof start);
+            if (start(&host, &plugin))
+                plugin_enter(k, &plugin);
+            else
+                snprintf(k->reason, sizeof k->reason, "the plug-in is of another version");
+        }
     }
     pthread_mutex_unlock(&opening);
     return k->count ? k : NULL;

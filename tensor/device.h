@@ -5,9 +5,10 @@
  *     cuda-emu             the same kernels on an emulated GPU, for tests on machines without a GPU
  *
  * All devices but the CPU come from plug-ins, cuda.so and cuda-emu.so, which are opened when a
- * program first names such a device. They are looked for in the folder COTANGENT_PLUGIN_DIR
- * (ignored in programs that run with another user's rights), then in the folder of the
- * installation. Only a program that names a GPU needs the driver and cuBLAS.
+ * program first names such a device. They are looked for in the folder COTANGENT_PLUGIN_DIR or, if
+ * it is not set, in the folder "cotangent" beside the shared library; then in the folder of the
+ * installation. Programs that run with another user's rights look only in the last one. Only a
+ * program that names a GPU needs the driver and cuBLAS.
  *
  * Ops on a GPU return before the GPU has computed them. A call that reads values (ct_item,
  * ct_to_host, printing, saving) waits for the GPU. An index out of range or a gradient that is not

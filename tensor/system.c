@@ -36,6 +36,7 @@ static bool system_has_process(long long process)
 #if defined(__linux__) && !defined(CTI_PLAIN_SYSTEM)
 
 #include <sched.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 int cti_processors(void)
@@ -94,6 +95,25 @@ bool cti_may_map_code(size_t bytes)
 const char *cti_trusted_environment(const char *name)
 {
     return secure_getenv(name);
+}
+
+/* The loader knows a main program by its argv[0], which the caller of the program chose: with the static
+ * library in the program there is no folder that can be trusted. (sudo, for example, runs a program with
+ * root's rights and the user's argv[0].) The program headers tell which object is the main program. A
+ * relative path would depend on the current folder. */
+bool cti_library_folder(char *folder, size_t size)
+{
+    const void *headers = (const void *)getauxval(AT_PHDR);
+    Dl_info own, program;
+    int length;
+
+    if (getauxval(AT_SECURE) || !headers || !dladdr((const void *)&cti_library_folder, &own) ||
+        !dladdr(headers, &program) || own.dli_fbase == program.dli_fbase)
+        return false;
+    if (!own.dli_fname || own.dli_fname[0] != '/')
+        return false;
+    length = (int)(strrchr(own.dli_fname, '/') - own.dli_fname);
+    return (size_t)snprintf(folder, size, "%.*s", length, own.dli_fname) < size;
 }
 
 /* Reads the first line of a file of /proc, "" if there is none. */
@@ -163,6 +183,13 @@ bool cti_may_map_code(size_t bytes)
 const char *cti_trusted_environment(const char *name)
 {
     return getuid() == geteuid() && getgid() == getegid() ? getenv(name) : NULL;
+}
+
+bool cti_library_folder(char *folder, size_t size)
+{
+    (void)folder;
+    (void)size;
+    return false;
 }
 
 void cti_boot_name(char text[40])

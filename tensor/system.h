@@ -34,6 +34,11 @@ bool cti_may_map_code(size_t bytes);
  * it. */
 const char *cti_trusted_environment(const char *name);
 
+/* Writes the folder of the shared library that contains this function. Returns false if the library is
+ * linked into the program, if its path is relative, or if the program has more rights than the user who
+ * started it. Elsewhere: false. */
+bool cti_library_folder(char *folder, size_t size);
+
 /* Writes a text that differs for each start of this machine. Elsewhere: "". */
 void cti_boot_name(char text[40]);
 

@@ -80,6 +80,7 @@ shell_tests = \
 	tests/cuda_static.sh \
 	tests/emulated.sh \
 	tests/on_emulator.sh \
+	tests/plugins.sh \
 	tests/unload.sh \
 	tests/messages.sh \
 	tests/limits.sh \
@@ -96,6 +97,7 @@ check_PROGRAMS = \
 	tests/json_texts \
 	tests/unload \
 	tests/limited \
+	tests/plugins \
 	tests/ranks \
 	tests/allocator
 check_LTLIBRARIES += tests/unload_plugin.la tests/unload_static.la
@@ -512,6 +514,9 @@ tests_portable_LDFLAGS = $(tests_ldflags)
 tests_limited_SOURCES = tests/limited.c
 tests_limited_LDADD = libcotangent.la $(LIBM)
 tests_limited_LDFLAGS = $(tests_ldflags)
+tests_plugins_SOURCES = tests/plugins.c
+tests_plugins_LDADD = libcore.la $(LIBM)
+tests_plugins_LDFLAGS = $(tests_ldflags)
 tests_traced_SOURCES = tests/traced.c
 tests_traced_LDADD = libcotangent.la $(LIBM)
 tests_traced_LDFLAGS = $(tests_ldflags)

@@ -6,17 +6,17 @@
 . "$(dirname "$0")/lib.sh"
 
 make_tmp
-COTANGENT_PLUGIN_DIR=$build/train/mpi/.libs
+plugins=$build/train/mpi/.libs
 COTANGENT_NUM_THREADS=1
 OMPI_ALLOW_RUN_AS_ROOT=1
 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 OMPI_MCA_rmaps_base_oversubscribe=1
 OMPI_MCA_hwloc_base_binding_policy=none
 OMPI_MCA_btl_vader_single_copy_mechanism=none   # not allowed in many containers
-export COTANGENT_PLUGIN_DIR COTANGENT_NUM_THREADS OMPI_ALLOW_RUN_AS_ROOT \
+export COTANGENT_NUM_THREADS OMPI_ALLOW_RUN_AS_ROOT \
     OMPI_ALLOW_RUN_AS_ROOT_CONFIRM OMPI_MCA_rmaps_base_oversubscribe \
     OMPI_MCA_hwloc_base_binding_policy OMPI_MCA_btl_vader_single_copy_mechanism
-unset COTANGENT_SHARDS COTANGENT_MPI COTANGENT_WORLD_TIMEOUT
+unset COTANGENT_PLUGIN_DIR COTANGENT_SHARDS COTANGENT_MPI COTANGENT_WORLD_TIMEOUT
 
 case "$CFLAGS" in
 *-fsanitize=*) skip "the plug-ins are not built with sanitizers" ;;
@@ -27,7 +27,7 @@ mpis=
 for mpi in openmpi mpich; do
     if ! command -v mpirun.$mpi >/dev/null 2>&1; then
         say "no mpirun.$mpi"
-    elif [ ! -e "$COTANGENT_PLUGIN_DIR/world-$mpi.so" ]; then
+    elif [ ! -e "$plugins/world-$mpi.so" ]; then
         say "no plug-in for $mpi was built"
     elif ! timeout 60 mpirun.$mpi -np 2 true >"$tmp/out" 2>&1 </dev/null; then
         say "mpirun.$mpi starts no processes here: $(head -n 3 "$tmp/out")"
@@ -161,8 +161,9 @@ for mpi in $mpis; do
 
     # No plug-in: each process would train alone.
     COTANGENT_PLUGIN_DIR=$tmp/none
+    export COTANGENT_PLUGIN_DIR
     ranks 2 "$build/tests/ranks" 4
-    COTANGENT_PLUGIN_DIR=$build/train/mpi/.libs
+    unset COTANGENT_PLUGIN_DIR
     [ $status -ne 0 ] || fail "$mpi: without a plug-in"
     says 'started 2 processes, but .*each process would train alone' 1 "$mpi: without a plug-in"
 

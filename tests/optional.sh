@@ -37,7 +37,7 @@ done
 # shellcheck disable=SC2086
 $CC -DHAVE_CONFIG_H -I"$tmp" -Iinclude -I"$srcdir" -DCTI_PLAIN_SYSTEM $LIBRARY_CFLAGS $CFLAGS -c \
     -o "$tmp/object.o" "$srcdir/tensor/system.c" || fail 'system.c does not compile without Linux'
-! ${NM-nm} "$tmp/object.o" | grep -E ' U (sched_|madvise|mmap|secure_getenv)' ||
+! ${NM-nm} "$tmp/object.o" | grep -E ' U (sched_|madvise|mmap|secure_getenv|dladdr|getauxval)' ||
     fail 'the plain version of system.c calls Linux'
 
 # The kernels are compiled with -O3 if the user gives -O2, but with -O0 or -Og if the user gives

@@ -4,11 +4,11 @@
 
 #include "tensor/environment.h"
 #include "tensor/hooks.h"
+#include "tensor/plugin.h"
 #include "tensor/system.h"
 #include "train/internal.h"
 #include "train/world_internal.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,43 +76,22 @@ static struct {
     char reason[400];
 } process = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* Opens DIR/NAME.so. Returns false if the file is missing. Otherwise sets *start to its
- * function, or to NULL with the reason. */
-static bool link_try_plugin(const char *dir, const char *name, cti_transport_open_function *start)
-{
-    char path[4096];
-    void *module, *symbol;
-
-    if ((size_t)snprintf(path, sizeof path, "%s/%s.so", dir, name) >= sizeof path ||
-        access(path, F_OK) != 0)
-        return false;
-    module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    symbol = module ? dlsym(module, CTI_TRANSPORT_SYMBOL) : NULL;
-    if (symbol) {
-        memcpy(start, &symbol, sizeof *start);
-    } else {
-        const char *why = dlerror();
-
-        snprintf(process.reason, sizeof process.reason, "%.300s",
-                 why ? why : "the plug-in exports nothing");
-    }
-    return true;
-}
-
 static cti_transport_open_function link_plugin(const cti_launched *l)
 {
-    const char *dir = cti_trusted_environment("COTANGENT_PLUGIN_DIR");
     cti_transport_open_function start = NULL;
+    bool missing;
+    void *symbol = cti_plugin_open_file(l->plugin, CTI_TRANSPORT_SYMBOL, &missing, process.reason,
+                                        sizeof process.reason);
 
-    if ((dir && *dir && link_try_plugin(dir, l->plugin, &start)) ||
-        link_try_plugin(CT_PLUGIN_DIR, l->plugin, &start))
-        return start;
-    snprintf(
-        process.reason, sizeof process.reason,
-        "the library has no plug-in %s.so for %s, so each process would train alone (configure "
-        "--with-openmpi or --with-mpich; COTANGENT_PLUGIN_DIR names the folder of plug-ins)",
-        l->plugin, l->mpi);
-    return NULL;
+    if (symbol)
+        memcpy(&start, &symbol, sizeof start);
+    else if (missing)
+        snprintf(process.reason, sizeof process.reason,
+                 "the library has no plug-in %s.so for %s, so each process would train alone "
+                 "(configure --with-openmpi or --with-mpich; COTANGENT_PLUGIN_DIR names the folder "
+                 "of plug-ins)",
+                 l->plugin, l->mpi);
+    return start;
 }
 
 /* Writes the name of this machine and the identity of its boot. */

@@ -43,6 +43,15 @@ template <typename T> struct sum {
     }
 };
 
+template <typename T> struct squares : sum<T> {
+    typedef typename wide<T>::type Acc;
+
+    static __device__ Acc load(T v, int64_t)
+    {
+        return static_cast<Acc>(v) * static_cast<Acc>(v);
+    }
+};
+
 template <typename T> struct product : sum<T> {
     typedef typename wide<T>::type Acc;
 
@@ -268,6 +277,9 @@ template <typename T> static void reduce_numbers(const cti_reduce_args *a)
     switch (a->op) {
     case CTI_SUM:
         reduce_start<sum<T>>(a);
+        break;
+    case CTI_SUM_SQUARES:
+        reduce_start<squares<T>>(a);
         break;
     case CTI_PROD:
         reduce_start<product<T>>(a);

@@ -325,6 +325,47 @@ void cu_linear_scan_backward(const cti_linear_scan_backward_args *a)
         cu_run("linear_scan_backward", linear_scan_backward<double>, blocks, CU_BLOCK, *a);
 }
 
+/* before: room for the products before each element */
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK) prod_backward(cti_prod_backward_args a, double *before)
+{
+    const T *x = static_cast<const T *>(a.x), *d = static_cast<const T *>(a.d);
+    T *dx = static_cast<T *>(a.dx);
+    int64_t column, j;
+
+    for (column = cu_thread(); column < a.outer * a.inner; column += cu_threads()) {
+        int64_t o = column, i = cu_split(&o, a.inner), first = o * a.n * a.inner + i;
+        double h = 1, g = static_cast<double>(d[column]);
+
+        for (j = 0; j < a.n; j++) {
+            before[first + j * a.inner] = h;
+            h *= static_cast<double>(x[first + j * a.inner]);
+        }
+        for (j = a.n - 1; j >= 0; j--) {
+            dx[first + j * a.inner] = static_cast<T>(before[first + j * a.inner] * g);
+            g *= static_cast<double>(x[first + j * a.inner]);
+        }
+    }
+}
+
+void cu_prod_backward(const cti_prod_backward_args *a)
+{
+    const int64_t blocks = cu_blocks(a->outer * a->inner, CU_BLOCK);
+    double *before;
+
+    if (a->outer == 0 || a->n == 0 || a->inner == 0)
+        return;
+    before = static_cast<double *>(
+        cu_scratch((size_t)(a->outer * a->n * a->inner) * sizeof(double), "prod_backward"));
+    if (!before)
+        return;
+    if (a->dtype == CT_F32)
+        cu_run("prod_backward", prod_backward<float>, blocks, CU_BLOCK, *a, before);
+    else
+        cu_run("prod_backward", prod_backward<double>, blocks, CU_BLOCK, *a, before);
+    cu_scratch_free(before);
+}
+
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK) running_extreme(cti_running_extreme_args a)
 {

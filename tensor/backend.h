@@ -132,6 +132,7 @@ typedef struct cti_async {
     SLOT(void, logcumsumexp_backward, (const cti_logcumsumexp_backward_args *a))                   \
     SLOT(void, linear_scan, (const cti_linear_scan_args *a))                                       \
     SLOT(void, linear_scan_backward, (const cti_linear_scan_backward_args *a))                     \
+    SLOT(void, prod_backward, (const cti_prod_backward_args *a))                                   \
     SLOT(void, running_extreme, (const cti_running_extreme_args *a))                               \
     SLOT(ct_status, gather_rows, (const cti_gather_rows_args *a, cti_fault *fault))                \
     SLOT(ct_status, scatter_add_rows, (const cti_scatter_add_rows_args *a, cti_fault *fault))      \

@@ -190,6 +190,7 @@ typedef struct cti_max_pool_args {
 
 typedef enum cti_reduce_op {
     CTI_SUM,
+    CTI_SUM_SQUARES,
     CTI_PROD,
     CTI_MAX,
     CTI_MIN,
@@ -257,6 +258,15 @@ typedef struct cti_linear_scan_backward_args {
     const void *initial;      /* (optional) that of the forward scan */
     void *da, *db, *dinitial; /* each optional: (outer, n, inner), the last (outer, inner) */
 } cti_linear_scan_backward_args;
+
+/* prod_backward: dx_j = d times the product of the elements of x along n but x_j, in double. */
+#define CTI_PROD_MOST 4096 /* n is at most this */
+typedef struct cti_prod_backward_args {
+    ct_dtype dtype; /* f32, f64 */
+    int64_t outer, n, inner;
+    const void *x, *d; /* (outer, n, inner), (outer, inner) */
+    void *dx;          /* (outer, n, inner) */
+} cti_prod_backward_args;
 
 /* running_extreme: out_j = the position along n of the greatest, or least, element of in_0 .. in_j;
  * of equal ones the last. A NaN is the greatest and the least. */

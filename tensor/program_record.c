@@ -185,6 +185,7 @@ REFUSE_STATUS(check_elements, (const cti_check_args *a, cti_fault *f), "checks v
 REFUSE(logcumsumexp, (const cti_cumsum_args *a), "is a scan that a plan does not support")
 REFUSE(logcumsumexp_backward, (const cti_logcumsumexp_backward_args *a), TRAINS)
 REFUSE(linear_scan_backward, (const cti_linear_scan_backward_args *a), TRAINS)
+REFUSE(prod_backward, (const cti_prod_backward_args *a), TRAINS)
 REFUSE(running_extreme, (const cti_running_extreme_args *a),
        "is a scan that a plan does not support")
 REFUSE_STATUS(scatter_add_rows, (const cti_scatter_add_rows_args *a, cti_fault *f),

@@ -29,10 +29,10 @@ START_TEST(reductions)
         for (b = 0; b < BLOCKS; b++) {
             int64_t outer = blocks[b].outer, n = blocks[b].n, inner = blocks[b].inner;
             bool logic = op == CTI_ANY || op == CTI_ALL;
-            bool adds = op == CTI_SUM || op == CTI_PROD;
+            bool adds = op == CTI_SUM || op == CTI_SUM_SQUARES || op == CTI_PROD;
             ct_dtype dtype = logic ? CT_BOOL : numbers[d];
             ct_dtype out = op == CTI_ARGMAX || op == CTI_ARGMIN ? CT_I64 : dtype;
-            double tolerance = adds ? tolerance_of(dtype) * (op == CTI_SUM ? 100 : 1) : 0;
+            double tolerance = adds ? tolerance_of(dtype) * (op == CTI_PROD ? 1 : 100) : 0;
 
             if (logic && d > 0)
                 continue;

@@ -58,6 +58,17 @@ static void recurrence_backward_case(run *t, ct_dtype dtype, const int64_t *s, i
     get(t, "dinitial", dinitial, dtype, m, tolerance_of(dtype));
 }
 
+static void product_case(run *t, ct_dtype dtype, const int64_t *s)
+{
+    int64_t n = s[0] * s[1] * s[2];
+    void *x = put(t, dtype, n), *d = put(t, dtype, s[0] * s[2]), *dx = put(t, dtype, n);
+
+    change(t, CTI_EW_div_scalar, dtype, n, x, 4);
+    t->be->prod_backward(&(cti_prod_backward_args){
+        .dtype = dtype, .outer = s[0], .n = s[1], .inner = s[2], .x = x, .d = d, .dx = dx });
+    get(t, "dx", dx, dtype, n, tolerance_of(dtype));
+}
+
 static void extreme_case(run *t, ct_dtype dtype, const int64_t *s, bool least)
 {
     int64_t n = s[0] * s[1] * s[2];
@@ -87,6 +98,9 @@ START_TEST(recurrences_and_extremes)
                 if (numbers[d] == CT_F32 || numbers[d] == CT_F64)
                     BOTH(SAY("linear_scan_backward %s %d %d", ct_dtype_name(numbers[d]), s, k),
                          { recurrence_backward_case(t, numbers[d], columns[s], k); });
+                if (k == 0 && (numbers[d] == CT_F32 || numbers[d] == CT_F64))
+                    BOTH(SAY("prod_backward %s shape %d", ct_dtype_name(numbers[d]), s),
+                         { product_case(t, numbers[d], columns[s]); });
                 if (k < 2)
                     BOTH(SAY("running_extreme %s shape %d %d", ct_dtype_name(numbers[d]), s, k),
                          { extreme_case(t, numbers[d], columns[s], k); });

@@ -194,6 +194,36 @@ START_TEST(scans_of_rows)
 }
 END_TEST
 
+/* The kernel's gradient of a product against the one composed of ops, at the borders of its blocks. */
+START_TEST(gradients_of_products)
+{
+    static const int64_t shapes[][3] = {
+        { 1, 1, 1 },   { 33, 64, 1 }, { 32, 65, 1 }, { 2, 130, 1 },
+        { 2, 63, 31 }, { 1, 5, 33 },  { 3, 70, 64 }, { 2, 4097, 1 }
+    };
+    const ct_dtype dtype = _i ? CT_F32 : CT_F64;
+    ct_generator g = ct_generator_from_seed(3);
+
+    for (int k = 0; k < LENGTH(shapes); k++) {
+        ct_scope s = ct_scope_begin();
+        const ct_shape shape = CT_SHAPE(shapes[k][0], shapes[k][1], shapes[k][2]);
+        ct_tensor *x = random_normal(&g, shape, dtype), *y, *dy, *fused, *composed;
+
+        x = ct_add_scalar(ct_mul_scalar(x, 0.01), 1);
+        if (k % 2)
+            ct_copy_into(ct_select(x, 1, shapes[k][1] / 2),
+                         ct_zeros(CT_SHAPE(shapes[k][0], shapes[k][2]), dtype, DEVICE));
+        ct_set_requires_grad(x, true);
+        y = ct_prod_axis(x, 1, false);
+        dy = random_normal(&g, ct_tensor_shape(y), dtype);
+        ck_assert(ct_grad(1, &y, 1, &x, &dy, false, &fused) == CT_OK);
+        ck_assert(ct_grad(1, &y, 1, &x, &dy, true, &composed) == CT_OK);
+        expect_same("dx", fused, composed, _i ? 1e-5 : 1e-13);
+        ck_assert(ct_scope_end(s) == CT_OK);
+    }
+}
+END_TEST
+
 START_TEST(diagonals)
 {
     ct_scope s = ct_scope_begin();
@@ -265,6 +295,7 @@ void ops_search_cases(Suite *suite)
     tcase_add_test(tc, linear_scans);
     tcase_add_loop_test(tc, linear_scans_of_many_columns, 0, 8);
     tcase_add_loop_test(tc, scans_of_rows, 0, 4);
+    tcase_add_loop_test(tc, gradients_of_products, 0, 2);
     tcase_add_test(tc, diagonals);
     tcase_add_test(tc, search_misuse);
 }

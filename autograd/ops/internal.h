@@ -100,6 +100,8 @@ ct_tensor *cti_reduce_spread(ct_tensor *d, ct_shape shape, int mask);
 
 /* Recorded reductions. `function` is the name in messages. op is CTI_MAX or CTI_MIN. */
 ct_tensor *cti_reduce_sum(const char *function, ct_tensor *x, int mask, bool keepdim);
+/* The sum of the squares of x; it is not recorded. */
+ct_tensor *cti_reduce_squares(const char *function, ct_tensor *x, int mask, bool keepdim);
 ct_tensor *cti_reduce_mean(const char *function, ct_tensor *x, int mask, bool keepdim);
 ct_tensor *cti_reduce_extreme(const char *function, cti_reduce_op op, ct_tensor *x, int mask,
                               bool keepdim);

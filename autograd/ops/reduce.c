@@ -160,6 +160,13 @@ ct_tensor *cti_reduce_sum(const char *function, ct_tensor *x, int mask, bool kee
     return cti_record1_with(&sum_op, x, y, &mask, sizeof mask);
 }
 
+ct_tensor *cti_reduce_squares(const char *function, ct_tensor *x, int mask, bool keepdim)
+{
+    return x ? reduce_run(function, CTI_SUM_SQUARES, x, mask,
+                          cti_reduce_shape(&x->shape, mask, keepdim), x->dtype)
+             : NULL;
+}
+
 ct_tensor *ct_sum(ct_tensor *x)
 {
     return cti_usable("ct_sum", x) ? cti_reduce_sum("ct_sum", x, cti_reduce_all(x), false) : NULL;
@@ -336,9 +343,53 @@ static void prod_grad(ct_node *n, ct_tensor *const *dout)
                      ct_permute(ct_reshape(dx, ct_tensor_shape(moved)), x->shape.rank, inverse));
 }
 
-static const ct_op prod_op = {
-    .name = "ct_prod", .inputs = 1, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = prod_grad
-};
+/* The sizes of the axes before the masked ones, which are adjacent, and of those after. */
+static void reduce_sides(const ct_shape *shape, int mask, int64_t *outer, int64_t *inner)
+{
+    bool seen = false;
+
+    *outer = *inner = 1;
+    for (int i = 0; i < shape->rank; i++)
+        if (mask & 1 << i)
+            seen = true;
+        else
+            *(seen ? inner : outer) *= shape->dim[i];
+}
+
+/* By a kernel that multiplies the elements before and those after, in double, if the axes are adjacent. */
+static void prod_fused_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const int mask = *(const int *)ct_node_attributes(n);
+    ct_tensor *x = ct_node_input(n, 0), *d, *dx;
+    cti_prod_backward_args a = { 0 };
+
+    if (!x)
+        return;
+    a.n = cti_reduce_count(&x->shape, mask);
+    if (a.n > CTI_PROD_MOST || !reduce_is_adjacent(&x->shape, mask)) {
+        prod_grad(n, dout);
+        return;
+    }
+    dx = cti_new("ct_prod", x->shape, x->dtype, x->device);
+    x = cti_contiguous(x);
+    d = cti_contiguous(dout[0]);
+    if (!dx || !x || !d)
+        return;
+    a.dtype = x->dtype;
+    reduce_sides(&x->shape, mask, &a.outer, &a.inner);
+    a.x = cti_data(x);
+    a.d = cti_data(d);
+    a.dx = cti_data(dx);
+    cti_backend_of(x->device)->prod_backward(&a);
+    ct_node_add_grad(n, 0, dx);
+}
+
+static const ct_op prod_op = { .name = "ct_prod",
+                               .inputs = 1,
+                               .outputs = 1,
+                               .saves = CT_SAVE_INPUTS,
+                               .backward = prod_grad,
+                               .fused_backward = prod_fused_grad };
 
 static ct_tensor *reduce_prod(const char *function, ct_tensor *x, int mask, bool keepdim)
 {

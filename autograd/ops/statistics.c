@@ -279,8 +279,8 @@ ct_tensor *ct_std_axis(ct_tensor *x, int axis, double correction, bool keepdim)
 /* Returns the 2-norm of x, computed from x times factor; a NULL factor counts as 1. */
 static ct_tensor *norm_euclidean(ct_tensor *x, int mask, ct_tensor *factor)
 {
-    ct_tensor *squares = ct_square(factor ? ct_mul(x, factor) : x);
-    ct_tensor *y = ct_sqrt(cti_reduce_sum("ct_norm", squares, mask, true));
+    ct_tensor *y =
+        ct_sqrt(cti_reduce_squares("ct_norm", factor ? ct_mul(x, factor) : x, mask, true));
 
     return factor ? ct_div(y, factor) : y;
 }

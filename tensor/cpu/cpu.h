@@ -51,6 +51,9 @@ typedef struct cti_row_loops {
     double (*sum)(int64_t n, const void *in);
     /* out[r] = the sum of row r of in (rows, n) */
     void (*sum_each)(int64_t rows, int64_t n, const void *in, void *out);
+    /* the same for the squares of the elements */
+    void (*squares_rows)(int64_t n, int64_t stride, int64_t width, const void *in, void *out);
+    void (*squares_each)(int64_t rows, int64_t n, const void *in, void *out);
     void (*prod_each)(int64_t rows, int64_t n, const void *in, void *out); /* the products */
     double (*sum_squares)(int64_t n, const void *in);
     void (*softmax)(bool logarithm, int64_t rows, int64_t n, const void *in, void *out);

@@ -58,6 +58,34 @@ static inline double multiply_f64(vector_f64 v)
     return total;
 }
 
+/* Element r: the product of the elements of row[r], in the order of multiply_f64. Each step multiplies the
+ * halves of two vectors, so that vectors stay full. */
+static inline vector_f64 multiply_each_f64(vector_f64 *row)
+{
+#if defined(__clang__)
+    vector_f64 total;
+
+    for (int r = 0; r < VECTOR_BYTES / 8; r++)
+        total[r] = multiply_f64(row[r]);
+    return total;
+#else
+    typedef int64_t places __attribute__((vector_size(VECTOR_BYTES), aligned(8), may_alias));
+    static const int64_t numbers[8] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+    const places k = *(const places *)numbers;
+    int half, r;
+
+    _Pragma("GCC unroll 4") for (half = VECTOR_BYTES / 16; half > 0; half /= 2)
+    {
+        const places low = (k & -half) * 2 + (k & (half - 1)), high = low + half;
+
+        _Pragma("GCC unroll 4") for (r = 0; r < half; r++) row[r] =
+            __builtin_shuffle(row[2 * r], row[2 * r + 1], low) *
+            __builtin_shuffle(row[2 * r], row[2 * r + 1], high);
+    }
+    return row[0];
+#endif
+}
+
 /* ---- transpositions ---- */
 
 typedef uint32_t four_u32 __attribute__((vector_size(16), aligned(4), may_alias));
@@ -517,6 +545,7 @@ static bool below_i32(int64_t n, uint64_t limit, const void *index)
 #define ROW_LOOPS(type)                                                                            \
     {                                                                                              \
         .sum_rows = sum_rows_##type, .sum = sum_##type, .sum_squares = sum_squares_##type,         \
+        .squares_rows = squares_rows_##type, .squares_each = squares_each_##type,                  \
         .softmax = softmax_##type, .log_sum_exp = log_sum_exp_##type,                              \
         .cross_entropy = cross_entropy_##type,                                                     \
         .cross_entropy_backward = cross_entropy_backward_##type,                                   \

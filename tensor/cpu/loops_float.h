@@ -84,10 +84,19 @@ CTI_IN_LOOP double FN(add_lanes)(double total, const FN(vector) * lane)
     return total;
 }
 
-/* Sixteen partial sums within a block, blocks in double: the order depends on n alone. */
-static double FN(sum)(int64_t n, const void *in)
+/* An element, or its square. */
+CTI_IN_LOOP FN(vector) FN(term)(bool square, const T *x)
 {
-    const T *x = in;
+    FN(vector) v = FN(load)(x);
+
+    if (square)
+        v *= v;
+    return v;
+}
+
+/* Sixteen partial sums within a block, blocks in double: the order depends on n alone. */
+CTI_IN_LOOP double FN(sum_terms)(bool square, int64_t n, const T *x)
+{
     double total = 0;
     int64_t i, j;
 
@@ -98,12 +107,17 @@ static double FN(sum)(int64_t n, const void *in)
         for (j = 0; j + LANES <= m; j += LANES)
             UNROLL_LANES
         for (int v = 0; v < LANE_VECTORS; v++)
-            lane[v] += FN(load)(x + i + j + v * IN_VECTOR);
+            lane[v] += FN(term)(square, x + i + j + v * IN_VECTOR);
         total = FN(add_lanes)(total, lane);
         for (; j < m; j++)
-            total += (double)x[i + j];
+            total += square ? (double)x[i + j] * (double)x[i + j] : (double)x[i + j];
     }
     return total;
+}
+
+static double FN(sum)(int64_t n, const void *in)
+{
+    return FN(sum_terms)(false, n, in);
 }
 
 /* Vectors of doubles, and as many elements of T. */
@@ -144,11 +158,10 @@ static double FN(sum_squares)(int64_t n, const void *in)
     return total;
 }
 
-/* Sixteen partial products in double, then by halves. */
-static double FN(product)(int64_t n, const T *x)
+/* Sixteen partial products in double, then by halves down to a vector. */
+CTI_IN_LOOP vector_f64 FN(product_lanes)(int64_t n, const T *x)
 {
     vector_f64 lane[DOUBLE_VECTORS];
-    double total;
     int64_t i;
     int v, half;
 
@@ -164,28 +177,54 @@ static double FN(product)(int64_t n, const T *x)
         UNROLL_LANES
     for (v = 0; v < half; v++)
         lane[v] *= lane[v + half];
-    total = multiply_f64(lane[0]);
-    for (; i < n; i++)
-        total *= (double)x[i];
-    return total;
+    return lane[0];
+}
+
+/* The products of IN_DOUBLES rows, each made like one of a single row, in vectors of a product of each. */
+static void FN(product_beside)(int64_t n, const T *x, T *out)
+{
+    vector_f64 row[IN_DOUBLES], total;
+    int64_t i;
+    int r;
+
+    for (r = 0; r < IN_DOUBLES; r++)
+        row[r] = FN(product_lanes)(n, x + r * n);
+    total = multiply_each_f64(row);
+    for (i = n / LANES * LANES; i < n; i++) {
+        FN(some) e = { 0 };
+
+        UNROLL_LANES
+        for (r = 0; r < IN_DOUBLES; r++)
+            e[r] = x[r * n + i];
+        total *= __builtin_convertvector(e, vector_f64);
+    }
+    *(FN(some) *)out = __builtin_convertvector(total, FN(some));
 }
 
 static void FN(prod_each)(int64_t rows, int64_t n, const void *in, void *out)
 {
-    int64_t r;
+    const T *x = in;
+    int64_t r = 0, i;
 
-    for (r = 0; r < rows; r++)
-        ((T *)out)[r] = (T)FN(product)(n, (const T *)in + r * n);
+    for (; r + IN_DOUBLES <= rows; r += IN_DOUBLES)
+        FN(product_beside)(n, x + r * n, (T *)out + r);
+    for (; r < rows; r++) {
+        double total = multiply_f64(FN(product_lanes)(n, x + r * n));
+
+        for (i = n / LANES * LANES; i < n; i++)
+            total *= (double)x[r * n + i];
+        ((T *)out)[r] = (T)total;
+    }
 }
 
 #define SUM_ROWS 8
 
 /* The sums of SUM_ROWS rows of n <= BLOCK, an element of each row beside the others: the order of
  * FN(sum). */
-static void FN(sum_beside)(int64_t n, const T *x, T *out)
+CTI_IN_LOOP void FN(sum_beside)(bool square, int64_t n, const T *x, T *out)
 {
     T lane[SUM_ROWS][LANES];
-    vector_f64 total[SUM_ROWS / IN_DOUBLES] = { { 0 } };
+    vector_f64 total[SUM_ROWS / IN_DOUBLES] = { { 0 } }, wide;
     int64_t whole = n / LANES * LANES, i;
     int r, v, k;
 
@@ -195,7 +234,7 @@ static void FN(sum_beside)(int64_t n, const T *x, T *out)
         for (i = 0; i < whole; i += LANES)
             UNROLL_LANES
         for (v = 0; v < LANE_VECTORS; v++)
-            l[v] += FN(load)(x + r * n + i + v * IN_VECTOR);
+            l[v] += FN(term)(square, x + r * n + i + v * IN_VECTOR);
         UNROLL_LANES
         for (v = 0; v < LANE_VECTORS; v++)
             *(FN(vector) *)(lane[r] + v * IN_VECTOR) = l[v];
@@ -211,21 +250,34 @@ static void FN(sum_beside)(int64_t n, const T *x, T *out)
             UNROLL_LANES
             for (k = 0; k < IN_DOUBLES; k++)
                 e[k] = from[(v * IN_DOUBLES + k) * step];
-            total[v] += __builtin_convertvector(e, vector_f64);
+            wide = __builtin_convertvector(e, vector_f64);
+            if (square && i >= LANES)
+                wide *= wide;
+            total[v] += wide;
         }
     }
     for (r = 0; r < SUM_ROWS; r++)
         out[r] = (T)total[r / IN_DOUBLES][r % IN_DOUBLES];
 }
 
-static void FN(sum_each)(int64_t rows, int64_t n, const void *in, void *out)
+CTI_IN_LOOP void FN(sum_each_term)(bool square, int64_t rows, int64_t n, const T *x, T *out)
 {
     int64_t r = 0;
 
     for (; n <= BLOCK && r + SUM_ROWS <= rows; r += SUM_ROWS)
-        FN(sum_beside)(n, (const T *)in + r * n, (T *)out + r);
+        FN(sum_beside)(square, n, x + r * n, out + r);
     for (; r < rows; r++)
-        ((T *)out)[r] = (T)FN(sum)(n, (const T *)in + r * n);
+        out[r] = (T)FN(sum_terms)(square, n, x + r * n);
+}
+
+static void FN(sum_each)(int64_t rows, int64_t n, const void *in, void *out)
+{
+    FN(sum_each_term)(false, rows, n, in, out);
+}
+
+static void FN(squares_each)(int64_t rows, int64_t n, const void *in, void *out)
+{
+    FN(sum_each_term)(true, rows, n, in, out);
 }
 #undef SUM_ROWS
 
@@ -233,7 +285,8 @@ static void FN(sum_each)(int64_t rows, int64_t n, const void *in, void *out)
 
 /* The sums of the columns of four vectors, which begin at columns at[]: of a few rows at a time,
  * then in double. */
-static void FN(sum_vectors)(int64_t n, int64_t stride, const T *x, const int64_t *at, T *o)
+CTI_IN_LOOP void FN(sum_vectors)(bool square, int64_t n, int64_t stride, const T *x,
+                                 const int64_t *at, T *o)
 {
     double total[4 * IN_VECTOR] = { 0 };
     int64_t j, end;
@@ -244,7 +297,7 @@ static void FN(sum_vectors)(int64_t n, int64_t stride, const T *x, const int64_t
 
         for (end = j + FEW_ROWS < n ? j + FEW_ROWS : n; j < end; j++)
             for (k = 0; k < 4; k++)
-                few[k] += *(const FN(vector) *)(x + j * stride + at[k]);
+                few[k] += FN(term)(square, x + j * stride + at[k]);
         for (k = 0; k < 4 * IN_VECTOR; k++)
             total[k] += (double)((const T *)few)[k];
     }
@@ -254,25 +307,37 @@ static void FN(sum_vectors)(int64_t n, int64_t stride, const T *x, const int64_t
 
 /* If width is not a multiple of a vector, the last vector overlaps the one before, so that it does
  * not read beyond the row. */
-static void FN(sum_rows)(int64_t n, int64_t stride, int64_t width, const void *in, void *out)
+CTI_IN_LOOP void FN(sum_rows_of_terms)(bool square, int64_t n, int64_t stride, int64_t width,
+                                       const T *x, T *o)
 {
-    const T *x = in;
-    T *o = out;
     int64_t i, j, at[4];
     int k;
 
     for (i = 0; i < width && width >= IN_VECTOR; i += 4 * IN_VECTOR) {
         for (k = 0; k < 4; k++)
             at[k] = i + (k + 1) * IN_VECTOR <= width ? i + k * IN_VECTOR : width - IN_VECTOR;
-        FN(sum_vectors)(n, stride, x, at, o);
+        FN(sum_vectors)(square, n, stride, x, at, o);
     }
     for (; i < width; i++) {
         double total = 0;
 
-        for (j = 0; j < n; j++)
-            total += (double)x[j * stride + i];
+        for (j = 0; j < n; j++) {
+            double v = (double)x[j * stride + i];
+
+            total += square ? v * v : v;
+        }
         o[i] = (T)total;
     }
+}
+
+static void FN(sum_rows)(int64_t n, int64_t stride, int64_t width, const void *in, void *out)
+{
+    FN(sum_rows_of_terms)(false, n, stride, width, in, out);
+}
+
+static void FN(squares_rows)(int64_t n, int64_t stride, int64_t width, const void *in, void *out)
+{
+    FN(sum_rows_of_terms)(true, n, stride, width, in, out);
 }
 #undef FEW_ROWS
 

@@ -18,6 +18,9 @@
             case CTI_SUM:                                                                          \
                 acc += (acc_type)v;                                                                \
                 break;                                                                             \
+            case CTI_SUM_SQUARES:                                                                  \
+                acc += (acc_type)v * (acc_type)v;                                                  \
+                break;                                                                             \
             case CTI_PROD:                                                                         \
                 acc *= (acc_type)v;                                                                \
                 break;                                                                             \
@@ -91,6 +94,8 @@ static void reduce_columns(void *context, int64_t piece)
     end = end < a->inner ? end : a->inner;
     if (a->op == CTI_SUM && cti_is_float(a->dtype))
         rows->sum_rows(a->n, a->inner, end - column, in, out);
+    else if (a->op == CTI_SUM_SQUARES && cti_is_float(a->dtype))
+        rows->squares_rows(a->n, a->inner, end - column, in, out);
     else if ((a->op == CTI_MAX || a->op == CTI_MIN) && cti_is_float(a->dtype) && a->n)
         rows->extreme_rows(a->op == CTI_MIN, a->n, a->inner, end - column, in, out);
     else
@@ -117,6 +122,8 @@ static void reduce_rows(void *context, int64_t piece)
     end = end < a->outer ? end : a->outer;
     if (a->op == CTI_SUM && cti_is_float(a->dtype))
         rows->sum_each(end - at, a->n, in, (char *)a->out + (size_t)at * size);
+    else if (a->op == CTI_SUM_SQUARES && cti_is_float(a->dtype))
+        rows->squares_each(end - at, a->n, in, (char *)a->out + (size_t)at * size);
     else if (a->op == CTI_PROD && cti_is_float(a->dtype))
         rows->prod_each(end - at, a->n, in, (char *)a->out + (size_t)at * size);
     else if ((a->op == CTI_MAX || a->op == CTI_MIN) && cti_is_float(a->dtype) && a->n)

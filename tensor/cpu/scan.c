@@ -542,6 +542,125 @@ void cti_cpu_linear_scan_backward(const cti_linear_scan_backward_args *a)
         cti_parallel(scan_pieces(a->outer, a->inner), linear_scan_backward_piece, (void *)a);
 }
 
+/* ---- the derivative of products ----
+ *
+ * Chunks of at most SCAN_COLUMNS steps and SCAN_BLOCK columns, for any inner. The products before each chunk
+ * are computed first; then the chunks from the last on, with the product of what comes after. */
+
+enum { PROD_CHUNKS = CTI_PROD_MOST / SCAN_COLUMNS };
+
+static scan_part prod_part_of(const cti_prod_backward_args *a, int64_t piece)
+{
+    const int64_t blocks = (a->inner + SCAN_BLOCK - 1) / SCAN_BLOCK;
+    const int64_t outer = piece / blocks, from = piece % blocks * SCAN_BLOCK;
+    scan_part p = { .first = outer * a->n * a->inner + from, .column = outer * a->inner + from };
+
+    if (a->inner == 1)
+        p = (scan_part){ .first = piece * SCAN_BLOCK * a->n, .column = piece * SCAN_BLOCK };
+    p.side = a->inner == 1;
+    p.width = (int)(p.side ? a->outer - p.column : a->inner - from);
+    p.width = p.width < SCAN_BLOCK ? p.width : SCAN_BLOCK;
+    return p;
+}
+
+/* Copies the chunk of s into a tile, or from it if store is set; x is the element of p. */
+static void prod_move(const scan_side *s, int64_t inner, bool store, char *x, char *tile)
+{
+    const size_t bytes = s->size * (size_t)s->rows;
+    int j;
+
+    if (inner == 1 && store)
+        side_put(s, tile, x);
+    else if (inner == 1)
+        side_take(s, x, tile);
+    else if (!store && s->rows < SCAN_BLOCK)
+        memset(tile, 0, s->size * SCAN_BLOCK * (size_t)s->count);
+    for (j = 0; inner > 1 && j < s->count; j++) {
+        char *row = x + (s->from + j) * inner * (int64_t)s->size;
+        char *to = tile + (size_t)j * s->size * SCAN_BLOCK;
+
+        memcpy(store ? row : to, store ? to : row, bytes);
+    }
+}
+
+#define PROD_BACKWARD(name, type)                                                                  \
+    static inline void name##_before(const type *restrict x, double *restrict h,                   \
+                                     double *restrict out)                                         \
+    {                                                                                              \
+        for (int i = 0; i < SCAN_BLOCK; i++) {                                                     \
+            out[i] = h[i];                                                                         \
+            h[i] *= (double)x[i];                                                                  \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    static inline void name##_after(const type *restrict x, const double *restrict before,         \
+                                    double *restrict g, type *restrict out)                        \
+    {                                                                                              \
+        for (int i = 0; i < SCAN_BLOCK; i++) {                                                     \
+            out[i] = (type)(before[i] * g[i]);                                                     \
+            g[i] *= (double)x[i];                                                                  \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    static void name(const cti_prod_backward_args *a, const scan_part *p)                          \
+    {                                                                                              \
+        enum { TILE = SCAN_COLUMNS * SCAN_BLOCK };                                                 \
+        type x[TILE], out[TILE];                                                                   \
+        double before[TILE], start[PROD_CHUNKS * SCAN_BLOCK], g[SCAN_BLOCK] = { 0 };               \
+        double h[SCAN_BLOCK];                                                                      \
+        scan_side s = { .n = a->n, .rows = p->width, .size = sizeof(type) };                       \
+        char *in = (char *)((type *)a->x + p->first), *to = (char *)((type *)a->dx + p->first);    \
+        int chunk, j;                                                                              \
+                                                                                                   \
+        for (j = 0; j < SCAN_BLOCK; j++)                                                           \
+            h[j] = 1;                                                                              \
+        for (chunk = 0; side_next(&s); chunk++) {                                                  \
+            memcpy(start + chunk * SCAN_BLOCK, h, sizeof h);                                       \
+            if (s.from + s.count < a->n) {                                                         \
+                prod_move(&s, a->inner, false, in, (char *)x);                                     \
+                for (j = 0; j < s.count; j++)                                                      \
+                    name##_before(x + j * SCAN_BLOCK, h, before);                                  \
+            }                                                                                      \
+        }                                                                                          \
+        for (j = 0; j < p->width; j++)                                                             \
+            g[j] = (double)((const type *)a->d)[p->column + j];                                    \
+        while (chunk-- > 0) {                                                                      \
+            s.from = (int64_t)chunk * SCAN_COLUMNS;                                                \
+            s.count = (int)(a->n - s.from < SCAN_COLUMNS ? a->n - s.from : SCAN_COLUMNS);          \
+            prod_move(&s, a->inner, false, in, (char *)x);                                         \
+            for (j = 0; j < s.count; j++)                                                          \
+                name##_before(x + j * SCAN_BLOCK, start + chunk * SCAN_BLOCK,                      \
+                              before + j * SCAN_BLOCK);                                            \
+            while (j-- > 0)                                                                        \
+                name##_after(x + j * SCAN_BLOCK, before + j * SCAN_BLOCK, g,                       \
+                             out + j * SCAN_BLOCK);                                                \
+            prod_move(&s, a->inner, true, to, (char *)out);                                        \
+        }                                                                                          \
+    }
+
+PROD_BACKWARD(prod_backward_f32, float)
+PROD_BACKWARD(prod_backward_f64, double)
+
+static void prod_backward_piece(void *context, int64_t piece)
+{
+    const cti_prod_backward_args *a = context;
+    const scan_part p = prod_part_of(a, piece);
+
+    if (a->dtype == CT_F32)
+        prod_backward_f32(a, &p);
+    else
+        prod_backward_f64(a, &p);
+}
+
+void cti_cpu_prod_backward(const cti_prod_backward_args *a)
+{
+    const int64_t many = a->inner == 1 ? a->outer : a->inner;
+    const int64_t blocks = (many + SCAN_BLOCK - 1) / SCAN_BLOCK;
+
+    if (a->n && a->inner)
+        cti_parallel(a->inner == 1 ? blocks : a->outer * blocks, prod_backward_piece, (void *)a);
+}
+
 /* ---- running extremes ---- */
 
 static void side_put_int64_t(const scan_side *s, const int64_t *tile, int64_t *out)

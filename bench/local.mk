@@ -1,6 +1,6 @@
 EXTRA_PROGRAMS = bench/bench bench/handles
 bench_handles_SOURCES = bench/handles.c
-bench_handles_LDFLAGS = $(AM_LDFLAGS) -no-install
+bench_handles_LDFLAGS = $(AM_LDFLAGS) $(NO_INSTALL)
 bench_handles_LDADD = libcotangent.la
 bench_bench_SOURCES = \
 	bench/bench.c \
@@ -13,7 +13,7 @@ bench_bench_SOURCES = \
 	bench/ops.c \
 	bench/profile.c \
 	bench/scaling.c
-bench_bench_LDFLAGS = $(AM_LDFLAGS) -no-install
+bench_bench_LDFLAGS = $(AM_LDFLAGS) $(NO_INSTALL)
 bench_bench_LDADD = libcotangent.la $(BLAS_LIBS)
 # The sum over shards against MPI_Allreduce, where the MPI is there.
 if OPENMPI_PLUGIN
@@ -25,11 +25,11 @@ endif
 EXTRA_DIST += bench/allreduce.c
 bench_allreduce_openmpi_SOURCES = bench/allreduce.c
 bench_allreduce_openmpi_CPPFLAGS = $(AM_CPPFLAGS) $(OPENMPI_CFLAGS)
-bench_allreduce_openmpi_LDFLAGS = $(AM_LDFLAGS) -no-install
+bench_allreduce_openmpi_LDFLAGS = $(AM_LDFLAGS) $(NO_INSTALL)
 bench_allreduce_openmpi_LDADD = libcore.la $(OPENMPI_LIBS)
 bench_allreduce_mpich_SOURCES = bench/allreduce.c
 bench_allreduce_mpich_CPPFLAGS = $(AM_CPPFLAGS) $(MPICH_CFLAGS)
-bench_allreduce_mpich_LDFLAGS = $(AM_LDFLAGS) -no-install
+bench_allreduce_mpich_LDFLAGS = $(AM_LDFLAGS) $(NO_INSTALL)
 bench_allreduce_mpich_LDADD = libcore.la $(MPICH_LIBS)
 CLEANFILES += $(EXTRA_PROGRAMS) bench/result.json
 

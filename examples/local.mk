@@ -33,7 +33,7 @@ examples_common = \
 	tool/cli.h
 examples_lm = examples/lm.c examples/lm.h $(examples_common)
 examples_libs = libcotangent.la $(LIBM)
-examples_ldflags = $(AM_LDFLAGS) -no-install
+examples_ldflags = $(AM_LDFLAGS) $(NO_INSTALL)
 
 examples_rnn_concise_SOURCES = examples/rnn_concise.c $(examples_common)
 examples_rnn_concise_LDFLAGS = $(examples_ldflags)

@@ -173,7 +173,7 @@ typedef struct cti_backend {
 #undef CTI_SLOT_MEMBER
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 11
+#define CTI_BACKEND_VERSION 12
 
 /* ---- plug-ins ---- */
 

@@ -176,7 +176,7 @@ tests_libcases_la_SOURCES = \
 	tests/cases_views.c
 # The harness counts what the library allocates and opens, and sees the ends of scopes and of locks.
 tests_libs = tests/libharness.la libcore.la $(CHECK_LIBS) $(LIBM)
-tests_ldflags = $(AM_LDFLAGS) -no-install
+tests_ldflags = $(AM_LDFLAGS) $(NO_INSTALL)
 harness_ldflags = $(tests_ldflags) \
 	-Wl,--wrap=ct_scope_end,--wrap=pthread_mutex_unlock,--wrap=pthread_cond_wait,--wrap=pthread_join \
 	-Wl,--wrap=cti_out_of_memory
@@ -341,7 +341,7 @@ tests_test_streams_LDADD = $(tests_libs)
 
 tests_allocator_SOURCES = tests/allocator.c
 tests_allocator_LDADD = libcore.la $(LIBM)
-tests_allocator_LDFLAGS = $(AM_LDFLAGS) -no-install
+tests_allocator_LDFLAGS = $(AM_LDFLAGS) $(NO_INSTALL)
 
 tests_test_blob_SOURCES = tests/test_blob.c tests/counted.c tests/counted.h
 tests_test_blob_LDADD = $(tests_libs)

@@ -14,7 +14,7 @@ done
 
 doxygen=$(sed -n 's/^DOXYGEN = //p' Makefile)
 [ "$doxygen" != no ] || skip "doxygen was not there when configure ran"
-"${MAKE-make}" -s docs >"$tmp/out" 2>"$tmp/err" || fail "make docs"
+MAKEFLAGS='' MFLAGS='' "${MAKE-make}" -s --no-print-directory docs >"$tmp/out" 2>"$tmp/err" || fail "make docs"
 [ ! -s "$tmp/err" ] || fail "make docs prints something (a warning?)"
 
 cd docs/html || exit 99

@@ -134,6 +134,7 @@ examples_seq2seq_LDADD = $(examples_libs)
 nobase_dist_doc_DATA += \
 	examples/export/Makefile \
 	examples/export/generate.c \
-	examples/export/index.html
+	examples/export/index.html \
+	examples/export/pitch.c
 nobase_doc_DATA = $(filter %.c %.h,$(sort \
 	$(foreach program,$(noinst_PROGRAMS),$($(subst /,_,$(program))_SOURCES))))

@@ -116,6 +116,14 @@ for cell in rnn lstm gru; do
     cd ..
 done
 
+# ---- the audio model -----------------------------------------------------------------------
+
+"$build/examples/pitch" 20 pitch_model.c >out 2>err || fail "examples/pitch does not export"
+cp "$srcdir/examples/export/pitch.c" . || exit 99
+$cc -std=c99 -Wall -Wextra -Werror -O3 -o listen pitch.c pitch_model.c -lm 2>err || fail "pitch.c"
+./listen >out 2>err || fail "the exported audio model"
+grep -q '^7500 blocks: pitch .* the worst [0-9.]* us$' out || fail "the exported audio model: $(cat out)"
+
 # ---- bad calls -----------------------------------------------------------------------------
 
 refuses()   # STATUS PATTERN ARGUMENTS...

@@ -630,7 +630,6 @@ protocols: examples/rnn_concise
 .PHONY: check-full check-tsan update-messages protocols
 
 EXTRA_DIST += $(shell_tests)
-EXTRA_DIST += examples/export/Makefile examples/export/generate.c examples/export/index.html
 EXTRA_DIST += \
 	tests/bad_arguments.awk \
 	tests/checked.sh \

@@ -5,7 +5,7 @@
 # library and one program are built for this processor (x86-64) and the program is run.
 # FOLDER keeps the packages of the other processors, the builds and their logs.
 # TESTS: the test programs; JOBS: for make, else 2; SUITE: of Debian, else that of this system;
-# MIRROR, KEYRING: of the packages; CFLAGS: else -O2.
+# MIRROR: of the packages, else the first of this system's; KEYRING: of MIRROR; CFLAGS: else -O2.
 # Status 0 if all has been built and has passed.
 
 [ $# -ge 1 ] || { sed -n '2,10s/^# //p' "$0"; exit 2; }
@@ -15,8 +15,13 @@ shift
 [ $# -gt 0 ] || set -- aarch64 i386 s390x armhf musl
 source=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 . /etc/os-release
-[ "$ID" = debian ] || VERSION_CODENAME=bookworm
-: "${SUITE:=$VERSION_CODENAME}" "${MIRROR:=http://deb.debian.org/debian}" "${JOBS:=2}"
+if [ "$ID" != debian ]; then
+    VERSION_CODENAME=bookworm
+elif [ -z "$MIRROR" ]; then
+    MIRROR=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
+fi
+[ -n "$MIRROR" ] || { echo "platforms.sh: set MIRROR to a mirror of Debian" >&2; exit 1; }
+: "${SUITE:=$VERSION_CODENAME}" "${JOBS:=2}"
 : "${KEYRING:=/usr/share/keyrings/debian-archive-keyring.gpg}" "${CFLAGS:=-O2}"
 : "${TESTS:=test_tensor test_ops test_autograd test_recurrent test_safetensors test_train}"
 

@@ -18,8 +18,6 @@ enum { IN_X, IN_W_IH, IN_B_IH, IN_W_HH, IN_B_HH, IN_H, IN_C, IN_COUNT };
  * tensor. */
 enum { OUT_Y, OUT_LAST_H, OUT_LAST_C, OUT_H, OUT_C, OUT_GATES, OUT_COUNT };
 
-#define FEW 4 /* with fewer steps, packing the weights takes longer than it saves */
-
 static void *fused_layer_data(const ct_tensor *t)
 {
     return t ? cti_data(t) : NULL;
@@ -140,7 +138,7 @@ static bool fused_layer_can_run(const cti_cell *c, const ct_tensor *x, const ct_
     const bool is_gated = c->kind == CTI_CELL_LSTM || c->kind == CTI_CELL_GRU;
 
     return cti_fused_can_run(c, at) && !c->ln_ih && !at->lengths && x->device == CT_CPU &&
-           x->dtype == CT_F32 && ct_size(x, 0) >= FEW &&
+           x->dtype == CT_F32 && ct_size(x, 0) >= CTI_FEW_STEPS &&
            ct_size(x, 0) * ct_size(x, 1) > CTI_FEW_ROWS && is_gated &&
            ct_get_matmul_precision() != CT_MATMUL_PRECISION_BF16;
 }

@@ -73,6 +73,9 @@ static inline int64_t cti_sequence_scratch(const cti_sequence *s)
  * would take a large part of the time. Exported code supports only sequence. */
 #define CTI_FEW_ROWS 64
 
+/* With fewer steps, packing the weights takes longer than it saves. */
+#define CTI_FEW_STEPS 4
+
 /* One recurrent layer in one direction together with its input, in f32: T steps, B rows, I inputs, H
  * hidden units. The kinds of cells, the number of gates G and the meaning of h and c are those of
  * cti_sequence. layer computes h, c and gates. layer_backward computes the gradients that are not

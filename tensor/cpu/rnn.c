@@ -12,7 +12,6 @@
 
 #define MOST_ROWS 64  /* the rows of a tile */
 #define SMALL_ROWS 16 /* rows of a tile of a small batch */
-#define FEW 4         /* with fewer steps, packing W^T takes longer than it saves */
 
 /* The data for a tile. Offsets are in elements of `size` bytes. */
 typedef struct layer {
@@ -276,7 +275,7 @@ void cti_cpu_sequence(const cti_sequence *s)
     l.x = l.hn + s->batch * s->hidden * l.size;
     l.w = cti_packed_layout(s->dtype, s->hidden, l.width, s->hidden);
     room = bf16 ? rnn_pack_bf16(&l, true, s->hidden, l.width) : NULL;
-    if (!room && s->steps >= FEW)
+    if (!room && s->steps >= CTI_FEW_STEPS)
         rnn_pack(&l, true, s->hidden, l.width, s->scratch);
     cti_parallel(rnn_tiles(s), rnn_forward_tile, &l);
     if (room)
@@ -385,7 +384,7 @@ void cti_cpu_sequence_backward(const cti_sequence *s)
     l.w = (cti_packed){ s->dtype, l.width, s->hidden, l.width, s->hidden, s->hidden, s->w };
     if (bf16) {
         room = rnn_pack_bf16(&l, false, l.width, s->hidden);
-    } else if (s->steps >= FEW) {
+    } else if (s->steps >= CTI_FEW_STEPS) {
         room = cti_storage_try(CT_CPU, (size_t)(l.width * s->hidden * l.size));
         if (room)
             rnn_pack(&l, false, l.width, s->hidden, room->data);

@@ -31,7 +31,6 @@
 
 #define MOST_TILE 64      /* rows of the batch that go through all steps together */
 #define LEAST_TILE 4      /* a thread for fewer rows does not pay, because each reads all weights */
-#define LEAST_STEPS 4     /* with fewer steps, packing takes longer than it saves */
 #define SHARED_WORK 65536 /* the least multiplications by W_hh of a step that threads share */
 #define CACHED (1 << 18)  /* elements of W_hh that the cache of one processor holds */
 #define ONE_HOT 1024      /* the most classes of a one-hot x */
@@ -70,7 +69,7 @@ bool cti_layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path)
     memset(j, 0, sizeof *j);
     j->s = s;
     j->micro = cti_micro_of(path);
-    if (!j->micro || s->steps < LEAST_STEPS || s->hidden == 0 || s->batch == 0 ||
+    if (!j->micro || s->steps < CTI_FEW_STEPS || s->hidden == 0 || s->batch == 0 ||
         (!s->x && s->input > ONE_HOT))
         return false;
     j->lanes = j->micro->lanes;

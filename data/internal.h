@@ -171,8 +171,8 @@ typedef struct cti_lengthy {
     int64_t length, place, sample;
 } cti_lengthy;
 
-/* Makes a loader from a copy of draft. Allocates an order of order_rows rows, or none if order_rows is 0.
- * The loader owns draft's data and sums; they are freed if this fails. */
+/* Makes a loader from a copy of draft, and allocates an order of order_rows rows. If order_rows is 0, the
+ * loader has no order. The loader owns the data and the sums of draft. If this fails, it frees them. */
 ct_loader *cti_loader_new(const ct_loader *draft, int64_t order_rows);
 
 /* Draws the order of an epoch (order.c); false with an error. */

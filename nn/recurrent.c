@@ -587,7 +587,7 @@ static ct_tensor *recurrent_run_sequence(cti_steps *s, ct_tensor *x)
 }
 
 /* Runs a layer of the library's own cells together with its input. Returns NULL without an error if
- * there is no op for it; then the input must be projected first. */
+ * no op supports the layer. Then the caller must project the input first. */
 static ct_tensor *recurrent_run_layer(cti_steps *s, ct_tensor *x)
 {
     if (s->cell->sequence != cti_fused_rnn || s->extent->active || atomic_load(&recurrent_stepwise))

@@ -97,10 +97,10 @@ const char *cti_trusted_environment(const char *name)
     return secure_getenv(name);
 }
 
-/* The loader knows a main program by its argv[0], which the caller of the program chose: with the static
- * library in the program there is no folder that can be trusted. (sudo, for example, runs a program with
- * root's rights and the user's argv[0].) The program headers tell which object is the main program. A
- * relative path would depend on the current folder. */
+/* The loader gives argv[0] as the path of the main program, and the caller of the program chooses argv[0].
+ * For example, sudo runs a program with the rights of root and the argv[0] of the user. So no folder can be
+ * trusted if the library is linked into the program. The program headers show which object is the main
+ * program. A relative path depends on the current folder. */
 bool cti_library_folder(char *folder, size_t size)
 {
     const void *headers = (const void *)getauxval(AT_PHDR);

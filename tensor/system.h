@@ -13,8 +13,9 @@
  * Elsewhere: all that are online. */
 int cti_processors(void);
 
-/* The number of processors that the control group grants, 256 at most: the quotient of the two numbers
- * of the file ("max" for the first is no limit), rounded up. 256 if the file does not say so. */
+/* Returns the number of processors that the control group grants, at most 256. It is the quotient of the
+ * two numbers of the file, rounded up. Returns 256 if the file cannot be read or its first word is "max",
+ * which means no limit. */
 int cti_processors_granted(const char *path);
 
 /* Opens a shared library while the calling thread may run on one processor only, so that the library

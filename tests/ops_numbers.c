@@ -158,7 +158,8 @@ static int compared(ct_tensor *x, double s)
     return bits;
 }
 
-/* The same of an integer and a double, exactly. (long double is no help: armhf's is a double.) */
+/* Compares an integer with a double exactly, and returns the same bits. A long double has too few digits
+ * on armhf, where it is a double. */
 static int compared_in_c(int64_t x, double s)
 {
     double whole = floor(s);

@@ -40,7 +40,8 @@ static int64_t scan_pieces(int64_t outer, int64_t inner)
                       : outer * ((inner + SCAN_TILE - 1) / SCAN_TILE);
 }
 
-/* The part of a piece that begins at chain number `done` of the piece. Width 0: there is no more. */
+/* Returns the part of a piece that begins at chain number `done` of the piece. Its width is 0 if all chains
+ * of the piece are done. */
 static scan_part scan_part_of(const int64_t shape[3], int64_t piece, int64_t done)
 {
     const int64_t outer = shape[0], n = shape[1], inner = shape[2];

@@ -379,8 +379,8 @@ static inline vec v_tanh(vec x)
     return v_or(v_div(p, v_add(p, v_all(2.0f))), sign);
 }
 
-/* 1 / (1 + exp(-x)), with cti_expf's polynomial. Below -88.4, where the result is no longer a normal
- * float, 0. */
+/* Returns 1 / (1 + exp(-x)), computed with the polynomial of cti_expf. The result is 0 for x below -88.4,
+ * because the exact value is smaller than the normal floats. */
 static inline vec v_sigmoid(vec x)
 {
     const vec round = v_all(12582912.0f), one = v_all(1.0f);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cotangent.h - Cotangent: reverse-mode automatic differentiation over tensors, and neural-network
  * modules on top. Every public header, in the order in which they build on each other. */
 #ifndef COTANGENT_H

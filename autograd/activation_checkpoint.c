@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* activation_checkpoint.c - a function recorded as one node, whose backward runs the function
  * again.
  *

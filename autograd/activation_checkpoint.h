@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* activation_checkpoint.h - activation checkpointing: less memory for more time.
  *
  * A function that runs under ct_activation_checkpoint keeps no history. Backward runs it again,

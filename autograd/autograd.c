@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* autograd.c - the tape: recording ops, and the functions of a node that backward functions call.
  *
  * The tape of a thread is an array of nodes in the order of execution. A scope stores the length of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* autograd.h - reverse-mode differentiation: recording, backward, gradients.
  *
  * A leaf is a tensor that no op made. While recording is on, which is the default, an op with an

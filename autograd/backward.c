@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* backward.c - backward passes: ct_backward and ct_grad.
  *
  * The tape is in the order of execution. So a walk backwards from a result reaches each node only

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* engine.h - declarations that autograd.c, leaf.c and backward.c share. (internal) */
 #ifndef COTANGENT_AUTOGRAD_ENGINE_H
 #define COTANGENT_AUTOGRAD_ENGINE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* find_nonfinite.c - finds the op that first produced a value that is not finite. Until the scope
  * of a step ends, its results stay on the thread's stack of live tensors in the order in which they
  * were made, and the nodes stay on its tape in the same order. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* find_nonfinite.h - finds the op that first produced a value that is not finite. (internal)
  *
  * The scope of the step must be the innermost open scope. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* functional.c - derivatives of functions, from backward passes.
  *
  *     vjp       one pass from v

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* functional.h - derivatives of functions: products with vectors, Jacobians, Hessians.
  *
  * A function takes count tensors and returns one. These functions call it once, with new leaves

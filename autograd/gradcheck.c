@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gradcheck.c - compares derivatives with central differences:
  *     d f / d x_i = (f(x + eps e_i) - f(x - eps e_i)) / (2 eps) + O(eps^2)
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gradcheck.h - checks derivatives against finite differences. For tests of ops and models. */
 #ifndef COTANGENT_AUTOGRAD_GRADCHECK_H
 #define COTANGENT_AUTOGRAD_GRADCHECK_H

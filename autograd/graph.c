@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* graph.c - writes the history of a tensor as a graph in the DOT language. */
 #include "autograd/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* graph.h - prints recorded history as a graph.
  *
  * Two environment variables print a report on stderr, without a change to the program:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* internal.h - the tape, and functions that ops and modules of the library share. (internal) */
 #ifndef COTANGENT_AUTOGRAD_INTERNAL_H
 #define COTANGENT_AUTOGRAD_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* leaf.c - leaves: whether a gradient is required, the gradient itself, and hooks. */
 #include "autograd/engine.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* op.h - defining ops with derivatives. The library's own ops are defined in this way, too.
  *
  * An op computes its outputs and calls ct_record. Its backward function is written in ops, so that

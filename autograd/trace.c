@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* trace.c - the reports of COTANGENT_DEBUG and COTANGENT_PROFILE: lines, totals, and the first
  * value that is not finite. */
 #include "autograd/trace.h"

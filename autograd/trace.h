@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* trace.h - functions behind COTANGENT_DEBUG and COTANGENT_PROFILE, which graph.h describes.
  * (internal)
  *

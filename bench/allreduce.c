@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* allreduce.c - the sum over shards against MPI_Allreduce, in turns, and what a message costs.
  *
  *     make bench/allreduce-openmpi

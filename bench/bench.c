@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* bench.c - measures one case for some seconds and prints one line: the result, and the greatest
  * resident memory of this process in MiB.
  *

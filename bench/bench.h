@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* bench.h - declarations for the files of the benchmark; see bench.c. */
 #ifndef COTANGENT_BENCH_H
 #define COTANGENT_BENCH_H

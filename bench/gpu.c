@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gpu.c - tokens/s of whole training steps of the classic protocol on a GPU, each step launched
  * kernel by kernel and as one captured launch, beside the chapter's number for its GPU. */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* handles.c - measures the cost of a handle: a recorded ct_add of scalars, in scopes of few and of
  * many ops.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* kernels.c - the machine's limits, and single ops measured against them. */
 #include <config.h>
 

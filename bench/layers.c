@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* layers.c - the time of convolutions, attention, layer norm and a transformer on one thread:
  * bench layers [NAME] [SECONDS].
  *

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 EXTRA_PROGRAMS = bench/bench bench/handles
 bench_handles_SOURCES = bench/handles.c
 bench_handles_LDFLAGS = $(AM_LDFLAGS) $(NO_INSTALL)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ops.c - the time of single ops on one thread, forward and backward: bench ops [NAME] [ELEMENTS].
  *
  * A line for each op: its name, then nanoseconds for each element of its input: of the op without

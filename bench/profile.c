@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* profile.c - the time of each part of a training step. Each part is measured separately, on the
  * values of the part before, without their history. */
 #include <stdio.h>

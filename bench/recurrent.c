@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recurrent.c - times one training step of one recurrent layer: forward and all gradients, without
  * a loss.
  *

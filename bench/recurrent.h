@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recurrent.h - the weights and inputs of the recurrent layer that bench/recurrent.c and
  * bench/peers/onednn.cpp time.
  *

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # recurrent.sh - a recurrent layer by this library and by oneDNN, interleaved; medians and ratios.
 #
 #     recurrent.sh BENCH ONEDNN [THREADS]

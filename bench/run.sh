@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # run.sh - runs every case for every contestant, interleaved, in rounds; then prints
 # medians and ratios.
 #

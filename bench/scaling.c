@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* scaling.c - training of the classic RNN with one size changed at a time. */
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # table.awk - medians of run.sh's lines (CASE WHO MODE THREADS FIGURE MIB): a table, and JSON.
 
 function median(key,   n, i, j, t, v) {

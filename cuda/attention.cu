@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* attention.cu - scaled dot-product attention: composed from the other kernels. */
 #include "cuda/cuda.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* backend.cu - the plug-in: its exported function, its devices, their queues and memory.
  *
  * A device has two streams for the whole process. One runs all kernels, so that a buffer may pass

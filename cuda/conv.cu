@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* conv.cu - the positions of max_pool; convolutions are composed from copies and products. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"

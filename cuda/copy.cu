@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* copy.cu - copies and conversions between all dtypes; fills and ranges. */
 #include "cuda/cuda.h"
 #include "cuda/strided.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ctc.cu - connectionist temporal classification. tensor/backend.h has the formulas.
  *
  * One block for each sequence computes alpha and beta, step by step; its threads share the labels

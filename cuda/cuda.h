@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cuda.h - the plug-in's slots, streams and memory, and how kernels are launched. (internal)
  *
  * tensor/backend.h lists and describes the slots. The function of slot NAME is cu_NAME, in the file

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* device.h - functions that kernels share: element types, index arithmetic, sums within a block.
  * (internal)
  *

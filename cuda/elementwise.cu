@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* elementwise.cu - the ops of tensor/formulas.h as functors, and two kernels for each: over
  * contiguous arrays, 16 bytes at a time, and over any strides. */
 #include "cuda/cuda.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gemm.cu - matrix products by cuBLAS. cuBLAS is column-major, so it computes C^T = B^T A^T, with
  * the operands swapped.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* index.cu - gathers and scatter-adds by index, one-hot.
  *
  * An index out of range sets the fault word, and the element that it would have read is 0. One

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* launch.h - launches and shared memory, for both compilers of the kernels. (internal)
  *
  * nvcc builds the .cu files for a GPU; the host's C++ compiler builds the same files for the

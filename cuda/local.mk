@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Plug-ins, opened when first named: the same .cu files compiled by nvcc, and by $(CXX) for the
 # emulated GPU of cuda/emu. No C++ compiler is needed without them, so automake knows nothing of
 # these objects: pattern rules make them. libtool gives -Xcompiler to nobody, and -fPIC is spelt

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* normalise.cu - layer norm and RMS norm: composed from the other kernels. */
 #include "cuda/cuda.h"
 

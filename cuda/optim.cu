@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* optim.cu - norms and updates of all parameters of a set at once.
  *
  * Segments are passed to kernels as arguments, up to MOST at a time, so nothing is uploaded. They

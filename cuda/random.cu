@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* random.cu - uniforms, normals, integers, dropout and multinomial draws from Philox
  * (tensor/philox.h); each thread uses one block of four words. Also checks for elements that an op
  * does not allow. */

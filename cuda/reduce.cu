@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reduce.cu - in (outer, n, inner) -> out (outer, inner), in one pass or two.
  *
  * A block has `lanes` lanes for each of CU_BLOCK / lanes outputs; each lane takes every lanes-th

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rnn.cu - whole-sequence recurrent layers: one product and one kernel for each step, with a thread
  * for each row and hidden unit.
  *

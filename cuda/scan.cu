@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* scan.cu - running sums along n of (outer, n, inner).
  *
  * n is cut into chunks by shape alone. The first kernel sums each chunk, the second computes the

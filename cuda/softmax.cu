@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* softmax.cu - softmax, log-softmax and cross-entropy of rows (rows, n).
  *
  * `lanes` neighbouring threads of a block share a row, so that they read it together. Their number

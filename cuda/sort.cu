@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sort.cu - the positions of the first k elements of each row of n in sorted order; stable.
  *
  * Tiles are sorted first. Then pairs of runs are merged, and at most k elements of each run are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* strided.h - several strided arrays over a common shape. (internal) */
 #ifndef COTANGENT_CUDA_STRIDED_H
 #define COTANGENT_CUDA_STRIDED_H

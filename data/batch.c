@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* batch.c - fields by name, and padding. */
 #include "tensor/internal.h"
 

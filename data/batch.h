@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* batch.h - a batch: named fields that have one row for each sample. */
 #ifndef COTANGENT_DATA_BATCH_H
 #define COTANGENT_DATA_BATCH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* clean.c - cleaning: by ASCII as d2l.ai's chapter does, or by Unicode. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* clean.h - functions that ct_clean_apply and ct_corpus_new share. (internal) */
 #ifndef COTANGENT_DATA_CLEAN_H
 #define COTANGENT_DATA_CLEAN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* corpus.c - a text cleaned, cut into tokens, and turned into ids. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* csv.c - rows of a CSV file as a dataset.
  *
  * One pass checks every row, numbers the categories and keeps the values in memory, in an array for

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* csv_read.c - the syntax of CSV files (RFC 4180), as a state machine over a buffer.
  *
  * A quote begins a quoted value only if it is the first character of the value. In a quoted value,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* csv_read.h - records, cells and numbers of a CSV file. (internal) */
 #ifndef COTANGENT_DATA_CSV_READ_H
 #define COTANGENT_DATA_CSV_READ_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dataset.c - datasets: a table of functions with its checks; and parts of other datasets. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dataset.h - datasets: samples by number. A dataset has a count of samples and a function that
  * writes sample i. A loader (loader.h) chooses their order, makes batches, pads sequences, reads
  * ahead on threads, and resumes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dataset_files.h - datasets from files: CSV, NPY, IDX, and pairs of texts. */
 #ifndef COTANGENT_DATA_DATASET_FILES_H
 #define COTANGENT_DATA_DATASET_FILES_H

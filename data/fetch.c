@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fetch.c - the user's cache, and the download into it. */
 #include "tensor/internal.h"
 

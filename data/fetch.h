@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fetch.h - the user's cache, the download, and the sample text. (internal)
  *
  * No function here raises an error. Without a network, a program still gets a text, and its source

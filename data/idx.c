@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* idx.c - the format of MNIST (yann.lecun.com/exdb/mnist): big endian.
  *
  *     0 0 type axes      4 bytes; type 8 is bytes

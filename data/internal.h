@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* internal.h - datasets and loaders. (internal) */
 #ifndef COTANGENT_DATA_INTERNAL_H
 #define COTANGENT_DATA_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* load.c - fills a batch in host memory: gets its samples from the dataset, and pads sequences. */
 #include "tensor/internal.h"
 

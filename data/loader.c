@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loader.c - the common part of all loaders (epochs, batches, positions), and the loader of any
  * dataset. A loader is a dataset and an order of its samples. text_loader.c and tensor_loader.c
  * make datasets of texts and of tensors, and loaders for these. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loader.h - batches, epoch by epoch, from a dataset, a stream, or windows of a text.
  *
  *     ct_loader *l = ct_loader_new(d, (ct_loader_options){ .batch_size = 32, .shuffle = true });

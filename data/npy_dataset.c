@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* npy_dataset.c - datasets of NumPy files, which are read or mapped into memory. */
 #include "tensor/internal.h"
 

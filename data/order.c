@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* order.c - the order of an epoch's rows: unchanged, shuffled, or drawn by weights; then sorted by
  * length within buckets. */
 #include "tensor/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* parallel_text.c - a dataset of pairs of lines of two texts, as sequences of ids. */
 #include "tensor/internal.h"
 

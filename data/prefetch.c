@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* prefetch.c - copies the next batch to an asynchronous device while the device works on the
  * current one.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* spans.c - datasets whose samples are in memory: rows of tensors, and windows over rows. A field
  * of sample i is one piece of memory at a fixed distance from that of sample i - 1. So overlapping
  * windows need no copy. */

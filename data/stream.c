@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* stream.c - loaders of streams: the user's functions write whole batches, and samples have no
  * numbers. */
 #include "tensor/internal.h"

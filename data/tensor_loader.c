@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tensor_loader.c - loaders of numbers: windows of a time series, and rows of two tensors. */
 #include "tensor/internal.h"
 

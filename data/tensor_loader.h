@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tensor_loader.h - batches of numbers: windows of a time series, and rows of two tensors.
  *
  *     ct_loader *train = ct_loader_series_new(series, (ct_loader_series_options){

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* text.c - reading and checking a text, and finding The Time Machine. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* text.h - texts: reading, checking, and The Time Machine. */
 #ifndef COTANGENT_DATA_TEXT_H
 #define COTANGENT_DATA_TEXT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* text_loader.c - loaders of a text: windows, the sequential and the random iterator. In all of
  * them x is T consecutive tokens and y the T tokens that begin one later; they differ in the order
  * (loader.c). */

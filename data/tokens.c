@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tokens.c - splitting a text into tokens, and a hash table of tokens (FNV-1a, linear probing). */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tokens.h - cutting a text into tokens, a table of tokens, vocabularies. (internal) */
 #ifndef COTANGENT_DATA_TOKENS_H
 #define COTANGENT_DATA_TOKENS_H

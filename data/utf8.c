@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* utf8.c - UTF-8 characters, and functions of Unicode that use libutf8proc. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* utf8.h - UTF-8 and, in builds with libutf8proc, other functions of Unicode. (internal)
  *
  * Bytes that are not valid UTF-8 are never an error: each counts as one character. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* vocab.c - vocabularies: the tokens that have ids, and their order. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* vocab.h - from text to token ids: cleaning, tokens, vocabularies, corpora. */
 #ifndef COTANGENT_DATA_VOCAB_H
 #define COTANGENT_DATA_VOCAB_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* workers.c - threads that fill batches ahead of time.
  *
  * A batch depends on its number alone, so any thread may fill any batch. The slots are a ring:

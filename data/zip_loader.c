@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* zip_loader.c - batches of several loaders side by side. */
 #include "tensor/internal.h"
 

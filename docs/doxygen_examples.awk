@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: MIT
 # doxygen_examples.awk - shows Doxygen the first comment of an example (FILTER_PATTERNS), which
 # documents its page. Doxygen finds the source itself. POSIX awk.
 
-FNR == 1 {
+FNR == 1 && /SPDX-License-Identifier/ { print ""; next }
+/^\/\* [a-z_0-9]+\.[ch] - / && !inside {
     name = FILENAME
     sub(/.*\//, "", name)
     sub(/^\/\* [a-z_0-9]+\.[ch] - /, "/** @example " name "\n * ")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # doxygen_filter.awk - shows Doxygen the plain comments of a public header (FILTER_PATTERNS).
 #     awk -f doxygen_filter.awk HEADER                 the header with Doxygen's comments, line by line
 #     awk -v check=1 -f doxygen_filter.awk HEADER...   "documented NAME" or "bare NAME" for each function
@@ -5,7 +6,7 @@
 # The rule, by which a comment belongs to a declaration:
 #   - the comment directly above a declaration, or to the right of it, documents it;
 #   - a comment above also documents the declarations that follow up to a blank line or a comment;
-#   - the first comment of a file describes the file; a line "/* ---- x ---- */" begins a group;
+#   - the first comment of a file, after the line of its licence, describes the file; a line "/* ---- x ---- */" begins a group;
 #   - lines of a comment that are indented by five spaces or more are code.
 # What a declaration is, is read as in m4/sites.awk. POSIX awk.
 
@@ -94,7 +95,7 @@ function process(    i, s, code, e) {
     for (i = 1; i <= count; i++) {
         s = line[i]
         is_ours = 0
-        if (i == 1 && s ~ /^\/\* [a-z_0-9]+\.h - /) {
+        if (i <= 2 && s ~ /^\/\* [a-z_0-9]+\.h - /) {
             sub(/^\/\* /, "/** @file ", s)
             sub(/\.h - /, ".h @brief ", s)
             e = comment_end(i)

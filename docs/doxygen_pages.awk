@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # doxygen_pages.awk - shows Doxygen the Markdown pages as they are for a forge (FILTER_PATTERNS).
 #     awk -f doxygen_pages.awk PAGE.md
 #

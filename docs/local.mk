@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # ---- the pages and the site ----------------------------------------------------------------
 
 pages = \

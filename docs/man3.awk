@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # man3.awk - makes pages for man(1), section 3, from the public headers: one for each header, and one
 # for each name, which shows the page of its header.
 #     awk -f man3.awk -v out=FOLDER -v date=DATE -v version=VERSION cotangent.3.in HEADER...
@@ -263,6 +264,7 @@ function overview(    file, i) {
 
 FNR == 1 && count { header_page(); count = 0 }
 FNR == 1 { header = FILENAME }
+FNR == 1 && /SPDX-License-Identifier/ { next }
 FILENAME ~ /\.in$/ {
     gsub(/@DATE@/, date)
     gsub(/@VERSION@/, version)

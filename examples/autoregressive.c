@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* autoregressive.c - d2l.ai's chapter "Working with Sequences": 1,000 points of sin(0.01 t) + 0.2
  * N(0, 1). Models are trained on the first 600 points. They predict each point from the tau = 4
  * points before it. From their own predictions they then predict the next point, and so on, k steps

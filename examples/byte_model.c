@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* byte_model.c - an embedding by one-hot rows, a GRU and a linear layer, trained on windows of the
  * bytes seen so far. */
 #include "byte_model.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* byte_model.h - a GRU that predicts the probability of each byte from the bytes before it, and
  * learns. In portable mode, its results have the same bits on any processor. */
 #ifndef EXAMPLES_BYTE_MODEL_H

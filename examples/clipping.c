@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* clipping.c - shows the effect of gradient clipping on an RNN of ReLUs with a high learning rate.
  * Without clipping, the gradients of some batch explode, and the run ends at the first loss that is
  * not finite. With a bound it continues, and with a good bound it learns fast.

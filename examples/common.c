@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* common.c - the options and the data of the examples. */
 #include "common.h"
 #include "mgu.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* common.h - options and data that the examples share. */
 #ifndef EXAMPLES_COMMON_H
 #define EXAMPLES_COMMON_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* compress.c - a text compressor. A GRU predicts the probability of each byte, and a range coder
  * uses fewer bits for more probable bytes.
  *

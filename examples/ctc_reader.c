@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ctc_reader.c - reads numbers from strips of pixels, column by column, without knowing where a digit begins: a
  * bidirectional LSTM and connectionist temporal classification (Graves et al. 2006). The program draws digits of 3 x 5
  * dots, with gaps and noise. A strip is wrong if any of its digits is. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* custom_op.c - two user-defined ops, which need only the installed header.
  *
  * log_cosh(x) = log(cosh(x)) = |x| + log(1 + exp(-2 |x|)) - log 2,   dx = d tanh(x)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deep.c - an exercise of d2l.ai's chapter "Concise Implementation of Recurrent Neural Networks":
  * what happens with more hidden layers, and can you make it work? With the chapter's initial
  * weights and optimiser, a stack of eight layers hardly learns. Orthogonal weights keep the size of

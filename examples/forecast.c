@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* forecast.c - a forecast from a CSV file: a GRU reads a day of hourly temperatures and loads, and
  * predicts the load of the next hour. Training stops when the mean absolute error of the validation
  * hours has not improved for some epochs. An interrupted run resumes where it stopped.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gan.c - a generative adversarial network, with two optimisers in ct_fit: a generator learns to draw
  * from a mixture of eight Gaussians on a circle of radius 2. The first loss is the discriminator's:
  * 2 log 2 = 1.386 if it cannot distinguish real from generated points. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* lenet.c - LeNet-5 (LeCun et al. 1998) in d2l's form, on digits that the program draws: bitmaps of 5 x 7
  * dots, enlarged, moved, slanted and with noise, in images of 28 x 28.
  *

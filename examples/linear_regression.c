@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* linear_regression.c - d2l.ai's chapter "Concise Implementation of Linear Regression": points of
  * y = 2 x0 - 3.4 x1 + 4.2 and noise of 0.01, a Linear, the squared error, SGD.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* lm.c - a character language model with any forward function. */
 #include "lm.h"
 

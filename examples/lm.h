@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* lm.h - a character language model with any forward function, for examples that compare
  * several. */
 #ifndef EXAMPLES_LM_H

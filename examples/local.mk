@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 if TOOL
 noinst_PROGRAMS = \
 	examples/rnn_concise \

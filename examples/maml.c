@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* maml.c - model-agnostic meta-learning (Finn et al., 2017): a GRU learns initial weights from which
  * two steps of SGD on one wave are enough to predict that wave. The gradient of the second loss goes
  * through both steps (ct_params_bind).

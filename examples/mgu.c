@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* mgu.c - a user's recurrent module, the minimal gated unit (Zhou et al. 2016):
  *     f = sigmoid(x W_f^T + h U_f^T + b_f)
  *     n = tanh(x W_n^T + (f h) U_n^T + b_n)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* mgu.h - a user's recurrent module, which can be used like those of the library. */
 #ifndef EXAMPLES_MGU_H
 #define EXAMPLES_MGU_H

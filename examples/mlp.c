@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* mlp.c - a multilayer perceptron: two hidden layers of ReLUs learn to which arm of a spiral a
  * point belongs.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* one_hot.c - a table of vectors, one for each token, read in three ways that give the same results
  * from the same weights: the product of a one-hot vector and the table; the same product by Linear,
  * which gathers the row because it knows the index of the 1; and an embedding, which gathers the

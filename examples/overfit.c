@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* overfit.c - an exercise of d2l.ai's chapter "Concise Implementation of Recurrent Neural
  * Networks": can you make the model overfit? With less text, more units or more epochs, the
  * perplexity of the training text falls, and that of the validation text, which follows it in the

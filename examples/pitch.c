@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pitch.c - the pitch of a tone, 750 times a second, in an audio callback: a model of a few thousand
  * weights reads blocks of 64 samples at 48 kHz. It is trained on tones that the program makes, becomes
  * a plan, which never allocates, locks or calls the system, and may become a C file.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* range_coder.c - the interval [low, low + range) narrows with each symbol. Its leading bytes are
  * written when they can no longer change. A carry changes bytes that are still held back. */
 #include "range_coder.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* range_coder.h - arithmetic coding with integers (Martin, "Range encoding", 1979): a symbol of
  * frequency f among total costs log2(total / f) bits. */
 #ifndef EXAMPLES_RANGE_CODER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rnn_concise.c - a character language model of The Time Machine: d2l.ai's chapter "Concise
  * Implementation of Recurrent Neural Networks". */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rnn_scratch.c - the language model of d2l.ai's chapter "Recurrent Neural Network Implementation
  * from Scratch", from plain ops, compared with the concise one. Both start with the same weights
  * and train on the same batches.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* seq2seq.c - numbers to words, "n307" to "three hundred and seven": a GRU encoder and a GRU decoder with Bahdanau's
  * attention, in d2l's form and with its names. BLEU is that of numbers that were not trained on. */
 #include <stdio.h>

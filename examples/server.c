@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* server.c - answers requests for text with one language model and eight threads.
  *     cotangent train book.txt -o book.safetensors
  *     server book.safetensors < requests > answers

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tagger.c - parts of speech: a bidirectional GRU reads sentences of different lengths, packed by their
  * lengths, and tags each word. Most words are ambiguous: one may be a noun or a verb, another an adjective
  * or an adverb; the words on both sides decide. The sentences are made up:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* transformer.c - a character language model of The Time Machine: a causal Transformer with rotary
  * positions, and generation with a cache of keys and values. */
 #include <stdio.h>

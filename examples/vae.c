@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* vae.c - a variational autoencoder (Kingma and Welling 2014) of discs, squares and crosses that the program draws, on
  * 12 x 12 pixels. The loss is minus the evidence lower bound (ELBO) in nats per image: the binary cross-entropy of
  * the pixels plus the divergence of the code from a normal distribution. New images come from random codes.

@@ -1,3 +1,4 @@
+dnl SPDX-License-Identifier: MIT
 dnl CT_CPU_PATHS: which versions of tensor/cpu/kernels.c are built beside the baseline one, and
 dnl whether tensor/cpu/gemm_bf16_avx512.c is. The library chooses among them when it runs, by what the processor has.
 AC_DEFUN([CT_CPU_PATHS],

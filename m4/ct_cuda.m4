@@ -1,3 +1,4 @@
+dnl SPDX-License-Identifier: MIT
 dnl CT_CUDA: the CUDA toolkit, for the plug-ins of cuda/. Its headers and a C++ compiler suffice for
 dnl cuda-emu; nvcc and the libraries make cuda. Neither is looked at --without-cuda.
 dnl

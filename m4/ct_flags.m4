@@ -1,3 +1,4 @@
+dnl SPDX-License-Identifier: MIT
 dnl Options and compiler flags.
 
 dnl CT_ARG_ENABLE(name, what it does): --enable-name, default no, sets $enable_name to yes or no.

@@ -1,3 +1,4 @@
+dnl SPDX-License-Identifier: MIT
 dnl Libraries that we use.
 
 dnl CT_REQUIRE(VAR, module and version, Debian package): stops with a clear message without it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # sites.awk - from the public headers, a header of wrappers that note the user's call.
 #     awk -f sites.awk HEADER... > cotangent_sites.h
 #     awk -v names=1 -f sites.awk HEADER...             (only the names of all functions)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* attention.c - scaled dot-product attention and its masks, composed from ops; without masks it is one op
  * (fused_attention.c). */
 #include "nn/attention_internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* attention.h - scaled dot-product attention (Vaswani et al. 2017), additive attention (Bahdanau et al.
  * 2015), masks, and modules of both and of Luong's scores (Luong et al. 2015).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* attention_decoder.c - a cell that attends to a memory, around another cell. */
 #include "nn/attention_internal.h"
 #include "nn/cell.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* attention_decoder.h - recurrent decoders that attend to a source sequence.
  *
  *     ct_attention *attention = ct_nn_additive_attention(params, "attention", ...);

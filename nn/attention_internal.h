@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* attention_internal.h - functions that the sources of attention and transformers share.
  * (internal) */
 #ifndef COTANGENT_NN_ATTENTION_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* batch_norm.c - the BatchNorm module. */
 #include "nn/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* batch_norm.h - the BatchNorm module (Ioffe and Szegedy 2015): ct_batch_norm with parameters. One
  * module for PyTorch's BatchNorm1d, BatchNorm2d and BatchNorm3d. */
 #ifndef COTANGENT_NN_BATCH_NORM_H

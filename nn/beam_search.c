@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* beam_search.c - beam search: in each step a row continues its `beams` most probable sequences.
  *
  * A sequence's log-probability is the sum of those of its tokens, stop token included. What has

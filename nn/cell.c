@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cell.c - functions that the cells of RNN, LSTM and GRU share. */
 #include "nn/cell.h"
 

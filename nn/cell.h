@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cell.h - parameters and products that the cells of RNN, LSTM and GRU share. (internal) */
 #ifndef COTANGENT_NN_CELL_H
 #define COTANGENT_NN_CELL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* conv.c - the modules of convolution. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* conv.h - the modules of convolution: Conv1d, Conv2d and ConvTranspose2d. */
 #ifndef COTANGENT_NN_CONV_H
 #define COTANGENT_NN_CONV_H

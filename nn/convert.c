@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* convert.c - converts state dicts from one framework's layout to another's. Each cell is read into
  * the parts of cell.h, which are those of this library's modules, and then written from them. */
 #include "nn/cell.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* convert.h - converts state dicts from one framework's layout to another's.
  *
  *     ct_convert("keras.safetensors", "ours.safetensors", (ct_convert_options){

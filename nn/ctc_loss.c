@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ctc_loss.c - connectionist temporal classification.
  *
  * The kernel computes the losses and, if a gradient is required, their derivative in one pass;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dialect.c - the names of dialects. */
 #include <cotangent/nn/dialect.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dialect.h - the framework whose defaults a module uses: PyTorch, MXNet Gluon, Keras or Flax.
  *
  *     |                        | torch           | gluon    | keras          | flax               |

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dropout.c - the Dropout module. */
 #include "nn/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dropout.h - the Dropout module (Srivastava et al. 2014). */
 #ifndef COTANGENT_NN_DROPOUT_H
 #define COTANGENT_NN_DROPOUT_H

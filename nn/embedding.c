@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* embedding.c - the Embedding module. */
 #include "tensor/internal.h"
 

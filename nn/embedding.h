@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* embedding.h - the Embedding module: y = weight[ids]. */
 #ifndef COTANGENT_NN_EMBEDDING_H
 #define COTANGENT_NN_EMBEDDING_H

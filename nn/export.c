@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* export.c - writes a plan as a C file and a header. Has the checks, and the functions that
  * write the parts of the files. */
 #include "nn/export_internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* export.h - a planned step as one C99 file and a header, without this library.
  *
  *     ct_plan *p = ct_plan_new_step(params, gru, 1);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* export_calls.c - writes the C statements of recorded calls. */
 #include "nn/export_internal.h"
 

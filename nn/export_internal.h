@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* export_internal.h - the structs and functions of the exporter. (internal)
  *
  *     export.c          checks, the parts of the file, writing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # export_math.awk - from tensor/cpu/math.h, the functions of floats as C strings, for exported code.
 #     awk -f export_math.awk tensor/cpu/math.h > export_math.inc
 #

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* export_text.c - the text of the helper functions of exported code. They repeat the loops of
  * tensor/cpu/ (code path base) step by step, so that every bit is equal. Each element of a
  * product is one sum in the order of k, and norms have the same partial sums. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fused_attention.c - attention without masks as one op. Its kernel does not store the scores.
  *
  *     w = softmax(scale q k^T)      y = w v

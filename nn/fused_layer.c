@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fused_layer.c - a layer of an LSTM or a GRU with its input in one op: one kernel forward, and one
  * backward. The backward kernel writes the gradients of the gates once and computes from them the
  * gradients of the input, of both weights and of both biases. The op of fused_rnn.c computes the

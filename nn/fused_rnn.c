@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fused_rnn.c - RNN, LSTM and GRU over a whole sequence in one op: one kernel forward, one
  * backward, and one product over all T B rows for the weight gradient.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fused_rnn.h - RNN, LSTM and GRU over a whole sequence in one op. (internal) */
 #ifndef COTANGENT_NN_FUSED_RNN_H
 #define COTANGENT_NN_FUSED_RNN_H

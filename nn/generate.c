@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* generate.c - generation of tokens: reads the prefixes of a batch, then runs step after step.
  *
  * A sequence that has not ended is a cti_hypothesis: a row of the model's state, and the token that the

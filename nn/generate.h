@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* generate.h - generation of tokens by any model that has a step function: sampling, greedy search
  * and beam search, for a batch of rows with prefixes of different lengths.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* generate_internal.h - functions that the sources of generation share. (internal) */
 #ifndef COTANGENT_NN_GENERATE_INTERNAL_H
 #define COTANGENT_NN_GENERATE_INTERNAL_H

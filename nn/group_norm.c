@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* group_norm.c - the GroupNorm module. */
 #include "nn/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* group_norm.h - the GroupNorm module (Wu and He 2018): ct_group_norm. */
 #ifndef COTANGENT_NN_GROUP_NORM_H
 #define COTANGENT_NN_GROUP_NORM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gru.c - the GRU cell and module. */
 #include "nn/cell.h"
 #include "nn/fused_rnn.h"

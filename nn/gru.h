@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gru.h - the GRU module (Cho et al. 2014).
  *
  *     r = sigmoid(x W_ir^T + b_ir + h W_hr^T + b_hr)

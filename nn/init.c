@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* init.c - initialisers. */
 #include <cotangent/nn/init.h>
 

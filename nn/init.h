@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* init.h - initialisers of parameters. A ct_init is a value; pass it to ct_params_add,
  * ct_params_init or ct_cell_param.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* inner_cell.c - functions for cells that contain another cell. */
 #include "nn/cell.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* internal.h - functions that several modules share. (internal) */
 #ifndef COTANGENT_NN_INTERNAL_H
 #define COTANGENT_NN_INTERNAL_H

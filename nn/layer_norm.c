@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* layer_norm.c - the LayerNorm module. */
 #include "nn/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* layer_norm.h - the LayerNorm module (Ba, Kiros and Hinton 2016), over the last axis:
  * ct_layer_norm. */
 #ifndef COTANGENT_NN_LAYER_NORM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* linear.c - the Linear module. */
 #include "tensor/internal.h"
 

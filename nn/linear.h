@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* linear.h - the Linear module: y = x W^T + b. */
 #ifndef COTANGENT_NN_LINEAR_H
 #define COTANGENT_NN_LINEAR_H

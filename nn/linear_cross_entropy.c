@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* linear_cross_entropy.c - cross-entropy of a linear layer's scores, without the scores in memory.
  *
  * With N rows x (N, in), weight W (C, in), bias b (C) and the scores s = x W^T + b

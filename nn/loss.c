@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loss.c - losses. Cross-entropy of class indices has a kernel forward and one backward; the other
  * losses are composed from ops, which have derivatives. */
 #include "autograd/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loss.h - losses.
  *
  * Class scores are on the last axis (PyTorch: axis 1). Every loss returns a tensor of the innermost

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loss_pairs.c - losses of distributions and of distances, composed from ops. */
 #include "autograd/internal.h"
 

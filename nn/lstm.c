@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* lstm.c - the LSTM cell and module. */
 #include "nn/cell.h"
 #include "nn/fused_rnn.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* lstm.h - the LSTM module (Hochreiter and Schmidhuber 1997; forget gates: Gers et al. 2000).
  *
  *     (i, f, g, o) = x W_ih^T + b_ih + h W_hh^T + b_hh       the four gates, in this order

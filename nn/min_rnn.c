@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* min_rnn.c - minGRU and minLSTM: h' = a h + b, where a and b depend on x alone.
  *
  *     minGRU:   a = 1 - z = sigmoid(-k_z)           b = sigmoid(k_z) n

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* min_rnn.h - minGRU and minLSTM (Feng et al. 2024, "Were RNNs All We Needed?", sections 3.1 and
  * 3.2). Their gates depend on x alone, so a whole sequence is one linear recurrence
  * (ct_linear_scan).

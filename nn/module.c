@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* module.c - modules with one tensor in and one tensor out. */
 #include "nn/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* module.h - modules with one tensor in and one tensor out.
  *
  * Linear, Embedding, Dropout, LayerNorm, Sequential and modules of your own are all ct_module;

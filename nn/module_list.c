@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* module_list.c - lists of modules. */
 #include "nn/internal.h"
 

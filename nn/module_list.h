@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* module_list.h - a list of modules, like nn.ModuleList. Its items have PyTorch's names:
  *
  *     ct_module_list *layers = ct_nn_module_list(params, "layers");

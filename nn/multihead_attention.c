@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* multihead_attention.c - the MultiheadAttention module, with a cache of keys and values. */
 #include "nn/attention_internal.h"
 

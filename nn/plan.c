@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* plan.c - planned steps: a recorded program (tensor/program.h) with inputs, outputs and a
  * state. */
 #include "nn/plan_internal.h"

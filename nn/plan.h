@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* plan.h - a planned step: a forward pass that allocates no memory, takes no lock and makes no
  * system call.
  *

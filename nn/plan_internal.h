@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* plan_internal.h - the struct behind ct_plan. (internal) */
 #ifndef COTANGENT_NN_PLAN_INTERNAL_H
 #define COTANGENT_NN_PLAN_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pool.c - the modules of pooling, and Flatten. */
 #include "nn/internal.h"
 

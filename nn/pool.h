@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pool.h - pooling modules, and Flatten. They have no parameters. */
 #ifndef COTANGENT_NN_POOL_H
 #define COTANGENT_NN_POOL_H

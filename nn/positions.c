@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* positions.c - positional encodings. */
 #include "nn/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* positions.h - positional encodings: sinusoidal, learned and rotary. */
 #ifndef COTANGENT_NN_POSITIONS_H
 #define COTANGENT_NN_POSITIONS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recurrent.c - recurrent modules: cells over layers and directions. */
 #include "nn/cell.h"
 #include "nn/fused_rnn.h"

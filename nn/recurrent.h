@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recurrent.h - recurrent modules: one interface for RNN, LSTM, GRU and cells of your own.
  *
  * A module has layers * directions cells. A cell computes one step. The module runs its cells over

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rms_norm.c - the RMSNorm module. */
 #include "nn/internal.h"
 

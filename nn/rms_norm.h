@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rms_norm.h - the RMSNorm module (Zhang and Sennrich 2019), over the last axis: ct_rms_norm. */
 #ifndef COTANGENT_NN_RMS_NORM_H
 #define COTANGENT_NN_RMS_NORM_H

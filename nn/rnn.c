@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rnn.c - the RNN cell and module. */
 #include "nn/cell.h"
 #include "nn/fused_rnn.h"

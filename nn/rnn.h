@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rnn.h - the RNN module (Elman 1990).
  *
  *     h' = act(x W_ih^T + b_ih + h W_hh^T + b_hh)      y = h'

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sampling.c - the choice of a token from logits: the most likely one, or a draw after temperature,
  * top-k and top-p.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* scored_attention.c - modules of attention with one head: additive (Bahdanau et al. 2015) and the scores
  * of Luong et al. 2015.
  *

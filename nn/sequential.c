@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sequential.c - chains of modules. */
 #include "tensor/internal.h"
 

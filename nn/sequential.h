@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sequential.h - chains of modules.
  *
  *     ct_module *net = ct_nn_sequential(params, 3, (ct_module *[]){

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* state.c - states of recurrent modules.
  *
  * A ct_state is a handle, like a tensor (tensor/handle.h): a use after its free, or after the end

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* state.h - the state of a recurrent module: one or more tensors (layers * directions, batch,
  * size), with index layer * directions + direction.
  *

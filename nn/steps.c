@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* steps.c - runs one cell over the steps of a sequence. */
 #include "nn/steps.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* steps.h - runs one cell over the steps of a sequence. (internal) */
 #ifndef COTANGENT_NN_STEPS_H
 #define COTANGENT_NN_STEPS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* transformer.c - encoders and decoders: layers of attention and feed-forward parts. */
 #include "nn/attention_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* transformer.h - Transformer encoders and decoders (Vaswani et al. 2017), single layers and stacks.
  *
  * A layer has the parts self-attention, attention to the memory (decoders only) and feed-forward.

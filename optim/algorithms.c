@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* algorithms.c - SGD, Adam, AdamW, RMSprop and Adagrad, whose updates are kernels, and the list of
  * all optimisers of the library. The formulas are in optimizer.h.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* clip.c - gradient clipping: by norm, g = g max_norm / norm where norm > max_norm; by value,
  * g = min(max(g, -c), c). */
 #include "optim/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* clip.h - gradient clipping.
  *
  * Both functions change the gradients of the trained parameters of a set. Frozen parameters and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* composed_algorithms.c - Adamax, Adadelta, NAdam, RAdam and Lion, whose updates are composed from ops.
  * The formulas are in optimizer.h. A user's optimiser is written in the same way: optimizer_table.h.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* internal.h - optimisers, their options and state, and the table of parameters that optimisers and
  * clipping give to the device. (internal) */
 #ifndef COTANGENT_OPTIM_INTERNAL_H

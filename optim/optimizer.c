@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* optimizer.c - the common part of all optimisers: creation, slots, groups, rates. */
 #include "optim/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* optimizer.h - algorithms that update parameters from their gradients, with PyTorch's options,
  * defaults and numbers.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* optimizer_table.h - tables for optimisers of your own. The library's optimisers are such tables
  * too.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* options.c - checks tables of optimisers, and reads and writes their options: defaults, ranges,
  * values by name. Structs of options are accessed only through their table, so that no other code
  * lists the options. */

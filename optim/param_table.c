@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* param_table.c - the table of parameters that optimisers and clipping give to the device. */
 #include "optim/internal.h"
 

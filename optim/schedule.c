@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* schedule.c - learning rates over time. A schedule is a list of parts. Each is a function of a
  * rate and of the number of steps since its phase began. The state is the number of steps and the
  * numbers that plateau parts store. */

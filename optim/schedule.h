@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* schedule.h - how learning rates change while training, with the numbers of
  * torch.optim.lr_scheduler.
  *

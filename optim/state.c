@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* state.c - the state of an optimiser as tensors by name, for checkpoints. */
 #include "optim/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* step.c - one update of all parameters, by the functions of the optimiser's table. */
 #include "optim/internal.h"
 

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # chroots.sh [SUITE]... [WAY]... - runs ./quickstart of this tree in clean chroots of Debian:
 #     bare      as a user without root and without the packages: it must say what to install
 #     root      as root, which installs the packages

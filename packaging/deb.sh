@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # deb.sh TARBALL FOLDER [SUITE] - builds the Debian packages in a clean chroot into FOLDER, runs
 # lintian on them, installs them and runs their tests. Needs root and debootstrap. DEBFULLNAME and
 # DEBEMAIL name the maintainer of the packages.

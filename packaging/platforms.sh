@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # platforms.sh FOLDER [PLATFORM...] - builds the library for other processors with Debian's cross
 # compilers, runs test programs under qemu-user and prints a table. Needs apt, and the packages that it
 # names if they are missing; not root. Without PLATFORM: aarch64 i386 s390x armhf musl. For musl, the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* access.c - properties of tensors, reading of values, copies, in-place writes. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* allocator.h - replaces the library's memory allocator and the function that prints its log lines.
  *
  *     static void *arena_allocate(size_t alignment, size_t bytes, void *context) ...

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* atomic_file.c - writing a file completely or not at all.
  *
  * The steps: write a temporary file, fsync it, rename it onto the path, fsync the folder. Without

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* atomic_file.h - writing a file completely or not at all. (internal)
  *
  * The bytes go to a temporary file beside the path, which is synced and then renamed onto the path;

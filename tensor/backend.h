@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* backend.h - a device is a table of kernels. (internal)
  *
  * Ops are written once, for every device, over this table. CTI_SLOTS below is the only list of the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* blob.c - tensors over memory that the pool does not own.
  *
  * The storage of such a tensor is foreign: it does not return to a pool. If the memory is borrowed,

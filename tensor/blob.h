@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* blob.h - tensors over memory that the caller owns.
  *
  * An audio callback that runs a model on the host's buffer, without a copy of it:

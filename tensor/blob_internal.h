@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* blob_internal.h - tensors over memory that the pool does not own. (internal) */
 #ifndef COTANGENT_TENSOR_BLOB_INTERNAL_H
 #define COTANGENT_TENSOR_BLOB_INTERNAL_H

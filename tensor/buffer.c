@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* buffer.c - growing text. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* buffer.h - text that grows, for files that are written whole. (internal) */
 #ifndef COTANGENT_TENSOR_BUFFER_H
 #define COTANGENT_TENSOR_BUFFER_H

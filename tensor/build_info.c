@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* build_info.c - describes this build and what it uses on this machine. */
 #include "tensor/cpu/blas.h"
 #include "tensor/cpu/cpu.h"

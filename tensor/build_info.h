@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* build_info.h - describes this build of the library and what it uses on this machine. */
 #ifndef COTANGENT_TENSOR_BUILD_INFO_H
 #define COTANGENT_TENSOR_BUILD_INFO_H

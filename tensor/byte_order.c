@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* byte_order.c - the byte order of files. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* byte_order.h - the byte order of files. (internal)
  *
  * The numbers of a file are little-endian on every processor, so equal values give equal files. On a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* capture.c - steps whose kernels a device records once and replays.
  *
  *     run   phase      what happens

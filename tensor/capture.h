@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* capture.h - a whole training step as one launch.
  *
  * A training step launches some hundred kernels. If they are short, launch overhead dominates. Every

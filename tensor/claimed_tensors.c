@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* claimed_tensors.c - a safetensors file each of whose tensors must be claimed by one reader. */
 #include "tensor/internal.h"
 

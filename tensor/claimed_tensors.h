@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* claimed_tensors.h - a safetensors file each of whose tensors must be claimed by one reader, so
  * that none is missing, superfluous or of another shape. (internal)
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config.c - the precision of matrix products.
  *
  * The other switches are elsewhere: threads in parallel.c, portable loops in cpu/backend.c,

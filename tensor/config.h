@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config.h - the switches of the whole process.
  *
  * They hold for all threads. Set them while no op runs. The error handler, which also holds for the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* convert.h - converts one number to another dtype, for every device. (internal)
  *
  * A float becomes an integer by truncation; a value out of range becomes the smallest or largest

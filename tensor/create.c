@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* create.c - tensors of the innermost scope with given values. */
 #include "tensor/internal.h"
 

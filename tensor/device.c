@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* device.c - devices by name, plug-ins, and the faults that asynchronous devices find.
  *
  * A plug-in's devices get the next free numbers when it is opened, and keep them, because a plug-in

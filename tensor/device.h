@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* device.h - the devices and their names.
  *
  *     cpu                  always exists

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* division.h - quotients rounded down and their remainders, for every device. (internal)
  *
  * Like Python's // and %: a = b floor_divide(a, b) + remainder(a, b), and a remainder that is not 0

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dlpack.c - tensors shared with other libraries by DLPack. */
 #include "tensor/dlpack_abi.h"
 

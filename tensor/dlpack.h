@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dlpack.h - tensors shared with other libraries (NumPy, PyTorch, JAX) by DLPack.
  *
  * Both directions share memory and copy nothing. This header only declares DLPack's structs, so a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dlpack_abi.h - the structs of DLPack 1, by which libraries exchange tensors. (internal)
  *
  * The layout is that of https://dmlc.github.io/dlpack/latest/c_api.html. The tags of the two

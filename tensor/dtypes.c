@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dtypes.c - names, sizes and uses of the element types, from the list in dtypes.h. */
 #include "tensor/internal.h"
 

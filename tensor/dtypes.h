@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dtypes.h - the element types, one line each. (internal)
  *
  * To add one: a line in the enum of tensor/tensor.h, one here at the same place, and the

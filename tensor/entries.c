@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* entries.c - a description as a list of names with texts. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* entries.h - a list of names with values as text. (internal)
  *
  * A checkpoint describes its optimiser and its loader by such a list; a resumed run is compared

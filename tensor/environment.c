@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* environment.c - the library's environment variables, in one table. A wrong value, and an unknown
  * name that begins with COTANGENT_, are reported in one line on stderr, once: when the library is
  * loaded or when the variable is first read. A variable with a wrong value counts as not set. */

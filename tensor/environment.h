@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* environment.h - the library's environment variables, in one table. (internal) */
 #ifndef COTANGENT_TENSOR_ENVIRONMENT_H
 #define COTANGENT_TENSOR_ENVIRONMENT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* file.c - ct_file_write and printing of text from files. */
 #include "tensor/internal.h"
 

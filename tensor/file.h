@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* file.h - writes your own files in the same safe way as the library's files, and prints text that
  * came from a file. */
 #ifndef COTANGENT_TENSOR_FILE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* formulas.h - the elementwise ops and their formulas, one line each, for every device. (internal)
  *
  * Before including this list, define X(name, formula) to get all ops, or define macros for the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* handle.c - slabs of handles, and the queues in which dead ones wait. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* handle.h - the memory of handles, which programs hold: tensors and states. (internal)
  *
  * A program may use a handle after its scope has ended or after it was freed. That must be an error

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hooks.c - the default tables, which call libc. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hooks.h - allocation and file I/O go through two small tables, so that tests can fail the k-th
  * call of each. (internal) */
 #ifndef COTANGENT_TENSOR_HOOKS_H

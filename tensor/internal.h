@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* internal.h - the struct of a tensor, and the thread's stacks, which scopes mark. (internal) */
 #ifndef COTANGENT_TENSOR_INTERNAL_H
 #define COTANGENT_TENSOR_INTERNAL_H

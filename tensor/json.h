@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* json.h - JSON (RFC 8259): a strict reader for untrusted text, and a writer. (internal)
  *
  *     cti_json_error error;

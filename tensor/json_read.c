@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* json_read.c - a strict reader of JSON (RFC 8259) for untrusted text. */
 #include "tensor/internal.h"
 

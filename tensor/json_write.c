@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* json_write.c - text as JSON. */
 #include "tensor/json.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* kernel_arguments.h - the structs that kernels take, in the order of the table in backend.h, which has
  * the rules for all kernels. Those of recurrent layers are in recurrent_kernels.h. (internal) */
 #ifndef COTANGENT_TENSOR_KERNEL_ARGUMENTS_H

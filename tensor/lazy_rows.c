@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* lazy_rows.c - tensors of rows chosen by index, whose memory is filled at the first access.
  *
  * The rows of ct_one_hot are rows of the identity matrix. The rows of the product of a one-hot

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* log.c - the lines that the library prints on its own. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* log.h - lines that the library prints on its own. (internal) */
 #ifndef COTANGENT_TENSOR_LOG_H
 #define COTANGENT_TENSOR_LOG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* named_tensors.c - a list of tensors with their names, to be written to a file. */
 #include "tensor/internal.h"
 

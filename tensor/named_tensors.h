@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* named_tensors.h - a list of tensors with their names, to be written to a file. (internal)
  *
  *     cti_named_tensors list = { .function = "ct_params_save" };

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* npy.c - files of one tensor in NumPy's format.
  *
  *     "\x93NUMPY"   magic

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* npy.h - files of one tensor in NumPy's format, which np.save writes and np.load reads.
  *
  * Versions 1.0 and 2.0. dtypes: f32 '<f4', f64 '<f8', i32 '<i4', i64 '<i8', bool '|b1'; no others,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* npy_header.h - reads the header of an NPY file, for code that maps the file. (internal) */
 #ifndef COTANGENT_TENSOR_NPY_HEADER_H
 #define COTANGENT_TENSOR_NPY_HEADER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* parallel.c - the worker pool.
  *
  * The pool runs one job at a time. The owner of the job and the workers take piece numbers from a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* parallel.h - work cut into pieces by shape; the number of threads does not change the pieces. (internal) */
 #ifndef COTANGENT_TENSOR_PARALLEL_H
 #define COTANGENT_TENSOR_PARALLEL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* parallel_steps.c - steps that follow each other, each cut into blocks.
  *
  * The threads of one job share the blocks of a step. A block has the number of the step that takes it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* philox.h - Philox 4x32-10, and uniforms and normals from its words, for every device. (internal)
  *
  * A device's compiler defines CTI_INLINE for its functions. It defines CTI_MUL and CTI_ADD so that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* plugin.c - finding and opening the files of plug-ins: devices and MPI. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* plugin.h - finding and opening the files of plug-ins: devices and MPI. (internal) */
 #ifndef COTANGENT_TENSOR_PLUGIN_H
 #define COTANGENT_TENSOR_PLUGIN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* print.c - ct_print: a tensor as text. */
 #include "tensor/internal.h"
 

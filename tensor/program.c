@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* program.c - records programs, plans their memory and runs them.
  *
  * The life of a buffer is from the first call that writes it to the last that reads it. Buffers

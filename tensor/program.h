@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* program.h - a recorded program: the calls of CPU kernels that a function made, in order.
  * (internal)
  *

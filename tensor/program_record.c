@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* program_record.c - the table of kernels that records what it runs. A slot that cannot be recorded
  * raises an error that says why. */
 #include "tensor/program.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* program_tables.c - replaces products with one-hot vectors by rows of a table.
  *
  * The product of the one-hot vector of token v with a weight W is column v of W plus the bias.

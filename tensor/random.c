@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* random.c - generators, draws of single numbers, and tensors of random numbers.
  *
  * Philox itself is in tensor/philox.h, which the kernels of every device share. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* random.h - counter-based random numbers: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel
  * random numbers: as easy as 1, 2, 3", SC 2011).
  *

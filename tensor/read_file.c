@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* read_file.c - reading files of tensors, and quoting text from them.
  *
  * All calls go through cti_file_calls, so that tests can make each of them fail. */

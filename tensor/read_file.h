@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* read_file.h - reading files of tensors, and the messages about malformed ones. (internal)
  *
  * The numbers of a file are little-endian (tensor/byte_order.h). */

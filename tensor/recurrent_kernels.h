@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recurrent_kernels.h - the structs that the kernels of recurrent layers take; backend.h has the rules
  * for all kernels. (internal) */
 #ifndef COTANGENT_TENSOR_RECURRENT_KERNELS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* running_sums.h - a draw from weights by their running sums, on the CPU. (internal)
  *
  * cuda/random.cu adds in the same order, so that both draw the same. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* safetensors.h - files of named tensors, in the safetensors format, which PyTorch users exchange.
  *
  *     ct_safetensors *f = ct_safetensors_open("model.safetensors");

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* safetensors_digest.c - the digests in files of named tensors. */
 #include "tensor/safetensors_format.h"
 

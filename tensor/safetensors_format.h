@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* safetensors_format.h - declarations that the reader and the writer of files of named tensors
  * share. (internal) */
 #ifndef COTANGENT_TENSOR_SAFETENSORS_FORMAT_H

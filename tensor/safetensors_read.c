@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* safetensors_read.c - reading files of named tensors.
  *
  * A file may come from an untrusted source, so everything in it is checked. The digest of the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* safetensors_write.c - writing files of named tensors. */
 #include "tensor/safetensors_format.h"
 

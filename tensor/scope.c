@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* scope.c - the three stacks of a thread, and scopes, which are marks on all three. The stacks hold
  * live tensors, other objects that end with a scope, and the tape. */
 #include "tensor/internal.h"

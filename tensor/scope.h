@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* scope.h - lifetimes of temporaries.
  *
  * Objects that a *_new function or ct_keep returns are owned by the caller, who must free them.

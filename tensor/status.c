@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* status.c - the recorded error of each thread.
  *
  * A thread's message is in a buffer that its first error allocates. The buffer is not a thread-local

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* status.h - how errors are reported: a function that fails returns NULL, the first error is kept,
  * and ct_scope_end returns it.
  *

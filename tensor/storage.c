@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* storage.c - reference-counted buffers, and the pool of freed buffers.
  *
  * Sizes are rounded up to classes, four to a power of two (64, 80, 96, 112, 128, 160, ... bytes),

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* stream.c - readers and writers of memory, and calls of the caller's readers and writers. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* stream.h - reads and writes files of tensors that are not at a path: in memory, in an archive, on
  * a socket. The library calls the functions of a table only during the call that receives the
  * table, on the same thread.

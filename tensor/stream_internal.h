@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* stream_internal.h - calls of the functions of readers and writers. (internal) */
 #ifndef COTANGENT_TENSOR_STREAM_INTERNAL_H
 #define COTANGENT_TENSOR_STREAM_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* strided.h - several strided arrays over a common shape, for every device. (internal) */
 #ifndef COTANGENT_TENSOR_STRIDED_H
 #define COTANGENT_TENSOR_STRIDED_H

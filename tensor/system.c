@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* system.c - what the library asks of the system beyond POSIX. */
 #include "tensor/internal.h"
 

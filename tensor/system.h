@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* system.h - what the library asks of the system beyond POSIX. (internal)
  *
  * Each function uses Linux. On another system, and if CTI_PLAIN_SYSTEM is defined, it does less, as its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tensor.c - dtypes and shapes of tensors, checks of arguments, handles, views. */
 #include "tensor/internal.h"
 

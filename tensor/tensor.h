@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tensor.h - tensors: dtypes, devices, shapes, creation, access.
  *
  * A tensor is a strided view of reference-counted storage. New tensors are row-major, outermost

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* text.c - lines and quotes for messages, UTF-8, hexadecimal digits. */
 #include "tensor/text.h"
 

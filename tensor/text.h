@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* text.h - text in messages and files: lines, quotes, UTF-8, hexadecimal digits. (internal) */
 #ifndef COTANGENT_TENSOR_TEXT_H
 #define COTANGENT_TENSOR_TEXT_H

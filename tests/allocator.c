@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* allocator.c - a program that sets an allocator and a log handler. tests/allocator.sh runs it.
  *     allocator         sets the allocator first, trains a step, makes allocations fail, and checks that
  *                       all memory is freed

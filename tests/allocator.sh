@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # allocator.sh - runs a program that sets its own allocator and log handler.
 
 . "$(dirname "$0")/lib.sh"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # bad_arguments.awk - writes calls of each public function with one bad argument.
 #     awk -f m4/sites.awk -v prototypes=1 HEADER... | awk -f tests/bad_arguments.awk - HEADER...
 #

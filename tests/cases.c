@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases.c - functions for the tables of cases: they draw shapes, values and strides. */
 #include "tests/cases.h"
 #include "tests/harness.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases.h - one record for each op, which feeds every suite: derivatives, second order, strided
  * inputs, zero sizes, devices. A new op adds a row to a table, not a file of copies.
  *

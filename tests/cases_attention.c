@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_attention.c - rows for nn/attention.h and nn/positions.h. */
 #include "tests/cases.h"
 

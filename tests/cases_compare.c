@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_compare.c - rows for autograd/ops/compare.h. */
 #include "tests/cases.h"
 

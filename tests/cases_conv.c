@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_conv.c - rows for autograd/ops/conv.h and autograd/ops/pool.h. */
 #include "tests/cases.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_copy.c - rows for autograd/ops/copy.h. */
 #include "tests/cases.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_create.c - rows for autograd/ops/create.h. */
 #include "tests/cases.h"
 

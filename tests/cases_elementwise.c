@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_elementwise.c - rows for autograd/ops/elementwise.h. */
 #include "tests/cases.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_index.c - rows for autograd/ops/index.h and search.h. */
 #include "tests/cases.h"
 

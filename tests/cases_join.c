@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_join.c - rows for autograd/ops/join.h. */
 #include "tests/cases.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_loss.c - rows for nn/loss.h. */
 #include "tests/cases.h"
 

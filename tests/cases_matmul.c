@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_matmul.c - rows for autograd/ops/matmul.h. */
 #include "tests/cases.h"
 

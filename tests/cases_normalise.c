@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_normalise.c - rows for autograd/ops/normalise.h. */
 #include "tests/cases.h"
 

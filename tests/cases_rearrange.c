@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_rearrange.c - rows for autograd/ops/rearrange.h. */
 #include "tests/cases.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_reduce.c - rows for reduce.h, statistics.h, scan.h and softmax.h of autograd/ops. */
 #include "tests/cases.h"
 

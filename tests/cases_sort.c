@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_sort.c - rows for autograd/ops/sort.h and autograd/ops/random.h. */
 #include "tests/cases.h"
 

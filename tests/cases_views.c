@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases_views.c - rows for autograd/ops/views.h. */
 #include "tests/cases.h"
 

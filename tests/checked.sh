@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # checked.sh - runs every kernel of cuda/ under the checker of the emulated GPU, with
 # several seeds. The results must be the same, and the checker must find no race, no access out of
 # bounds and no read of memory that was never written. First the kernels run alone, on sizes around

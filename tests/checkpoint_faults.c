@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* checkpoint_faults.c - checkpoints that do not match the run, are damaged, or cannot be
  * written. */
 #include "tests/files.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* checkpoint_loop.c - ct_checkpoint_save and ct_checkpoint_load: loops by hand that are interrupted at
  * any step and end with the bits of one that was not; files and arguments that are refused. */
 #include "tests/files.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* checkpoint_sections.c - checkpoints with valid digests that lack a tensor or a value or have a
  * foreign one; and checkpoints with a flipped bit. */
 #include "tests/files.h"

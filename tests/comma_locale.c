@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* comma_locale.c - a locale whose decimal mark is a comma. */
 #include "tests/comma_locale.h"
 

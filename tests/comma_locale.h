@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* comma_locale.h - a locale whose decimal mark is a comma. */
 #ifndef TESTS_COMMA_LOCALE_H
 #define TESTS_COMMA_LOCALE_H

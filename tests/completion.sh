@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # completion.sh - bash completes the commands, options and values of the tool.
 
 . "$(dirname "$0")/lib.sh"

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # compress.sh - examples/compress restores each file, on any code path, and refuses damaged
 # files and files of other formats.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """contracts.py - checks that the comments of public functions state ownership and errors.
 
     awk -f m4/sites.awk -v prototypes=1 HEADER... | python3 contracts.py HEADER...
@@ -49,7 +50,7 @@ def main():
     found, seen = [], set()
     for path in sys.argv[1:]:
         with open(path, encoding="utf-8") as f:
-            own, shared = comments_of(f.read())
+            own, shared = comments_of(re.sub(r"\A/\* SPDX.*\n", "", f.read()))
         for name, comment in own.items():
             kind = types.get(name, "")
             seen.add(name)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* counted.c - memory that is counted and can fail, and child processes; see counted.h. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* counted.h - for test_scope, test_storage and test_threads: memory that is counted and can fail,
  * and child processes. */
 #ifndef TESTS_COUNTED_H

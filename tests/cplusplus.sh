@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # cplusplus.sh - the public headers and their macros compile without a warning and run in
 # each standard of C and C++ that the installed compilers know: shapes, lists of tensors, an op, a
 # module and a wrong call.

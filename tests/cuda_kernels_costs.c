@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cuda_kernels_costs.c - how kernels of a GPU access memory, and the launches and copies of each
  * call. */
 #include "tests/harness.h"

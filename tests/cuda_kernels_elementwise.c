@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cuda_kernels_elementwise.c - elementwise kernels, copies and fills of a GPU against the CPU's. */
 #include "tests/harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cuda_kernels_gemm.c - products and whole sequences of a GPU against the CPU's. */
 #include "tests/harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cuda_kernels_index.c - gathers, scatters and sorts of a GPU against the CPU's. */
 #include "tests/harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cuda_kernels_optim.c - updates and clipping of a GPU against the CPU's, and faults. */
 #include "tests/harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cuda_kernels_reduce.c - reductions, scans, softmax and losses of a GPU against the CPU's. */
 #include <float.h>
 

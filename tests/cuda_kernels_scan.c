@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cuda_kernels_scan.c - recurrences, running extremes, scatters, searches and CTC of a GPU against the
  * CPU's. */
 #include "tests/harness.h"

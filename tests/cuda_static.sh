@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # cuda_static.sh - checks the CUDA kernels without a GPU: they use the launch header and
 # launch bounds; nvcc gives no warning; no kernel spills registers, needs more registers for a block
 # than a multiprocessor has, or uses more than 48 KiB of static shared memory.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # custom_op.sh - the example of a user's ops runs, passes its gradient checks and trains.
 
 . "$(dirname "$0")/lib.sh"

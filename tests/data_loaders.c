@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* data_loaders.c - loaders: windows of a corpus, in order, shuffled, and by d2l's iterators. */
 #include "tensor/internal.h"
 #include "tests/fetch.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dataset_files.c - datasets of CSV files. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dataset_formats.c - datasets of NPY and IDX files and of pairs of texts. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dataset_loader.c - the loader of any dataset: orders, loops of the user, positions, workers,
  * errors. */
 #include "tensor/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dataset_resume.c - runs over a user's dataset that stop within an epoch and resume. The results
  * have the same bits as those of an uninterrupted run, and other data are refused. */
 #include "tensor/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dataset_sequences.c - samples of different lengths: padding, lengths, buckets. */
 #include "tensor/internal.h"
 

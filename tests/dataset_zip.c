@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dataset_zip.c - loaders side by side: fields, epochs, positions, runs that resume, errors. */
 #include "tensor/internal.h"
 

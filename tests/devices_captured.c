@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* devices_captured.c - captured steps on a GPU, and a failure of every CUDA call. */
 #include "tests/cases.h"
 #include "tests/harness.h"

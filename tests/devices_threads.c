@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* devices_threads.c - captured steps on a GPU while other threads use it. */
 #include <pthread.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """dlpack.py - passes tensors to NumPy and PyTorch and back by DLPack and ctypes; the memory is shared.
     python tests/dlpack.py LIBCOTANGENT.SO
 The exit status is 77 where neither NumPy nor PyTorch is installed. PyTorch is checked only if it is there.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # dlpack.sh - shares tensors with NumPy and PyTorch; skipped if neither is installed.
 # PYTHON names a Python that has them.
 #     make check TESTS=tests/dlpack.sh PYTHON=torch-venv/bin/python

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # emulated.sh - the chapter's program on the emulated GPU gives the CPU's perplexities, to
 # three digits: both protocols, two epochs. make check runs smaller models, check-full those of the
 # chapter.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # emulated_cpu.sh - runs test programs on a processor with AVX-512 and AVX512-BF16 emulated by Bochs,
 # for machines that have neither. From the build folder, with a kernel that has its serial driver
 # built in (Debian's):

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* engine_activation_checkpoint.c - activation checkpointing. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>

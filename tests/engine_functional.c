@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* engine_functional.c - vector-Jacobian and Hessian-vector products, Jacobians, Hessians. */
 #include <cotangent.h>
 

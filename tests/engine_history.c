@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* engine_history.c - history: versions of saved tensors, large graphs, the memory of nodes,
  * lifetimes, one-hot inputs. */
 #ifdef HAVE_CONFIG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* engine_hooks.c - hooks of gradients, and backward passes inside hooks. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>

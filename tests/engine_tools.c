@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* engine_tools.c - a user's ops, gradcheck, and graphs in the DOT language. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # errors_page.sh [update] - makes every mistake of docs/errors.md, and compares the message with the
 # indented line that follows the block. The second block has no scope. update: prints the page with the messages of today.
 

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # examples.sh - tests examples/rnn_concise as a newcomer uses it: its output, its reaction
 # to bad input (one line on stderr, and the exit status), its length, and that it leaks nothing.
 

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # exercises.sh - short runs of the other examples: each prints what its head comment says,
 # refuses bad input, and leaks nothing.
 

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # export.sh - `cotangent export`: the example compiles by its Makefile and by strict compilers, needs no
 # library, and prints 1,000 characters that equal those of `cotangent generate --portable`: natively,
 # on other processors under qemu, in WebAssembly under node, and in its page in a browser. What is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* export_models.c - compiles exported code and runs it. */
 #include "tests/export_models.h"
 

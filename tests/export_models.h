@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* export_models.h - compiles exported code and runs it. */
 #ifndef TESTS_EXPORT_MODELS_H
 #define TESTS_EXPORT_MODELS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fetch.c - tests of texts: reading, checking, and finding The Time Machine. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fetch.h - for test_data.c, fetch.c and tokens.c: a folder for each test, and expectations. */
 #ifndef COTANGENT_TESTS_FETCH_H
 #define COTANGENT_TESTS_FETCH_H

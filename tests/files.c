@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* files.c - a folder for each test, and tables of calls in which the k-th call fails. */
 #ifdef HAVE_CONFIG_H
 #include <config.h> /* 64-bit positions in folders */

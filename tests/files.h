@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* files.h - for tests of files: a folder for each test, and calls that fail. */
 #ifndef TESTS_FILES_H
 #define TESTS_FILES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* flips.c - damaged files: one flipped bit, and edits that a digest does not show. */
 #include "tests/flips.h"
 #include "tensor/safetensors_format.h"

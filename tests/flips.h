@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* flips.h - damaged files: one flipped bit, and edits that a digest does not show. */
 #ifndef TESTS_FLIPS_H
 #define TESTS_FLIPS_H

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # format.sh - fails on a C or CUDA source that .clang-format would change. `make format`
 # mends it. Other versions of clang-format break lines in other places, so only version 14 is used.
 #     format.sh          compares

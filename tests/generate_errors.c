@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* generate_errors.c - bad requests, options and models. */
 #include "tests/files.h"
 #include "tests/test_generate.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* generate_search.c - beam search against all sequences, and the probabilities of sampling. */
 #include "tests/test_generate.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* generate_torch.c - beam search and the filters of sampling against PyTorch's numbers, in f64
  * (tests/torch/generate.py, which defines what both compute). */
 #include "tests/test_generate.h"

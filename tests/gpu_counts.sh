@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # gpu_counts.sh - counts the work of one warm training step of each protocol on the
 # emulated GPU (docs/cuda.md has the figures): launches, waits and bytes; and with the checker, for
 # each line of a kernel that accesses global memory, the requests of warps and the sectors of 32

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* handles_threads.c - handles that are passed between threads, and inference on several threads. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>

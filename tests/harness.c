@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* harness.c - common functions of the test programs. */
 #define _GNU_SOURCE /* program_invocation_short_name */
 #include "tests/harness.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* harness.h - common functions of the test programs. */
 #ifndef TESTS_HARNESS_H
 #define TESTS_HARNESS_H

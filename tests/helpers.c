@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers.c - functions for tests: values, tensors and sets. */
 #include "tests/helpers.h"
 #include "tests/harness.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers.h - functions for tests: values, tensors and sets. */
 #ifndef TESTS_HELPERS_H
 #define TESTS_HELPERS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hops.c - traces one call each of three kinds. tests/hops.py builds and runs it.
  *
  * The library and the generated call-site wrappers are compiled with -finstrument-functions, so the

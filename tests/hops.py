@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """hops.py - counts the source files and the functions on the way of one call, from a trace.
 
     python3 tests/hops.py [--list] [--build DIR] [TREE]

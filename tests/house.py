@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """house.py - counts what makes a tree of C sources hard to navigate.
 
     python3 tests/house.py [--list] [--limits] [TREE]
@@ -8,6 +9,7 @@
     shared types      tags and typedef names of structs, enums and unions, likewise
     long functions    functions of more than 50 lines, including the signature
     many arguments    functions of more than 6 arguments
+    no licence        files of a kind below whose first two lines have no SPDX-License-Identifier
 
 The product is tensor/ autograd/ nn/ optim/ data/ train/ tool/ cuda/, without cuda/emu/cases/. Long
 files are counted in the tests, examples/ and bench/, too. Functions are found by the form that `make
@@ -23,13 +25,15 @@ import sys
 PRODUCT = ("tensor", "autograd", "nn", "optim", "data", "train", "tool", "cuda")
 OTHERS = ("examples", "tests", "bench")
 SUFFIXES = (".c", ".h", ".cu", ".cc", ".cuh")
+LICENSED = SUFFIXES + (".cpp", ".sh", ".py", ".awk", ".mk", ".m4", ".ac", ".am")
+SKIPPED = re.compile(r"(^|/)(build[^/]*|autom4te\.cache|build-aux|\.git)$|^m4/l[a-z~]+\.m4$|^aclocal\.m4$")
 LINES, BODY, ARGUMENTS = 800, 50, 6
 
 # Functions that may have more: four public ones, and the emulator's cuBLAS and CUDA, which are given.
 MANY_ARGUMENTS = re.compile(r"(ct_(grad|record|gradcheck|activation_checkpoint)|cublas\w+|cuda[A-Z]\w+)$")
 
 LIMITS = {"long files": 0, "shared statics": 1, "shared types": 5, "long functions": 0,
-          "many arguments": 13}
+          "many arguments": 13, "no licence": 0}
 
 Function = collections.namedtuple("Function", "file line name static lines arguments")
 
@@ -41,6 +45,19 @@ def sources(tree, folders):
             for file in sorted(files):
                 if file.endswith(SUFFIXES):
                     yield os.path.relpath(os.path.join(path, file), tree)
+
+
+def without_licence(tree):
+    """The files of the kinds LICENSED that do not name their licence, but for generated ones."""
+    for path, folders, files in os.walk(tree):
+        inside = os.path.relpath(path, tree)
+        names = {name: os.path.normpath(os.path.join(inside, name)) for name in folders + files}
+        folders[:] = sorted(name for name in folders if not SKIPPED.search(names[name]))
+        for name in sorted(files):
+            if name.endswith(LICENSED) and not SKIPPED.search(names[name]):
+                with open(os.path.join(path, name), encoding="utf-8", errors="replace") as source:
+                    if "SPDX-License-Identifier:" not in source.readline() + source.readline():
+                        yield names[name]
 
 
 def without_comments(text):
@@ -114,6 +131,7 @@ def findings(tree):
                 found["many arguments"].append("%s: %d arguments" % (where, f.arguments))
         for name in types(text):
             tags[name].add(file)
+    found["no licence"] = list(without_licence(tree))
     found["shared statics"] = shared(statics)
     found["shared types"] = shared(tags)
     return found

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # house.sh - the counts of tests/house.py (long files, names in two files, long functions)
 # are within their limits, and house.py finds one fault of each kind in a tree made for this.
 
@@ -12,6 +13,7 @@ trap 'rm -rf "$tree"' EXIT
 trap 'exit 99' HUP INT TERM
 mkdir "$tree/nn" "$tree/train" || exit 99
 {
+    echo '/* SPDX-License-Identifier: MIT */'
     echo 'typedef struct run {'
     echo '    int i;'
     echo '} run;'
@@ -26,7 +28,7 @@ mkdir "$tree/nn" "$tree/train" || exit 99
     echo '}'
 } >"$tree/nn/b.c"
 found=$("$python" "$srcdir/tests/house.py" "$tree" | sed 's/ *(.*//; s/  */ /g' | tr '\n' ,)
-wanted='long files 1,shared statics 1,shared types 1,long functions 1,many arguments 2,'
+wanted='long files 1,shared statics 1,shared types 1,long functions 1,many arguments 2,no licence 1,'
 [ "$found" = "$wanted" ] || { echo "house.sh: the self-test found $found not $wanted"; exit 1; }
 
 exec "$python" "$srcdir/tests/house.py" --limits "$srcdir"

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # install.sh - installs into an empty folder, moves the folder, builds programs against it
 # (installed.sh), and uninstalls: nothing is left.
 

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # installed.sh [ROOT] - builds and runs programs against an installation, outside the tree,
 # with the flags of pkg-config and with CMake: C11 and C++17, shared and static. ROOT is the DESTDIR
 # of the installation, or the folder that it was moved to. `make installcheck` runs this.

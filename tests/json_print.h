@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* json_print.h - writes JSON that was read. */
 #ifndef TESTS_JSON_PRINT_H
 #define TESTS_JSON_PRINT_H

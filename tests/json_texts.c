@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* json_texts.c - the library's half of tests/json_texts.sh: classifies each line of stdin.
  *
  *     json HEX     "1 HEX" with the text written again, or "0 OFFSET REASON"

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Compares the reader of JSON and of safetensors headers with Python's json and safetensors.
 
     python3 tests/json_texts.py BUILD/tests/json_texts

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # json_texts.sh - compares the reader of JSON and of safetensors headers with Python's;
 # skipped without Python. PYTHON names a Python that also has safetensors.
 #     make check TESTS=tests/json_texts.sh PYTHON=torch-venv/bin/python

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* kernels_elementwise.c - elementwise loops against plain formulas, and walks over strides. */
 #include "tests/harness.h"
 

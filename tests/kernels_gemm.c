@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* kernels_gemm.c - products and whole sequences, in all precisions. */
 #include "tests/harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* kernels_layer.c - recurrent layers by products in registers: they have the same bits with any number
  * of threads, on both code paths that have them, and for a row alone. */
 #include "tests/harness.h"

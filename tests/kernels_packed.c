@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* kernels_packed.c - small products, and products of packed operands. */
 #include "tests/harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* kernels_rows.c - loops over rows, softmax and reductions against plain formulas. */
 #include "tests/harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* language_model_files.c - files of language models, good and bad ones. */
 #define _GNU_SOURCE /* memmem */
 #include "tensor/internal.h"

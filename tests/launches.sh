@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # launches.sh - the launch header and the emulator refuse at compile time: launches with
 # wrong arguments, ignored error codes, functions that the emulator does not have.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* layer_bits.c - prints a digest of each result of recurrent layers. layer_bits.sh compiles it with the
  * kernels of one code path, and without the rest of the library, for several processors. */
 #include "tensor/cpu/cpu.h"

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # layer_bits.sh - recurrent layers (tensor/cpu/rnn_layer.c) have the same bits with AVX2, with AVX-512
 # and with NEON. The kernels are compiled without the rest of the library. NEON runs under
 # qemu-aarch64.

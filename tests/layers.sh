@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # layers.sh - fails on an #include that breaks the order of the folders, and on a CUDA
 # conditional outside cuda/.
 #

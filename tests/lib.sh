@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # shellcheck shell=sh disable=SC2034 # variables are for the tests that read this
 # lib.sh - functions for the shell tests. Each test begins with
 #

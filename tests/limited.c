@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* limited.c - products of many sizes, forward and backward, for tests/limits.sh: prints their sum, or the
  * error that a limit caused. */
 #include <stdio.h>

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # limits.sh - under limits of memory and of threads a program computes the right numbers or raises an
 # error: no crash, no signal from OpenBLAS or LIBXSMM, no endless loop.
 

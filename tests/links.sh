@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # links.sh [FOLDER] - every link of the Markdown pages to a file of the tree leads to a file, and a
 # link to a heading to a heading. FOLDER: the tree, or the folder where the pages are installed.
 

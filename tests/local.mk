@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Test programs that use Check and may call internal functions (cti_...). `make check
 # TESTS=tests/test_nn` runs one.
 check_programs = \

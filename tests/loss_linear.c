@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loss_linear.c - ct_linear_cross_entropy against ct_cross_entropy of ct_linear. */
 #include "tests/harness.h"
 #include "tests/test_loss.h"

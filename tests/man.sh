@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # man.sh - the pages for man(1) are well formed, and each public function has one.
 
 . "$(dirname "$0")/lib.sh"

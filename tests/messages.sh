@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # messages.sh - fails if the text of a message has changed. Tests pin a message's status, function and
 # one key word; the full texts are in tests/messages.txt, sorted, one "STATUS text" a line.
 #

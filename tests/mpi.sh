@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # mpi.sh - training by several processes of mpirun, with Open MPI and with MPICH: the bits depend on the
 # number of shards and not on the number of processes, and every rank ends with a message if one fails.
 # Skipped without mpirun.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """mutants.py - tests whether the tests notice a wrong line. (make mutants)
 
     mutants.py [--seed N] [--count N] [--jobs N] [--only FILE:LINE] [--list] [SOURCE WORK [FOLDER...]]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* nn_attention.c - attention, positional encodings, transformers. */
 #include "tests/test_nn.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* nn_cells.c - users' cells, and the work and checks of the driver. */
 #include "tests/harness.h"
 #include "tensor/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* nn_conv.c - the modules of convolution and pooling, and the errors of their ops. */
 #include "tests/files.h"
 #include "tests/test_nn.h"

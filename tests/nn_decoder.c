@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* nn_decoder.c - additive and Luong's attention, and recurrent decoders that use them. */
 #include "tests/test_nn.h"
 

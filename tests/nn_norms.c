@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* nn_norms.c - normalisation: kernels against the formulas, and the modules. */
 #include "tests/files.h"
 #include "tests/test_nn.h"

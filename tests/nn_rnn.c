@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* nn_rnn.c - the RNN compared with loops over its formula, and its calls. */
 #include "tests/harness.h"
 #include "autograd/internal.h"

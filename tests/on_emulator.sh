@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # on_emulator.sh - runs the library's test programs on the emulated GPU: they must pass as
 # on the CPU, without a report of the emulator. Each of three seeds sets when the emulator runs
 # queued work: as late as possible, at random, at once. With the second seed each tensor has

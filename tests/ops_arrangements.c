@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ops_arrangements.c - products and arrangements of any shape, stride and dtype. */
 #include "tests/cases.h"
 #include "tests/harness.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ops_misuse.c - invalid arguments of ops. */
 #include "tests/harness.h"
 #include "tensor/hooks.h"

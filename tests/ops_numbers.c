@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ops_numbers.c - tensors and numbers: integers, quotients, comparisons, choices, whole tensors. */
 #include "tests/test_ops.h"
 

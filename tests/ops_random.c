@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ops_random.c - random integers, Bernoulli and multinomial draws: distribution, positions, errors. */
 #include "tests/test_ops.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ops_search.c - elements chosen by value, scatters, diagonals, running products and extremes:
  * values that PyTorch's numbers do not cover, and errors. */
 #include "tests/test_ops.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ops_values.c - values of ops that derivatives do not test, random ops, and losses at the limits
  * of their domains. */
 #include "tests/cases.h"

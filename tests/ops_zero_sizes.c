@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ops_zero_sizes.c - tensors without elements that have a huge size on another axis: (0, 2^40),
  * (2^40, 0), (2^40, 0, 2^10). Every op and its derivatives must return at once: with a result, or
  * with an error if the result has elements and does not fit in memory. A loop over the huge size

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* optim_checkpoint.c - the state of optimisers: saving, loading, failing allocations, threads. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>

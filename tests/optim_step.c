@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* optim_step.c - steps of optimisers: gradients, groups, options, errors. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* optim_table.c - user-defined optimisers (optimizer_table.h), and Lion's formula in plain C. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # optional.sh - compiles the library's sources with configure's warnings and without the
 # optional libraries of this build; those of the CPU also without the code paths of x86-64, as on
 # another processor; system.c also as for a system that is not Linux. The kernels keep their optimisation with any CFLAGS.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # pages.awk - the C blocks of a Markdown page, as one program that runs them in order.
 #     awk -v name=PAGE -f pages.awk PAGE.md > page.c
 #

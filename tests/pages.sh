@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # pages.sh [PAGE.md...] - every block of C in the pages compiles without a warning, and runs
 # without an error; every static function of a block is called. There is no block of another
 # language than these.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* params_memory.c - sets and modules whose allocations fail. */
 #include "tests/files.h"
 #include "tests/harness.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* plan_models.c - random models that compute a step. */
 #include "tests/plan_models.h"
 

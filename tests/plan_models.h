@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* plan_models.h - random models that compute a step: for the tests of plans and of exported
  * code. */
 #ifndef TESTS_PLAN_MODELS_H

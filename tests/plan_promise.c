@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* plan_promise.c - checks that a planned step does not allocate, free, lock, or make a system
  * call. */
 #include "tests/test_plan.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* plugin_capture.c - captured steps on the plug-in's device. */
 #include "tests/cases.h"
 #include "tests/files.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* plugin_moves.c - ops, sets, states and files on another device, and moves between devices. */
 #include "tests/cases.h"
 #include "tests/files.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* plugins.c - contains the static library; prints how many emulated GPUs it finds. plugins.sh runs
  * it. */
 #include <stdio.h>

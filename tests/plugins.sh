@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # plugins.sh - a program of the build tree finds the plug-ins beside the shared library without
 # COTANGENT_PLUGIN_DIR. A path that the caller of a program can choose is not searched: that of the
 # program, and one that depends on the current folder.

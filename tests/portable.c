@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* portable.c - trains small recurrent models and prints a digest of all bits of their losses and
  * weights: It uses portable mode if PORTABLE is set, and THREADS threads. portable.sh runs it on
  * several code paths. */

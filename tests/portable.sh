@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # portable.sh - in portable mode, training gives the same bits for any code path, kernels
 # of OpenBLAS, variants of the C library's functions and number of threads; in normal mode it does
 # not.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # protocols.sh - both protocols at full length, three seeds each: `make protocols` (some
 # minutes; not part of make check). Prints the perplexities, the texts, the number of words of the
 # book in the trained texts, and the medians. Fails unless these are in the chapter's bands and 2

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # purity.sh - outside the AVX2, AVX-512 and bf16 code paths no object holds an AVX instruction, so the
 # library runs on any x86-64; and those paths do use the registers they are for.
 

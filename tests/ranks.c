@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ranks.c - a training loop on the ranks of mpirun, for tests/mpi.sh. It has gradients over 16
  * decades, sizes that are no multiple of the shards, and an empty shard. Rank 0 prints the digests
  * of all results, which must not depend on the number of ranks.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recurrent_dropout.c - dropout of recurrent modules. */
 #include <cotangent.h>
 

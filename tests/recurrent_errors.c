@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recurrent_errors.c - recurrent modules: users' cells, and bad options and calls. */
 #include <cotangent.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recurrent_file.c - reads files with numbers of other frameworks for recurrent modules. */
 #include "tests/recurrent_file.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recurrent_file.h - for tests that compare recurrent modules with other frameworks: files of
  * configurations and the values of their tensors. tests/peers/formula.py defines both. */
 #ifndef TESTS_RECURRENT_FILE_H

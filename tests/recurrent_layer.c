@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recurrent_layer.c - whole layers of LSTM and GRU in f32, which one op computes on processors with
  * AVX2 or NEON. Its results are compared with those of the same model in f64, whose ops the other tests
  * compare with PyTorch and with differences. */

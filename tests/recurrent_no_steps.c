@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recurrent_no_steps.c - sequences without steps, batches without rows, and sizes that are unknown
  * when a cell registers its parameters. */
 #include <cotangent.h>

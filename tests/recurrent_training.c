@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recurrent_training.c - models with any recurrent module learn. */
 #include <cotangent.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recurrent_wrapped.c - cells of a user's around the library's: zoneout (Krueger et al. 2016), which changes the
  * state after each step, and a residual connection, which changes y alone; minGRU and minLSTM. */
 #include <cotangent.h>

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # reference.sh - each public function has a comment by the rule of docs/doxygen_filter.awk, except
 # for those in tests/undocumented.txt. That list may only shrink. A comment must state who owns the
 # result and which errors are raised (tests/contracts.py).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* round_trip.c - this library's half of tests/round_trip.sh: reads files that PyTorch and NumPy
  * wrote, and writes files for them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* round_trip.h - declarations that the sources of round_trip share. */
 #ifndef TESTS_ROUND_TRIP_H
 #define TESTS_ROUND_TRIP_H

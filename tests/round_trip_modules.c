@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* round_trip_modules.c - single modules for tests/round_trip.sh: writes weights for PyTorch, and
  * computes outputs from PyTorch's weights and inputs.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* safetensors_json.c - the reader and the writer of JSON. */
 #include "tensor/internal.h"
 #include "tensor/hooks.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* safetensors_malformed.c - malformed files of named tensors, and unusual ones. */
 #include "tensor/internal.h"
 #include "tests/files.h"

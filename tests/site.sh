@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # site.sh - make docs builds the site without a warning; docs/index.md leads to every page; the
 # site has a page for every Markdown page, every public header and every example, its links lead to
 # pages and headings, and its search knows the functions.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # sites.sh - m4/sites.awk wraps every kind of prototype that a header may have, leaves out
 # macros and inline functions, and refuses prototypes that it cannot wrap.
 

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # symbols.sh - the shared library exports the functions of the public headers, all ct_..., and
 # nothing else; the global symbols of the static one begin with ct_ or cti_.
 

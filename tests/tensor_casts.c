@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tensor_casts.c - casts, and copies of any strides between any two dtypes. */
 #include "tests/harness.h"
 

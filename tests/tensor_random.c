@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tensor_random.c - random numbers: known answers, distributions, streams. */
 #include "tests/harness.h"
 

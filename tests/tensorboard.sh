@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # tensorboard.sh - TensorBoard's own reader reads the events of a run, and finds the CSV
 # file's numbers in them. PYTHON names a Python that has TensorBoard.
 

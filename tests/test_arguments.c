@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_arguments.c - bad arguments, for every public function.
  *
  * tests/bad_arguments.awk writes the calls from the public headers (tests/bad_arguments.inc in the build

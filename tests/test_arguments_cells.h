@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_arguments_cells.h - the cells that test_arguments.c passes. */
 #ifndef TESTS_TEST_ARGUMENTS_CELLS_H
 #define TESTS_TEST_ARGUMENTS_CELLS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_arguments_data.h - the tables of datasets, streams, decoders, plans and cells that test_arguments hands over, and
  * its list of functions with side effects. */
 #ifndef TESTS_TEST_ARGUMENTS_DATA_H

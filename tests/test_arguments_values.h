@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_arguments_values.h - the valid value of each type of argument, for the calls that
  * bad_arguments.awk writes: A_TYPE is a pointer, GIVEN_TYPE a struct. test_arguments.c includes it after
  * the variables that they name. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_autograd.c - every op against finite differences, from the table of cases.
  *
  * For calls drawn for each row, checks in f64: the Jacobian under random output gradients, |numeric

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_bind.c - bound values (ct_params_bind) in modules, second derivatives, activation
  * checkpoints, scopes and threads; code that must not see them; MAML compared with PyTorch's
  * numbers. */

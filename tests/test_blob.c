@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_blob.c - tensors over the caller's memory, and DLPack. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_checkpoint.c - runs that are killed, stopped, refused or fail to write, and their output
  * files. */
 #include "tests/files.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_checkpoint.h - for the sources of test_checkpoint: runs that are trained and resumed. */
 #ifndef TESTS_TEST_CHECKPOINT_H
 #define TESTS_TEST_CHECKPOINT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_convert.c - conversion of other frameworks' weights: modules with converted weights give the
  * numbers of Keras, Flax and Gluon; conversions in both directions; errors. */
 #include <cotangent.h>

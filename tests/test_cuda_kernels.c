@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_cuda_kernels.c - every slot of a GPU's table compared with the CPU's: each case runs on both
  * devices.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_cuda_kernels.h - for the sources of test_cuda_kernels: a case that runs on both devices. */
 #ifndef TESTS_DEVICE_KERNELS_H
 #define TESTS_DEVICE_KERNELS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_data.c - cleaning, vocabularies, corpora and loaders; fetch.c has the tests of texts,
  * tokens.c has those of tokens other than ASCII characters. */
 #include "tensor/internal.h"

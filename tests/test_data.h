@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_data.h - for the sources of test_data: corpora. */
 #ifndef TESTS_TEST_DATA_H
 #define TESTS_TEST_DATA_H

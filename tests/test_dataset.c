@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_dataset.c - datasets: tables of a user, tensors, parts, windows; dataset_loader.c has the loader
  * of any dataset, dataset_sequences.c padding and buckets, dataset_files.c CSV files,
  * dataset_formats.c other files, dataset_resume.c runs that stop and resume. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_dataset.h - for the sources of test_dataset: datasets. */
 #ifndef TESTS_TEST_DATASET_H
 #define TESTS_TEST_DATASET_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_devices.c - compares a GPU with the CPU: every op of the tables with its gradients, modules,
  * optimisers, moves, loaders, faults, and the first ten losses of both protocols.
  *
@@ -7,7 +8,6 @@
 #include "tests/cases.h"
 #include "tests/harness.h"
 #include "tensor/internal.h"
-
 #include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>

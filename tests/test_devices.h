@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_devices.h - for the sources of test_devices. */
 #ifndef TESTS_TEST_DEVICES_H
 #define TESTS_TEST_DEVICES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_edges.c - values and derivatives of ops at the edges of their domains (zeros, subnormals,
  * numbers near 1, the largest, infinities, NaN), against the right numbers in
  * tests/torch/edges.txt. edges.py there has the format, where the numbers come from, and the rules

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_engine.c - recording, backward, gradients of gradients, hooks, versions, lifetimes,
  * activation checkpointing and graphs. */
 #ifdef HAVE_CONFIG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_engine.h - for the sources of test_engine: leaves, vectors, comparisons. */
 #ifndef TESTS_TEST_ENGINE_H
 #define TESTS_TEST_ENGINE_H

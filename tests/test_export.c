@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_export.c - exported C code compiles with the strictest flags, needs no function of a
  * library, and has the bits of the plan in portable mode. */
 #include "tests/export_models.h"

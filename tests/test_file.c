@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_file.c - the writer of whole files: links, permissions, files of killed programs, errors;
  * text for terminals; numbers in a comma locale. */
 #include "tensor/internal.h"

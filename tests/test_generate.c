@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_generate.c - generation: batches and single rows, prefixes, limits, stop tokens, emit. */
 #include "tests/test_generate.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_generate.h - for the sources of test_generate: small models. */
 #ifndef TESTS_TEST_GENERATE_H
 #define TESTS_TEST_GENERATE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_handles.c - dead tensors and states, NULL values, owners, and scopes for inference.
  *
  * Includes <cotangent.h>, as a program does: messages name the FILE:LINE of a call, and of the call that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_handles.h - for the sources of test_handles. */
 #ifndef TESTS_TEST_HANDLES_H
 #define TESTS_TEST_HANDLES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_init.c - initial values, their dialects, and the small modules. */
 #include <cotangent.h>
 

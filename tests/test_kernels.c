@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_kernels.c - the CPU's kernels, on every code path that this processor supports, compared
  * with plain loops in long double: odd lengths, strides, constants, in place, special values.
  *

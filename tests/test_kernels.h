@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_kernels.h - for the sources of test_kernels: the code paths of this processor, numbers. */
 #ifndef TESTS_TEST_KERNELS_H
 #define TESTS_TEST_KERNELS_H

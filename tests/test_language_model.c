@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_language_model.c - ct_lm: forward, generation, model files and bad files. */
 #include "tensor/internal.h"
 #include "tests/harness.h"

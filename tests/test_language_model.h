@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_language_model.h - for the sources of test_language_model: small models. */
 #ifndef TESTS_TEST_LANGUAGE_MODEL_H
 #define TESTS_TEST_LANGUAGE_MODEL_H

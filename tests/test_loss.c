@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_loss.c - cross-entropy: values, gradients, misuse. */
 #include "tests/harness.h"
 #include "tests/test_loss.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_loss.h - for the sources of test_loss. */
 #ifndef TESTS_TEST_LOSS_H
 #define TESTS_TEST_LOSS_H

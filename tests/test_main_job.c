@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_main_job.c - the main job's numbers.
  *
  * The first ten losses and gradient norms of both protocols are compared with PyTorch's, which are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_misuse.c - the errors that wrong calls raise, with the file and line of the call. Each line
  * is one case: the status, the function, a key word of the message, the call. */
 #include "tests/harness.h"

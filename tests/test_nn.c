@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_nn.c - Linear, recurrent modules and their states, losses. */
 #include "tests/files.h"
 #include "tests/harness.h"

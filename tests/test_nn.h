@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_nn.h - for the sources of test_nn. */
 #ifndef TESTS_TEST_NN_H
 #define TESTS_TEST_NN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_npy.c - tests of NumPy files: round trips, Fortran order, malformed files, failing calls. */
 #include "tensor/internal.h"
 #include "tensor/text.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_ops.c - compares every op with PyTorch's numbers (tests/torch/ops_parity.txt, whose format
  * is in ops_parity.py); then ops without derivatives, wrong calls (the whole message), and memory
  * that runs out. */

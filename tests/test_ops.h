@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_ops.h - for the sources of test_ops. */
 #ifndef TESTS_TEST_OPS_H
 #define TESTS_TEST_OPS_H

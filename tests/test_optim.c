@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_optim.c - optimisers, clipping and schedules: PyTorch's numbers (tests/torch/optim.py says
  * what both sides compute), errors, memory, checkpoints. */
 #ifdef HAVE_CONFIG_H
@@ -11,7 +12,6 @@
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/optim/clip.h>
 #include <cotangent/optim/schedule.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_optim.h - for the sources of test_optim: a set, its gradients, runs of optim.txt. */
 #ifndef TESTS_TEST_OPTIM_H
 #define TESTS_TEST_OPTIM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_params.c - parameter sets: names, parts, open sizes, freezing, initial values. */
 #include "tests/harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_plan.c - planned steps have the bits of inference, functions that cannot be planned raise
  * errors, and a step allocates nothing, takes no lock and makes no system call. */
 #include "tests/test_plan.h"

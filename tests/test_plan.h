@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_plan.h - what the files of test_plan share. */
 #ifndef TESTS_TEST_PLAN_H
 #define TESTS_TEST_PLAN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_plot.c - plots: the file is XML and draws each given point at the place that its ticks
  * define. */
 #include "tests/comma_locale.h"

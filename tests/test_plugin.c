@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_plugin.c - plug-ins, good and bad, found by name; and the faults of an asynchronous device.
  * The plug-in is a part of this program, whose dlopen and dlsym return it (see Makefile.am); it
  * uses the CPU's kernels. */

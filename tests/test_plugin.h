@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_plugin.h - for the sources of test_plugin: the plug-in that they open, and its counters. */
 #ifndef TESTS_TEST_PLUGIN_H
 #define TESTS_TEST_PLUGIN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_progress.c - what a run prints on a terminal (the tests use a pseudo-terminal) and to a
  * file. */
 #define _GNU_SOURCE /* pseudo-terminals */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_recurrent.c - recurrent modules: PyTorch's numbers, options, states, training. */
 #include <cotangent.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_recurrent.h - for the sources of test_recurrent. */
 #ifndef TESTS_TEST_RECURRENT_H
 #define TESTS_TEST_RECURRENT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_safetensors.c - tests of files of named tensors: round trips, malformed files, failing
  * calls. */
 #include "tensor/internal.h"

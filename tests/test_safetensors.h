@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_safetensors.h - for the sources of test_safetensors. */
 #ifndef TESTS_TEST_SAFETENSORS_H
 #define TESTS_TEST_SAFETENSORS_H

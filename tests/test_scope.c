@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_scope.c - lifetimes and errors: scopes, kept tensors, messages and their places. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_state_dict.c - tests of saving and loading models: names, shapes, tied names, failed loads
  * that change nothing. */
 #include "tensor/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_storage.c - the pool, and memory that fails. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>

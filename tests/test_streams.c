@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_streams.c - parameters and tensors through readers, writers and mapped files. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>

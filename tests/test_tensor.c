@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_tensor.c - shapes, creation, access, casts and copies of any strides, printing, random
  * numbers. */
 #include "tests/comma_locale.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_tensor.h - for the sources of test_tensor. */
 #ifndef TESTS_TEST_TENSOR_H
 #define TESTS_TEST_TENSOR_H

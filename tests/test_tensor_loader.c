@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_tensor_loader.c - loaders of numbers: every batch is what the header says, bad input,
  * allocations that fail. Each value is its position in the data, so that a batch shows where it
  * came from. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_threads.c - tensors on several threads, the pool of workers, forks. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_threads.h - the cases of test_threads in other files. */
 #ifndef TESTS_TEST_THREADS_H
 #define TESTS_TEST_THREADS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_train.c - ct_fit: its arithmetic, the lines that it prints, and the effect of errors. */
 #include "tests/harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_train.h - for the sources of test_train. */
 #ifndef TESTS_TEST_TRAIN_H
 #define TESTS_TEST_TRAIN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_world.c - sums over shards by several ranks, which are threads here. The bits must be
  * equal for any number of ranks, and equal to those of a tree that the test computes by
  * recursion. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test_world.h - the cases of the sources of test_world. */
 #ifndef TESTS_TEST_WORLD_H
 #define TESTS_TEST_WORLD_H

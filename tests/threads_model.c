@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* threads_model.c - eight threads that use one model at the same time get the same results as one
  * thread.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* threads_steps.c - steps whose blocks are shared by threads (tensor/parallel_steps.c). */
 #include <cotangent.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tokens.c - tests of cleaning by Unicode, and of tokens other than ASCII characters. */
 #include "tensor/internal.h"
 

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # tool.sh - tests the tool cotangent as its users run it: it trains, generates (and prints
 # each token at once), computes perplexities, describes files, refuses bad input (one line on
 # stderr, and the documented exit status), and leaks nothing.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # tool_files.sh - the files of the tool and the examples: no input is overwritten, outputs
 # are tested before training, closed descriptors and full disks are noticed, and neither names from
 # files nor the locale change the output on a terminal.

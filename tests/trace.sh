@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # trace.sh - COTANGENT_DEBUG=1, 2, 3 and COTANGENT_PROFILE=1 print the expected lines, and
 # without them nothing is printed.
 

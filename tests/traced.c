@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* traced.c - runs a few ops whose trace trace.sh reads. TRACED=backward: the forward is finite, a
  * derivative is not. TRACED=data: the data is not finite. TRACED=double: ops of doubles, twice, and
  * ops with two and with nine results, of which one is used. */

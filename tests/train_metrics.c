@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* train_metrics.c - the metrics of the library, metrics that the test defines in ct_fit, and
  * monitored values. */
 #ifdef HAVE_CONFIG_H

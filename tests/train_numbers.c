@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* train_numbers.c - ct_fit on numbers: a loss that is not a likelihood has no perplexity. */
 #include "tests/files.h"
 #include "tests/harness.h"

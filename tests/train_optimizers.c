@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* train_optimizers.c - ct_fit with several optimisers: the same bits as a hand-written loop,
  * resumed runs, errors. */
 #include "tests/files.h"

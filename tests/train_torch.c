@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* train_torch.c - short runs of the models of examples/ in ct_fit, in f64, against PyTorch's weights
  * (tests/torch/training.py, which says what they are). */
 #include "tests/harness.h"

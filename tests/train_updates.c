@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* train_updates.c - updates of ct_fit from several batches, which must equal those from one large batch;
  * averaged weights, which must equal those of a loop by hand; runs that resume; errors. */
 #include "tests/files.h"

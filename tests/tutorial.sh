@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # tutorial.sh [update] - the blocks of docs/tutorial.md are one program: it compiles, runs, and prints
 # the lines that the page shows. Blocks with a function, a type or an #include are at file scope; the
 # others, in order, are the body of main.

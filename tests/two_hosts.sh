@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # two_hosts.sh - the ranks of tests/ranks on two hosts, which are two network namespaces of this machine with
 # names of their own: the digests are those of one process. Not in `make check`: needs root, ip and unshare.
 #

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* unload.c - closes a plug-in while a thread that used it lives: unload PLUGIN.
  *
  * The thread ends after dlclose. Then its key destructors run, so their code must still be there, or

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # unload.sh - a program closes a plug-in that uses the library while a thread that used it lives. One
 # plug-in is linked with the shared library, which stays loaded; the other contains the static one,
 # which is unloaded.

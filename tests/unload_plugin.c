@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* unload_plugin.c - a plug-in that uses the library, for unload.c. */
 #include <cotangent.h>
 

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # without-check.sh - is reported as a skipped test in place of the test programs if Check
 # is not installed.
 . "$(dirname "$0")/lib.sh"

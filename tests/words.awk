@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # words.awk - the prose of files, one piece a line: "FILE:LINE:TEXT". (for tests/words.sh)
 #
 # Of C and CUDA: each comment and each string. Of shell, awk, Python and make: runs of comment lines.

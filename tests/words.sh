@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # words.sh - comments, messages and pages are in plain English: none of the phrases of tests/words.txt
 # appears in them, and codespell, where it is installed, finds no misspelt word. (make check-words)
 

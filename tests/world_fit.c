@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world_fit.c - tests ct_fit and ct_evaluate on several ranks, which are threads here. */
 #include "tests/test_world.h"
 #include "tests/world_hub.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world_hub.c - ranks as threads of one process. A send copies the bytes into the list of the
  * hub. Receives take the messages of their sender and tag in the order in which they were
  * started. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world_hub.h - ranks as threads of one process: a transport whose messages stay in memory. */
 #ifndef TESTS_WORLD_HUB_H
 #define TESTS_WORLD_HUB_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world_lm.c - tests evaluation and generation by a language model on several ranks, which are threads
  * here. */
 #include "tests/files.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cli.c - parses command lines from a table, with argp. */
 #define _GNU_SOURCE /* for program_invocation_short_name */
 #include "cli.h"

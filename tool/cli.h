@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cli.h - command lines from a table, for the tool and the examples.
  *
  * Each option is one row of the table, with the kind of its value and the field of the program's

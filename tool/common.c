@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* common.c - functions that the commands share: messages, texts. */
 #include "tool.h"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # bash completion for cotangent(1). The commands and options are those that the tool itself lists.
 
 _cotangent()

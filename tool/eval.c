@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* eval.c - cotangent eval: measures how well a model predicts a text. */
 #include "tool.h"
 

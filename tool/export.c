@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* export.c - cotangent export: writes a model as a C file and a header. */
 #include "tool.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* generate.c - cotangent generate: prints text from a model, token by token. */
 #include "tool.h"
 

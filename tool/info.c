@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* info.c - cotangent info: prints a model's card, the tensors of a file, or a description of the
  * build. */
 #include "tool.h"

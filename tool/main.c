@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* main.c - cotangent: trains and uses language models. */
 #include "tool.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tool.h - the command-line tool: its commands, and functions that they share.
  *
  * To add a command: write a file with its function, and declare it here; add a row to the table in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* train.c - cotangent train: trains a language model on any text. */
 #include "tool.h"
 

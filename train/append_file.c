@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* append_file.c - files to which a run appends. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* append_file.h - files to which a run appends. (internal)
  *
  * Errors name `function`: CT_ERR_IO, CT_ERR_MEMORY. */

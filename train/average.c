@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* average.c - an exponential moving average of a run's weights. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* checkpoint.c - a checkpoint: one safetensors file, which consists of sections. Each section is written
  * and judged by its owner:
  *

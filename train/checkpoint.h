@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* checkpoint.h - the checkpoints of a training loop of your own. ct_fit writes its own through the same
  * code.
  *

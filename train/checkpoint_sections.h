@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* checkpoint_sections.h - how checkpoints are written and read, section by section. (internal) */
 #ifndef COTANGENT_TRAIN_CHECKPOINT_SECTIONS_H
 #define COTANGENT_TRAIN_CHECKPOINT_SECTIONS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deferred_losses.c - losses and norms that stay on an asynchronous device until several are read
  * at once, so that a training step does not wait for the device. */
 #include "tensor/internal.h"

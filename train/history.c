@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* history.c - the results of the epochs of a run, its CSV file and its curve. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* history.h - the results of the epochs of a run, its CSV file and its curve. (internal)
  *
  * The CSV file has a line of names, then a line for each epoch. A number has the fewest digits from which

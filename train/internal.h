@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* internal.h - a run of ct_fit and the functions of its parts. (internal) */
 #ifndef COTANGENT_TRAIN_INTERNAL_H
 #define COTANGENT_TRAIN_INTERNAL_H

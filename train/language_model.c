@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* language_model.c - the model and its evaluation. Generation is in language_model_generate.c. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* language_model.h - a complete recurrent language model: RNN, LSTM or GRU over any tokens.
  *
  *     ct_lm *m = ct_lm_new(corpus, (ct_lm_options){ .cell = CT_LM_CELL_LSTM, .hidden_size = 256 });

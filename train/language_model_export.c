@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* language_model_export.c - a language model as C code: the step of nn/export.h, and the choice of the
  * next token as nn/sampling.c makes it. */
 #include "train/language_model_internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* language_model_generate.c - texts from a language model, by ct_generation_new. */
 #include "train/language_model_internal.h"
 

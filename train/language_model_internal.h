@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* language_model_internal.h - the struct behind ct_lm. (internal) */
 #ifndef COTANGENT_TRAIN_LANGUAGE_MODEL_INTERNAL_H
 #define COTANGENT_TRAIN_LANGUAGE_MODEL_INTERNAL_H

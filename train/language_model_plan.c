@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* language_model_plan.c - generates one text by a planned step. The model and the weights of the
  * tokens are one recorded program. The text has the same bits as with nn/generate.c. */
 #include "train/language_model_internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* language_model_world.c - the shards of an evaluation and of a generation: the ranks of a world share
  * a text or the requests, and all ranks get all results. */
 #include "tensor/internal.h"

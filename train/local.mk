@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Plug-ins for MPI, opened when a launcher has started several processes: one source, compiled for Open
 # MPI and for MPICH. cuda/local.mk has pkglib_LTLIBRARIES and plugin_ldflags.
 EXTRA_DIST += train/mpi/world_mpi.c

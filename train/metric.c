@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* metric.c - the metrics of the library: accuracy, F1, perplexity, MAE, MSE, R2; and BLEU. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* metric.h - metrics: each sums values over the batches of an epoch, and computes one number from
  * the sums.
  *

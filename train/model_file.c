@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* model_file.c - a language model's description in JSON, and its file.
  *
  *     {"type": "language_model", "version": 1,

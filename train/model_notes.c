@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* model_notes.c - notes about a language model. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* model_notes.h - notes about a language model: names with numbers or texts. (internal) */
 #ifndef COTANGENT_TRAIN_MODEL_NOTES_H
 #define COTANGENT_TRAIN_MODEL_NOTES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* model_step.c - a call of a model's step: its batch, its loss, the state that it carries; and the sums over
  * the batches of an epoch. Training (updates.c) and validation (validation.c) share it. */
 #include "tensor/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* monitor.c - the metrics of a run, and the value by which its epochs are compared. The sums of metrics
  * stay on the model's device until the end of an epoch, so that a step does not wait for it. */
 #include "tensor/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* optimizers.c - the optimisers of a run. While one of several is trained, the parameters of the others are
  * frozen: backward computes no gradients for them. */
 #include "tensor/internal.h"

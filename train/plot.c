@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* plot.c - line plots as SVG files: ranges, ticks, and the elements in the order they are drawn. */
 #include "tensor/internal.h"
 

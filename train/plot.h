@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* plot.h - line plots as SVG files.
  *
  *     ct_plot_series lines[] = { { .name = "train", .count = n, .x = epoch, .y = train },

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* progress.c - the progress of a run: plain lines, and a live line on a terminal. */
 #include "tensor/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* progress.h - the lines that show the progress of a run. (internal) */
 #ifndef COTANGENT_TRAIN_PROGRESS_H
 #define COTANGENT_TRAIN_PROGRESS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* resume_check.c - whether a checkpoint belongs to the run that resumes it. A run is described by a
  * JSON object in the checkpoint's metadata under "cotangent.training":
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* run_checkpoint.c - the checkpoint of a run of ct_fit: that of a loop (checkpoint.c) with the loaders of
  * training and of validation, and with sections of its own:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* signals.c - stopping a run from another thread or a signal handler. */
 #include "tensor/internal.h"
 

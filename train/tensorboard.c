@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tensorboard.c - files of events, as TensorBoard reads them. */
 #include "tensor/internal.h"
 

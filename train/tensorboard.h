@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tensorboard.h - files of events, as TensorBoard reads them. (internal)
  *
  * A file is a sequence of records (TFRecord). A record consists of the length of the data (8 bytes, little

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* trainer.c - the fit loop: epochs, comparison, output and the end of a run. updates.c has the training
  * step, validation.c the pass over the validation data. */
 #include "tensor/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* trainer.h - the fit loop, for any model and data.
  *
  *     ct_model model = { .self = m, .params = params, .training_step = training_step,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* updates.c - a training step of ct_fit: an update of each optimiser, from one batch or several. */
 #include "tensor/internal.h"
 

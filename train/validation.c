@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* validation.c - a pass over a loader without training: of ct_fit after an epoch, and of ct_evaluate. */
 #include "tensor/internal.h"
 

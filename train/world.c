@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world.c - makes and frees worlds, compares the ranks, and has the functions that all ranks
  * call together. */
 #include "tensor/internal.h"

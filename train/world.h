@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world.h - one training run by several processes: ranks, shards, and sums with the same bits.
  *
  *     mpirun -np 4 ./program            # Open MPI or MPICH; each process is a rank

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world_fit.c - ct_fit and ct_evaluate in a world: steps by shards, decisions of all ranks, and
  * checkpoints. Only rank 0 prints and writes files. */
 #include "tensor/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world_internal.h - the struct of a world: its link to the other ranks, and the step in progress.
  * (internal)
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world_link.c - the link of a process to the other ranks: reads a launcher's variables to find
  * out whether other ranks exist, and opens the plug-in for their MPI. */
 #include "tensor/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world_shards.c - the shards of a batch: their rows, random streams, gradients and running
  * statistics. */
 #include "tensor/internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world_sum.c - sums over shards in a binary tree over their numbers, for any number of ranks. */
 #include "train/world_sum.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world_sum.h - a vector of numbers and gradients that is added up over shards. (internal)
  *
  * The tree of additions is built on the shard numbers and does not depend on the ranks. Node (k, i)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world_transport.h - the table of functions that a plug-in fills in, for messages between ranks.
  * (internal)
  *

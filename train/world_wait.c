@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world_wait.c - messages between ranks. No function here blocks in the transport. A wait polls
  * it and sleeps briefly between polls. It also checks the clock, ranks that have failed or
  * ended, and signals. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* activation.c - activations and logarithms of sums. derivatives.h explains the lines. */
 #include "autograd/ops/derivatives.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* activation.h - activations and logarithms of sums, on each element.
  *
  * f32 and f64; any other dtype raises CT_ERR_DTYPE. The results are new tensors of the innermost

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* compare.c - comparisons, tests, logic and choices.
  *
  *     where:  da = d where the condition is true, db = d elsewhere

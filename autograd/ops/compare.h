@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* compare.h - comparisons, tests, logic and choices.
  *
  * Two operands broadcast as in NumPy: shapes are aligned at their last axes, and sizes must be

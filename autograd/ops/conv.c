@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* conv.c - convolutions and their transposes.
  *
  * A convolution y of x and w is linear in x and in w. For a tensor e of y's shape, the sum of e y

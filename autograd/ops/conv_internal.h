@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* conv_internal.h - functions that convolutions, windows and pooling share. (internal) */
 #ifndef COTANGENT_AUTOGRAD_OPS_CONV_INTERNAL_H
 #define COTANGENT_AUTOGRAD_OPS_CONV_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* copy.c - ops that copy every element in order: clone, contiguous, another dtype, another device.
  *
  * y = x with another layout, dtype or device; dx = d, converted back. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* copy.h - copies of a tensor: contiguous, of another dtype, on another device.
  *
  * The results belong to the innermost scope. d is the gradient of the output, dx that of x. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* create.c - new tensors with the shape, dtype and device of another. They have no history. */
 #include "autograd/ops/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* create.h - new tensors with the shape, dtype and device of another.
  *
  * ct_empty, ct_zeros, ct_ones, ct_full, ct_arange and ct_from_data are in tensor/tensor.h, random

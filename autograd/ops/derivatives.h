@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* derivatives.h - an elementwise op in one line: its name, its dtypes and its derivative. (internal)
  *
  * In a derivative, d is the gradient of the output, x (or a and b) an input, y the output and p the

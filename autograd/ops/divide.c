@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* divide.c - quotients rounded down, and remainders. The kernels use tensor/division.h.
  *
  *     q = floor_divide(a, b):  da = 0, db = 0

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* divide.h - quotients rounded down, and their remainders, as Python's // and %.
  *
  *     a = b floor_divide(a, b) + remainder(a, b), and the remainder has the sign of b.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* einsum.c - sums of products, with axes that are named by letters.
  *
  * Operands are multiplied in pairs. An axis of a pair is of one of four kinds: in both and kept

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* einsum.h - sums of products, with axes that are named by letters. */
 #ifndef COTANGENT_AUTOGRAD_OPS_EINSUM_H
 #define COTANGENT_AUTOGRAD_OPS_EINSUM_H

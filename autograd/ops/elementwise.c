@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* elementwise.c - ops on each element: the catalogue of derivatives.
  *
  * Each op is one line: its name, the dtypes it takes and its derivative. The forward formulas are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* elementwise.h - ops on each element: arithmetic, functions, activations. compare.h has
  * comparisons and choices, divide.h quotients that are rounded down.
  *

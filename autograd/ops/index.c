@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* index.c - elements chosen by index.
  *
  *     embedding, index_select, take:  y = rows (or elements) of x;  dx = rows of d added back

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* index.h - elements chosen by index.
  *
  * Indices are i32 or i64 (CT_ERR_DTYPE) and never negative. An index out of range raises

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* internal.h - functions that the files of autograd/ops share. (internal)
  *
  * Functions that nn/ uses too are in autograd/internal.h. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* join.c - joining tensors, and splitting one.
  *
  *     cat:    y is the parts one after another along an axis;  dpart[i] = d's range of that part

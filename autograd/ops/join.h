@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* join.h - joining tensors, and splitting one.
  *
  * Every dtype is allowed. The results belong to the innermost scope. A negative axis counts from

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* matmul.c - matrix products.
  *
  *     matmul:  C = A B, for A (..., m, k) and B (..., k, n); leading dimensions broadcast

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* matmul.h - matrix products.
  *
  * dtypes f32 and f64, the same for all operands (CT_ERR_DTYPE); all on one device (CT_ERR_DEVICE).

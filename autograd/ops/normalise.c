@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* normalise.c - layer, RMS, group and batch normalisation. Each is computed as a normalisation of
  * rows (rows, n):
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* normalise.h - layer, RMS, group and batch normalisation.
  *
  * dtypes f32 and f64 (CT_ERR_DTYPE), all arguments alike and on one device. The result has x's

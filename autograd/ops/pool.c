@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pool.c - pooling.
  *
  *     max_pool:           a kernel finds the positions; ct_gather takes the elements and supplies the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pool.h - pooling over windows of images (N, C, H, W) and sequences (N, C, L).
  *
  * dtypes f32 and f64 (CT_ERR_DTYPE). The results belong to the innermost scope. Options that are

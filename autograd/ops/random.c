@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* random.c - ops that draw random numbers.
  *
  *     dropout:      y_i = x_i m_i / (1 - p),  dx_i = d_i m_i / (1 - p),  m_i = (word_i >= p 2^32)

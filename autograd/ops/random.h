@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* random.h - ops that draw random numbers.
  *
  * Each takes a generator g (tensor/random.h), which must not be NULL (CT_ERR_ARGUMENT), and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rearrange.c - ops that copy the elements to other places: flip, roll, pad, repeat, triangles.
  *
  * Each is linear in x, and its derivative moves the elements of d back:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rearrange.h - copies with the elements in other places: flip, roll, pad, repeat, triangles.
  *
  * Every dtype is allowed. The results are copies and belong to the innermost scope. A negative axis

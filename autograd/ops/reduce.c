@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reduce.c - reductions that have kernels: sum, product, extremes, any, all.
  *
  * x is permuted so that the reduced axes are adjacent; then one kernel runs over (outer, n, inner).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reduce.h - sums, products, extremes, any and all over axes.
  *
  * Each function comes in three forms. The plain form reduces all elements to rank 0; the _axis form

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* scan.c - running sums, products and extremes along an axis.
  *
  *     cumsum:        y_i = x_0 + ... + x_i;  dx_i = d_i + ... + d_(n-1), the running sum from the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* scan.h - running sums, products and extremes along an axis. The results belong to the innermost
  * scope. */
 #ifndef COTANGENT_AUTOGRAD_OPS_SCAN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* search.c - elements that are chosen by their values. The positions are found on the host; ops on
  * these positions then supply values and derivatives:
  *     masked_select:  y = x taken at the positions;  dx = d added at the positions

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* search.h - elements that are chosen by their values: masked_select, nonzero, unique, bincount,
  * searchsorted.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* softmax.c - softmax and its logarithm along an axis.
  *
  *     softmax:      y = exp(x - max) / sum exp(x - max);   dx = y (d - sum(d y))

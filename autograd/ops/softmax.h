@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* softmax.h - softmax and its logarithm along an axis.
  *
  * dtypes f32 and f64 (CT_ERR_DTYPE). The result has x's shape and belongs to the innermost scope. A

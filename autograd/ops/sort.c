@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sort.c - sort and topk.
  *
  * A kernel computes the order of the positions; ct_gather then takes the values and supplies the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sort.h - sorting along an axis.
  *
  * dtypes f32, f64, i32 and i64 (CT_ERR_DTYPE). NaN counts as the largest value. Equal elements keep

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* statistics.c - reductions composed of other ops: variance, standard deviation, norms, logsumexp.
  *
  *     var:        dx = 2 d (x - mean) / divisor

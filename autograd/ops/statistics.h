@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* statistics.h - variance, standard deviation, norms and logsumexp over axes.
  *
  * dtypes: f32 and f64 (CT_ERR_DTYPE). The forms, axis, axes and keepdim are as in reduce.h. The

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* trigonometry.c - trigonometric and hyperbolic functions and their inverses. derivatives.h explains
  * the lines. */
 #include "autograd/ops/derivatives.h"

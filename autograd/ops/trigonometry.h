@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* trigonometry.h - trigonometric and hyperbolic functions and their inverses, on each element.
  *
  * f32 and f64; any other dtype raises CT_ERR_DTYPE. Angles are in radians. The results are new

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* unfold.c - the windows of a convolution as columns.
  *
  *     unfold:  y[n,c,r,s,p,q] = x[n,c,p stride + r dilation - padding,...], 0 outside;  dx = fold of d

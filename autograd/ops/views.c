@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* views.c - ops whose result shares the storage of the input: another shape, other strides, another
  * offset.
  *

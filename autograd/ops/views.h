@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* views.h - views: the same elements in another shape or order, without a copy.
  *
  * A view shares x's storage: writing to one changes the other. Every dtype is allowed. The results

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* bind.c - the values of parameters: the set's own, or others that are bound in their place.
  *
  * A thread has a chain of bindings, the newest first. The end of a scope restores the chain of its

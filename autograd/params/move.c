@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* move.c - parameter sets to a device. */
 #include "autograd/params/set.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* params.c - parameter sets.
  *
  * A set is a root and its parts. The root owns everything. A part is a prefix and the list of the

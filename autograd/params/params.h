@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* params.h - the parameters and buffers of a model.
  *
  * A model owns one set. Its modules register their parameters in the set under dotted names, as in

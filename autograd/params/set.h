@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* set.h - the structs of parameter sets. (internal)
  *
  * A set is a root and its parts. The root owns everything. A part is a prefix and the list of the

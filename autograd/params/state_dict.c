@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* state_dict.c - parameters to and from safetensors.
  *
  * A load has four stages, and only the last changes the set:

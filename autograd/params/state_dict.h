@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* state_dict.h - saving and loading a model's parameters and buffers, by name.
  *
  *     if (ct_params_save(params, "model.safetensors") != CT_OK) ...

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* summary.c - functions over all entries of a set: printing, removing gradients. */
 #include "autograd/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tied_names.c - chooses the name that represents a tied value in a set or in a part of a set. */
 #include "autograd/internal.h"
 

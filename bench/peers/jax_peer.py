@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """JAX on the benchmark's cases of training (see serve.py); jax_peer.py THREADS.
 
 A jitted whole training step: one-hot, lax.scan over time, softmax cross-entropy, clip, SGD. Not

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The least processor time of a function over short runs; of torch_ops.py and torch_layers.py."""
 import time
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """MXNet (Gluon) on the benchmark's cases of training (see serve.py); mxnet_peer.py THREADS
 [compiled]: hybridized, or not."""
 import os

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* onednn.cpp - one training step of one recurrent layer by oneDNN's primitives (version 3).
  *
  *     onednn rnn|lstm|gru HIDDEN f32|bf16 [THREADS] [SECONDS] [FILE]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the peers have in common: PEER.py THREADS answers lines "CASE SECONDS" with lines "FIGURE
 MIB" (see bench.c; the process's greatest resident memory so far), "-" for a case that it has not.
 A peer stays alive for a whole run, so that its start and its compilers are no part of a figure."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """TensorFlow (Keras) on the benchmark's cases of training (see serve.py); tf_peer.py THREADS. A
 tf.function of a whole training step; eager, each step of time is a call from Python."""
 import os

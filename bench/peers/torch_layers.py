@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Layers of this library and of PyTorch in turns, one thread: torch_layers.py BENCH [NAME...].
 
 BENCH is the program bench/bench; see bench/layers.c for what is timed. For each case a line:

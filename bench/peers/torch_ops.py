@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Single ops of this library and of PyTorch in turns, one thread: torch_ops.py BENCH [ELEMENTS [NAME...]].
 
 BENCH is the program bench/bench; see bench/ops.c for what is timed. For each op a line: nanoseconds

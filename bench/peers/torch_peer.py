@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """PyTorch on the benchmark's cases (see serve.py); torch_peer.py THREADS [compiled].
 
 The same work as bench.c's: one-hot input, nn.RNN, Linear, cross-entropy, backward, clipping,

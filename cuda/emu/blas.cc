@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* blas.cc - cuBLAS: handles, workspaces and matrix products, with the semantics of the library.
  *
  * Matrices are column-major. alpha and beta are read from the host at the call. C is not read if

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* check.cc - the checker: kernels compiled with -fsanitize=thread call the __tsan_ functions of
  * this file before each access to memory; the sanitizer's own library is not linked.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* checked.h - the functions of the CUDA runtime and of cuBLAS that cuda/ may call. (internal)
  *
  * NVIDIA's headers declare them. They are declared again here with a result that must be used, so

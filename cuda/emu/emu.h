@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* emu.h - CUDA's device language for the host's C++ compiler. (internal)
  *
  * cuda/launch.h includes it if the compiler is not nvcc. Host functions (cudaMallocAsync, ...) are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fiber.cc - stacks for waiting threads, and switches between them and the scheduler.
  *
  * On x86-64 a switch saves the registers that a called function must preserve; on other processors

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* internal.h - the parts of the emulated GPU. (internal)
  *
  *     runtime.cc   the functions of the CUDA runtime

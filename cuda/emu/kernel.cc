@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* kernel.cc - runs the blocks and threads of a launch.
  *
  * Blocks run one after another, in a random order that depends on the seed. The threads of a block

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* memory.cc - device memory, which the host cannot access, and pinned memory.
  *
  * Device memory is one range of addresses, which is PROT_NONE except while work runs. Each

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* report.cc - reports, counters, the generator of schedules, names of places in code. */
 #include "cuda/emu/internal.h"
 

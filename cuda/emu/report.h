@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* report.h - the reports and counters of an emulated GPU, for tests. (internal)
  *
  * A fault of the program that uses the GPU (a race, an access out of bounds, ...) makes a report:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* runtime.cc - the CUDA runtime's functions of devices, errors, memory and copies. */
 #include "cuda/emu/internal.h"
 

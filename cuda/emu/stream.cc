@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* stream.cc - queues of work, events and graphs.
  *
  * Streams are lazy: work runs when the host waits for it, on the thread that waits. The order is

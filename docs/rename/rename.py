@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """rename.py - ports sources to the names of 0.1.0.
 
     python3 rename.py [--rule RULE] FILE...

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* generate.c - continues a text with a model that is a C file, without the library.
  *
  *     cotangent train --model gru -o model.safetensors text.txt

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pitch.c - times the audio model that examples/pitch has exported. The program does not use the library.
  *
  *     examples/pitch 1000 pitch_model.c

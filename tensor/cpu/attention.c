@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* attention.c - scaled dot-product attention in tiles, forward and backward (Dao et al., 2022).
  *
  *     p = scale q k^T       w = exp(p - most) / sum       y = w v

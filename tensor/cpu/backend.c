@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* backend.c - the CPU as a device: choice of the code path, memory, the table of kernels. */
 #include "tensor/cpu/cpu.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* blas.c - OpenBLAS, which is opened at the first product, or another CBLAS to which the library is
  * linked.
  *

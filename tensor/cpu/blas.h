@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* blas.h - the BLAS for matrix products, which is optional. */
 #ifndef TENSOR_CPU_BLAS_H
 #define TENSOR_CPU_BLAS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* conv.c - convolutions.
  *
  * Each product is a correlation: result position q of an axis is the sum over the filter's taps t

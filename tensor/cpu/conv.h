@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* conv.h - the structs of a correlation, for the sources of convolutions (conv.c). (internal) */
 #ifndef COTANGENT_TENSOR_CPU_CONV_H
 #define COTANGENT_TENSOR_CPU_CONV_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* conv_unfolded.c - convolutions of small images with many channels.
  *
  * If rows are short and the result has many channels, the elements that a tile of positions reads

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* copy.c - copies and conversions between all dtypes; fills and ranges. */
 #include "tensor/cpu/strided.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cpu.h - declarations that the files of the CPU's kernels share. (internal)
  *
  * A kernel of the table (cti_cpu_NAME, one file for each family, with the file names of cuda/)

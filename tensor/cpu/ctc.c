@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ctc.c - connectionist temporal classification: a sequence for each piece. backend.h has the
  * formulas. */
 #include "tensor/cpu/cpu.h"

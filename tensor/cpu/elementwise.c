@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* elementwise.c - elementwise ops over any strides. The loops are in kernels.c, made from
  * tensor/formulas.h. */
 #include "tensor/cpu/strided.h"

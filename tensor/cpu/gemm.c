@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gemm.c - matrix products by OpenBLAS (or another CBLAS). Plain loops are used if there is no BLAS
  * and while ct_set_portable is on.
  *

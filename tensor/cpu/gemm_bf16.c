@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gemm_bf16.c - f32 products whose operands are rounded to bf16: by the processor's own
  * instructions, or f32 products of rounded copies. */
 #include "tensor/cpu/cpu.h"

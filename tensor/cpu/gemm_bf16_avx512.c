@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gemm_bf16_avx512.c - bf16 products by the AVX512-BF16 instructions, which multiply pairs.
  *
  * A pair is a 32-bit word: the lower half belongs to an even k, the upper half to the next k. Pairs

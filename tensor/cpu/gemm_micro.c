@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gemm_micro.c - products of a few rows by a few vectors of columns, in registers. Compiled once per
  * code path.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gemm_packed.c - products A B by small kernels, which LIBXSMM compiles for each size if it can.
  *
  * B (k, n) is cut into chunks of rows and panels of columns. A panel has the width of a kernel; the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* index.c - gathers and scatter-adds by index, one-hot. Sums are made in the order of the source,
  * so that they do not depend on threads. */
 #include "tensor/cpu/cpu.h"

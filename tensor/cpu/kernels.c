@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* kernels.c - the CPU's loops. Compiled once per code path (CT_CPU_PATH: base, avx2, avx512); the
  * compiler makes the vector code. */
 #include "tensor/cpu/cpu.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loops_attention.h - the loops of attention.c over the rows of a tile, for f32 and f64.
  * kernels.c includes it after loops_float.h. (internal, no guard) */
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loops_conv.h - inner loops of convolutions, for f32 and f64; included by kernels.c after
  * loops_float.h. (internal, no guard)
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loops_float.h - elementwise and row loops for f32 and f64; included by kernels.c after
  * loops_number.h, with T, FN, M and K defined. (internal, no guard) */
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loops_gemm.h - the plain matrix product; included by kernels.c with T and FN defined. (internal,
  * no guard)
  *

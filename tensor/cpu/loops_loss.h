@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loops_loss.h - softmax cross-entropy of rows of class scores, for f32 and f64; included by
  * kernels.c after loops_float.h. (internal, no guard)
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loops_norm.h - rows normalised by their mean and variance, for f32 and f64; included by kernels.c
  * after loops_float.h. (internal, no guard)
  *

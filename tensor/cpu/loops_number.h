@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loops_number.h - elementwise loops for any dtype of numbers; included by kernels.c with T, FN and
  * K (and, for floats, M) defined. (internal, no guard)
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loops_optim.h - the optimisers' updates of elements at .. at + n - 1 of a segment, for f32 and
  * f64; included by kernels.c after loops_float.h. (internal, no guard)
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loops_recurrent.h - the gates of recurrent cells, rows at a time; included by kernels.c after
  * loops_float.h, with T, FN and M defined. (internal, no guard) */
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* math.h - exp, log, tanh and other functions of floats, exp and log of doubles, written without
  * branches so that compilers vectorise loops over them; pow is in power.h. (internal)
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* normalise.c - layer norm and RMS norm of rows (rows, n): loops_norm.h. */
 #include "tensor/cpu/cpu.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* optim.c - norms and updates of all parameters of a set at once. */
 #include "tensor/cpu/cpu.h"
 

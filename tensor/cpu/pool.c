@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pool.c - the positions of max_pool. */
 #include "tensor/cpu/conv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* power.h - powers and their derivatives; those of floats are computed in double and without
  * branches, so that compilers vectorise loops over them; those of doubles use C's pow. (internal)
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* random.c - uniforms, normals, integers, dropout and multinomial draws from Philox
  * (tensor/philox.h), and checks for elements that an op does not allow. */
 #include "tensor/cpu/cpu.h"

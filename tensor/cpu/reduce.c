@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reduce.c - reductions of (outer, n, inner) over n. */
 #include "tensor/cpu/cpu.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rnn.c - whole-sequence recurrent layers on the CPU.
  *
  * The batch is cut into tiles of rows, by its size alone. Each tile goes through all time steps

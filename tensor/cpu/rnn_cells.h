@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rnn_cells.h - the cells of RNN, LSTM and GRU on a tile of sums; included by gemm_micro.c after
  * vectors.h. (internal, no guard) */
 

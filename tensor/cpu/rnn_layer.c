@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rnn_layer.c - a recurrent layer with its input and all its gradients in f32, by products in registers
  * (gemm_micro.c).
  *

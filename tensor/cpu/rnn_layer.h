@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rnn_layer.h - what the two halves of a recurrent layer share: rnn_layer.c (forward) and
  * rnn_layer_backward.c. (internal) */
 #ifndef COTANGENT_TENSOR_CPU_RNN_LAYER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rnn_layer_backward.c - the gradients of a recurrent layer; see rnn_layer.c. */
 #include "tensor/cpu/rnn_layer.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* scan.c - running sums, recurrences and extremes along n of (outer, n, inner). f32 adds in double;
  * integers wrap. If n or inner is 0, the kernels return at once, because outer may be very
  * large.

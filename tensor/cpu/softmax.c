@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* softmax.c - softmax, log-softmax and cross-entropy of rows (rows, n), and cross-entropy fused
  * with the linear layer that computes the scores. */
 #include "tensor/cpu/cpu.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sort.c - the positions of the first k elements of each row in sorted order; stable. A bottom-up
  * merge sort of positions. If k is small compared with n, each element is inserted into its place
  * instead. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* strided.h - the order in which the CPU visits the elements of several strided arrays of a common
  * shape. (internal)
  *

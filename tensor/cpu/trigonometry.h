@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* trigonometry.h - trigonometric and hyperbolic functions of floats, their inverses, and powers and
  * logarithms to other bases, in the manner of math.h. (internal)
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* vectors.h - one vector of floats, by the instructions of the code path that is compiled: 8 lanes
  * with AVX2, 16 with AVX-512, 4 with NEON. LANES is not defined on a path without any of them.
  * (internal)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hello.c - a user's program: compares the slope of x tanh(x) at 0.5 with the formula. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """book.py - the book protocol, for the scripts book_FRAMEWORK.py beside it: the text's windows, the
 epochs, and the line that each run prints.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Flax's own SimpleCell (linen), run by nn.RNN, and Dense, as it begins them, under the book
 protocol.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Gluon's own RNN (relu) and Dense, as it begins them, under the book protocol.
 
     python book_gluon.py PATH/TO/timemachine.txt [--seeds N]

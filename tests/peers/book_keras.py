@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Keras's own SimpleRNN and Dense, as it begins them, under the book protocol.
 
     python book_keras.py PATH/TO/timemachine.txt [--seeds N]

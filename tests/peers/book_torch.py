@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """PyTorch's own RNN and Linear, as it begins them, under the book protocol.
 
     python book_torch.py PATH/TO/timemachine.txt [--seeds N]

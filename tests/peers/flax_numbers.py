@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """flax_numbers.py - Flax's (linen's) numbers for recurrent cells: outputs, final states, gradients.
 
     python flax_numbers.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """formula.py - the values that both sides of a comparison of recurrent modules compute, the sizes
 of configurations, and the files of results. ../torch/recurrent.py and NAME_numbers.py beside this
 use it.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """gluon_numbers.py - Gluon's numbers for recurrent layers: outputs, final states, all gradients.
 
     python gluon_numbers.py

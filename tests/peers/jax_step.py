@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """jax_step.py - a training step of plain SGD with clipping, for models in JAX."""
 
 import jax

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """keras_numbers.py - Keras's numbers for recurrent layers: outputs, final states, all gradients.
 
     python keras_numbers.py

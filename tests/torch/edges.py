@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """edges.py - right values and derivatives of ops at the edges of their domains.
 
     python edges.py [-o OUTPUT]

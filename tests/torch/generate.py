@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """generate.py - beam search and the filters of sampling, written anew with PyTorch.
 
     python generate.py [-o OUTPUT]

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """main_job.py - PyTorch's numbers for the first ten steps of both protocols.
 
     python main_job.py [TIMEMACHINE.TXT] [-o OUTPUT]

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """maml.py - PyTorch's meta gradients through two inner steps of recurrent modules.
 
     python maml.py [-o OUTPUT]

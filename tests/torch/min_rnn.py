@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """min_rnn.py - PyTorch's numbers of minGRU and minLSTM (Feng et al. 2024), forward and all gradients.
 
     python min_rnn.py [-o OUTPUT]

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """ops_parity.py - PyTorch's results and gradients for the table of op cases.
 
     python ops_parity.py [-o OUTPUT] [NAME...]

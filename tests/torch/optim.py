@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """optim.py - PyTorch's numbers for optimisers, clipping and learning-rate schedules.
 
     python optim.py [-o OUTPUT]

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Makes peer.safetensors with PyTorch's safetensors package: for each dtype that the format and
 Cotangent share, a tensor 0, 1, 2, ... (mod 2 for bool), an empty one, one of rank 0, one of F16, which
 Cotangent does not load, and a name that is not ASCII.

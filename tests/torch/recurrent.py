@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """recurrent.py - PyTorch's numbers for recurrent modules: outputs, final states, all gradients.
 
     python recurrent.py [-o OUTPUT]

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Weights, tensors and arrays to Cotangent and back, with PyTorch, safetensors and NumPy.
 
     python3 tests/torch/round_trip.py BUILD/tests/round_trip

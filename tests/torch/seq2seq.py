@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """seq2seq.py - PyTorch's numbers of an encoder and a decoder with Bahdanau's attention, for one step.
 
     python seq2seq.py [-o OUTPUT]

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """training.py - PyTorch's weights after short runs of the models of examples/.
 
     python training.py [-o OUTPUT]

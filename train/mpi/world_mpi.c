@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world_mpi.c - a plug-in with a transport over MPI. It is compiled twice, because the binary
  * interfaces of Open MPI and MPICH differ.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* barriers.cu - wrong kernels: barriers and warps. */
 #include "cuda/emu/cases/fixture.h"
 

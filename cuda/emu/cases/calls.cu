@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* calls.cu - wrong calls: launches, streams, matrix products, graphs. */
 #include "cuda/emu/cases/fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cases.h - small programs for the emulated GPU, some with faults and some without, and the
  * expected reports. (internal)
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fixture.h - functions that the cases share: a stream, buffers, results. (internal) */
 #ifndef COTANGENT_CUDA_EMU_CASES_FIXTURE_H
 #define COTANGENT_CUDA_EMU_CASES_FIXTURE_H

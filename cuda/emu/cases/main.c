@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* main.c - runs the cases: every fault must be reported, and nothing else. */
 #include <check.h>
 #include <signal.h>

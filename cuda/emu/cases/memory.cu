@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* memory.cu - wrong kernels: out of bounds, not aligned, the memory of others, not initialised. */
 #include "cuda/emu/cases/fixture.h"
 

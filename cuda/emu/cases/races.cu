@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* races.cu - wrong kernels: races in shared and in global memory. */
 #include "cuda/emu/cases/fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* right.cu - right programs, for which there must be no report. */
 #include <cuda_bf16.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* streams.cu - wrong programs: a wait is missing. */
 #include "cuda/emu/cases/fixture.h"
 

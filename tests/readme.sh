@@ -71,7 +71,7 @@ awk '/^## Using it/ { exit } /^```/ { inside = !inside; next } inside && NF' \
 if grep -Fvxf "$srcdir/examples/mgu.c" "$tmp/cell"; then
     fail "recurrent_module.md has these lines, examples/mgu.c has not"
 fi
-[ "$(wc -l <"$srcdir/examples/mgu.c")" -le 65 ] || fail "examples/mgu.c has more than 65 lines"
+[ "$(wc -l <"$srcdir/examples/mgu.c")" -le 64 ] || fail "examples/mgu.c has more than 64 lines"
 if grep -h '^#include' "$srcdir"/examples/mgu.[ch] | grep -v '<cotangent\.h>\|"mgu\.h"\|<math\.h>'
 then
     fail "examples/mgu.[ch] include more than public headers"

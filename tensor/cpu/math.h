@@ -38,7 +38,7 @@ static inline uint32_t cti_bits_of(float f)
 
 /* 2^n exp(r) for |r| <= ln(2) / 2 and t = n + 1.5 * 2^23. 2^n is multiplied in two factors, so that
  * subnormal and very large results are rounded once. */
-CTI_IN_LOOP float exp_of_parts(float t, float r)
+CTI_IN_LOOP float cti_exp_of_parts(float t, float r)
 {
     int32_t i = (int32_t)(cti_bits_of(t) - cti_bits_of(12582912.0f)), half = i >> 1;
     float p = 0.0013933650916442275f;
@@ -66,7 +66,7 @@ CTI_IN_LOOP float cti_expf(float x)
     n = t - round;
     r = c - n * 0.693145751953125f;
     r = r - n * 1.42860682030941723e-6f;
-    return exp_of_parts(t, r);
+    return cti_exp_of_parts(t, r);
 }
 
 /* tanh(a) = m / (m + 2) for a = |x|, with m = exp(2a) - 1 = 2^n (exp(2r) - 1) + (2^n - 1), where r
@@ -202,8 +202,8 @@ CTI_IN_LOOP float cti_exp_near(float x)
     return (p + 1.0f) * cti_float_of((cti_bits_of(t) << 23) + (127u << 23));
 }
 
-/* erf(a) = a + a erf_rest(a^2) for a = |x| below 0.93. */
-CTI_IN_LOOP float erf_rest(float z)
+/* erf(a) = a + a cti_erf_rest(a^2) for a = |x| below 0.93. */
+CTI_IN_LOOP float cti_erf_rest(float z)
 {
     float p = 8.185086e-05f;
 
@@ -222,7 +222,7 @@ CTI_IN_LOOP float cti_erff(float x)
     uint32_t sign = cti_bits_of(x) & 0x80000000u;
     float a = cti_float_of(cti_bits_of(x) ^ sign), z = a * a, b = a > 4.0f ? 4.0f : a, p, q;
 
-    p = erf_rest(z) * a + a;
+    p = cti_erf_rest(z) * a + a;
     q = -7.379347e-07f;
     q = q * b - 1.1305192e-05f;
     q = q * b + 0.0003788163f;
@@ -261,8 +261,8 @@ CTI_IN_LOOP float cti_erfcf(float x)
     h = h * t + 0.2794719054f;
     h = h * t - 0.6871606428f;
     h = (h * t - 1.6464e-08f) + 1.021582723f;
-    h = h / (a + 2.0f) * exp_of_parts(m, r);
-    h = a < 0.93f ? (1.0f - a) - a * erf_rest(a * a) : h;
+    h = h / (a + 2.0f) * cti_exp_of_parts(m, r);
+    h = a < 0.93f ? (1.0f - a) - a * cti_erf_rest(a * a) : h;
     return x != x ? x : sign ? 2.0f - h : h;
 }
 

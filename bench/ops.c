@@ -55,6 +55,7 @@ UNARY(silu)
 UNARY(gelu)
 UNARY(softplus)
 UNARY(erf)
+UNARY(erfc)
 UNARY(floor)
 UNARY(tan)
 UNARY(atan)
@@ -157,6 +158,7 @@ static const op_case op_cases[] = {
     CASE(gelu),
     CASE(softplus),
     CASE(erf),
+    CASE(erfc),
     CASE(floor),
     CASE(tan),
     CASE(asin),

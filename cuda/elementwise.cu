@@ -106,6 +106,7 @@ template <typename T> __device__ inline T cu_pow_log(T x, T y)
 #define M_softplus cu_softplus
 #define M_sigmoid cu_sigmoid
 #define M_erf erf
+#define M_erfc erfc
 #define M_floor floor
 #define M_ceil ceil
 #define M_rint rint

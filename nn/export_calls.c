@@ -300,8 +300,8 @@ static const calls_formula formulas[CTI_EW_COUNT] = {
 /* The name in exported code of a function of floats; NULL if there is none. */
 static const char *calls_function(const char *name, size_t n)
 {
-    static const char *const functions[] = { "exp", "tanh",     "sigmoid", "log", "log1p",
-                                             "erf", "softplus", "expm1",   "sqrt" };
+    static const char *const functions[] = { "exp", "tanh", "sigmoid",  "log",   "log1p",
+                                             "erf", "erfc", "softplus", "expm1", "sqrt" };
 
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
         if (strlen(functions[i]) == n && memcmp(functions[i], name, n) == 0)

@@ -106,6 +106,7 @@ static const text_helper text_libm[] = {
     { "nn_log1pf", "#define nn_log1pf log1pf\n" },
     { "nn_expm1f", "#define nn_expm1f expm1f\n" },
     { "nn_erff", "#define nn_erff erff\n" },
+    { "nn_erfcf", "#define nn_erfcf erfcf\n" },
     { "nn_sqrt(", "#define nn_sqrt sqrt\n" },
     { "nn_sqrtf", "#define nn_sqrtf sqrtf\n" },
     { "nn_sigmoidf",

@@ -50,9 +50,8 @@ int ct_num_threads(void);
 /* While on, the CPU's ops run plain loops that add and multiply in a fixed order, without FMA, BLAS
  * or code made at run time. They are several times slower. The same input then gives the same bits
  * on every processor, so that one machine can decompress what another compressed. Excepted are ops
- * that call functions of the C library, whose last digits may differ between processors: expm1,
- * log1p, sin, cos, erf, pow and ops made of these (gelu, softplus, bce_with_logits, norm), tanh of
- * f64, and normal random numbers. Off by default. */
+ * on f64 that call functions of the C library, whose last digits may differ between processors (all
+ * functions but exp, log, sqrt and sigmoid), and normal random numbers. Off by default. */
 void ct_set_portable(bool portable);
 bool ct_portable(void);
 

@@ -114,6 +114,7 @@ FLOAT1(silu, (x < K(-1e4) ? K(-1e4) : x) * M(sigmoid)(x))
 FLOAT1(gelu_tanh, (x < K(-1e4) ? K(-1e4) : x) * M(sigmoid)(GELU_TANH_EXPONENT(NEAR_ZERO(x))))
 FLOAT1(softplus, M(softplus)(x)) /* log(1 + exp(x)) */
 FLOAT1(erf, M(erf)(x))
+FLOAT1(erfc, M(erfc)(x))
 /* infinities give the limits 1 and -1 */
 FLOAT1(softsign, x > K(1e30) ? 1 : x < K(-1e30) ? -1 : x / (1 + (x < 0 ? -x : x)))
 /* tanh(softplus(x)) = n / (n + 2) for n = e (e + 2), e = exp(x); from x = 40 on it is 1 */

@@ -240,6 +240,7 @@ const op_row elementwise_rows[] = {
     { "ct_gelu_tanh", op_draw_any, .one = ct_gelu_tanh },
     { "ct_softplus", op_draw_any, .one = ct_softplus },
     { "ct_erf", op_draw_any, .one = ct_erf },
+    { "ct_erfc", op_draw_any, .one = ct_erfc },
     { "ct_floor", between_steps, .one = ct_floor },
     { "ct_ceil", between_steps, .one = ct_ceil },
     { "ct_round", between_steps, .one = ct_round },

@@ -175,6 +175,8 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return isnan(x) ? x : fmaxl(x, 0) + log1pl(expl(-fabsl(x)));
     case CTI_EW_erf:
         return erfl(x);
+    case CTI_EW_erfc:
+        return erfcl(x);
     case CTI_EW_floor:
         return floorl(x);
     case CTI_EW_ceil:

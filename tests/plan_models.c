@@ -31,11 +31,10 @@ static ct_module *new_activation(plan_model *m, ct_generator *g)
     static const struct {
         const char *name;
         ct_tensor *(*op)(ct_tensor *x);
-    } ops[] = {
-        { "tanh", ct_tanh },         { "relu", ct_relu }, { "sigmoid", ct_sigmoid },
-        { "gelu", ct_gelu },         { "silu", ct_silu }, { "softplus", ct_softplus },
-        { "softsign", ct_softsign }, { "mish", ct_mish }, { "hardsigmoid", ct_hardsigmoid }
-    };
+    } ops[] = { { "tanh", ct_tanh },         { "relu", ct_relu }, { "sigmoid", ct_sigmoid },
+                { "gelu", ct_gelu },         { "silu", ct_silu }, { "softplus", ct_softplus },
+                { "softsign", ct_softsign }, { "mish", ct_mish }, { "hardsigmoid", ct_hardsigmoid },
+                { "erfc", ct_erfc } };
     int64_t i = pick(g, 0, LENGTH(ops) - 1);
 
     note(m, ops[i].name);

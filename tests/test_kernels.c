@@ -132,6 +132,7 @@ static const struct {
     { "log1p", CTI_EW_log1p, log1p, 1, -INFINITY, 0 },
     { "expm1", CTI_EW_expm1, expm1, 1.5, -INFINITY, 0 },
     { "erf", CTI_EW_erf, erf, 1.4, -INFINITY, 0 },
+    { "erfc", CTI_EW_erfc, erfc, 4.5, -INFINITY, 0 },
     { "sin", CTI_EW_sin, sin, 1.65, -INFINITY, 0 },
     { "cos", CTI_EW_cos, cos, 1.65, -INFINITY, 0 },
     { "tan", CTI_EW_tan, tan, 1.5, -INFINITY, 0 },

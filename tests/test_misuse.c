@@ -84,6 +84,7 @@ START_TEST(one_operand)
     FLOATS_ONLY(ct_gelu_tanh);
     FLOATS_ONLY(ct_softplus);
     FLOATS_ONLY(ct_erf);
+    FLOATS_ONLY(ct_erfc);
     FLOATS_ONLY(ct_floor);
     FLOATS_ONLY(ct_ceil);
     FLOATS_ONLY(ct_round);

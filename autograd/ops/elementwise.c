@@ -221,9 +221,16 @@ OF_INPUT(leaky_relu, FLOATS, leaky_relu_backward(d, x, p))
 OF_INPUT(hardtanh, FLOATS, hardtanh_backward(d, x, p))
 OF_INPUT(clamp, FLOATS, clamp_backward(d, x, p))
 OF_INPUT(softplus, FLOATS, ct_mul(d, ct_sigmoid(x)))
-/* 2 / sqrt(pi) exp(-x^2) */
-OF_INPUT(erf, FLOATS,
-         ct_mul(d, ct_mul_scalar(ct_exp(ct_neg(tail_mul(x, x, NULL))), 1.12837916709551257390)))
+
+/* d times factor exp(-x^2) */
+static ct_tensor *gaussian_share(ct_tensor *d, ct_tensor *x, double factor)
+{
+    return ct_mul(d, ct_mul_scalar(ct_exp(ct_neg(tail_mul(x, x, NULL))), factor));
+}
+
+#define TWO_OVER_ROOT_PI 1.12837916709551257390
+OF_INPUT(erf, FLOATS, gaussian_share(d, x, TWO_OVER_ROOT_PI))
+OF_INPUT(erfc, FLOATS, gaussian_share(d, x, -TWO_OVER_ROOT_PI))
 OF_OUTPUT(floor, FLOATS, zeros_of(d))
 OF_OUTPUT(ceil, FLOATS, zeros_of(d))
 OF_OUTPUT(round, FLOATS, zeros_of(d))
@@ -335,6 +342,7 @@ PLAIN1(gelu)
 PLAIN1(gelu_tanh)
 PLAIN1(softplus)
 PLAIN1(erf)
+PLAIN1(erfc)
 PLAIN1(floor)
 PLAIN1(ceil)
 PLAIN1(round)

@@ -46,6 +46,8 @@ ct_tensor *ct_gelu_tanh(ct_tensor *x);  /* PyTorch's gelu with approximate="tanh
                                          * dx = d (s + x s (1 - s) du/dx) */
 ct_tensor *ct_softplus(ct_tensor *x);   /* log(1 + exp(x)); dx = d sigmoid(x) */
 ct_tensor *ct_erf(ct_tensor *x);        /* dx = d exp(-x^2) 2 / sqrt(pi) */
+ct_tensor *ct_erfc(ct_tensor *x);       /* 1 - erf(x), with all digits for large x;
+                                         * dx = -d exp(-x^2) 2 / sqrt(pi) */
 ct_tensor *ct_floor(ct_tensor *x);      /* dx = 0 */
 ct_tensor *ct_ceil(ct_tensor *x);       /* dx = 0 */
 ct_tensor *ct_round(ct_tensor *x);      /* halves to even; dx = 0 */

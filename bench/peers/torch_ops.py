@@ -23,7 +23,7 @@ OPS = {
     "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt,
     "rsqrt": torch.rsqrt, "reciprocal": torch.reciprocal, "sin": torch.sin, "cos": torch.cos,
     "tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu, "silu": F.silu,
-    "gelu": F.gelu, "softplus": F.softplus, "erf": torch.erf, "floor": torch.floor,
+    "gelu": F.gelu, "softplus": F.softplus, "erf": torch.erf, "erfc": torch.erfc, "floor": torch.floor,
     "elu": lambda x: F.elu(x - 1), "leaky_relu": lambda x: F.leaky_relu(x, 0.1),
     "clamp": lambda x: torch.clamp(x, 0.5, 1.5), "pow_2": lambda x: x ** 2,
     "pow_3": lambda x: x ** 3, "pow_half": lambda x: x ** 0.5, "pow_inverse": lambda x: x ** -1,

@@ -237,6 +237,7 @@ static void philox_words(uint64_t seed, uint64_t stream, uint64_t block, uint32_
 #define M_f32_log10 cti_log10f
 #define M_f32_atan2 cti_atan2f
 #define M_f32_erf cti_erff
+#define M_f32_erfc cti_erfcf
 #define M_f32_floor floorf
 #define M_f32_ceil ceilf
 #define M_f32_rint rintf
@@ -292,6 +293,7 @@ static void philox_words(uint64_t seed, uint64_t stream, uint64_t block, uint32_
 #define M_f64_log10 log10
 #define M_f64_atan2 atan2
 #define M_f64_erf erf
+#define M_f64_erfc erfc
 #define M_f64_floor floor
 #define M_f64_ceil ceil
 #define M_f64_rint rint

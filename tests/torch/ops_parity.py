@@ -160,6 +160,7 @@ def _(d):
 
 unary("ct_softplus", F.softplus, -8, 8)
 unary("ct_erf", torch.erf, -3, 3)
+unary("ct_erfc", torch.erfc, -3, 6)
 unary("ct_floor", torch.floor, -4, 4)
 unary("ct_ceil", torch.ceil, -4, 4)
 unary("ct_round", torch.round, -4, 4)

@@ -23,6 +23,7 @@ pages = \
 	docs/memory.md \
 	docs/performance.md \
 	docs/platforms.md \
+	docs/pytorch_names.md \
 	docs/recurrent_module.md \
 	docs/release.md \
 	docs/reliability.md \

@@ -42,6 +42,7 @@ typedef struct ct_field {
     double pad; /* the value that fills a batch after the end of a shorter sequence */
 } ct_field;
 
+/* The functions of a dataset of your own, for ct_dataset_new. */
 typedef struct ct_dataset_table {
     const char *name; /* for messages: "houses" */
     /* Writes sample i, which is 0 to count - 1: field[k] has room for field k, row-major; for a
@@ -57,6 +58,7 @@ typedef struct ct_dataset_table {
     void (*free)(void *self); /* optional */
 } ct_dataset_table;
 
+/* A dataset. The caller frees it with ct_dataset_free. */
 typedef struct ct_dataset ct_dataset;
 
 /* Makes a dataset of count samples of field_count fields (1 to CT_MAX_FIELDS; copied). The caller frees

@@ -104,6 +104,9 @@ int ct_beside(ct_thing *t); /* beside <unk> */
 int ct_above(void);
 int ct_shared(void); /* both */
 /* ---- others ---- */
+typedef struct ct_bare2_options {
+    int b;
+} ct_bare2_options;
 int ct_bare2(void);
 #ifdef __cplusplus
 }
@@ -111,7 +114,7 @@ int ct_bare2(void);
 #endif
 END
 cat >"$tmp/want.h" <<'END'
-/** @file sample.h @brief a sample.
+/** @file sample.h @brief A sample.
  * More of it. */
 #ifndef SAMPLE_H
 #ifdef __cplusplus
@@ -146,6 +149,9 @@ int ct_beside(ct_thing *t); /**< beside \<unk> */
 int ct_above(void);
 /** @copydoc ct_above */ int ct_shared(void); /**< both */
 /** @} */ /** @name others */ /** @{ */
+/** Options of @ref ct_bare2. */ typedef struct ct_bare2_options {
+    int b;
+} ct_bare2_options;
 int ct_bare2(void);
 #ifdef __cplusplus
 }

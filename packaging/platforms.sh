@@ -5,11 +5,12 @@
 # names if they are missing; not root. Without PLATFORM: aarch64 i386 s390x armhf musl. For musl, the
 # library and one program are built for this processor (x86-64) and the program is run.
 # FOLDER keeps the packages of the other processors, the builds and their logs.
-# TESTS: the test programs, else six, and on s390x two more that read and write files; JOBS: for make, else 2; SUITE: of Debian, else that of this system;
+# TESTS: the test programs, else six, and on s390x two more that read and write files; JOBS: for make,
+# else 2; SUITE: of Debian, else that of this system;
 # MIRROR: of the packages, else the first of this system's; KEYRING: of MIRROR; CFLAGS: else -O2.
 # Status 0 if all has been built and has passed.
 
-[ $# -ge 1 ] || { sed -n '2,10s/^# //p' "$0"; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,11s/^# //p' "$0"; exit 2; }
 mkdir -p "$1" || exit 1
 folder=$(cd "$1" && pwd) || exit 1
 shift

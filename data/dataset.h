@@ -12,7 +12,10 @@
  *         return CT_OK;
  *     }
  *     static const ct_dataset_table houses = { .name = "houses", .get = house_get };
- *     static const ct_field fields[] = { { "x", CT_F32, CT_SHAPE_INIT(3) }, { "y", CT_F32 } };
+ *     static const ct_field fields[] = {
+ *         { .name = "x", .dtype = CT_F32, .shape = CT_SHAPE_INIT(3) },
+ *         { .name = "y", .dtype = CT_F32 },
+ *     };
  *     ct_dataset *d = ct_dataset_new(&houses, array, 500, 2, fields);
  *
  * A table is constant; the library keeps its address. A function of a table that fails calls ct_raise

@@ -5,7 +5,7 @@
  *
  *     ct_loader_begin(l);
  *     while (ct_loader_step(l, &batch)) {
- *         ct_backward(ct_mse_loss(ct_forward(net, batch.x), batch.y));
+ *         ct_backward(ct_mse_loss(ct_forward(net, batch.x), batch.y, CT_REDUCTION_MEAN));
  *         ct_optimizer_step(optimizer);
  *     }
  *

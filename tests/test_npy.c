@@ -440,15 +440,17 @@ START_TEST(longest_header)
     static const char begin[] = "{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }";
     char *header = malloc(65538);
     ct_scope s = ct_scope_begin();
+    uint8_t payload[48];
 
+    six_as("<f4", payload);
     memset(header, ' ', 65538);
     memcpy(header, begin, sizeof begin - 1);
     header[65536] = '\0';
-    write_npy(2, header, six, sizeof six);
+    write_npy(2, header, payload, sizeof six);
     expect_values("x", ct_npy_read("x", CT_CPU), (double[]){ 1, 2, 3, 4, 5, 6 }, 6, 0);
     header[65536] = ' ';
     header[65537] = '\0';
-    write_npy(2, header, six, sizeof six);
+    write_npy(2, header, payload, sizeof six);
     read_refused(0, CT_ERR_FORMAT, "offset 8 ... length is 65537");
     free(header);
     ck_assert_int_eq(ct_scope_end(s), CT_OK);

@@ -42,18 +42,22 @@ new=$(comm -23 "$tmp/bare" "$tmp/known" | tr '\n' ' ')
 gone=$(comm -13 "$tmp/bare" "$tmp/known" | tr '\n' ' ')
 [ -z "$gone" ] || fail "remove from tests/undocumented.txt: $gone"
 
-# docs/pytorch_names.md names each function of autograd, nn and optim, and none that is not there.
-(cd "$srcdir" && $AWK -v names=1 -f m4/sites.awk $(printf '%s\n' $public_headers |
-    grep -E '^(autograd|nn|optim)/')) | sort >"$tmp/wanted"
-[ "$(wc -l <"$tmp/wanted")" -gt 100 ] || fail "only $(wc -l <"$tmp/wanted") functions were found"
-page=$srcdir/docs/pytorch_names.md
-grep -o '`ct_[a-z0-9_]*' "$page" | tr -d '\`' | sort -u >"$tmp/named"
-lacks=$(comm -23 "$tmp/wanted" "$tmp/named" | tr '\n' ' ')
-[ -z "$lacks" ] || fail "docs/pytorch_names.md lacks: $lacks"
-gone=$(comm -13 "$tmp/names" "$tmp/named" | while read -r name; do
-    (cd "$srcdir" && grep -qw "$name" $public_headers) || printf '%s ' "$name"      # types and ct_data
-done)
-[ -z "$gone" ] || fail "docs/pytorch_names.md names what is not there: $gone"
+# docs/pytorch_names.md names each function of autograd, nn and optim, and none that is not there. A build
+# that leaves headers out is not compared.
+compare_names()
+{
+    (cd "$srcdir" && $AWK -v names=1 -f m4/sites.awk $(printf '%s\n' $public_headers |
+        grep -E '^(autograd|nn|optim)/')) | sort >"$tmp/wanted"
+    [ "$(wc -l <"$tmp/wanted")" -gt 100 ] || fail "only $(wc -l <"$tmp/wanted") functions were found"
+    grep -o '`ct_[a-z0-9_]*' "$srcdir/docs/pytorch_names.md" | tr -d '\`' | sort -u >"$tmp/named"
+    lacks=$(comm -23 "$tmp/wanted" "$tmp/named" | tr '\n' ' ')
+    [ -z "$lacks" ] || fail "docs/pytorch_names.md lacks: $lacks"
+    gone=$(comm -13 "$tmp/names" "$tmp/named" | while read -r name; do
+        (cd "$srcdir" && grep -qw "$name" $public_headers) || printf '%s ' "$name"  # types and ct_data
+    done)
+    [ -z "$gone" ] || fail "docs/pytorch_names.md names what is not there: $gone"
+}
+case " $(echo $public_headers) " in *" optim/optimizer.h "*) compare_names ;; esac
 
 # The comments state ownership and errors. Python is optional.
 python=${PYTHON:-python3}

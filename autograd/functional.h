@@ -14,6 +14,7 @@
 extern "C" {
 #endif
 
+/* A function of tensors, and what it is called with. */
 typedef struct ct_function {
     ct_tensor *(*call)(int count, ct_tensor *const *inputs,
                        void *context); /* NULL after an error */

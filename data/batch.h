@@ -12,6 +12,7 @@
 extern "C" {
 #endif
 
+/* A batch: fields by name, with one row for each sample. */
 typedef struct ct_batch {
     /* the fields "x" and "y", NULL if the batch lacks them. All tensors of a batch belong to the
      * scope that was innermost when the loader returned it */

@@ -12,7 +12,10 @@
  *         return CT_OK;
  *     }
  *     static const ct_dataset_table houses = { .name = "houses", .get = house_get };
- *     static const ct_field fields[] = { { "x", CT_F32, CT_SHAPE_INIT(3) }, { "y", CT_F32 } };
+ *     static const ct_field fields[] = {
+ *         { .name = "x", .dtype = CT_F32, .shape = CT_SHAPE_INIT(3) },
+ *         { .name = "y", .dtype = CT_F32 },
+ *     };
  *     ct_dataset *d = ct_dataset_new(&houses, array, 500, 2, fields);
  *
  * A table is constant; the library keeps its address. A function of a table that fails calls ct_raise
@@ -42,6 +45,7 @@ typedef struct ct_field {
     double pad; /* the value that fills a batch after the end of a shorter sequence */
 } ct_field;
 
+/* The functions of a dataset of your own, for ct_dataset_new. */
 typedef struct ct_dataset_table {
     const char *name; /* for messages: "houses" */
     /* Writes sample i, which is 0 to count - 1: field[k] has room for field k, row-major; for a
@@ -57,6 +61,7 @@ typedef struct ct_dataset_table {
     void (*free)(void *self); /* optional */
 } ct_dataset_table;
 
+/* A dataset. The caller frees it with ct_dataset_free. */
 typedef struct ct_dataset ct_dataset;
 
 /* Makes a dataset of count samples of field_count fields (1 to CT_MAX_FIELDS; copied). The caller frees

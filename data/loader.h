@@ -5,7 +5,7 @@
  *
  *     ct_loader_begin(l);
  *     while (ct_loader_step(l, &batch)) {
- *         ct_backward(ct_mse_loss(ct_forward(net, batch.x), batch.y));
+ *         ct_backward(ct_mse_loss(ct_forward(net, batch.x), batch.y, CT_REDUCTION_MEAN));
  *         ct_optimizer_step(optimizer);
  *     }
  *
@@ -27,6 +27,7 @@
 extern "C" {
 #endif
 
+/* A loader of any kind. The caller frees it with ct_loader_free. */
 typedef struct ct_loader ct_loader;
 
 /* ---- of a dataset ---- */
@@ -79,6 +80,7 @@ void *ct_batch_field(ct_batch_writer *w, const char *name, ct_dtype dtype, ct_sh
  * negative tokens. */
 ct_status ct_batch_set_tokens(ct_batch_writer *w, int64_t tokens);
 
+/* The functions of a stream of your own, for ct_loader_stream_new. */
 typedef struct ct_stream_table {
     const char *name; /* for messages */
     /* Begins epoch 0, 1, ... The batches of an epoch must depend only on a seed and on its

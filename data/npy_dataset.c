@@ -37,8 +37,9 @@ static bool npy_dataset_map(cti_spans *draft, int k, const char *path, const cti
     cti_read_close(&f);
     if (!p || p == MAP_FAILED)
         return false;
-    cti_file_order((char *)p + h->begin, ct_dtype_size(h->dtype),
-                   (size_t)h->bytes / ct_dtype_size(h->dtype));
+    if (h->big_endian != CTI_SWAPS_FILES)
+        cti_swap_bytes((char *)p + h->begin, ct_dtype_size(h->dtype),
+                       (size_t)h->bytes / ct_dtype_size(h->dtype));
     draft->mapped[k] = p;
     draft->mapped_bytes[k] = bytes;
     draft->span[k].from = (const char *)p + h->begin;

@@ -72,6 +72,7 @@ typedef enum ct_vocab_order {
     CT_VOCAB_ORDER_FREQUENCY
 } ct_vocab_order;
 
+/* A vocabulary: the tokens of a text, each with an id. */
 typedef struct ct_vocab ct_vocab;
 
 typedef struct ct_vocab_options {

@@ -8,6 +8,7 @@
 #   - a comment above also documents the declarations that follow up to a blank line or a comment;
 #   - the first comment of a file, after the line of its licence, describes the file; a line "/* ---- x ---- */" begins a group;
 #   - lines of a comment that are indented by five spaces or more are code.
+#   - a struct ct_X_options without a comment gets one if the header declares ct_X, ct_X_new or ct_X_loss.
 # What a declaration is, is read as in m4/sites.awk. POSIX awk.
 
 function code_of(s) {                               # without comments
@@ -70,6 +71,22 @@ function opaque(s,    i) {
     return 1
 }
 
+# The function whose options the struct of this line holds, if the file declares it; else "".
+function options_of(s,    i, name) {
+    if (s !~ /^typedef struct ct_[a-z0-9_]+_options [{]$/)
+        return ""
+    sub(/^typedef struct /, "", s)
+    sub(/_options [{]$/, "", s)
+    for (i = 1; i <= count; i++)
+        if (line[i] ~ ("^[a-z].*[ *]" s "(_new|_loss)?[(]")) {
+            name = line[i]
+            sub(/[(].*/, "", name)
+            sub(/.*[ *]/, "", name)
+            return name
+        }
+    return ""
+}
+
 # Marks indented lines of a comment, from line i to line e, as code. s is the changed line i.
 function with_code(s, i, e,    k, last) {
     for (k = i + 1; k <= e; k = last + 1) {
@@ -98,6 +115,8 @@ function process(    i, s, code, e) {
         if (i <= 2 && s ~ /^\/\* [a-z_0-9]+\.h - /) {
             sub(/^\/\* /, "/** @file ", s)
             sub(/\.h - /, ".h @brief ", s)
+            if (match(s, /@brief [a-z]+[ ,.:;]/))
+                s = substr(s, 1, RSTART + 6) toupper(substr(s, RSTART + 7, 1)) substr(s, RSTART + 8)
             e = comment_end(i)
             is_ours = 1
         } else if (s ~ /^\/\* ---- .* ---- \*\/$/) {
@@ -137,6 +156,8 @@ function process(    i, s, code, e) {
                 if (depth == 0 && whole == "" && trim(code) != "" && documented && first != "" &&
                     trim(code) != "struct " first " {")     # its typedef has the comment
                     s = "/** @copydoc " first " */ " s
+                if (depth == 0 && !documented && options_of(s) != "")
+                    s = "/** Options of @ref " options_of(s) ". */ " s
                 if (depth == 0)
                     whole = whole " " trim(code)
                 depth += gsub(/{/, "{", code) - gsub(/}/, "}", code)

@@ -6,6 +6,8 @@
 # - A link to a page, a heading or an example leads to it in the site; a link to another file of the
 #   tree becomes its path.
 # - The items of docs/index.md become subpages, so that the site's tree has their order.
+# - The name of a function or a struct, as code, leads to its description. The environment variable DOCS_NAMES
+#   has these names.
 # - A block without a language is no code of C. Comments of HTML are left out. POSIX awk.
 
 function page_of(file) {                                # docs/manual.md -> manual
@@ -62,11 +64,29 @@ function link(text, target,    parts) {
     return text == parts[1] ? "`" parts[1] "`" : text " (`" parts[1] "`)"
 }
 
+# Text with links at the names of functions and structs: `ct_add`, `ct_add(a, b)`.
+function names(s,    n, part, i, name, rest, out) {
+    n = split(s, part, "`")
+    if (n % 2 == 0)                                     # code that goes on in the next line
+        return s
+    out = part[1]
+    for (i = 2; i <= n; i += 2) {
+        name = rest = part[i]
+        sub(/\(.*/, "", name)
+        rest = substr(rest, length(name) + 1)
+        if ((name in known) && rest ~ /^(\([a-z0-9_, ]*\))?$/)
+            out = out "<code>@ref " name " \"" name "\"" rest "</code>" part[i + 1]
+        else
+            out = out "`" part[i] "`" part[i + 1]
+    }
+    return out
+}
+
 function links(s,    out, part, cut) {
     out = ""
     while (match(s, /!?\[[^]]*\]\([^)]*\)/)) {
         part = substr(s, RSTART, RLENGTH)
-        out = out substr(s, 1, RSTART - 1)
+        out = out names(substr(s, 1, RSTART - 1))
         s = substr(s, RSTART + RLENGTH)
         if (part ~ /^!/) {                              # a picture: HTML_EXTRA_FILES has it
             sub(/\(.*\//, "(", part)
@@ -76,9 +96,14 @@ function links(s,    out, part, cut) {
         cut = index(part, "](")
         out = out link(substr(part, 2, cut - 2), substr(part, cut + 2, length(part) - cut - 2))
     }
-    return out s
+    return out names(s)
 }
 
+BEGIN {
+    count = split(ENVIRON["DOCS_NAMES"], list, " ")
+    for (i = 1; i <= count; i++)
+        known[list[i]]
+}
 # Doxygen names a page by its absolute path; it runs at the top of the tree.
 FNR == 1 {
     here = FILENAME

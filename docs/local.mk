@@ -23,6 +23,7 @@ pages = \
 	docs/memory.md \
 	docs/performance.md \
 	docs/platforms.md \
+	docs/pytorch_names.md \
 	docs/recurrent_module.md \
 	docs/release.md \
 	docs/reliability.md \
@@ -40,6 +41,7 @@ EXTRA_DIST += \
 	docs/doxygen_filter.awk \
 	docs/doxygen_layout.xml \
 	docs/doxygen_pages.awk \
+	docs/doxygen_search.awk \
 	docs/man3.awk
 
 # The site: the pages, the examples and the reference of the headers, in docs/html. A warning is an
@@ -53,7 +55,10 @@ docs:
 	{ cat docs/Doxyfile && echo 'PROJECT_NUMBER = $(PACKAGE_VERSION)' && \
 	  echo 'INPUT = $(pages) $(public_headers) $(filter examples/%.c,$(nobase_doc_DATA))' && \
 	  echo 'OUTPUT_DIRECTORY = "$(abs_builddir)/docs"' && echo 'STRIP_FROM_PATH = "'"`pwd`"'"'; } | \
-	DOCS_AWK='$(AWK)' $(DOXYGEN) -
+	DOCS_AWK='$(AWK)' DOCS_NAMES="`$(AWK) -v names=1 -f m4/sites.awk $(public_headers) && \
+	    sed -n 's/^typedef struct \(ct_[a-z0-9_]*\).*/\1/p' $(public_headers)`" $(DOXYGEN) -
+	$(AM_V_at)search=`cd $(srcdir)/docs && pwd`/doxygen_search.awk && cd docs/html/search && \
+	$(AWK) -f "$$search" searchdata.js all_*.js
 html-local: docs
 # Into docdir/html, beside the pages. It is not part of `make install`.
 install-html-local: docs

@@ -68,7 +68,7 @@ ct_tensor *ct_length_mask(ct_tensor *lengths, int64_t size);
 
 /* ---- modules ---- */
 
-/* A MultiheadAttention module. It belongs to a parameter set and is freed with it. */
+/* An attention module of any kind. It belongs to a parameter set and is freed with it. */
 typedef struct ct_attention ct_attention;
 
 typedef struct ct_nn_multihead_attention_options {

@@ -13,6 +13,7 @@
 extern "C" {
 #endif
 
+/* A module of any kind. It belongs to a parameter set and is freed with it. */
 typedef struct ct_module ct_module;
 
 /* Runs m on x. Returns a tensor of the innermost scope, or NULL with an error. The module decides

@@ -35,6 +35,7 @@
 extern "C" {
 #endif
 
+/* A planned step. The caller frees it with ct_plan_free. */
 typedef struct ct_plan ct_plan;
 
 /* ---- making a plan ---- */

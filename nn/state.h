@@ -13,6 +13,7 @@
 extern "C" {
 #endif
 
+/* The state of a recurrent module or of a cache: one or more tensors. */
 typedef struct ct_state ct_state;
 
 int ct_state_count(const ct_state *s); /* the number of tensors; 0 for NULL */

@@ -27,6 +27,7 @@
 extern "C" {
 #endif
 
+/* An optimiser of any kind. The caller frees it with ct_optimizer_free. */
 typedef struct ct_optimizer ct_optimizer;
 
 /* Each of these functions makes an optimiser of the trained parameters of set. The set must stay

@@ -28,6 +28,7 @@
 extern "C" {
 #endif
 
+/* How the rates of an optimiser change. It belongs to the optimiser. */
 typedef struct ct_schedule ct_schedule;
 
 /* Returns the optimiser's schedule. The first call creates it, without parts. It is freed with the

@@ -22,6 +22,7 @@
 extern "C" {
 #endif
 
+/* Options of ct_from_blob. */
 typedef struct ct_blob_options {
     const int64_t *strides; /* in elements, one for each axis, at least 0; NULL: row-major */
     bool writable;          /* false: a write through the tensor raises CT_ERR_ARGUMENT */

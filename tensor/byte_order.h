@@ -20,13 +20,6 @@
 /* Reverses the bytes of each of count elements of size bytes. */
 void cti_swap_bytes(void *elements, size_t size, size_t count);
 
-/* Turns elements from the order of files into that of memory, or the reverse. */
-static inline void cti_file_order(void *elements, size_t size, size_t count)
-{
-    if (CTI_SWAPS_FILES)
-        cti_swap_bytes(elements, size, count);
-}
-
 /* Takes bytes in the order of files; false to stop. */
 typedef bool cti_byte_sink(void *context, const void *bytes, size_t size);
 

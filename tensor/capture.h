@@ -40,6 +40,7 @@
 extern "C" {
 #endif
 
+/* The kernels of a step, recorded to be run again. */
 typedef struct ct_capture ct_capture;
 typedef void (*ct_capture_function)(void *context);
 

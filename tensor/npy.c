@@ -220,17 +220,21 @@ static bool npy_read_header(npy_parser *p)
     return p->text && cti_read_at(&p->file, npy_reading, p->begin, p->text, p->length);
 }
 
-/* The dtype of the header's descr, or -1 with an error. */
-static int npy_dtype(const npy_parser *p)
+/* The dtype of the header's descr, or -1 with an error. Sets the byte order of the file: ">f4" is "<f4"
+ * with the other one. */
+static int npy_dtype(npy_parser *p)
 {
-    int d;
+    bool big = p->descr[0] == '>';
 
-    for (d = 0; d < CTI_DTYPE_COUNT; d++)
-        if (npy_descrs[d] && strcmp(npy_descrs[d], p->descr) == 0)
+    for (int d = 0; d < CTI_DTYPE_COUNT; d++)
+        if (npy_descrs[d] && npy_descrs[d][0] == (big ? '<' : p->descr[0]) &&
+            strcmp(npy_descrs[d] + 1, p->descr + 1) == 0) {
+            p->file.big_endian = big;
             return d;
+        }
     ct_raise(CT_ERR_DTYPE, npy_reading,
-             "%.400s: has the dtype %s; it must be <f4, <f8, <i4, <i8 or |b1", p->file.path,
-             cti_quote(p->descr).s);
+             "%.400s: has the dtype %s; it must be <f4, <f8, <i4, <i8, the same with >, or |b1",
+             p->file.path, cti_quote(p->descr).s);
     return -1;
 }
 
@@ -308,6 +312,7 @@ bool cti_npy_inspect(const char *path, cti_npy_header *h)
         *h = (cti_npy_header){ .shape = p.shape,
                                .dtype = (ct_dtype)dtype,
                                .fortran = p.fortran,
+                               .big_endian = p.file.big_endian,
                                .begin = p.begin + p.length,
                                .bytes = p.file.size - p.begin - p.length };
         good = true;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* npy.h - files of one tensor in NumPy's format, which np.save writes and np.load reads.
  *
- * Versions 1.0 and 2.0. dtypes: f32 '<f4', f64 '<f8', i32 '<i4', i64 '<i8', bool '|b1'; no others,
- * and no big-endian files. */
+ * Versions 1.0 and 2.0. dtypes: f32 '<f4', f64 '<f8', i32 '<i4', i64 '<i8', bool '|b1'; no others.
+ * Big-endian files ('>f4') are read, too. Files are written little-endian on every processor. */
 #ifndef COTANGENT_TENSOR_NPY_H
 #define COTANGENT_TENSOR_NPY_H
 

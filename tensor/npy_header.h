@@ -11,7 +11,8 @@
 typedef struct cti_npy_header {
     ct_shape shape;
     ct_dtype dtype;
-    bool fortran; /* column-major */
+    bool fortran;    /* column-major */
+    bool big_endian; /* the order of the bytes of each number */
     uint64_t begin, bytes;
 } cti_npy_header;
 

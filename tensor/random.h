@@ -20,6 +20,7 @@
 extern "C" {
 #endif
 
+/* A generator of random numbers: a value that may be copied. */
 typedef struct ct_generator {
     uint64_t seed;
     uint64_t stream;

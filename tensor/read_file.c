@@ -145,8 +145,8 @@ ct_tensor *cti_read_tensor(cti_read_file *f, const char *function, uint64_t offs
     }
     ok = cti_read_at(f, function, offset, host, size) &&
          (dtype != CT_BOOL || read_file_check_bools(f, function, offset, host, size));
-    if (ok)
-        cti_file_order(host, ct_dtype_size(dtype), (size_t)t->numel);
+    if (ok && f->big_endian != CTI_SWAPS_FILES)
+        cti_swap_bytes(host, ct_dtype_size(dtype), (size_t)t->numel);
     if (device != CT_CPU) {
         if (ok)
             cti_backend_of(device)->upload(cti_data(t), host, size);

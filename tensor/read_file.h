@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* read_file.h - reading files of tensors, and the messages about malformed ones. (internal)
  *
- * The numbers of a file are little-endian (tensor/byte_order.h). */
+ * The numbers of a file are little-endian (tensor/byte_order.h) unless big_endian is set. */
 #ifndef COTANGENT_TENSOR_READ_FILE_H
 #define COTANGENT_TENSOR_READ_FILE_H
 
@@ -20,6 +20,7 @@ typedef struct cti_read_file {
     uint64_t size;
     const char *map;  /* the whole file in memory, or NULL; the owner of the mapping unmaps it */
     ct_reader reader; /* read is NULL for a file */
+    bool big_endian; /* the order of the numbers that cti_read_tensor reads; set it after opening */
 } cti_read_file;
 
 /* Opens a regular file. function names the caller in errors. False with CT_ERR_IO, CT_ERR_MEMORY or

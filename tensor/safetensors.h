@@ -44,8 +44,8 @@
 extern "C" {
 #endif
 
-typedef struct ct_safetensors ct_safetensors; /* an open file; only one thread at a time may use
-                                               * it */
+/* An open file. Only one thread at a time may use it. */
+typedef struct ct_safetensors ct_safetensors;
 
 /* Opens the file at path and checks its header and the header's digest; reads no tensor. Free it by
  * ct_safetensors_close. NULL with CT_ERR_ARGUMENT if path is NULL, CT_ERR_IO, CT_ERR_FORMAT or

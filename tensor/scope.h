@@ -33,6 +33,7 @@
 extern "C" {
 #endif
 
+/* A handle of a tensor. Several handles may share memory. */
 typedef struct ct_tensor ct_tensor;
 
 /* A scope, as a value. Programs may copy it and must not read its members. */

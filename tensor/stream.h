@@ -30,6 +30,7 @@ typedef struct ct_writer {
     void *self;
 } ct_writer;
 
+/* Where a file is read from. */
 typedef struct ct_reader {
     /* Fills buffer with the size bytes, 1 or more, that begin at offset. The library never asks
      * beyond the size below. */

@@ -46,6 +46,36 @@ START_TEST(npy)
 }
 END_TEST
 
+/* Files of the other byte order, read and mapped. */
+START_TEST(npy_big_endian)
+{
+    static const char *const names[] = { "x" }, *const paths[] = { "big.npy" };
+    ct_scope s = ct_scope_begin();
+    char *bytes;
+    size_t size;
+
+    ck_assert(ct_npy_write("little.npy", ct_arange(0, 6, 1, CT_I32, CT_CPU)) == CT_OK);
+    bytes = read_bytes("little.npy", &size);
+    memcpy(strstr(bytes + 10, "<i4"), ">i4", 3);
+    for (int i = 0; i < 6; i++) {
+        bytes[size - 24 + (size_t)i * 4] = 0;
+        bytes[size - 24 + (size_t)i * 4 + 3] = (char)i;
+    }
+    write_bytes(paths[0], bytes, size);
+    for (int mapped = 0; mapped < 2; mapped++) {
+        ct_dataset *d = ct_dataset_npy_new(1, names, paths, mapped);
+        ct_batch b;
+
+        ck_assert_msg(d != NULL, "%s", ct_error_message());
+        ck_assert(ct_dataset_read(d, 0, 6, &b) == CT_OK);
+        expect_values("x", b.x, (double[]){ 0, 1, 2, 3, 4, 5 }, 6, 0);
+        ct_dataset_free(d);
+    }
+    free(bytes);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 START_TEST(npy_bad)
 {
     static const char *const names[] = { "x", "y" };
@@ -293,6 +323,7 @@ void dataset_format_cases(Suite *suite)
 
     tcase_add_checked_fixture(tc, files_setup, files_teardown);
     tcase_add_test(tc, npy);
+    tcase_add_test(tc, npy_big_endian);
     tcase_add_test(tc, npy_bad);
     tcase_add_test(tc, idx);
     tcase_add_test(tc, idx_bad);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # reference.sh - each public function has a comment by the rule of docs/doxygen_filter.awk, except
 # for those in tests/undocumented.txt. That list may only shrink. A comment must state who owns the
-# result and which errors are raised (tests/contracts.py).
+# result and which errors are raised (tests/contracts.py). docs/pytorch_names.md has each function of
+# ops, modules and optimisers.
 #     reference.sh         compares
 #     reference.sh list    prints the functions without a comment
 
@@ -40,6 +41,23 @@ new=$(comm -23 "$tmp/bare" "$tmp/known" | tr '\n' ' ')
 [ -z "$new" ] || fail "write a comment for: $new"
 gone=$(comm -13 "$tmp/bare" "$tmp/known" | tr '\n' ' ')
 [ -z "$gone" ] || fail "remove from tests/undocumented.txt: $gone"
+
+# docs/pytorch_names.md names each function of autograd, nn and optim, and none that is not there. A build
+# that leaves headers out is not compared.
+compare_names()
+{
+    (cd "$srcdir" && $AWK -v names=1 -f m4/sites.awk $(printf '%s\n' $public_headers |
+        grep -E '^(autograd|nn|optim)/')) | sort >"$tmp/wanted"
+    [ "$(wc -l <"$tmp/wanted")" -gt 100 ] || fail "only $(wc -l <"$tmp/wanted") functions were found"
+    grep -o '`ct_[a-z0-9_]*' "$srcdir/docs/pytorch_names.md" | tr -d '\`' | sort -u >"$tmp/named"
+    lacks=$(comm -23 "$tmp/wanted" "$tmp/named" | tr '\n' ' ')
+    [ -z "$lacks" ] || fail "docs/pytorch_names.md lacks: $lacks"
+    gone=$(comm -13 "$tmp/names" "$tmp/named" | while read -r name; do
+        (cd "$srcdir" && grep -qw "$name" $public_headers) || printf '%s ' "$name"  # types and ct_data
+    done)
+    [ -z "$gone" ] || fail "docs/pytorch_names.md names what is not there: $gone"
+}
+case " $(echo $public_headers) " in *" optim/optimizer.h "*) compare_names ;; esac
 
 # The comments state ownership and errors. Python is optional.
 python=${PYTHON:-python3}
@@ -90,6 +108,9 @@ int ct_beside(ct_thing *t); /* beside <unk> */
 int ct_above(void);
 int ct_shared(void); /* both */
 /* ---- others ---- */
+typedef struct ct_bare2_options {
+    int b;
+} ct_bare2_options;
 int ct_bare2(void);
 #ifdef __cplusplus
 }
@@ -97,7 +118,7 @@ int ct_bare2(void);
 #endif
 END
 cat >"$tmp/want.h" <<'END'
-/** @file sample.h @brief a sample.
+/** @file sample.h @brief A sample.
  * More of it. */
 #ifndef SAMPLE_H
 #ifdef __cplusplus
@@ -132,6 +153,9 @@ int ct_beside(ct_thing *t); /**< beside \<unk> */
 int ct_above(void);
 /** @copydoc ct_above */ int ct_shared(void); /**< both */
 /** @} */ /** @name others */ /** @{ */
+/** Options of @ref ct_bare2. */ typedef struct ct_bare2_options {
+    int b;
+} ct_bare2_options;
 int ct_bare2(void);
 #ifdef __cplusplus
 }

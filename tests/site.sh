@@ -35,6 +35,9 @@ if grep -l "$srcdir" ./*.html; then
 fi
 grep -q 'rnn_concise_8c-example' readme.html || fail "README does not lead to the example"
 grep -q "'ct_fit'\|ct_5ffit" search/*.js || fail "the search does not know ct_fit"
+grep -q "^  \['dropout_.*'ct_nn_dropout'" search/all_*.js || fail "the search does not find ct_nn_dropout by \"dropout\""
+grep -q 'href="scope_8h.html#[^"]*">ct_scope_return</a></code>' architecture.html ||
+    fail "names of functions in the pages lead nowhere"
 
 # The links of the site.
 grep -o 'href="[^"]*"' ./*.html | sed 's|^\./||; s|:href="| |; s|"$||' |

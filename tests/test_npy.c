@@ -35,6 +35,33 @@ static void write_npy(int version, const char *header, const void *payload, size
 
 static const float six[] = { 1, 2, 3, 4, 5, 6 };
 
+/* The elements of six as the dtype of a descr, such as ">i8", in its byte order; returns their size. */
+static size_t six_as(const char *descr, uint8_t payload[48])
+{
+    size_t size = (size_t)(descr[2] - '0');
+
+    for (int i = 0; i < 6; i++) {
+        int64_t whole = i + 1;
+        double real = six[i];
+        uint64_t bits = 0;
+
+        if (descr[1] == 'i')
+            bits = (uint64_t)whole;
+        else if (size == 8)
+            memcpy(&bits, &real, 8);
+        else {
+            uint32_t half;
+
+            memcpy(&half, &six[i], 4);
+            bits = half;
+        }
+        for (size_t b = 0; b < size; b++)
+            payload[(size_t)i * size + (descr[0] == '>' ? size - 1 - b : b)] =
+                (uint8_t)(bits >> 8 * b);
+    }
+    return 6 * size;
+}
+
 /* ---- round trips ---- */
 
 START_TEST(round_trip)
@@ -185,9 +212,10 @@ START_TEST(variants)
 
     for (i = 0; i < LENGTH(cases); i++) {
         ct_scope s = ct_scope_begin();
+        uint8_t payload[48];
         ct_tensor *t;
 
-        write_npy(cases[i].version, cases[i].header, six, sizeof six);
+        write_npy(cases[i].version, cases[i].header, payload, six_as("<f4", payload));
         t = ct_npy_read("x", CT_CPU);
         ck_assert_msg(t != NULL, "row %d: %s", i, ct_error_message());
         ck_assert_int_eq(ct_rank(t), cases[i].rank);
@@ -195,6 +223,33 @@ START_TEST(variants)
         expect_values(cases[i].header, t, cases[i].want, 6, 0);
         ck_assert_int_eq(ct_scope_end(s), CT_OK);
     }
+}
+END_TEST
+
+/* NumPy writes the order of its processor. */
+START_TEST(byte_orders)
+{
+    static const char *const descrs[] = { "<f4", ">f4", "<f8", ">f8", "<i4", ">i4", "<i8", ">i8" };
+    static const ct_dtype dtypes[] = { CT_F32, CT_F64, CT_I32, CT_I64 };
+    static const double rows[] = { 1, 2, 3, 4, 5, 6 }, columns[] = { 1, 3, 5, 2, 4, 6 };
+
+    for (int i = 0; i < LENGTH(descrs); i++)
+        for (int fortran = 0; fortran < 2; fortran++) {
+            ct_scope s = ct_scope_begin();
+            uint8_t payload[48];
+            char header[100];
+            ct_tensor *t;
+
+            snprintf(header, sizeof header,
+                     "{'descr': '%s', 'fortran_order': %s, 'shape': (2, 3), }", descrs[i],
+                     fortran ? "True" : "False");
+            write_npy(1, header, payload, six_as(descrs[i], payload));
+            t = ct_npy_read("x", DEVICE);
+            ck_assert_msg(t != NULL, "%s: %s", header, ct_error_message());
+            ck_assert_int_eq(ct_tensor_dtype(t), dtypes[i / 2]);
+            expect_values(header, t, fortran ? columns : rows, 6, 0);
+            ck_assert_int_eq(ct_scope_end(s), CT_OK);
+        }
 }
 END_TEST
 
@@ -385,15 +440,17 @@ START_TEST(longest_header)
     static const char begin[] = "{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }";
     char *header = malloc(65538);
     ct_scope s = ct_scope_begin();
+    uint8_t payload[48];
 
+    six_as("<f4", payload);
     memset(header, ' ', 65538);
     memcpy(header, begin, sizeof begin - 1);
     header[65536] = '\0';
-    write_npy(2, header, six, sizeof six);
+    write_npy(2, header, payload, sizeof six);
     expect_values("x", ct_npy_read("x", CT_CPU), (double[]){ 1, 2, 3, 4, 5, 6 }, 6, 0);
     header[65536] = ' ';
     header[65537] = '\0';
-    write_npy(2, header, six, sizeof six);
+    write_npy(2, header, payload, sizeof six);
     read_refused(0, CT_ERR_FORMAT, "offset 8 ... length is 65537");
     free(header);
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
@@ -403,7 +460,8 @@ END_TEST
 START_TEST(unsupported)
 {
     static const char *const dtypes[] = {
-        ">f4", "<f2", "|u1", "<c8", "<U3", "|O", "=f4", "<b1", "", "0123456789012345678901234567890"
+        ">b1", "<f2", ">f2", "|u1", "|f4", ">", ">f45",
+        "<c8", "<U3", "|O",  "=f4", "<b1", "",  "0123456789012345678901234567890"
     };
     char header[200], word[100];
     int i;
@@ -545,6 +603,7 @@ int main(void)
     tcase_add_test(tc, strided);
     tcase_add_test(tc, bytes);
     tcase_add_test(tc, variants);
+    tcase_add_test(tc, byte_orders);
     tcase_add_test(tc, malformed_headers);
     tcase_add_test(tc, malformed_starts);
     tcase_add_test(tc, quoted_names);

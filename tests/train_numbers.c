@@ -103,16 +103,16 @@ START_TEST(large_losses)
 }
 END_TEST
 
-/* The progress shows the loss, or the perplexity if it is requested. */
+/* The progress shows the loss and targets, or the perplexity and tokens if it is requested. */
 START_TEST(shown)
 {
     static const struct {
         ct_perplexity perplexity;
-        const char *has, *lacks;
-    } cases[] = { { CT_PERPLEXITY_AUTO, "  loss ", "perplexity" },
-                  { CT_PERPLEXITY_NONE, "  validation ", "perplexity" },
-                  { CT_PERPLEXITY_TOKENS, "  perplexity ", "  loss " },
-                  { CT_PERPLEXITY_BATCHES, "  perplexity ", "  loss " } };
+        const char *has, *lacks, *unit;
+    } cases[] = { { CT_PERPLEXITY_AUTO, "  loss ", "perplexity", " targets/s " },
+                  { CT_PERPLEXITY_NONE, "  validation ", "perplexity", " targets/s " },
+                  { CT_PERPLEXITY_TOKENS, "  perplexity ", "  loss ", " tokens/s " },
+                  { CT_PERPLEXITY_BATCHES, "  perplexity ", "  loss ", " tokens/s " } };
 
     for (int i = 0; i < LENGTH(cases); i++) {
         regression m = regression_new(0), other = regression_new(0);
@@ -128,6 +128,7 @@ START_TEST(shown)
                                  other.data, NULL) == CT_OK);
         fclose(out);
         ck_assert_msg(strstr(text, cases[i].has) && !strstr(text, cases[i].lacks), "%s", text);
+        ck_assert_msg(strstr(text, cases[i].unit) != NULL, "%s", text);
         free(text);
         regression_free(&m);
         regression_free(&other);

@@ -31,6 +31,7 @@
 extern "C" {
 #endif
 
+/* A language model with its vocabulary. The caller frees it with ct_lm_free. */
 typedef struct ct_lm ct_lm;
 
 /* ---- construction ---- */

@@ -82,7 +82,8 @@ static void progress_put_numbers(cti_line *l, const cti_progress *b, const ct_fi
             cti_line_add(l, "  validation %6.2f", r->validation_perplexity);
     }
     progress_put_metrics(l, r);
-    cti_line_add(l, "  %9.0f tokens/s", r->tokens_per_second);
+    cti_line_add(l, "  %9.0f %s/s", r->tokens_per_second,
+                 isnan(r->perplexity) ? "targets" : "tokens");
     if (left >= 90)
         cti_line_add(l, "  %.0f min left", ceil(left / 60));
     else

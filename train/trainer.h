@@ -146,8 +146,9 @@ typedef struct ct_callback {
 
 typedef enum ct_interval { CT_INTERVAL_EPOCH, CT_INTERVAL_STEP } ct_interval;
 
+/* How ct_fit trains a model. A field that is 0 has its default. */
 typedef struct ct_trainer {
-    int64_t max_epochs;
+    int64_t max_epochs; /* required, at least 1; counts the epochs before a resumed checkpoint */
     double gradient_clip_val; /* the largest norm of the gradients; 0: no clipping */
 
     /* The batches of one update; 0: 1. The last update of an epoch has the batches that are left. The

@@ -40,6 +40,7 @@
 extern "C" {
 #endif
 
+/* The ranks and shards of a run. The caller frees it with ct_world_free. */
 typedef struct ct_world ct_world;
 
 typedef struct ct_world_options {

@@ -21,6 +21,7 @@ extern "C" {
 /* An explicit padding of 0: { 2, CT_NO_PADDING } pads rows only. */
 #define CT_NO_PADDING (-1)
 
+/* Options of the convolutions. */
 typedef struct ct_conv_options {
     int64_t stride[2];   /* default 1 */
     int64_t padding[2];  /* zeros on each side; CT_NO_PADDING means 0 */
@@ -52,6 +53,7 @@ ct_tensor *ct_conv_transpose2d(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
 ct_tensor *ct_conv_transpose1d(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
                                ct_conv_options options);
 
+/* Options of ct_unfold and ct_fold. */
 typedef struct ct_window_options {
     int64_t kernel[2];
     int64_t stride[2];   /* default 1 */

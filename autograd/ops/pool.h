@@ -18,6 +18,7 @@
 extern "C" {
 #endif
 
+/* Options of the pools. */
 typedef struct ct_pool_options {
     int64_t kernel[2];
     int64_t stride[2];   /* default: the kernel */

@@ -23,8 +23,11 @@
 extern "C" {
 #endif
 
-typedef struct ct_params ct_params; /* a set, or the part of a set under a prefix */
-typedef struct ct_param ct_param;   /* one entry: a parameter or a buffer */
+/* A set of parameters, or the part of a set under a prefix. The caller frees a set with ct_params_free. */
+typedef struct ct_params ct_params;
+
+/* One entry of a set: a parameter or a buffer. */
+typedef struct ct_param ct_param;
 
 /* An initialiser. nn/init.h has functions that return one. For an initialiser of your own, set
  * fill; the other fields are free for its use. fill writes t, which is contiguous, and draws random

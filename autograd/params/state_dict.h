@@ -47,6 +47,7 @@ typedef enum ct_load_problem {
     CT_LOAD_PROBLEM_DTYPE       /* in both, with different dtypes */
 } ct_load_problem;
 
+/* A name that a load reports. */
 typedef struct ct_load_item {
     ct_load_problem problem;
     const char *name; /* the name in the set, after .rename */
@@ -79,6 +80,7 @@ typedef struct ct_prefix {
     const char *from, *to;
 } ct_prefix;
 
+/* Options of ct_params_load and ct_params_load_from. */
 typedef struct ct_load_options {
     bool non_strict; /* missing and unexpected names are allowed */
     const ct_prefix

@@ -52,6 +52,7 @@ shell_tests = \
 	tests/sites.sh \
 	tests/cplusplus.sh \
 	tests/reference.sh \
+	tests/abi.sh \
 	tests/symbols.sh \
 	tests/purity.sh \
 	tests/install.sh \

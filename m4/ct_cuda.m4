@@ -28,8 +28,10 @@ AC_SUBST([CT_NVCC], ["$ct_ccache$NVCC"])
 AC_SUBST([CT_CXX], ["$ct_ccache$CXX"])
 AC_SUBST([CUDA_CPPFLAGS])
 AC_SUBST([CUDA_LIBS])
+AC_SUBST([CT_NVCC_FLAGS])
 AC_SUBST([CT_CUDA_WERROR])
 AC_SUBST([CT_CXX_WERROR])
+AC_SUBST([CT_CXX_PREFIX_MAP])
 AC_SUBST([ct_summary_emu])
 AM_CONDITIONAL([CUDA], [test $ct_cuda = yes])
 AM_CONDITIONAL([CUDA_EMU], [test $ct_emu = yes])
@@ -75,11 +77,15 @@ AS_IF([test "$CXX" != no &&
        $CXX -std=c++17 $CUDA_CXXFLAGS $CUDA_CPPFLAGS -fPIC -c conftest.cc -o conftest.$ac_objext >&AS_MESSAGE_LOG_FD 2>&1],
     [ct_emu=yes ct_summary_emu="$CXX, headers of $ct_cuda_home"],
     [ct_summary_emu="no ($CXX does not compile the headers of $ct_cuda_home, CUDA 12 or newer)"])
+CT_CXX_PREFIX_MAP=
+AS_IF([test -n "$CT_PREFIX_MAP" && $CXX $CT_PREFIX_MAP -Werror -c -x c++ /dev/null -o conftest.$ac_objext >&AS_MESSAGE_LOG_FD 2>&1],
+    [CT_CXX_PREFIX_MAP=$CT_PREFIX_MAP])
 rm -f conftest.*
 AC_MSG_RESULT([$ct_emu])
 AS_IF([test $enable_werror = yes], [CT_CXX_WERROR=-Werror], [CT_CXX_WERROR=])])
 
-dnl nvcc, and libraries to link with.
+dnl nvcc, and libraries to link with. With --objdir-as-tempdir its temporary files, whose names are in
+dnl the objects, have names without the number of a process.
 AC_DEFUN([CT_CUDA_NVCC],
 [AC_PATH_PROGS([NVCC], [nvcc], [no], [$ct_cuda_home/bin$PATH_SEPARATOR$PATH])
 AS_IF([test "${NVCCFLAGS+set}" != set], [NVCCFLAGS='-O3 -arch=all-major'])
@@ -99,9 +105,13 @@ __global__ void k(int *p) { *p = 1; }
 int f(int *p) { cublasHandle_t h; k<<<1, 1>>>(p); return (int)cublasCreate(&h); }
 CT_END
      ct_link=`echo "$CUDA_LIBS" | $SED 's/-R[[^ ]]*//g'`
-     AS_IF([$NVCC -std=c++17 $NVCCFLAGS --compiler-options=-fPIC -shared conftest.cu -o conftest.so $ct_link >&AS_MESSAGE_LOG_FD 2>&1],
-         [ct_cuda=yes
-          ct_summary_cuda="`$NVCC --version | $SED -n 's/.*release \([[^,]]*\),.*/\1/p'`, $NVCC $NVCCFLAGS"],
+     for CT_NVCC_FLAGS in '--objdir-as-tempdir' ''; do
+         AS_IF([$NVCC -std=c++17 $CT_NVCC_FLAGS $NVCCFLAGS --compiler-options=-fPIC -shared conftest.cu -o conftest.so $ct_link >&AS_MESSAGE_LOG_FD 2>&1],
+             [ct_cuda=yes
+              break])
+     done
+     AS_IF([test $ct_cuda = yes],
+         [ct_summary_cuda="`$NVCC --version | $SED -n 's/.*release \([[^,]]*\),.*/\1/p'`, $NVCC $NVCCFLAGS"],
          [ct_summary_cuda="no ($NVCC does not build a module that links with cuBLAS: see config.log)"])
      rm -f conftest.*
      AC_MSG_RESULT([$ct_cuda])])])

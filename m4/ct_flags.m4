@@ -55,3 +55,34 @@ AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[
 AC_MSG_RESULT([$ct_ieee])
 AS_IF([test $ct_ieee = no],
     [AC_MSG_ERROR([-ffast-math, -Ofast and -ffinite-math-only give wrong numbers: take them out of CFLAGS ($CFLAGS)])])])
+
+dnl ---- equal files from equal sources -----------------------------------------------------
+
+dnl CT_ARCHIVES: static libraries without times and owners (Debian's ar leaves them out by itself), and
+dnl a tarball with sorted names, one time, no owner and no umask, where tar is GNU's. Before LT_INIT.
+AC_DEFUN([CT_ARCHIVES],
+[AC_PROG_RANLIB
+AC_MSG_CHECKING([whether $AR and $RANLIB leave out times])
+echo 'int ct_archived;' >conftest.c
+ct_try=no
+AS_IF([$CC -c conftest.c >&AS_MESSAGE_LOG_FD 2>&1 &&
+       $AR crD conftest.a conftest.$ac_objext >&AS_MESSAGE_LOG_FD 2>&1 &&
+       $RANLIB -D conftest.a >&AS_MESSAGE_LOG_FD 2>&1],
+    [ct_try=yes
+     test -n "${ARFLAGS+set}${AR_FLAGS+set}" || ARFLAGS=crD
+     ac_cv_prog_ac_ct_RANLIB="$RANLIB -D" ac_cv_prog_RANLIB="$RANLIB -D"])
+rm -f conftest.*
+AC_MSG_RESULT([$ct_try])
+AS_IF([${TAR-tar} --sort=name --version >/dev/null 2>&1],
+    [am__tar='$${TAR-tar} --format=ustar --sort=name --mtime="@S|@(tarball_time)" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -chf - "$$tardir"'])])
+
+dnl CT_MAP_PATHS: debug information, and what assert prints, without the path of the build. The folder
+dnl of the build is ".", as is that of the sources. Left out where make would break the path at a space.
+AC_DEFUN([CT_MAP_PATHS],
+[CT_PREFIX_MAP=
+ct_build_folder=`pwd`
+ct_source_folder=`cd "$srcdir" && pwd`
+AS_CASE(["$ct_source_folder$ct_build_folder"], [*[[!A-Za-z0-9_/.+,~@%:-]]*], [],
+    [CT_CHECK_CFLAGS([CT_PREFIX_MAP],
+        ["-ffile-prefix-map=$ct_source_folder=. -ffile-prefix-map=$ct_build_folder=."])])
+AC_SUBST([CT_PREFIX_MAP])])

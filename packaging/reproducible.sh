@@ -69,12 +69,13 @@ unpack first source '2026-01-01 00:00Z'
 build env -i PATH="$path" HOME="$PWD" LC_ALL=C TZ=UTC \
     sh "$folder/build.sh" 022 1 "$folder/first" "$@"
 
-unpack second another/folder+name '2027-06-15 12:34Z'
-set -- env -i PATH="$path" HOME=/ LC_ALL=C.UTF-8 LANGUAGE=tr TZ=Pacific/Kiritimati USER=other \
-    COLUMNS=40 EXTRA=variable sh "$folder/build.sh" 027 3 "$folder/second" "$@"
+unpack second another/folder+name '2025-06-15 12:34Z'
+set -- sh "$folder/build.sh" 027 3 "$folder/second" "$@"
 if command -v faketime >/dev/null; then
     set -- faketime -f +370d "$@"
 fi
+set -- env -i PATH="$path" HOME=/ LC_ALL=C.UTF-8 LANGUAGE=tr TZ=Pacific/Kiritimati USER=other \
+    COLUMNS=40 EXTRA=variable "$@"
 if [ "$(id -u)" -eq 0 ]; then
     chown -R 65534:65534 "$folder/second"
     set -- unshare --uts sh -c 'hostname another && exec setpriv --reuid=65534 --regid=65534 \

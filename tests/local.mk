@@ -53,6 +53,7 @@ shell_tests = \
 	tests/cplusplus.sh \
 	tests/reference.sh \
 	tests/configure.sh \
+	tests/versions.sh \
 	tests/abi.sh \
 	tests/symbols.sh \
 	tests/purity.sh \

@@ -51,11 +51,11 @@ cuda_depends = $(cuda_headers) $(emu_headers) tensor/backend.h tensor/kernel_arg
 	tensor/formulas.h tensor/convert.h tensor/division.h \
 	tensor/philox.h tensor/tensor.h tensor/status.h
 NVCC_COMPILE = $(LIBTOOL) $(AM_V_lt) --tag=CC --mode=compile $(CT_NVCC) -prefer-non-pic -shared \
-	$(cuda_includes) $(NVCCFLAGS) $(CT_CUDA_WERROR) \
+	$(cuda_includes) $(CT_NVCC_FLAGS) $(NVCCFLAGS) $(CT_CUDA_WERROR) \
 	--compiler-options=-fPIC,-fvisibility=hidden,-Wall,-Wextra -c
 CUDA_CXXCOMPILE = $(LIBTOOL) $(AM_V_lt) --tag=CC --mode=compile $(CT_CXX) -shared $(cuda_includes) \
 	$(CUDA_CPPFLAGS) $(CUDA_CXXFLAGS) -fPIC -fvisibility=hidden -ffp-contract=off -Wall -Wextra \
-	$(CT_CXX_WERROR) -c
+	$(CT_CXX_PREFIX_MAP) $(CT_CXX_WERROR) -c
 
 # For the checker (cuda/emu/check.cc), which has the __tsan_ functions itself: never linked with
 # -fsanitize=thread. Inlining, since gcc leaves out the store of a struct that a call returns.

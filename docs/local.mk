@@ -68,12 +68,11 @@ install-html-local: docs
 .PHONY: docs
 
 # Manual pages of the headers: one for each, and one for each name, which shows the header's. The date
-# is that of the last release.
-pages_date = 2026-11-30
+# is that of the release (VERSION).
 all-local: docs/man3/stamp
 docs/man3/stamp: docs/cotangent.3.in docs/man3.awk $(public_headers)
 	$(AM_V_GEN)rm -rf docs/man3 && $(MKDIR_P) docs/man3 && out=`cd docs/man3 && pwd` && \
-	(cd $(srcdir) && LC_ALL=C $(AWK) -f docs/man3.awk -v out="$$out" -v date=$(pages_date) \
+	(cd $(srcdir) && LC_ALL=C $(AWK) -f docs/man3.awk -v out="$$out" -v date=$(COTANGENT_DATE) \
 	-v version=$(PACKAGE_VERSION) docs/cotangent.3.in $(public_headers)) && touch $@
 man3dir = $(mandir)/man3
 install-man3:

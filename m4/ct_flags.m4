@@ -33,6 +33,61 @@ AC_DEFUN([CT_CHECK_LDFLAGS],
     AC_MSG_RESULT([$ct_try])
 done])
 
+dnl CT_CROSS: for another processor its compiler must be there: autoconf would take the one for this
+dnl processor. Before AC_PROG_CC.
+AC_DEFUN([CT_CROSS],
+[AS_IF([test "x$host" != "x$build" && test -z "$CC"],
+    [AC_CHECK_TOOLS([CC], [gcc clang cc])
+     AS_CASE([$CC], ["$host_alias"-*], [],
+        [AC_MSG_ERROR([--host=$host_alias was given, but there is no $host_alias-gcc (Debian: apt-get install gcc-$host_alias); or name a compiler for it in CC])])])])
+
+dnl CT_COMPILER: C11 and the vectors of the kernels, for the processor of --host. After AC_PROG_CC.
+AC_DEFUN([CT_COMPILER],
+[AC_MSG_CHECKING([whether $CC has C11 and vectors])
+ct_save_CFLAGS=$CFLAGS
+for ct_flag in '' -std=gnu11; do
+    CFLAGS="$ct_save_CFLAGS $ct_flag"
+    AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[#include <stdatomic.h>
+#include <stddef.h>
+#if !defined __STDC_VERSION__ || __STDC_VERSION__ < 201112L
+#error not C11
+#endif
+typedef float vector __attribute__((vector_size(16)));
+typedef int mask __attribute__((vector_size(16)));
+_Static_assert(sizeof(vector) == 16, "vectors");
+static _Thread_local struct { union { int a; float b; }; } one;
+static _Atomic int two;]],
+        [[vector v = { 1, 2, 3, 4 };
+mask m = __builtin_convertvector(v, mask);
+int product, failed = __builtin_mul_overflow(m[0], m[1], &product);
+#ifdef __clang__
+v = __builtin_shufflevector(v, v, 3, 2, 1, 0);
+#else
+v = __builtin_shuffle(v, m & 3);
+#endif
+one.a = atomic_fetch_add(&two, (int)v[0]);
+return failed + product + one.a;]])], [ct_try=yes], [ct_try=no])
+    AS_IF([test $ct_try = yes], [break])
+done
+CFLAGS=$ct_save_CFLAGS
+AC_MSG_RESULT([$ct_try])
+AS_IF([test $ct_try = no],
+    [AC_MSG_ERROR([$CC (`$CC --version 2>/dev/null | sed 1q`) is too old: the library needs C11 with <stdatomic.h>, and __builtin_convertvector of gcc 9 or of clang; see config.log (Debian: apt-get install gcc)])])
+AS_CASE([$host_cpu],
+    [x86_64], [ct_macro='defined __x86_64__'],
+    [i?86], [ct_macro='defined __i386__'],
+    [aarch64], [ct_macro='defined __aarch64__'],
+    [arm*], [ct_macro='defined __arm__'],
+    [s390x], [ct_macro='defined __s390x__'],
+    [ct_macro=1])
+AC_MSG_CHECKING([whether $CC makes code for $host_cpu])
+AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[#if !($ct_macro)
+#error another processor
+#endif]])], [ct_try=yes], [ct_try=no])
+AC_MSG_RESULT([$ct_try])
+AS_IF([test $ct_try = no],
+    [AC_MSG_ERROR([$CC $CFLAGS makes code for another processor than $host_cpu: name the processor with --host, as in --host=i686-linux-gnu])])])
+
 dnl CT_FLOATING_POINT: float and double must be computed as such, by the rules of IEEE 754. On i386 the
 dnl x87 keeps more bits: -msse2 -mfpmath=sse is added to CT_CFLAGS there.
 AC_DEFUN([CT_FLOATING_POINT],
@@ -55,3 +110,34 @@ AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[
 AC_MSG_RESULT([$ct_ieee])
 AS_IF([test $ct_ieee = no],
     [AC_MSG_ERROR([-ffast-math, -Ofast and -ffinite-math-only give wrong numbers: take them out of CFLAGS ($CFLAGS)])])])
+
+dnl ---- equal files from equal sources -----------------------------------------------------
+
+dnl CT_ARCHIVES: static libraries without times and owners (Debian's ar leaves them out by itself), and
+dnl a tarball with sorted names, one time, no owner and no umask, where tar is GNU's. Before LT_INIT.
+AC_DEFUN([CT_ARCHIVES],
+[AC_PROG_RANLIB
+AC_MSG_CHECKING([whether $AR and $RANLIB leave out times])
+echo 'int ct_archived;' >conftest.c
+ct_try=no
+AS_IF([$CC -c conftest.c >&AS_MESSAGE_LOG_FD 2>&1 &&
+       $AR crD conftest.a conftest.$ac_objext >&AS_MESSAGE_LOG_FD 2>&1 &&
+       $RANLIB -D conftest.a >&AS_MESSAGE_LOG_FD 2>&1],
+    [ct_try=yes
+     test -n "${ARFLAGS+set}${AR_FLAGS+set}" || ARFLAGS=crD
+     ac_cv_prog_ac_ct_RANLIB="$RANLIB -D" ac_cv_prog_RANLIB="$RANLIB -D"])
+rm -f conftest.*
+AC_MSG_RESULT([$ct_try])
+AS_IF([${TAR-tar} --sort=name --version >/dev/null 2>&1],
+    [am__tar='$${TAR-tar} --format=ustar --sort=name --mtime="@S|@(tarball_time)" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -chf - "$$tardir"'])])
+
+dnl CT_MAP_PATHS: debug information, and what assert prints, without the path of the build. The folder
+dnl of the build is ".", as is that of the sources. Left out where make would break the path at a space.
+AC_DEFUN([CT_MAP_PATHS],
+[CT_PREFIX_MAP=
+ct_build_folder=`pwd`
+ct_source_folder=`cd "$srcdir" && pwd`
+AS_CASE(["$ct_source_folder$ct_build_folder"], [*[[!A-Za-z0-9_/.+,~@%:-]]*], [],
+    [CT_CHECK_CFLAGS([CT_PREFIX_MAP],
+        ["-ffile-prefix-map=$ct_source_folder=. -ffile-prefix-map=$ct_build_folder=."])])
+AC_SUBST([CT_PREFIX_MAP])])

@@ -1,13 +1,35 @@
 dnl SPDX-License-Identifier: MIT
 dnl Libraries that we use.
 
-dnl CT_REQUIRE(VAR, module and version, Debian package): stops with a clear message without it.
+dnl CT_IF_LINKS(VAR, header, function, more libraries, then, else): whether a program with the header
+dnl and the function links with $VAR_CFLAGS and $VAR_LIBS. pkg-config may know a library of which files
+dnl are missing, or that of another processor.
+AC_DEFUN([CT_IF_LINKS],
+[AC_MSG_CHECKING([whether a program with <$2> links])
+ct_save_LIBS=$LIBS ct_save_CPPFLAGS=$CPPFLAGS
+LIBS="$$1_LIBS $4 $LIBS $LIBM" CPPFLAGS="$CPPFLAGS $$1_CFLAGS"
+AC_LINK_IFELSE([AC_LANG_PROGRAM([[#include <stddef.h>
+#include <stdio.h>
+#include <$2>]], [[void *volatile f = (void *)(size_t)&$3; return f == NULL;]])], [ct_links=yes], [ct_links=no])
+LIBS=$ct_save_LIBS CPPFLAGS=$ct_save_CPPFLAGS
+AC_MSG_RESULT([$ct_links])
+AS_IF([test $ct_links = yes], [$5], [$6])])
+
+dnl CT_BROKEN(header, module and version, Debian package): the words for that.
+m4_define([CT_BROKEN],
+[pkg-config finds $2, but a program with <$1> does not link: see config.log (Debian: apt-get install --reinstall $3; for another processor, PKG_CONFIG_LIBDIR must name its folder)])
+
+dnl CT_REQUIRE(VAR, module and version, Debian package, header, function): stops with a clear message
+dnl without it.
 AC_DEFUN([CT_REQUIRE],
 [PKG_CHECK_MODULES([$1], [$2], [],
-    [AC_MSG_ERROR([$2 is required and pkg-config does not find it (Debian: apt-get install $3)])])])
+    [AC_MSG_ERROR([$2 is required: $$1_PKG_ERRORS (Debian: apt-get install $3)])])
+CT_IF_LINKS([$1], [$4], [$5], [], [],
+    [AC_MSG_ERROR([CT_BROKEN([$4], [$2], [$3])])])])
 
-dnl CT_OPTIONAL(name, VAR, module and version, use, Debian package): --with-name=yes|no|check.
-dnl Sets $ct_have_VAR, $ct_summary_VAR, the conditional HAVE_VAR and CT_HAVE_VAR in config.h.
+dnl CT_OPTIONAL(name, VAR, module and version, use, Debian package, header, function, more libraries):
+dnl --with-name=yes|no|check. Sets $ct_have_VAR, $ct_summary_VAR, the conditional HAVE_VAR and
+dnl CT_HAVE_VAR in config.h.
 AC_DEFUN([CT_OPTIONAL],
 [AC_ARG_WITH([$1], [AS_HELP_STRING([--with-$1=yes|no|check], [$3, for $4 @<:@check@:>@])],
     [], [with_$1=check])
@@ -15,19 +37,24 @@ ct_have_$2=no
 ct_summary_$2='no (--without-$1)'
 AS_IF([test "x$with_$1" != xno],
     [PKG_CHECK_MODULES([$2], [$3],
-        [ct_have_$2=yes
-         ct_summary_$2=`$PKG_CONFIG --modversion "$3"`
-         AC_DEFINE([CT_HAVE_$2], [1], [$3 is there, for $4.])
-         AC_DEFINE_UNQUOTED([CT_$2_VERSION], ["$ct_summary_$2"], [The version of $3.])],
+        [CT_IF_LINKS([$2], [$6], [$7], [$8], [ct_have_$2=yes],
+            [ct_summary_$2='no (broken: $4 left out)'
+             AS_IF([test "x$with_$1" = xyes], [AC_MSG_ERROR([--with-$1 was given, but CT_BROKEN([$6], [$3], [$5])])],
+                [AC_MSG_WARN([CT_BROKEN([$6], [$3], [$5])])])
+             $2_CFLAGS= $2_LIBS=])],
         [ct_summary_$2='no (not found: $4 left out)'
          AS_IF([test "x$with_$1" = xyes],
-            [AC_MSG_ERROR([--with-$1 was given, but pkg-config does not find $3 (Debian: apt-get install $5)])])])])
+            [AC_MSG_ERROR([--with-$1 was given, but: $$2_PKG_ERRORS (Debian: apt-get install $5)])])])
+     AS_IF([test $ct_have_$2 = yes],
+        [ct_summary_$2=`$PKG_CONFIG --modversion "$3"`
+         AC_DEFINE([CT_HAVE_$2], [1], [$3 is there, for $4.])
+         AC_DEFINE_UNQUOTED([CT_$2_VERSION], ["$ct_summary_$2"], [The version of $3.])])])
 AM_CONDITIONAL([HAVE_$2], [test $ct_have_$2 = yes])])
 
 dnl CT_MPI(name, VAR, module and version, title, Debian package): CT_OPTIONAL for the plug-in of an MPI,
 dnl and the conditional VAR_PLUGIN. A plug-in needs the shared library.
 AC_DEFUN([CT_MPI],
-[CT_OPTIONAL([$1], [$2], [$3], [training by several processes], [$5])
+[CT_OPTIONAL([$1], [$2], [$3], [training by several processes], [$5], [mpi.h], [MPI_Init])
 ct_plugin_$2=$ct_have_$2
 AS_IF([test $ct_have_$2$enable_shared = yesno],
     [ct_plugin_$2=no
@@ -74,7 +101,7 @@ AS_IF([test "x$with_blas" != xno],
                  ct_blas_summary="$ct_blas_summary, opened as $ct_openblas_file"])])],
         [BLAS_CFLAGS= BLAS_LIBS=
          AS_IF([test "x$with_blas" = xyes],
-            [AC_MSG_ERROR([--with-blas was given, but no BLAS with <cblas.h> was found])])])
+            [AC_MSG_ERROR([--with-blas was given, but no BLAS was found with which a program with <cblas.h> links: see config.log (Debian: apt-get install libopenblas-dev)])])])
      LIBS=$ct_save_LIBS
      CPPFLAGS=$ct_save_CPPFLAGS])
 AS_IF([test -n "$ct_openblas_file"], [CT_BLAS_LIBS=], [CT_BLAS_LIBS=$BLAS_LIBS])

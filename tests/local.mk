@@ -52,6 +52,9 @@ shell_tests = \
 	tests/sites.sh \
 	tests/cplusplus.sh \
 	tests/reference.sh \
+	tests/configure.sh \
+	tests/versions.sh \
+	tests/abi.sh \
 	tests/symbols.sh \
 	tests/purity.sh \
 	tests/install.sh \
@@ -598,7 +601,7 @@ clean-local:
 # Prints a line for each test that `make check` leaves out.
 check-local:
 if !HAVE_CHECK
-	@echo 'Check is not installed: skipped $(check_programs)'
+	@echo 'Check is not installed (Debian: apt-get install check): skipped $(check_programs)'
 endif
 if !CUDA_EMU
 	@echo 'cuda-emu: $(ct_summary_emu): skipped $(emulator_tests)'

@@ -4,4 +4,4 @@
 # is not installed.
 . "$(dirname "$0")/lib.sh"
 
-skip 'the test programs need Check >= 0.11'
+skip 'the test programs need Check >= 0.11 (Debian: apt-get install check); then run configure again'

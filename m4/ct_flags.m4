@@ -55,3 +55,32 @@ AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[
 AC_MSG_RESULT([$ct_ieee])
 AS_IF([test $ct_ieee = no],
     [AC_MSG_ERROR([-ffast-math, -Ofast and -ffinite-math-only give wrong numbers: take them out of CFLAGS ($CFLAGS)])])])
+
+dnl CT_ARG_INFERENCE_ONLY: --enable-inference-only switches off what only training needs, and refuses options
+dnl that ask for it. Sets CT_INFERENCE_ONLY to 0 or 1 and the conditional INFERENCE_ONLY.
+AC_DEFUN([CT_ARG_INFERENCE_ONLY],
+[CT_INFERENCE_ONLY=0
+AS_IF([test $enable_inference_only = yes],
+    [CT_INFERENCE_ONLY=1
+     AS_IF([test "x${enable_tool-no}" != xno],
+        [AC_MSG_ERROR([--enable-tool: a library for inference only (--enable-inference-only) has no tool])])
+     enable_tool=no
+     for ct_part in cuda curl openmpi mpich zlib; do
+         eval "ct_wanted=\${with_$ct_part-check}"
+         AS_CASE([$ct_wanted], [no | check], [],
+            [AC_MSG_ERROR([--with-$ct_part: a library for inference only (--enable-inference-only) does not use it])])
+         eval "with_$ct_part=no"
+     done])
+AC_SUBST([CT_INFERENCE_ONLY])
+AM_CONDITIONAL([INFERENCE_ONLY], [test $enable_inference_only = yes])])
+
+dnl CT_SECTIONS: in a library for inference only each function has a section of its own, so that a linker
+dnl leaves out those that nothing calls. CT_STATIC_LDFLAGS is what a program needs for that.
+AC_DEFUN([CT_SECTIONS],
+[CT_STATIC_LDFLAGS=
+AS_IF([test $enable_inference_only = yes],
+    [CT_CHECK_LDFLAGS([CT_STATIC_LDFLAGS], [-Wl,--gc-sections])
+     AS_IF([test -n "$CT_STATIC_LDFLAGS"],
+        [CT_CHECK_CFLAGS([CT_CFLAGS], [-ffunction-sections -fdata-sections])
+         CT_SHARED_LDFLAGS="$CT_SHARED_LDFLAGS $CT_STATIC_LDFLAGS"])])
+AC_SUBST([CT_STATIC_LDFLAGS])])

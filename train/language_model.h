@@ -25,13 +25,13 @@
 #include <cotangent/nn/generate.h>
 #include <cotangent/nn/export.h>
 #include <cotangent/nn/recurrent.h>
-#include <cotangent/train/world.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 typedef struct ct_lm ct_lm;
+typedef struct ct_world ct_world; /* train/world.h */
 
 /* ---- construction ---- */
 

@@ -68,6 +68,7 @@ shell_tests = \
 	tests/tool_files.sh \
 	tests/readme.sh \
 	tests/pages.sh \
+	tests/commands.sh \
 	tests/tutorial.sh \
 	tests/errors_page.sh \
 	tests/portable.sh \
@@ -693,6 +694,7 @@ EXTRA_DIST += \
 	tests/mutants.py \
 	tests/mutants.txt \
 	tests/opt_outs.txt \
+	tests/commands.awk \
 	tests/pages.awk \
 	tests/peers/README.md \
 	tests/peers/book.py \

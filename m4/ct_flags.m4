@@ -57,7 +57,7 @@ AS_IF([test $ct_ieee = no],
     [AC_MSG_ERROR([-ffast-math, -Ofast and -ffinite-math-only give wrong numbers: take them out of CFLAGS ($CFLAGS)])])])
 
 dnl CT_ARG_INFERENCE_ONLY: --enable-inference-only switches off what only training needs, and refuses options
-dnl that ask for it. Sets CT_INFERENCE_ONLY to 0 or 1 and the conditional INFERENCE_ONLY.
+dnl that ask for it. Sets CT_INFERENCE_ONLY in config.h and in <cotangent_features.h>, and the conditional INFERENCE_ONLY.
 AC_DEFUN([CT_ARG_INFERENCE_ONLY],
 [CT_INFERENCE_ONLY=0
 AS_IF([test $enable_inference_only = yes],
@@ -71,7 +71,7 @@ AS_IF([test $enable_inference_only = yes],
             [AC_MSG_ERROR([--with-$ct_part: a library for inference only (--enable-inference-only) does not use it])])
          eval "with_$ct_part=no"
      done])
-AC_SUBST([CT_INFERENCE_ONLY])
+AC_DEFINE_UNQUOTED([CT_INFERENCE_ONLY], [$CT_INFERENCE_ONLY], [1 in a library for inference only, else 0.])
 AM_CONDITIONAL([INFERENCE_ONLY], [test $enable_inference_only = yes])])
 
 dnl CT_SECTIONS: in a library for inference only each function has a section of its own, so that a linker

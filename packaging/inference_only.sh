@@ -43,7 +43,8 @@ build()     # NAME CFLAGS FLAGS...: builds, and installs into root
 
 link()      # NAME OPTION: generate-NAME, stripped, with the flags of pkg-config; prints its size
 {
-    PKG_CONFIG_LIBDIR="$folder/$1/root/usr/lib/pkgconfig:$($PKG_CONFIG --variable pc_path pkg-config)"
+    found=$(find "$folder/$1/root" -name cotangent.pc)
+    PKG_CONFIG_LIBDIR="${found%/*}:$($PKG_CONFIG --variable pc_path pkg-config)"
     export PKG_CONFIG_LIBDIR
     libs=$($PKG_CONFIG --static --libs cotangent) || exit 1
     # shellcheck disable=SC2046,SC2086

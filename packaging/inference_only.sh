@@ -75,9 +75,13 @@ log ./tool/cotangent train --hidden 32 --epochs 3 -o "$folder/model.safetensors"
 echo '| program | -O2 | -Os |'
 echo '|---|---|---|'
 for kind in '' -static; do
+    libc=shared
+    [ -z "$kind" ] || libc=static
     for name in normal inference; do
+        title='the whole library'
+        [ $name = normal ] || title='for inference only'
         fast=$(link $name "$kind") && small=$(link $name-Os "$kind") || exit 1
-        echo "| $name${kind:+, static libc} | $fast | $small |"
+        echo "| $title, $libc libc | $fast | $small |"
         [ "$name" != normal ] || whole=$fast
         text $name >"$folder/text-$name" || exit 1
     done

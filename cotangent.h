@@ -4,6 +4,8 @@
 #ifndef COTANGENT_H
 #define COTANGENT_H
 
+#include <cotangent_features.h>
+
 #include <cotangent/tensor/status.h>
 #include <cotangent/tensor/allocator.h>
 #include <cotangent/tensor/scope.h>
@@ -47,10 +49,6 @@
 #include <cotangent/autograd/ops/pool.h>
 #include <cotangent/autograd/params/params.h>
 #include <cotangent/autograd/params/state_dict.h>
-#include <cotangent/autograd/functional.h>
-#include <cotangent/autograd/gradcheck.h>
-#include <cotangent/autograd/activation_checkpoint.h>
-#include <cotangent/autograd/graph.h>
 
 #include <cotangent/nn/dialect.h>
 #include <cotangent/nn/init.h>
@@ -82,13 +80,24 @@
 #include <cotangent/nn/loss.h>
 #include <cotangent/nn/convert.h>
 
+#include <cotangent/data/text.h>
+#include <cotangent/data/vocab.h>
+
+#include <cotangent/train/language_model.h>
+
+/* Headers that a library for inference only does not have (configure --enable-inference-only). */
+#if !CT_INFERENCE_ONLY
+#include <cotangent/autograd/functional.h>
+#include <cotangent/autograd/gradcheck.h>
+#include <cotangent/autograd/activation_checkpoint.h>
+#include <cotangent/autograd/graph.h>
+
 #include <cotangent/optim/optimizer.h>
 #include <cotangent/optim/optimizer_table.h>
 #include <cotangent/optim/schedule.h>
 #include <cotangent/optim/clip.h>
 
-#include <cotangent/data/text.h>
-#include <cotangent/data/vocab.h>
+#include <cotangent/data/timemachine.h>
 #include <cotangent/data/batch.h>
 #include <cotangent/data/dataset.h>
 #include <cotangent/data/dataset_files.h>
@@ -100,7 +109,7 @@
 #include <cotangent/train/world.h>
 #include <cotangent/train/trainer.h>
 #include <cotangent/train/checkpoint.h>
-#include <cotangent/train/language_model.h>
+#endif
 
 /* Wrappers that note the caller's file and line for messages. */
 #include <cotangent_sites.h>

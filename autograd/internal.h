@@ -115,6 +115,10 @@ bool cti_linear_check(const char *function, const ct_tensor *x, const ct_tensor 
 /* ct_gather with the name of the function that messages show. */
 ct_tensor *cti_gather(const char *function, ct_tensor *x, int axis, ct_tensor *index);
 
+/* Like ct_set_requires_grad, for the value of a parameter. In a library for inference only it does
+ * nothing, and no error is raised. */
+ct_tensor *cti_leaf_train(ct_tensor *t, bool on);
+
 /* Returns the gradient of a leaf itself, not a view of it; contiguous. NULL if there is none. */
 ct_tensor *cti_leaf_grad(const ct_tensor *leaf);
 

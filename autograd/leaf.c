@@ -67,6 +67,11 @@ ct_tensor *ct_set_requires_grad(ct_tensor *t, bool on)
     return t;
 }
 
+ct_tensor *cti_leaf_train(ct_tensor *t, bool on)
+{
+    return ct_set_requires_grad(t, on);
+}
+
 ct_tensor *cti_leaf_grad(const ct_tensor *leaf)
 {
     return leaf && leaf->leaf ? cti_leaf_of(leaf)->grad : NULL;

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-if TOOL
-noinst_PROGRAMS = \
+example_programs = \
 	examples/rnn_concise \
 	examples/rnn_scratch \
 	examples/overfit \
@@ -12,6 +11,7 @@ noinst_PROGRAMS = \
 	examples/transformer \
 	examples/mlp \
 	examples/forecast \
+	examples/generate \
 	examples/pitch \
 	examples/lenet \
 	examples/seq2seq \
@@ -23,6 +23,8 @@ noinst_PROGRAMS = \
 	examples/server \
 	examples/custom_op \
 	examples/compress
+if TOOL
+noinst_PROGRAMS = $(example_programs)
 endif
 
 examples_common = \
@@ -62,6 +64,10 @@ examples_pitch_LDADD = $(examples_libs)
 examples_server_SOURCES = examples/server.c
 examples_server_LDFLAGS = $(examples_ldflags)
 examples_server_LDADD = $(examples_libs)
+
+examples_generate_SOURCES = examples/generate.c
+examples_generate_LDFLAGS = $(examples_ldflags)
+examples_generate_LDADD = $(examples_libs)
 
 examples_forecast_SOURCES = examples/forecast.c
 examples_forecast_LDFLAGS = $(examples_ldflags)
@@ -138,4 +144,4 @@ nobase_dist_doc_DATA += \
 	examples/export/index.html \
 	examples/export/pitch.c
 nobase_doc_DATA = $(filter %.c %.h,$(sort \
-	$(foreach program,$(noinst_PROGRAMS),$($(subst /,_,$(program))_SOURCES))))
+	$(foreach program,$(example_programs),$($(subst /,_,$(program))_SOURCES))))

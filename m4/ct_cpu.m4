@@ -2,14 +2,17 @@ dnl SPDX-License-Identifier: MIT
 dnl CT_CPU_PATHS: which versions of tensor/cpu/kernels.c are built beside the baseline one, and
 dnl whether tensor/cpu/gemm_bf16_avx512.c is. The library chooses among them when it runs, by what the processor has.
 AC_DEFUN([CT_CPU_PATHS],
-[CT_AVX2_CFLAGS='-mavx2 -mfma'
+[AC_ARG_ENABLE([cpu-paths],
+    [AS_HELP_STRING([--disable-cpu-paths], [kernels for the processor of CFLAGS alone, not also for AVX2 and AVX-512])],
+    [], [enable_cpu_paths=yes])
+CT_AVX2_CFLAGS='-mavx2 -mfma'
 CT_AVX512_CFLAGS='-mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma -mprefer-vector-width=512'
 CT_BF16_CFLAGS='-mavx512bf16'
 ct_cpu_paths=base
 ct_avx2=no
 ct_avx512=no
 ct_bf16=no
-AS_CASE([$host_cpu], [x86_64],
+AS_CASE([$host_cpu:$enable_cpu_paths], [x86_64:yes],
     [AC_MSG_CHECKING([whether $CC takes $CT_AVX2_CFLAGS])
      CT_TRY_FLAGS([$CT_AVX2_CFLAGS], [AC_LANG_PROGRAM([[#include <immintrin.h>]],
          [[volatile __m256 a = _mm256_set1_ps(1), b = _mm256_fmadd_ps(a, a, a); (void)b;]])],

@@ -141,3 +141,32 @@ AS_CASE(["$ct_source_folder$ct_build_folder"], [*[[!A-Za-z0-9_/.+,~@%:-]]*], [],
     [CT_CHECK_CFLAGS([CT_PREFIX_MAP],
         ["-ffile-prefix-map=$ct_source_folder=. -ffile-prefix-map=$ct_build_folder=."])])
 AC_SUBST([CT_PREFIX_MAP])])
+
+dnl CT_ARG_INFERENCE_ONLY: --enable-inference-only switches off what only training needs, and refuses options
+dnl that ask for it. Sets CT_INFERENCE_ONLY in config.h and in <cotangent_features.h>, and the conditional INFERENCE_ONLY.
+AC_DEFUN([CT_ARG_INFERENCE_ONLY],
+[CT_INFERENCE_ONLY=0
+AS_IF([test $enable_inference_only = yes],
+    [CT_INFERENCE_ONLY=1
+     AS_IF([test "x${enable_tool-no}" != xno],
+        [AC_MSG_ERROR([--enable-tool: a library for inference only (--enable-inference-only) has no tool])])
+     enable_tool=no
+     for ct_part in cuda curl openmpi mpich zlib; do
+         eval "ct_wanted=\${with_$ct_part-check}"
+         AS_CASE([$ct_wanted], [no | check], [],
+            [AC_MSG_ERROR([--with-$ct_part: a library for inference only (--enable-inference-only) does not use it])])
+         eval "with_$ct_part=no"
+     done])
+AC_DEFINE_UNQUOTED([CT_INFERENCE_ONLY], [$CT_INFERENCE_ONLY], [1 in a library for inference only, else 0.])
+AM_CONDITIONAL([INFERENCE_ONLY], [test $enable_inference_only = yes])])
+
+dnl CT_SECTIONS: in a library for inference only each function has a section of its own, so that a linker
+dnl leaves out those that nothing calls. CT_STATIC_LDFLAGS is what a program needs for that.
+AC_DEFUN([CT_SECTIONS],
+[CT_STATIC_LDFLAGS=
+AS_IF([test $enable_inference_only = yes],
+    [CT_CHECK_LDFLAGS([CT_STATIC_LDFLAGS], [-Wl,--gc-sections])
+     AS_IF([test -n "$CT_STATIC_LDFLAGS"],
+        [CT_CHECK_CFLAGS([CT_CFLAGS], [-ffunction-sections -fdata-sections])
+         CT_SHARED_LDFLAGS="$CT_SHARED_LDFLAGS $CT_STATIC_LDFLAGS"])])
+AC_SUBST([CT_STATIC_LDFLAGS])])

@@ -36,7 +36,7 @@ static const ct_op ctc_slope_op = { .name = "ct_ctc_loss_backward",
                                     .inputs = 3,
                                     .outputs = 1,
                                     .saves = CT_SAVE_INPUTS,
-                                    .backward = ctc_slope_grad };
+                                    .backward = CTI_TRAINING(ctc_slope_grad) };
 
 static void ctc_grad(ct_node *n, ct_tensor *const *dout)
 {
@@ -54,7 +54,7 @@ static const ct_op ctc_op = { .name = "ct_ctc_loss",
                               .inputs = 1,
                               .outputs = 2,
                               .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                              .backward = ctc_grad };
+                              .backward = CTI_TRAINING(ctc_grad) };
 
 /* The operands of the kernel, on the device of the scores. */
 typedef struct ctc_call {

@@ -117,8 +117,8 @@ static const ct_op attention_op = { .name = "ct_scaled_dot_product_attention",
                                     .inputs = IN_COUNT,
                                     .outputs = 1,
                                     .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                                    .backward = fused_attention_compose,
-                                    .fused_backward = fused_attention_backward };
+                                    .backward = CTI_TRAINING(fused_attention_compose),
+                                    .fused_backward = CTI_TRAINING(fused_attention_backward) };
 
 /* True if the kernel supports these shapes: the leading axes must be equal, and no size may be
  * 0. */

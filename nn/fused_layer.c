@@ -127,8 +127,8 @@ static const ct_op fused_layer_op = { .name = "ct_recurrent_forward",
                                       .inputs = IN_COUNT,
                                       .outputs = OUT_COUNT,
                                       .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                                      .backward = fused_layer_stepwise_backward,
-                                      .fused_backward = fused_layer_backward };
+                                      .backward = CTI_TRAINING(fused_layer_stepwise_backward),
+                                      .fused_backward = CTI_TRAINING(fused_layer_backward) };
 
 /* ---- forward ---- */
 

@@ -180,7 +180,8 @@ void cti_fused_stepwise_backward(ct_node *n, ct_tensor *const *dout, const cti_f
             which[wanted_count] = i;
             wanted[wanted_count++] = in[i];
         }
-    cti_grad(bottom, output_count, outputs, wanted_count, wanted, gradients, true, found);
+    if (!CT_INFERENCE_ONLY)
+        cti_grad(bottom, output_count, outputs, wanted_count, wanted, gradients, true, found);
     for (i = 0; i < wanted_count && ct_ok(); i++)
         ct_node_add_grad(n, which[i], found[i]);
 }
@@ -274,8 +275,8 @@ static const ct_op fused_op = { .name = "ct_recurrent_forward",
                                 .inputs = IN_COUNT,
                                 .outputs = OUT_COUNT,
                                 .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                                .backward = fused_stepwise_backward,
-                                .fused_backward = fused_backward };
+                                .backward = CTI_TRAINING(fused_stepwise_backward),
+                                .fused_backward = CTI_TRAINING(fused_backward) };
 
 /* ---- forward ---- */
 

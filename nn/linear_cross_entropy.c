@@ -152,8 +152,8 @@ static const ct_op fused_op = { .name = "ct_linear_cross_entropy",
                                 .inputs = -1,
                                 .outputs = -1,
                                 .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                                .backward = fused_loss_backward,
-                                .fused_backward = fused_loss_fused_backward };
+                                .backward = CTI_TRAINING(fused_loss_backward),
+                                .fused_backward = CTI_TRAINING(fused_loss_fused_backward) };
 
 /* ---- forward ---- */
 

@@ -74,7 +74,7 @@ static const ct_op backward_op = { .name = "ct_cross_entropy_backward",
                                    .inputs = 4,
                                    .outputs = 1,
                                    .saves = CT_SAVE_INPUTS,
-                                   .backward = ce_backward_grad };
+                                   .backward = CTI_TRAINING(ce_backward_grad) };
 
 /* Returns the address of the second row of lse, on its device. */
 static void *ce_log_sums(const ct_tensor *lse)
@@ -131,7 +131,7 @@ static const ct_op rows_op = { .name = "ct_cross_entropy",
                                .inputs = 2,
                                .outputs = 2,
                                .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                               .backward = ce_rows_grad };
+                               .backward = CTI_TRAINING(ce_rows_grad) };
 
 void cti_raise_target(const char *function, ct_tensor *targets, int64_t position, int64_t classes)
 {

@@ -21,7 +21,7 @@ static void floor_passes(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op floor_op = {
-    .name = "ct_clamp", .inputs = 1, .outputs = 1, .backward = floor_passes
+    .name = "ct_clamp", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(floor_passes)
 };
 
 /* max(x, low), but the gradient passes to x unchanged. It keeps a divisor away from 0 and still

@@ -5,7 +5,7 @@
  * kernels. To add one:
  *     kernel_arguments.h  a documented struct of its arguments; recurrent layers have
  *                         recurrent_kernels.h
- *     this file           a line in CTI_SLOTS
+ *     this file           a line in CTI_INFERENCE_SLOTS, or in CTI_TRAINING_SLOTS
  *     tensor/cpu/X.c      cti_cpu_NAME, for the CPU
  *     cuda/X.cu           cu_NAME, for GPUs (X: the file of the same family)
  *     program_record.c    a line that records the kernel in a plan, or refuses it
@@ -97,8 +97,9 @@ typedef struct cti_async {
 
 /* ---- the table ---- */
 
-/* SLOT(return type, name, parameters). A device must fill every slot. */
-#define CTI_SLOTS(SLOT)                                                                            \
+/* SLOT(return type, name, parameters). A device must fill every slot; those for training are NULL in the
+ * CPU's table of a library for inference only (inference_only.h). */
+#define CTI_INFERENCE_SLOTS(SLOT)                                                                  \
     /* Makes device `ordinal` current for the following calls of this thread. */                   \
     SLOT(void, select, (int ordinal))                                                              \
     /* Returns NULL without an error if memory runs out: the caller may free some and retry. */    \
@@ -130,10 +131,7 @@ typedef struct cti_async {
     SLOT(void, cumsum, (const cti_cumsum_args *a))                                                 \
     /* out_i = log(exp(in_0) + ... + exp(in_i)), in double; f32 or f64; reverse is false. */       \
     SLOT(void, logcumsumexp, (const cti_cumsum_args *a))                                           \
-    SLOT(void, logcumsumexp_backward, (const cti_logcumsumexp_backward_args *a))                   \
     SLOT(void, linear_scan, (const cti_linear_scan_args *a))                                       \
-    SLOT(void, linear_scan_backward, (const cti_linear_scan_backward_args *a))                     \
-    SLOT(void, prod_backward, (const cti_prod_backward_args *a))                                   \
     SLOT(void, running_extreme, (const cti_running_extreme_args *a))                               \
     SLOT(ct_status, gather_rows, (const cti_gather_rows_args *a, cti_fault *fault))                \
     SLOT(ct_status, scatter_add_rows, (const cti_scatter_add_rows_args *a, cti_fault *fault))      \
@@ -145,25 +143,32 @@ typedef struct cti_async {
     SLOT(void, searchsorted, (const cti_searchsorted_args *a))                                     \
     SLOT(void, softmax, (const cti_softmax_args *a))                                               \
     SLOT(ct_status, cross_entropy, (const cti_cross_entropy_args *a, cti_fault *fault))            \
-    SLOT(void, cross_entropy_backward, (const cti_cross_entropy_backward_args *a))                 \
     SLOT(void, ctc, (const cti_ctc_args *a))                                                       \
     SLOT(ct_status, linear_cross_entropy,                                                          \
          (const cti_linear_cross_entropy_args *a, cti_fault *fault))                               \
     SLOT(ct_status, normalise, (const cti_normalise_args *a))                                      \
-    SLOT(ct_status, normalise_backward, (const cti_normalise_backward_args *a))                    \
     SLOT(ct_status, attention, (const cti_attention_args *a))                                      \
-    SLOT(ct_status, attention_backward, (const cti_attention_args *a))                             \
     /* Computes h (and c, gates, hn) from the initial states. */                                   \
     SLOT(void, sequence, (const cti_sequence *s))                                                  \
+    /* Computes a layer with its input, and its gradients. Optional: see cti_layer. */             \
+    SLOT(ct_status, layer, (const cti_layer *l))
+
+#define CTI_TRAINING_SLOTS(SLOT)                                                                   \
+    SLOT(void, logcumsumexp_backward, (const cti_logcumsumexp_backward_args *a))                   \
+    SLOT(void, linear_scan_backward, (const cti_linear_scan_backward_args *a))                     \
+    SLOT(void, prod_backward, (const cti_prod_backward_args *a))                                   \
+    SLOT(void, cross_entropy_backward, (const cti_cross_entropy_backward_args *a))                 \
+    SLOT(ct_status, normalise_backward, (const cti_normalise_backward_args *a))                    \
+    SLOT(ct_status, attention_backward, (const cti_attention_args *a))                             \
     /* Computes dx, dhx, dh0 and dc0 from the results of the forward kernel. */                    \
     SLOT(void, sequence_backward, (const cti_sequence *s))                                         \
-    /* Computes a layer with its input, and its gradients. Optional: see cti_layer. */             \
-    SLOT(ct_status, layer, (const cti_layer *l))                                                   \
     SLOT(ct_status, layer_backward, (const cti_layer *l))                                          \
     /* *out, on the device, becomes the sum of the squares of all gradients. */                    \
     SLOT(void, norm_squared, (const cti_segment *segments, int count, double *out))                \
     SLOT(ct_status, clip_norm, (const cti_clip_norm_args *a, cti_fault *fault))                    \
     SLOT(void, update, (const cti_update *u, const cti_segment *segments, int count))
+
+#define CTI_SLOTS(SLOT) CTI_INFERENCE_SLOTS(SLOT) CTI_TRAINING_SLOTS(SLOT)
 
 typedef struct cti_backend {
     uint32_t version, size; /* sizeof of this table, checked when a plug-in is opened */
@@ -174,7 +179,7 @@ typedef struct cti_backend {
 #undef CTI_SLOT_MEMBER
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 12
+#define CTI_BACKEND_VERSION 13
 
 /* ---- plug-ins ---- */
 

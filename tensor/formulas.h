@@ -6,6 +6,8 @@
  *     NUMBER   NUMBER1(name, f(x; p, q))  NUMBER2(name, f(x, y))       f32 f64 i32 i64
  *     FLOAT    FLOAT1(name, f(x; p, q))  FLOAT2(name, f(x, y; p, q))
  *              FLOAT3(name, f(x, y, z))                                f32 f64
+ *     SLOPE    SLOPE1, SLOPE2, SLOPE3: those of FLOAT that only derivatives need; if the
+ *              macros are not defined, FLOAT's are used
  *     COMPARE  COMPARE(name, f(x, y))   bool out                       f32 f64 i32 i64 bool
  *     TEST     TEST(name, f(x))         floats in, bool out            f32 f64
  *     LOGIC    LOGIC1(name, f(x))  LOGIC2(name, f(x, y))               bool
@@ -18,6 +20,7 @@
 #ifdef X
 #define NUMBER X
 #define FLOAT X
+#define SLOPE X
 #define COMPARE X
 #define TEST X
 #define LOGIC X
@@ -48,6 +51,15 @@
 #endif
 #ifndef FLOAT3
 #define FLOAT3 FLOAT
+#endif
+#ifdef SLOPE
+#define SLOPE1 SLOPE
+#define SLOPE2 SLOPE
+#define SLOPE3 SLOPE
+#else
+#define SLOPE1 FLOAT1
+#define SLOPE2 FLOAT2
+#define SLOPE3 FLOAT3
 #endif
 #ifndef COMPARE
 #define COMPARE(name, ...)
@@ -140,50 +152,50 @@ FLOAT2(atan2, M(atan2)(x, y))
 FLOAT2(logaddexp, (x > y ? x : y) + M(softplus)(x == y ? 0 : -M(fabs)(x - y)))
 
 /* derivatives: x is the gradient of the output, y the saved value */
-FLOAT2(tanh_backward, x *(1 - y * y))
-FLOAT2(sigmoid_backward, x *y *(1 - y))
-FLOAT2(gelu_tanh_backward, x *M(sigmoid)(GELU_TANH_EXPONENT(NEAR_ZERO(y))) *
+SLOPE2(tanh_backward, x *(1 - y * y))
+SLOPE2(sigmoid_backward, x *y *(1 - y))
+SLOPE2(gelu_tanh_backward, x *M(sigmoid)(GELU_TANH_EXPONENT(NEAR_ZERO(y))) *
                                (1 + NEAR_ZERO(y) * M(sigmoid)(-GELU_TANH_EXPONENT(NEAR_ZERO(y))) *
                                         (K(1.59576912160573071176) +
                                          K(0.21406444881780074633) * NEAR_ZERO(y) * NEAR_ZERO(y))))
-FLOAT2(relu_backward, y > 0 ? x : 0)
-FLOAT2(leaky_relu_backward, y > 0 ? x : p * x)
-FLOAT2(elu_backward, y < 0 ? x * (p * M(exp)(y)) : x)
-FLOAT2(elu_bend, y < 0 ? x * (p * M(exp)(y)) : 0) /* the derivative of elu_backward by y */
-FLOAT2(hardtanh_backward, y <= p || y >= q ? 0 : x)
-FLOAT2(hardsigmoid_backward, y > -3 && y < 3 ? x / 6 : 0)
-FLOAT2(hardswish_backward, y <= -3 ? 0 : y < 3 ? x * (y / 3 + K(0.5)) : x)
-FLOAT2(clamp_backward, y >= p && y <= q ? x : 0)
+SLOPE2(relu_backward, y > 0 ? x : 0)
+SLOPE2(leaky_relu_backward, y > 0 ? x : p * x)
+SLOPE2(elu_backward, y < 0 ? x * (p * M(exp)(y)) : x)
+SLOPE2(elu_bend, y < 0 ? x * (p * M(exp)(y)) : 0) /* the derivative of elu_backward by y */
+SLOPE2(hardtanh_backward, y <= p || y >= q ? 0 : x)
+SLOPE2(hardsigmoid_backward, y > -3 && y < 3 ? x / 6 : 0)
+SLOPE2(hardswish_backward, y <= -3 ? 0 : y < 3 ? x * (y / 3 + K(0.5)) : x)
+SLOPE2(clamp_backward, y >= p && y <= q ? x : 0)
 /* x y with x limited to -1e4..1e4. For products in which y is 0 long before x reaches the limit, so
  * an infinite x gives 0 and not NaN */
-FLOAT2(tail_mul, (x < K(-1e4) ? K(-1e4) : x > K(1e4) ? K(1e4) : x) * y)
-FLOAT2(gelu_backward, x *M(gelu_slope)(y))
-FLOAT1(scalar_div_slope, -p / x / x) /* x^2 may overflow or underflow where the quotient does not */
-FLOAT2(pow_base, M(pow_slope)(x, y)) /* the derivatives of x^y by x and by y */
-FLOAT2(pow_exponent, M(pow_log)(x, y))
+SLOPE2(tail_mul, (x < K(-1e4) ? K(-1e4) : x > K(1e4) ? K(1e4) : x) * y)
+SLOPE2(gelu_backward, x *M(gelu_slope)(y))
+SLOPE1(scalar_div_slope, -p / x / x) /* x^2 may overflow or underflow where the quotient does not */
+SLOPE2(pow_base, M(pow_slope)(x, y)) /* the derivatives of x^y by x and by y */
+SLOPE2(pow_exponent, M(pow_log)(x, y))
 FLOAT3(fma, x *y + z)
-FLOAT3(softmax_backward, y *(x - z)) /* z is the sum of x y along the axis */
-FLOAT2(silu_backward, x *M(sigmoid)(y) * (1 + NEAR_ZERO(y) * (1 - M(sigmoid)(y))))
+SLOPE3(softmax_backward, y *(x - z)) /* z is the sum of x y along the axis */
+SLOPE2(silu_backward, x *M(sigmoid)(y) * (1 + NEAR_ZERO(y) * (1 - M(sigmoid)(y))))
 
 /* The first and second derivatives of inverse functions, times x. y^2 may overflow where the result
  * does not: beyond 1 the formulas have 1 / y. (1 - y) (1 + y) keeps the digits that 1 - y^2 loses near
  * 1. */
 #define BEYOND_1(y) ((y) < -1 || (y) > 1)
 #define ROOT_OF_INVERSE(y) M(sqrt)(1 + 1 / (y) / (y)) /* sqrt(1 + y^2) / |y| */
-FLOAT2(atan_backward, BEYOND_1(y) ? x / y / (y + 1 / y) : x / (1 + y * y))
-FLOAT2(atan_bend, BEYOND_1(y) ? x / y / (y + 1 / y) * (-2 / (y + 1 / y))
+SLOPE2(atan_backward, BEYOND_1(y) ? x / y / (y + 1 / y) : x / (1 + y * y))
+SLOPE2(atan_bend, BEYOND_1(y) ? x / y / (y + 1 / y) * (-2 / (y + 1 / y))
                               : -2 * x * y / ((1 + y * y) * (1 + y * y)))
 #define IN_ATANH(y) (BEYOND_1(y) ? M(sqrt)(K(-1.0)) : (1 - (y)) * (1 + (y))) /* NaN outside */
-FLOAT2(atanh_backward, x / IN_ATANH(y))
-FLOAT2(atanh_bend, x / IN_ATANH(y) * (2 * y / IN_ATANH(y)))
-FLOAT2(asinh_backward, BEYOND_1(y) ? x / M(fabs)(y) / ROOT_OF_INVERSE(y) : x / M(sqrt)(1 + y * y))
-FLOAT2(asinh_bend, BEYOND_1(y) ? -x / y / M(fabs)(y) / ((1 + 1 / y / y) * ROOT_OF_INVERSE(y))
+SLOPE2(atanh_backward, x / IN_ATANH(y))
+SLOPE2(atanh_bend, x / IN_ATANH(y) * (2 * y / IN_ATANH(y)))
+SLOPE2(asinh_backward, BEYOND_1(y) ? x / M(fabs)(y) / ROOT_OF_INVERSE(y) : x / M(sqrt)(1 + y * y))
+SLOPE2(asinh_bend, BEYOND_1(y) ? -x / y / M(fabs)(y) / ((1 + 1 / y / y) * ROOT_OF_INVERSE(y))
                                : -x *y / ((1 + y * y) * M(sqrt)(1 + y * y)))
-FLOAT2(acosh_backward, x / M(sqrt)(y - 1) / M(sqrt)(y + 1))
+SLOPE2(acosh_backward, x / M(sqrt)(y - 1) / M(sqrt)(y + 1))
 /* the factor y / sqrt(y^2 - 1) is 1 from 1e15 on */
-FLOAT2(acosh_bend, -x / (y - 1) / (y + 1) * (y > K(1e15) ? 1 : y / M(sqrt)(y - 1) / M(sqrt)(y + 1)))
-FLOAT2(asin_backward, x / M(sqrt)((1 - y) * (1 + y)))
-FLOAT2(asin_bend, x / ((1 - y) * (1 + y)) * (y / M(sqrt)((1 - y) * (1 + y))))
+SLOPE2(acosh_bend, -x / (y - 1) / (y + 1) * (y > K(1e15) ? 1 : y / M(sqrt)(y - 1) / M(sqrt)(y + 1)))
+SLOPE2(asin_backward, x / M(sqrt)((1 - y) * (1 + y)))
+SLOPE2(asin_bend, x / ((1 - y) * (1 + y)) * (y / M(sqrt)((1 - y) * (1 + y))))
 /* y / (x^2 + y^2), the derivative of atan2 by x. The quotient t of the lesser number by the greater
  * one gives it without squares that overflow: 1 / y / (1 + t^2) or t / x / (1 + t^2). The halves keep
  * 1 / y from overflowing. Where |x| is between 1e-16 and 1, t might be subnormal although the result
@@ -191,7 +203,7 @@ FLOAT2(asin_bend, x / ((1 - y) * (1 + y)) * (y / M(sqrt)((1 - y) * (1 + y))))
 #define HALF_OF_1_PLUS_SQUARE(t) (K(0.5) + K(0.5) * (t) * (t))
 #define HALF_OF_QUOTIENT(x, y)                                                                     \
     (M(fabs)(x) < 1 && M(fabs)(x) > K(1e-16) ? (y) * (K(0.5) / (x) / (x)) : (y) / (x)*K(0.5) / (x))
-FLOAT2(atan2_slope, M(fabs)(x) > M(fabs)(y) ? HALF_OF_QUOTIENT(x, y) / HALF_OF_1_PLUS_SQUARE(y / x)
+SLOPE2(atan2_slope, M(fabs)(x) > M(fabs)(y) ? HALF_OF_QUOTIENT(x, y) / HALF_OF_1_PLUS_SQUARE(y / x)
                     : M(fabs)(x) < M(fabs)(y) ? K(0.5) / y / HALF_OF_1_PLUS_SQUARE(x / y)
                     : y == 0 || x != x        ? x
                                               : K(0.5) / y)
@@ -218,6 +230,10 @@ SELECT(where, c ? x : y)
 #undef FLOAT1
 #undef FLOAT2
 #undef FLOAT3
+#undef SLOPE
+#undef SLOPE1
+#undef SLOPE2
+#undef SLOPE3
 #undef COMPARE
 #undef TEST
 #undef LOGIC

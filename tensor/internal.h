@@ -21,6 +21,7 @@
 
 #include "tensor/backend.h"
 #include "tensor/handle.h"
+#include "tensor/inference_only.h"
 
 typedef struct ct_node ct_node;
 typedef struct cti_pool cti_pool;

@@ -213,6 +213,9 @@ const cti_backend cti_recording_backend = { .version = CTI_BACKEND_VERSION,
                                             .size = sizeof(cti_backend),
                                             .name = "cpu",
 #define RECORDING_ENTRY(result, name, parameters) .name = recording_##name,
-                                            CTI_SLOTS(RECORDING_ENTRY)
+                                            CTI_INFERENCE_SLOTS(RECORDING_ENTRY)
+#undef RECORDING_ENTRY
+#define RECORDING_ENTRY(result, name, parameters) .name = CTI_TRAINING(recording_##name),
+                                                CTI_TRAINING_SLOTS(RECORDING_ENTRY)
 #undef RECORDING_ENTRY
 };

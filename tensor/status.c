@@ -198,9 +198,9 @@ void ct_error_clear(void)
 const char *ct_status_name(ct_status status)
 {
     static const char *const names[] = {
-        "CT_OK",         "CT_ERR_ARGUMENT", "CT_ERR_SHAPE", "CT_ERR_DTYPE",  "CT_ERR_DEVICE",
-        "CT_ERR_INDEX",  "CT_ERR_SCOPE",    "CT_ERR_GRAD",  "CT_ERR_MEMORY", "CT_ERR_IO",
-        "CT_ERR_FORMAT", "CT_ERR_NUMERIC",  "CT_ERR_WORLD",
+        "CT_OK",         "CT_ERR_ARGUMENT", "CT_ERR_SHAPE", "CT_ERR_DTYPE",       "CT_ERR_DEVICE",
+        "CT_ERR_INDEX",  "CT_ERR_SCOPE",    "CT_ERR_GRAD",  "CT_ERR_MEMORY",      "CT_ERR_IO",
+        "CT_ERR_FORMAT", "CT_ERR_NUMERIC",  "CT_ERR_WORLD", "CT_ERR_UNSUPPORTED",
     };
 
     if ((unsigned)status >= sizeof names / sizeof *names)

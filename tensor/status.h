@@ -50,12 +50,13 @@ typedef enum ct_status {
     CT_ERR_INDEX,    /* an index out of range */
     /* no open scope, a dead tensor, a scope ended twice, history that would leave its scope */
     CT_ERR_SCOPE,
-    CT_ERR_GRAD,    /* backward without history, a saved tensor modified, no derivative */
-    CT_ERR_MEMORY,  /* out of memory */
-    CT_ERR_IO,      /* the system refused to open, read or write */
-    CT_ERR_FORMAT,  /* a file or text in a wrong format */
-    CT_ERR_NUMERIC, /* a value that is not finite where it must be */
-    CT_ERR_WORLD    /* another process of the run failed, or is missing (train/world.h) */
+    CT_ERR_GRAD,       /* backward without history, a saved tensor modified, no derivative */
+    CT_ERR_MEMORY,     /* out of memory */
+    CT_ERR_IO,         /* the system refused to open, read or write */
+    CT_ERR_FORMAT,     /* a file or text in a wrong format */
+    CT_ERR_NUMERIC,    /* a value that is not finite where it must be */
+    CT_ERR_WORLD,      /* another process of the run failed, or is missing (train/world.h) */
+    CT_ERR_UNSUPPORTED /* this build of the library leaves the function out (inference only) */
 } ct_status;
 
 /* True while no error is recorded on this thread. */

@@ -17,16 +17,19 @@
 int cti_processors_granted(const char *path)
 {
     FILE *f = fopen(path, "r");
+    char line[64] = "", *end;
     long long granted, period;
-    int n = MOST;
 
     if (!f)
-        return n;
-    if (fscanf(f, "%lld %lld", &granted, &period) == 2 && granted > 0 && period > 0 &&
-        granted / period < MOST)
-        n = (int)((granted + period - 1) / period);
+        return MOST;
+    if (!fgets(line, sizeof line, f))
+        line[0] = '\0';
     fclose(f);
-    return n;
+    granted = strtoll(line, &end, 10); /* 0 for "max" */
+    period = strtoll(end, NULL, 10);
+    if (granted > 0 && period > 0 && granted / period < MOST)
+        return (int)(granted / period + (granted % period != 0));
+    return MOST;
 }
 
 static bool system_has_process(long long process)

@@ -253,7 +253,7 @@ static ct_tensor *make_input(const op_input *in, ct_generator *g, grid *places)
     free(f);
     if (in->dtype != CT_F64)
         return ct_cast(t, in->dtype);
-    return in->constant ? t : ct_set_requires_grad(t, true);
+    return in->constant ? t : leaf_from(t);
 }
 
 void op_make_inputs(const op_draw *d, ct_tensor **in)

@@ -82,6 +82,11 @@ void element_store(void *values, ct_dtype dtype, int64_t i, long double v)
 
 /* ---- tensors ---- */
 
+ct_tensor *leaf_from(ct_tensor *t)
+{
+    return CT_INFERENCE_ONLY ? t : ct_set_requires_grad(t, true);
+}
+
 ct_tensor *random_normal(ct_generator *g, ct_shape shape, ct_dtype dtype)
 {
     return ct_randn(shape, dtype, DEVICE, g);

@@ -30,6 +30,10 @@ void element_store(void *values, ct_dtype dtype, int64_t i, long double v);
 /* Makes a tensor of random normal values in the innermost scope, on the tests' device. */
 ct_tensor *random_normal(ct_generator *g, ct_shape shape, ct_dtype dtype);
 
+/* Makes t a leaf that requires a gradient, and returns it. In a library for inference only, returns t as
+ * it is. */
+ct_tensor *leaf_from(ct_tensor *t);
+
 /* Returns the elements of any tensor as doubles, row-major; the caller frees them. */
 double *values_of(ct_tensor *t);
 

@@ -71,6 +71,7 @@ shell_tests = \
 	tests/tool_files.sh \
 	tests/readme.sh \
 	tests/pages.sh \
+	tests/commands.sh \
 	tests/tutorial.sh \
 	tests/errors_page.sh \
 	tests/portable.sh \
@@ -92,9 +93,39 @@ shell_tests = \
 	tests/allocator.sh \
 	tests/mpi.sh
 
-TESTS = $(shell_tests)
+# The tests of a library for inference only. The other tests train.
+inference_check_programs = \
+	tests/test_tensor \
+	tests/test_safetensors \
+	tests/test_npy \
+	tests/test_file \
+	tests/test_inference \
+	tests/test_export \
+	tests/test_plan \
+	tests/test_generate \
+	tests/test_language_model
+inference_shell_tests = \
+	tests/sites.sh \
+	tests/symbols.sh \
+	tests/install.sh \
+	tests/links.sh \
+	tests/inference_only.sh
+
 TEST_EXTENSIONS = .sh
-check_PROGRAMS = \
+SH_LOG_COMPILER = $(SHELL)
+check_PROGRAMS =
+if INFERENCE_ONLY
+TESTS = $(inference_shell_tests)
+if HAVE_CHECK
+check_PROGRAMS += $(inference_check_programs)
+check_LTLIBRARIES += tests/libharness.la tests/libcases.la
+TESTS += $(inference_check_programs)
+else
+TESTS += tests/without-check.sh
+endif
+else
+TESTS = $(shell_tests)
+check_PROGRAMS += \
 	tests/round_trip \
 	tests/traced \
 	tests/portable \
@@ -105,8 +136,6 @@ check_PROGRAMS = \
 	tests/ranks \
 	tests/allocator
 check_LTLIBRARIES += tests/unload_plugin.la tests/unload_static.la
-SH_LOG_COMPILER = $(SHELL)
-
 if HAVE_CHECK
 check_PROGRAMS += $(check_programs)
 check_LTLIBRARIES += tests/libharness.la tests/libcases.la
@@ -115,6 +144,7 @@ TESTS += $(check_programs)
 tests/messages.log: $(check_programs:=.log)
 else
 TESTS += tests/without-check.sh
+endif
 endif
 
 # The emulated GPU and its checker against wrong programs and right ones.
@@ -559,6 +589,7 @@ tests_test_ops_SOURCES = \
 	tests/ops_arrangements.c \
 	tests/ops_misuse.c \
 	tests/ops_numbers.c \
+	tests/ops_parity.c \
 	tests/ops_random.c \
 	tests/ops_search.c \
 	tests/ops_values.c \
@@ -568,6 +599,10 @@ tests_test_ops_SOURCES = \
 tests_test_ops_LDADD = tests/libcases.la $(tests_libs)
 tests_test_ops_LDFLAGS = $(harness_ldflags)
 
+tests_test_inference_SOURCES = tests/ops_parity.c tests/test_inference.c tests/test_ops.h
+tests_test_inference_LDADD = tests/libcases.la $(tests_libs)
+tests_test_inference_LDFLAGS = $(harness_ldflags)
+
 # COTANGENT_DATA_DIR and COTANGENT_TEST_FULL go through from the caller's environment, or from
 # make's command line. Check kills a test after 4 s by default: too soon under valgrind.
 AM_TESTS_ENVIRONMENT = \
@@ -575,6 +610,7 @@ AM_TESTS_ENVIRONMENT = \
 	OBJDUMP='$(CT_OBJDUMP)'; PKG_CONFIG='$(PKG_CONFIG)'; VALGRIND='$(VALGRIND)'; \
 	AWK='$(AWK)'; HOST_CPU='$(host_cpu)'; public_headers='$(public_headers)'; \
 	pkgconfigdir='$(pkgconfigdir)'; libdir='$(libdir)'; includedir='$(includedir)'; \
+	tool='$(bin_PROGRAMS)'; export tool; \
 	bindir='$(bindir)'; mandir='$(mandir)'; docdir='$(docdir)'; \
 	datadir='$(datadir)'; export docdir datadir; \
 	LIBRARY_CFLAGS='$(CT_CFLAGS) $(NETTLE_CFLAGS)'; export LIBRARY_CFLAGS; \
@@ -606,6 +642,9 @@ endif
 if !CUDA_EMU
 	@echo 'cuda-emu: $(ct_summary_emu): skipped $(emulator_tests)'
 endif
+if INFERENCE_ONLY
+	@echo 'inference only: skipped $(filter-out $(inference_check_programs) $(inference_shell_tests),$(check_programs) $(shell_tests))'
+endif
 
 # An installation, after `make install`: programs that use it.
 installcheck-local:
@@ -615,6 +654,9 @@ installcheck-local:
 check-full:
 	COTANGENT_TEST_FULL=1; CK_DEFAULT_TIMEOUT=$${CK_DEFAULT_TIMEOUT-3600}; \
 	export COTANGENT_TEST_FULL CK_DEFAULT_TIMEOUT; $(MAKE) check
+if !INFERENCE_ONLY
+	$(MAKE) check-inference-only
+endif
 
 # Runs the tests of threads with ThreadSanitizer, in a separate build.
 check-tsan:
@@ -633,7 +675,7 @@ protocols: examples/rnn_concise
 
 .PHONY: check-full check-tsan update-messages protocols
 
-EXTRA_DIST += $(shell_tests)
+EXTRA_DIST += $(shell_tests) tests/inference_only.sh
 EXTRA_DIST += \
 	tests/bad_arguments.awk \
 	tests/checked.sh \
@@ -655,6 +697,7 @@ EXTRA_DIST += \
 	tests/mutants.py \
 	tests/mutants.txt \
 	tests/opt_outs.txt \
+	tests/commands.awk \
 	tests/pages.awk \
 	tests/peers/README.md \
 	tests/peers/book.py \

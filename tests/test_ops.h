@@ -5,6 +5,7 @@
 
 #include "tests/harness.h"
 
+void ops_parity_cases(Suite *suite);
 void ops_values_cases(Suite *suite);
 void ops_arrangements_cases(Suite *suite);
 void ops_misuse_cases(Suite *suite);

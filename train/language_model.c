@@ -6,7 +6,6 @@
 #include "train/language_model_internal.h"
 
 #include "tensor/hooks.h"
-#include "train/world_internal.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>
@@ -397,7 +396,7 @@ ct_status ct_lm_evaluate(const ct_lm *m, const ct_text *text, ct_world *world, c
     how.max_tokens = 1;
     first = c ? ct_corpus_new(text, how) : NULL;
     status = first ? lm_score_corpus(m, c, first, world, score) : ct_error();
-    cti_world_tell_error(world);
+    cti_lm_world_end(world);
     ct_corpus_free(first);
     ct_corpus_free(c);
     return status;

@@ -25,7 +25,6 @@
 #include <cotangent/nn/generate.h>
 #include <cotangent/nn/export.h>
 #include <cotangent/nn/recurrent.h>
-#include <cotangent/train/world.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -33,6 +32,7 @@ extern "C" {
 
 /* A language model with its vocabulary. The caller frees it with ct_lm_free. */
 typedef struct ct_lm ct_lm;
+typedef struct ct_world ct_world; /* train/world.h */
 
 /* ---- construction ---- */
 

@@ -4,7 +4,6 @@
 
 #include "nn/generate_internal.h"
 #include "tensor/hooks.h"
-#include "train/world_internal.h"
 
 #include <cotangent/autograd/ops/views.h>
 #include <cotangent/data/text.h>
@@ -289,14 +288,15 @@ static void lm_run_batch(const ct_lm *m, int count, ct_lm_request *requests,
                          const ct_generation_row *rows, const ct_lm_generate_options *o)
 {
     const ct_decoder d = ct_lm_decoder(m);
-    const ct_world *w = o->world;
     int64_t from, to;
+    int first, end;
 
-    for (int s = w ? w->first : 0; s < (w ? w->end : 1) && ct_ok(); s++) {
+    cti_lm_world_shards(o->world, &first, &end);
+    for (int s = first; s < end && ct_ok(); s++) {
         ct_generation *g;
 
-        cti_lm_world_part(w, s, count, &from, &to);
-        if (w && from == to)
+        cti_lm_world_part(o->world, s, count, &from, &to);
+        if (o->world && from == to)
             continue;
         g = cti_generation_run(&(cti_generation_call){ .function = "ct_lm_generate_batch",
                                                        .decoder = &d,

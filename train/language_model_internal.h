@@ -48,6 +48,9 @@ void cti_lm_generate_planned(const ct_lm *m, const ct_generation_options *o,
  * with an error. */
 bool cti_lm_world_begin(const char *function, ct_world *w, const ct_lm *m, const char digest[65]);
 
+/* The shards of this rank are *first to *end - 1. */
+void cti_lm_world_shards(const ct_world *w, int *first, int *end);
+
 /* Things *from to *to - 1 of `count` belong to a shard. */
 void cti_lm_world_part(const ct_world *w, int shard, int64_t count, int64_t *from, int64_t *to);
 
@@ -59,6 +62,9 @@ double cti_lm_world_sum(const char *function, ct_world *w, int64_t count, cti_lm
 
 /* Gives each rank the results of the others. If an error is recorded, sends it to them instead. */
 void cti_lm_world_share(const char *function, ct_world *w, int64_t count, ct_lm_request *requests);
+
+/* After an error of this rank, tells it to the others. */
+void cti_lm_world_end(ct_world *w);
 
 /* Makes a model, which owns vocab from now on, even after an error. */
 ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab);

@@ -42,6 +42,12 @@ bool cti_lm_world_begin(const char *function, ct_world *w, const ct_lm *m, const
     return ct_ok();
 }
 
+void cti_lm_world_shards(const ct_world *w, int *first, int *end)
+{
+    *first = w ? w->first : 0;
+    *end = w ? w->end : 1;
+}
+
 void cti_lm_world_part(const ct_world *w, int shard, int64_t count, int64_t *from, int64_t *to)
 {
     *from = w ? shard * count / w->shards : 0;
@@ -210,5 +216,10 @@ void cti_lm_world_share(const char *function, ct_world *w, int64_t count, ct_lm_
             cti_out_of_memory(function, (size_t)w->ranks * sizeof *bytes);
         cti_world_release(w, bytes);
     }
+    cti_world_tell_error(w);
+}
+
+void cti_lm_world_end(ct_world *w)
+{
     cti_world_tell_error(w);
 }

@@ -124,9 +124,11 @@ static void where_grad(ct_node *n, ct_tensor *const *dout)
         ct_node_add_grad(n, 2, ct_sum_to_shape(ct_where(c, none, d), ct_node_input_shape(n, 2)));
 }
 
-static const ct_op where_op = {
-    .name = "ct_where", .inputs = 3, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = where_grad
-};
+static const ct_op where_op = { .name = "ct_where",
+                                .inputs = 3,
+                                .outputs = 1,
+                                .saves = CT_SAVE_INPUTS,
+                                .backward = CTI_TRAINING(where_grad) };
 
 /* `name` is the name of the condition in messages. */
 static ct_tensor *choose_run(const char *me, const char *name, ct_tensor *c, ct_tensor *a,

@@ -59,9 +59,11 @@ static void conv_grad(ct_node *n, ct_tensor *const *dout)
         ct_node_add_grad(n, 2, ct_sum_axes(dout[0], 3, axes, false));
 }
 
-static const ct_op conv_op = {
-    .name = "ct_conv2d", .inputs = -1, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = conv_grad
-};
+static const ct_op conv_op = { .name = "ct_conv2d",
+                               .inputs = -1,
+                               .outputs = 1,
+                               .saves = CT_SAVE_INPUTS,
+                               .backward = CTI_TRAINING(conv_grad) };
 
 /* ---- composed of other ops ---- */
 

@@ -14,7 +14,7 @@ static void clone_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op clone_op = {
-    .name = "ct_clone", .inputs = 1, .outputs = 1, .backward = clone_grad
+    .name = "ct_clone", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(clone_grad)
 };
 
 ct_tensor *ct_clone(ct_tensor *x)
@@ -47,7 +47,7 @@ static void cast_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op cast_op = {
-    .name = "ct_cast", .inputs = 1, .outputs = 1, .backward = cast_grad
+    .name = "ct_cast", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(cast_grad)
 };
 
 ct_tensor *ct_cast(ct_tensor *x, ct_dtype dtype)
@@ -76,7 +76,9 @@ static void to_grad(ct_node *n, ct_tensor *const *dout)
     ct_node_add_grad(n, 0, ct_to(dout[0], *from));
 }
 
-static const ct_op to_op = { .name = "ct_to", .inputs = 1, .outputs = 1, .backward = to_grad };
+static const ct_op to_op = {
+    .name = "ct_to", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(to_grad)
+};
 
 ct_tensor *ct_to(ct_tensor *x, ct_device device)
 {

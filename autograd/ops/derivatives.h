@@ -39,7 +39,7 @@ static inline ct_tensor *zeros_of(ct_tensor *d)
                                    .inputs = 2,                                                    \
                                    .outputs = 1,                                                   \
                                    .saves = CT_SAVE_INPUTS,                                        \
-                                   .backward = id##_backward };                                    \
+                                   .backward = CTI_TRAINING(id##_backward) };                      \
     static ct_tensor *id(ct_tensor *d, ct_tensor *s, const double *p)                              \
     {                                                                                              \
         static const cti_elementwise_op op = { "ct_" #id, CTI_EW_##id, FLOATS, &id##_op, false };  \
@@ -64,7 +64,7 @@ static inline ct_tensor *zeros_of(ct_tensor *d)
                                    .inputs = 1,                                                    \
                                    .outputs = 1,                                                   \
                                    .saves = CT_SAVE_INPUTS,                                        \
-                                   .backward = id##_grad };                                        \
+                                   .backward = CTI_TRAINING(id##_grad) };                          \
     static ct_tensor *op_##id(ct_tensor *x, const double *p)                                       \
     {                                                                                              \
         static const cti_elementwise_op op = { "ct_" #public, CTI_EW_##id, domain, &id##_op,       \
@@ -87,7 +87,7 @@ static inline ct_tensor *zeros_of(ct_tensor *d)
                                    .inputs = 1,                                                    \
                                    .outputs = 1,                                                   \
                                    .saves = CT_SAVE_OUTPUTS,                                       \
-                                   .backward = id##_grad };                                        \
+                                   .backward = CTI_TRAINING(id##_grad) };                          \
     static ct_tensor *op_##id(ct_tensor *x, const double *p)                                       \
     {                                                                                              \
         static const cti_elementwise_op op = { "ct_" #public, CTI_EW_##id, domain, &id##_op,       \
@@ -123,9 +123,11 @@ static inline ct_tensor *zeros_of(ct_tensor *d)
         if (ct_node_needs_grad(n, 1))                                                              \
             ct_node_add_grad(n, 1, ct_sum_to_shape(b_grad, ct_node_input_shape(n, 1)));            \
     }                                                                                              \
-    static const ct_op id##_op = {                                                                 \
-        .name = "ct_" #id, .inputs = 2, .outputs = 1, .saves = (saved), .backward = id##_grad      \
-    };                                                                                             \
+    static const ct_op id##_op = { .name = "ct_" #id,                                              \
+                                   .inputs = 2,                                                    \
+                                   .outputs = 1,                                                   \
+                                   .saves = (saved),                                               \
+                                   .backward = CTI_TRAINING(id##_grad) };                          \
     ct_tensor *ct_##id(ct_tensor *a, ct_tensor *b)                                                 \
     {                                                                                              \
         static const cti_elementwise_op op = { "ct_" #id, CTI_EW_##id, domain, &id##_op, false };  \

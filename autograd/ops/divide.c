@@ -32,15 +32,16 @@ static void remainder_grad(ct_node *n, ct_tensor *const *dout)
             ct_sum_to_shape(ct_neg(ct_mul(d, ct_floor_divide(a, b))), ct_node_input_shape(n, 1)));
 }
 
-static const ct_op floor_divide_op = {
-    .name = "ct_floor_divide", .inputs = 2, .outputs = 1, .backward = floor_divide_grad
-};
+static const ct_op floor_divide_op = { .name = "ct_floor_divide",
+                                       .inputs = 2,
+                                       .outputs = 1,
+                                       .backward = CTI_TRAINING(floor_divide_grad) };
 
 static const ct_op remainder_op = { .name = "ct_remainder",
                                     .inputs = 2,
                                     .outputs = 1,
                                     .saves = CT_SAVE_INPUTS,
-                                    .backward = remainder_grad };
+                                    .backward = CTI_TRAINING(remainder_grad) };
 
 /* Raises an error if an integer divisor has an element that is 0. */
 static bool divide_checks(const char *me, const ct_tensor *b)

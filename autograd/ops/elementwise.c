@@ -466,7 +466,7 @@ static ct_tensor *elementwise_affine(const elementwise_op *op, ct_tensor *x, dou
 
 #define AFFINE(id, p, q)                                                                           \
     static const ct_op id##_op = {                                                                 \
-        .name = "ct_" #id, .inputs = 1, .outputs = 1, .backward = affine_grad                      \
+        .name = "ct_" #id, .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(affine_grad)        \
     };                                                                                             \
     ct_tensor *ct_##id(ct_tensor *x, double s)                                                     \
     {                                                                                              \
@@ -497,7 +497,7 @@ static void div_scalar_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op div_scalar_op = {
-    .name = "ct_div_scalar", .inputs = 1, .outputs = 1, .backward = div_scalar_grad
+    .name = "ct_div_scalar", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(div_scalar_grad)
 };
 
 ct_tensor *ct_div_scalar(ct_tensor *x, double s)

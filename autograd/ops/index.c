@@ -59,7 +59,7 @@ static const ct_op embedding_op = { .name = "ct_embedding",
                                     .inputs = 2,
                                     .outputs = 1,
                                     .saves = CT_SAVE_INPUTS,
-                                    .backward = embedding_grad };
+                                    .backward = CTI_TRAINING(embedding_grad) };
 
 /* d, with 0 in the rows whose index is `row`. Its derivative is the same mask, applied to the
  * gradient. */
@@ -88,7 +88,7 @@ static const ct_op embedding_padded_op = { .name = "ct_embedding_padded",
                                            .inputs = 2,
                                            .outputs = 1,
                                            .saves = CT_SAVE_INPUTS,
-                                           .backward = embedding_padded_grad };
+                                           .backward = CTI_TRAINING(embedding_padded_grad) };
 
 enum { NO_PADDING = -1 };
 
@@ -206,7 +206,7 @@ static const ct_op scatter_rows_op = { .name = "ct_embedding_backward",
                                        .inputs = 2,
                                        .outputs = 1,
                                        .saves = CT_SAVE_INPUTS,
-                                       .backward = scatter_rows_grad };
+                                       .backward = CTI_TRAINING(scatter_rows_grad) };
 
 /* Adds rows to y at the indices c; false with an error. */
 static bool index_add_rows_into(const char *me, ct_tensor *y, const ct_tensor *c,
@@ -265,7 +265,7 @@ static const ct_op index_add_op = { .name = "ct_index_add",
                                     .inputs = 3,
                                     .outputs = 1,
                                     .saves = CT_SAVE_INPUTS,
-                                    .backward = index_add_grad };
+                                    .backward = CTI_TRAINING(index_add_grad) };
 
 /* index_add along axis 0. */
 static ct_tensor *index_add_rows(ct_tensor *x, ct_tensor *indices, ct_tensor *source)
@@ -374,9 +374,11 @@ static void gather_grad(ct_node *n, ct_tensor *const *dout)
     ct_node_add_grad(n, 0, index_scatter_add(zeros, *axis, index, dout[0]));
 }
 
-static const ct_op gather_op = {
-    .name = "ct_gather", .inputs = 2, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = gather_grad
-};
+static const ct_op gather_op = { .name = "ct_gather",
+                                 .inputs = 2,
+                                 .outputs = 1,
+                                 .saves = CT_SAVE_INPUTS,
+                                 .backward = CTI_TRAINING(gather_grad) };
 
 /* x and index have the same sizes, except along axis. */
 static ct_tensor *index_gather(const char *me, ct_tensor *x, int axis, ct_tensor *index)
@@ -446,7 +448,7 @@ static const ct_op scatter_add_op = { .name = "ct_scatter_add",
                                       .inputs = 3,
                                       .outputs = 1,
                                       .saves = CT_SAVE_INPUTS,
-                                      .backward = scatter_add_grad };
+                                      .backward = CTI_TRAINING(scatter_add_grad) };
 
 /* Adds c to the elements of y at the indices k along axis, or replaces them by c. Only the leading
  * part of y that has k's sizes on the other axes is used. */
@@ -549,7 +551,7 @@ static const ct_op scatter_op = { .name = "ct_scatter",
                                   .inputs = 3,
                                   .outputs = 1,
                                   .saves = CT_SAVE_INPUTS,
-                                  .backward = scatter_grad };
+                                  .backward = CTI_TRAINING(scatter_grad) };
 
 /* src has index's shape; x is nowhere smaller, except along axis. */
 static ct_tensor *index_scatter(const char *me, ct_tensor *x, int axis, ct_tensor *index,

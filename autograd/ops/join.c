@@ -32,7 +32,9 @@ static void cat_grad(ct_node *n, ct_tensor *const *dout)
     }
 }
 
-static const ct_op cat_op = { .name = "ct_cat", .inputs = -1, .outputs = 1, .backward = cat_grad };
+static const ct_op cat_op = {
+    .name = "ct_cat", .inputs = -1, .outputs = 1, .backward = CTI_TRAINING(cat_grad)
+};
 
 static void stack_grad(ct_node *n, ct_tensor *const *dout)
 {
@@ -45,7 +47,7 @@ static void stack_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op stack_op = {
-    .name = "ct_stack", .inputs = -1, .outputs = 1, .backward = stack_grad
+    .name = "ct_stack", .inputs = -1, .outputs = 1, .backward = CTI_TRAINING(stack_grad)
 };
 
 /* True if part i can be joined with part 0: the same dtype, device and sizes, except along axis

@@ -33,7 +33,7 @@ static const ct_op matmul_op = { .name = "ct_matmul",
                                  .inputs = 2,
                                  .outputs = 1,
                                  .saves = CT_SAVE_INPUTS,
-                                 .backward = matmul_backward };
+                                 .backward = CTI_TRAINING(matmul_backward) };
 
 /* How BLAS reads the last two axes of a tensor: by a transposition and a leading dimension. */
 typedef struct matmul_operand {
@@ -246,7 +246,7 @@ static const ct_op linear_op = { .name = "ct_linear",
                                  .inputs = -1,
                                  .outputs = 1,
                                  .saves = CT_SAVE_INPUTS,
-                                 .backward = linear_backward };
+                                 .backward = CTI_TRAINING(linear_backward) };
 
 bool cti_linear_check(const char *me, const ct_tensor *x, const ct_tensor *w, const ct_tensor *b)
 {

@@ -138,14 +138,14 @@ static const ct_op layer_norm_op = { .name = "ct_layer_norm",
                                      .inputs = IN_COUNT,
                                      .outputs = 1,
                                      .saves = CT_SAVE_INPUTS,
-                                     .backward = norm_backward,
-                                     .fused_backward = norm_fused_backward };
+                                     .backward = CTI_TRAINING(norm_backward),
+                                     .fused_backward = CTI_TRAINING(norm_fused_backward) };
 static const ct_op rms_norm_op = { .name = "ct_rms_norm",
                                    .inputs = IN_COUNT,
                                    .outputs = 1,
                                    .saves = CT_SAVE_INPUTS,
-                                   .backward = norm_backward,
-                                   .fused_backward = norm_fused_backward };
+                                   .backward = CTI_TRAINING(norm_backward),
+                                   .fused_backward = CTI_TRAINING(norm_fused_backward) };
 
 /* Runs the kernel; in[IN_MEAN] and in[IN_VARIANCE] may be NULL. Returns NULL, without an error, if
  * the device has no kernel. */

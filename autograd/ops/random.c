@@ -28,7 +28,7 @@ static void dropout_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op dropout_op = {
-    .name = "ct_dropout", .inputs = 1, .outputs = 1, .backward = dropout_grad
+    .name = "ct_dropout", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(dropout_grad)
 };
 
 static ct_tensor *dropout_run(ct_tensor *x, const dropout_mask *w)

@@ -26,7 +26,7 @@ static void flip_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op flip_op = {
-    .name = "ct_flip", .inputs = 1, .outputs = 1, .backward = flip_grad
+    .name = "ct_flip", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(flip_grad)
 };
 
 static ct_tensor *rearrange_flip(ct_tensor *x, int mask)
@@ -106,7 +106,7 @@ static void roll_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op roll_op = {
-    .name = "ct_roll", .inputs = 1, .outputs = 1, .backward = roll_grad
+    .name = "ct_roll", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(roll_grad)
 };
 
 static ct_tensor *rearrange_roll(ct_tensor *x, rearrange_rolling r)
@@ -155,7 +155,9 @@ static void pad_grad(ct_node *n, ct_tensor *const *dout)
     ct_node_add_grad(n, 0, d);
 }
 
-static const ct_op pad_op = { .name = "ct_pad", .inputs = 1, .outputs = 1, .backward = pad_grad };
+static const ct_op pad_op = {
+    .name = "ct_pad", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(pad_grad)
+};
 
 /* The shape of x with the margins added, and the margins before each axis; false with an error. */
 static bool rearrange_padded(const ct_tensor *x, int count, const int64_t *sizes, ct_shape *shape,

@@ -144,7 +144,9 @@ static void sum_grad(ct_node *n, ct_tensor *const *dout)
     ct_node_add_grad(n, 0, cti_reduce_spread(dout[0], ct_node_input_shape(n, 0), *mask));
 }
 
-static const ct_op sum_op = { .name = "ct_sum", .inputs = 1, .outputs = 1, .backward = sum_grad };
+static const ct_op sum_op = {
+    .name = "ct_sum", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(sum_grad)
+};
 
 ct_tensor *cti_reduce_sum(const char *function, ct_tensor *x, int mask, bool keepdim)
 {
@@ -389,8 +391,8 @@ static const ct_op prod_op = { .name = "ct_prod",
                                .inputs = 1,
                                .outputs = 1,
                                .saves = CT_SAVE_INPUTS,
-                               .backward = prod_grad,
-                               .fused_backward = prod_fused_grad };
+                               .backward = CTI_TRAINING(prod_grad),
+                               .fused_backward = CTI_TRAINING(prod_fused_grad) };
 
 static ct_tensor *reduce_prod(const char *function, ct_tensor *x, int mask, bool keepdim)
 {
@@ -442,7 +444,7 @@ static const ct_op extreme_op = { .name = "ct_amax_axes",
                                   .inputs = 1,
                                   .outputs = 1,
                                   .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                                  .backward = extreme_grad };
+                                  .backward = CTI_TRAINING(extreme_grad) };
 
 bool cti_reduce_has_elements(const char *function, const ct_tensor *x, int mask)
 {

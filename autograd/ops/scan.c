@@ -34,7 +34,7 @@ static void cumsum_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op cumsum_op = {
-    .name = "ct_cumsum", .inputs = 1, .outputs = 1, .backward = cumsum_grad
+    .name = "ct_cumsum", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(cumsum_grad)
 };
 
 static ct_tensor *scan_cumsum(ct_tensor *x, scan_attributes r)
@@ -99,7 +99,7 @@ static const ct_op log_scan_product_op = { .name = "ct_logcumsumexp_backward",
                                            .inputs = 3,
                                            .outputs = 1,
                                            .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                                           .backward = log_scan_product_grad };
+                                           .backward = CTI_TRAINING(log_scan_product_grad) };
 
 static ct_tensor *log_scan_product(ct_tensor *d, ct_tensor *x, ct_tensor *y, log_scan_attributes r)
 {
@@ -140,7 +140,7 @@ static const ct_op logcumsumexp_op = { .name = "ct_logcumsumexp",
                                        .inputs = 1,
                                        .outputs = 1,
                                        .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                                       .backward = logcumsumexp_grad };
+                                       .backward = CTI_TRAINING(logcumsumexp_grad) };
 
 ct_tensor *ct_logcumsumexp(ct_tensor *x, int axis)
 {
@@ -279,15 +279,15 @@ static const ct_op cumprod_op = { .name = "ct_cumprod",
                                   .inputs = 3,
                                   .outputs = 1,
                                   .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                                  .backward = recurrence_grad,
-                                  .fused_backward = recurrence_fused_grad };
+                                  .backward = CTI_TRAINING(recurrence_grad),
+                                  .fused_backward = CTI_TRAINING(recurrence_fused_grad) };
 
 static const ct_op linear_scan_op = { .name = "ct_linear_scan",
                                       .inputs = 3,
                                       .outputs = 1,
                                       .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                                      .backward = recurrence_grad,
-                                      .fused_backward = recurrence_fused_grad };
+                                      .backward = CTI_TRAINING(recurrence_grad),
+                                      .fused_backward = CTI_TRAINING(recurrence_fused_grad) };
 
 static ct_tensor *scan_recurrence(ct_tensor *const *in, recurrence_attributes r)
 {

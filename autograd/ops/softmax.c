@@ -47,13 +47,13 @@ static const ct_op softmax_op = { .name = "ct_softmax",
                                   .inputs = 1,
                                   .outputs = 1,
                                   .saves = CT_SAVE_OUTPUTS,
-                                  .backward = softmax_backward,
-                                  .fused_backward = softmax_fused_backward };
+                                  .backward = CTI_TRAINING(softmax_backward),
+                                  .fused_backward = CTI_TRAINING(softmax_fused_backward) };
 static const ct_op log_softmax_op = { .name = "ct_log_softmax",
                                       .inputs = 1,
                                       .outputs = 1,
                                       .saves = CT_SAVE_OUTPUTS,
-                                      .backward = log_softmax_backward };
+                                      .backward = CTI_TRAINING(log_softmax_backward) };
 
 /* The kernel works on the last axis; any other axis is transposed there and back. */
 static ct_tensor *softmax_last_axis(const ct_op *op, bool logarithm, ct_tensor *x)

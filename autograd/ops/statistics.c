@@ -212,12 +212,12 @@ static const ct_op var_op = { .name = "ct_var",
                               .inputs = 1,
                               .outputs = 1,
                               .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                              .backward = var_grad };
+                              .backward = CTI_TRAINING(var_grad) };
 static const ct_op std_op = { .name = "ct_std",
                               .inputs = 1,
                               .outputs = 1,
                               .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                              .backward = var_grad };
+                              .backward = CTI_TRAINING(var_grad) };
 
 static ct_tensor *statistics_var(const char *function, bool root, ct_tensor *x, int mask,
                                  double correction, bool keepdim)
@@ -394,7 +394,7 @@ static const ct_op norm_op = { .name = "ct_norm",
                                .inputs = 1,
                                .outputs = 1,
                                .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                               .backward = norm_grad };
+                               .backward = CTI_TRAINING(norm_grad) };
 
 static ct_tensor *statistics_norm(const char *function, ct_tensor *x, double p, int mask,
                                   bool keepdim)
@@ -472,7 +472,7 @@ static const ct_op logsumexp_op = { .name = "ct_logsumexp_axes",
                                     .inputs = 1,
                                     .outputs = 1,
                                     .saves = CT_SAVE_INPUTS,
-                                    .backward = logsumexp_grad };
+                                    .backward = CTI_TRAINING(logsumexp_grad) };
 
 ct_tensor *ct_logsumexp_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
 {

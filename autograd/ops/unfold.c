@@ -237,10 +237,10 @@ static void fold_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op unfold_op = {
-    .name = "ct_unfold", .inputs = 1, .outputs = 1, .backward = unfold_grad
+    .name = "ct_unfold", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(unfold_grad)
 };
 static const ct_op fold_op = {
-    .name = "ct_fold", .inputs = 1, .outputs = 1, .backward = fold_grad
+    .name = "ct_fold", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(fold_grad)
 };
 
 static ct_tensor *unfold_run(const cti_conv *c, ct_tensor *x)

@@ -30,7 +30,7 @@ static void reshape_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op reshape_op = {
-    .name = "ct_reshape", .inputs = 1, .outputs = 1, .backward = reshape_grad
+    .name = "ct_reshape", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(reshape_grad)
 };
 
 /* Replaces the size -1 in *shape by the size that follows from the others. Raises and returns false
@@ -215,7 +215,7 @@ static void permute_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op permute_op = {
-    .name = "ct_permute", .inputs = 1, .outputs = 1, .backward = permute_grad
+    .name = "ct_permute", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(permute_grad)
 };
 
 static ct_tensor *views_permute(const char *function, ct_tensor *x, views_order order)
@@ -280,7 +280,7 @@ static void expand_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op expand_op = {
-    .name = "ct_expand", .inputs = 1, .outputs = 1, .backward = expand_grad
+    .name = "ct_expand", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(expand_grad)
 };
 
 ct_tensor *ct_expand(ct_tensor *x, ct_shape shape)
@@ -360,9 +360,10 @@ static void slice_backward_grad(ct_node *n, ct_tensor *const *dout)
     ct_node_add_grad(n, 0, views_slice("ct_slice", dout[0], s->r));
 }
 
-static const ct_op slice_backward_op = {
-    .name = "ct_slice_backward", .inputs = 1, .outputs = 1, .backward = slice_backward_grad
-};
+static const ct_op slice_backward_op = { .name = "ct_slice_backward",
+                                         .inputs = 1,
+                                         .outputs = 1,
+                                         .backward = CTI_TRAINING(slice_backward_grad) };
 
 static ct_tensor *slice_backward(ct_node *n, ct_tensor *d)
 {
@@ -387,7 +388,7 @@ static void slice_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op slice_op = {
-    .name = "ct_slice", .inputs = 1, .outputs = 1, .backward = slice_grad
+    .name = "ct_slice", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(slice_grad)
 };
 
 static ct_tensor *views_slice(const char *function, ct_tensor *x, views_range r)
@@ -515,7 +516,7 @@ static void embed_diagonal_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op embed_diagonal_op = {
-    .name = "ct_diag", .inputs = 1, .outputs = 1, .backward = embed_diagonal_grad
+    .name = "ct_diag", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(embed_diagonal_grad)
 };
 
 static ct_tensor *views_embed_diagonal(const char *function, ct_tensor *x, const views_embedding *e)
@@ -547,7 +548,7 @@ static void diagonal_grad(ct_node *n, ct_tensor *const *dout)
 }
 
 static const ct_op diagonal_op = {
-    .name = "ct_diagonal", .inputs = 1, .outputs = 1, .backward = diagonal_grad
+    .name = "ct_diagonal", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(diagonal_grad)
 };
 
 static ct_tensor *views_diagonal_of(const char *function, ct_tensor *x, views_diagonal d)

@@ -306,7 +306,7 @@ static ct_status params_make_value(ct_param *p)
     if (t)
         kept = cti_keep("ct_param_materialize", t, cti_owner_params);
     cti_scope_pop(s);
-    if (kept && !p->buffer && !ct_set_requires_grad(kept, !p->frozen)) {
+    if (kept && !p->buffer && !cti_leaf_train(kept, !p->frozen)) {
         cti_free("ct_param_materialize", kept);
         kept = NULL;
     }
@@ -395,7 +395,7 @@ static ct_status params_tie_entries(params_root *r, ct_param *first, ct_param *s
         second->value = NULL;
     }
     if (first->value && first->frozen)
-        ct_set_requires_grad(first->value, false);
+        cti_leaf_train(first->value, false);
     if (second->value)
         ct_tensor_zero_grad(second->value);
     second->tied = first;
@@ -458,7 +458,7 @@ ct_tensor *cti_param_leaf(const ct_param *p, ct_tensor *t)
     ct_tensor *leaf = cti_keep("ct_params_load", t, cti_owner_params);
 
     p = params_real(p);
-    if (leaf && !p->buffer && !ct_set_requires_grad(leaf, !p->frozen)) {
+    if (leaf && !p->buffer && !cti_leaf_train(leaf, !p->frozen)) {
         cti_free("ct_params_load", leaf);
         return NULL;
     }
@@ -670,7 +670,7 @@ void cti_param_freeze(ct_param *p, bool frozen)
     p = params_real(p);
     p->frozen = frozen;
     if (p->value && !p->buffer) {
-        ct_set_requires_grad(p->value, !frozen);
+        cti_leaf_train(p->value, !frozen);
         ct_tensor_zero_grad(p->value);
     }
 }

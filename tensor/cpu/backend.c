@@ -109,6 +109,9 @@ const cti_backend cti_cpu_backend = { .version = CTI_BACKEND_VERSION,
                                       .size = sizeof(cti_backend),
                                       .name = "cpu",
 #define CPU_ENTRY(result, name, parameters) .name = cti_cpu_##name,
-                                      CTI_SLOTS(CPU_ENTRY)
+                                      CTI_INFERENCE_SLOTS(CPU_ENTRY)
+#undef CPU_ENTRY
+#define CPU_ENTRY(result, name, parameters) .name = CTI_TRAINING(cti_cpu_##name),
+                                          CTI_TRAINING_SLOTS(CPU_ENTRY)
 #undef CPU_ENTRY
 };

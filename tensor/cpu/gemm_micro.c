@@ -253,11 +253,11 @@ const cti_micro PASTE(cti_micro_, CT_CPU_PATH) = {
     .lstm = cell_lstm,
     .gru = cell_gru,
     .activate = cell_activate,
-    .lstm_back = cell_lstm_back,
-    .gru_back = cell_gru_back,
-    .activate_back = cell_activate_back,
-    .sum = micro_sum,
-    .scatter = micro_scatter,
+    .lstm_back = CTI_TRAINING(cell_lstm_back),
+    .gru_back = CTI_TRAINING(cell_gru_back),
+    .activate_back = CTI_TRAINING(cell_activate_back),
+    .sum = CTI_TRAINING(micro_sum),
+    .scatter = CTI_TRAINING(micro_scatter),
 };
 
 #else

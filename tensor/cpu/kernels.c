@@ -542,27 +542,30 @@ static bool below_i32(int64_t n, uint64_t limit, const void *index)
 
 /* ---- the table ---- */
 
-#define RULE_f32(NAME, name) [CTI_##NAME] = name##_f32,
-#define RULE_f64(NAME, name) [CTI_##NAME] = name##_f64,
+#define RULE_f32(NAME, name) [CTI_##NAME] = CTI_TRAINING(name##_f32),
+#define RULE_f64(NAME, name) [CTI_##NAME] = CTI_TRAINING(name##_f64),
 
 #define ROW_LOOPS(type)                                                                            \
     {                                                                                              \
-        .sum_rows = sum_rows_##type, .sum = sum_##type, .sum_squares = sum_squares_##type,         \
-        .squares_rows = squares_rows_##type, .squares_each = squares_each_##type,                  \
-        .softmax = softmax_##type, .log_sum_exp = log_sum_exp_##type,                              \
-        .cross_entropy = cross_entropy_##type,                                                     \
-        .cross_entropy_backward = cross_entropy_backward_##type,                                   \
+        .sum_rows = sum_rows_##type, .sum = sum_##type,                                            \
+        .sum_squares = CTI_TRAINING(sum_squares_##type), .squares_rows = squares_rows_##type,      \
+        .squares_each = squares_each_##type, .softmax = softmax_##type,                            \
+        .log_sum_exp = log_sum_exp_##type, .cross_entropy = cross_entropy_##type,                  \
+        .cross_entropy_backward = CTI_TRAINING(cross_entropy_backward_##type),                     \
         .cross_entropy_tile = cross_entropy_tile_##type, .add_row = add_row_##type,                \
-        .normalise = normalise_##type, .normalise_backward = normalise_backward_##type,            \
+        .normalise = normalise_##type,                                                             \
+        .normalise_backward = CTI_TRAINING(normalise_backward_##type),                             \
         .add_bias = add_bias_##type, .gather_rows = gather_rows_##type, .attend = attend_##type,   \
-        .attend_finish = attend_finish_##type, .attend_backward = attend_backward_##type,          \
+        .attend_finish = attend_finish_##type,                                                     \
+        .attend_backward = CTI_TRAINING(attend_backward_##type),                                   \
         .attend_dots = attend_dots_##type, .start_rows = start_rows_##type,                        \
         .dropout = dropout_##type, .extreme_rows = extreme_rows_##type, .extreme = extreme_##type, \
         .sum_each = sum_each_##type, .prod_each = prod_each_##type, .activate = activate_##type,   \
-        .activate_backward = activate_backward_##type, .lstm = lstm_##type,                        \
-        .lstm_backward = lstm_backward_##type, .gru = gru_##type,                                  \
-        .gru_backward = gru_backward_##type, .gemm = gemm_##type, .gemm_row = gemm_row_##type,     \
-        .conv = conv_##type, .conv_weight = conv_weight_##type, .conv_store = conv_store_##type,   \
+        .activate_backward = CTI_TRAINING(activate_backward_##type), .lstm = lstm_##type,          \
+        .lstm_backward = CTI_TRAINING(lstm_backward_##type), .gru = gru_##type,                    \
+        .gru_backward = CTI_TRAINING(gru_backward_##type), .gemm = gemm_##type,                    \
+        .gemm_row = gemm_row_##type, .conv = conv_##type,                                          \
+        .conv_weight = CTI_TRAINING(conv_weight_##type), .conv_store = conv_store_##type,          \
         .conv_load = conv_load_##type, .conv_gather = conv_gather_##type, .update = {              \
             CTI_UPDATE_RULES(RULE_##type)                                                          \
         }                                                                                          \
@@ -575,6 +578,7 @@ const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
     .vector_bytes = VECTOR_BYTES,
     .f32 = {
 #define ENTRY(name, expr) [CTI_EW_##name] = name##_f32,
+#define SLOPE(name, expr) [CTI_EW_##name] = CTI_TRAINING(name##_f32),
 #define NUMBER ENTRY
 #define FLOAT ENTRY
 #define COMPARE ENTRY
@@ -584,6 +588,7 @@ const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
         [CTI_EW_where] = where_4 },
     .f64 = {
 #define ENTRY(name, expr) [CTI_EW_##name] = name##_f64,
+#define SLOPE(name, expr) [CTI_EW_##name] = CTI_TRAINING(name##_f64),
 #define NUMBER ENTRY
 #define FLOAT ENTRY
 #define COMPARE ENTRY

@@ -185,6 +185,21 @@ typedef struct cti_micro_tile {
     const float *const *init; /* (optional) C begins with these rows (vectors) */
 } cti_micro_tile;
 
+/* Some rows of a product by a panel B (k, vectors): C(i, j) = sum over k of a[row[i] + offset[k]] B(k, j).
+ * See conv_direct.c. */
+typedef struct cti_conv_tile {
+    const float *a, *b;
+    float *c;
+    int64_t k, ldb, ldc;
+    const int64_t *row, *offset; /* (rows), (k) */
+    const float *bias;           /* (optional) a row that is added at the end */
+    enum {
+        CTI_CONV_SET,   /* C becomes the sums */
+        CTI_CONV_GO_ON, /* the chains of sums begin with C */
+        CTI_CONV_ADD    /* the sums, which begin with 0, are added to C */
+    } start;
+} cti_conv_tile;
+
 #define CTI_CELL_UNITS 16 /* hidden units of a block of gates */
 #define CTI_CELL_WIDTH 64 /* floats of a block's row: its units' gates side by side */
 
@@ -235,6 +250,14 @@ typedef struct cti_micro {
      * CTI_CELL_WIDTH apart */
     void (*scatter)(int64_t n, int64_t ld, int64_t width, const float *in, const int64_t *at,
                     float *out);
+    int conv_vectors; /* the vectors of the widest tile of conv */
+    void (*conv)(const cti_conv_tile *t, int rows, int vectors);
+    /* copies n floats of each row; rows are ldi and ldo apart */
+    void (*copy_rows)(int64_t rows, int64_t n, const float *in, int64_t ldi, float *out,
+                      int64_t ldo);
+    /* out (rows, columns) = the transpose of in (columns, rows) */
+    void (*transpose)(int64_t rows, int64_t columns, const float *in, int64_t ldi, float *out,
+                      int64_t ldo);
 } cti_micro;
 
 /* If not NULL: the kernels that cti_micro_of returns for every path. For tests. */

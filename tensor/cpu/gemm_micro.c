@@ -243,6 +243,7 @@ static void micro_scatter(int64_t n, int64_t ld, int64_t width, const float *in,
     }
 }
 
+#include "tensor/cpu/conv_tiles.h"
 #include "tensor/cpu/rnn_cells.h"
 
 const cti_micro PASTE(cti_micro_, CT_CPU_PATH) = {
@@ -258,6 +259,10 @@ const cti_micro PASTE(cti_micro_, CT_CPU_PATH) = {
     .activate_back = cell_activate_back,
     .sum = micro_sum,
     .scatter = micro_scatter,
+    .conv_vectors = CONV_VECTORS,
+    .conv = conv_run,
+    .copy_rows = conv_copy_rows,
+    .transpose = conv_transpose,
 };
 
 #else

@@ -30,7 +30,9 @@
 #define DIRECT_DEPTH 576          /* about the most elements of the filter at a time */
 #define DIRECT_SOURCE (96 * 1024) /* about the most floats of a copy of the source */
 #define DIRECT_PANELS 8           /* the most panels of channels of a piece */
-#define DIRECT_TAPS 1024          /* filters with more taps are left to conv.c */
+#define DIRECT_TAPS 1024          /* conv.c computes filters with more taps, */
+#define DIRECT_LEAST 32           /* filters with fewer elements, */
+#define DIRECT_CHANNELS 16        /* and results of fewer channels */
 #define DIRECT_PARTS 16           /* the most partial sums of WEIGHT */
 #define DIRECT_SUMS (512 * 1024)  /* about the most elements of all partial sums */
 #define DIRECT_WIDTH 64           /* at least the most channels of a panel */
@@ -71,10 +73,10 @@ bool cti_conv_is_direct(const cti_conv_job *j)
     int64_t taps = j->axis[0].taps * j->axis[1].taps, padded;
 
     if (j->c->dtype != CT_F32 || ct_portable() || !m || taps > DIRECT_TAPS ||
-        taps * j->from_channels < 2 * m->lanes)
+        taps * j->from_channels < DIRECT_LEAST)
         return false;
     padded = cti_conv_parts(j->to_channels, m->lanes) * m->lanes;
-    return j->to_channels >= 16 && 4 * padded <= 5 * j->to_channels;
+    return j->to_channels >= DIRECT_CHANNELS && 8 * padded <= 9 * j->to_channels;
 }
 
 /* ---- the layout ---- */

@@ -124,14 +124,15 @@ static void conv_copy_rows(int64_t rows, int64_t n, const float *in, int64_t ldi
     }
 }
 
-/* out (rows, columns) = the transpose of in (columns, rows) */
+/* out (rows, columns) = the transpose of in (columns, rows). A block of rows is written from front to
+ * back, because rows of out may fall into the same sets of the caches. */
 static void conv_transpose(int64_t rows, int64_t columns, const float *in, int64_t ldi, float *out,
                            int64_t ldo)
 {
     int64_t r, c;
 
-    for (c = 0; c < columns; c += LANES)
-        for (r = 0; r < rows; r += LANES) {
+    for (r = 0; r < rows; r += LANES)
+        for (c = 0; c < columns; c += LANES) {
             const int64_t high = rows - r < LANES ? rows - r : LANES;
             const int64_t wide = columns - c < LANES ? columns - c : LANES;
 

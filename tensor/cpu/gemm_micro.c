@@ -192,6 +192,36 @@ static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *o
     }
 }
 
+#elif LANES == 8
+
+/* The same for (8, 8). */
+static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *out)
+{
+    __m256 r[8], s[8];
+    int i;
+
+#pragma GCC unroll 8
+    for (i = 0; i < 8; i++)
+        r[i] = _mm256_loadu_ps(b + i * ldb);
+#pragma GCC unroll 4
+    for (i = 0; i < 8; i += 2) {
+        s[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        s[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (i = 0; i < 8; i += 4) {
+        r[i] = _mm256_shuffle_ps(s[i], s[i + 2], 0x44);
+        r[i + 1] = _mm256_shuffle_ps(s[i], s[i + 2], 0xee);
+        r[i + 2] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0x44);
+        r[i + 3] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0xee);
+    }
+#pragma GCC unroll 4
+    for (i = 0; i < 4; i++) {
+        _mm256_storeu_ps(out + i * width, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        _mm256_storeu_ps(out + (i + 4) * width, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    }
+}
+
 #else
 
 static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *out)

@@ -95,7 +95,7 @@ static direct_job direct_new(cti_conv_job *j, int64_t positions)
     int64_t lines;
 
     d.taps = rows->taps * columns->taps;
-    d.width = d.micro->conv_vectors * d.micro->lanes;
+    d.width = d.micro->vectors * d.micro->lanes;
     d.panels = cti_conv_parts(j->to_channels, d.width);
     direct_cut(columns, columns->count <= 2 * positions ? columns->count : positions);
     direct_cut(rows, positions / columns->block);

@@ -7,8 +7,8 @@
  * multiply-adds in the order of k. */
 
 /* Callers pass constants for rows and vectors, so the loops over them are unrolled. */
-static inline __attribute__((always_inline)) void conv_tile(const cti_conv_tile *t, const int rows,
-                                                            const int vectors)
+static inline __attribute__((always_inline)) void conv_tiles_sum(const cti_conv_tile *t,
+                                                                 const int rows, const int vectors)
 {
     const int64_t ldb = t->ldb, *offset = t->offset;
     const float *a[CTI_MICRO_ROWS], *b = t->b;
@@ -54,12 +54,12 @@ static inline __attribute__((always_inline)) void conv_tile(const cti_conv_tile 
         }
 }
 
-typedef void conv_function(const cti_conv_tile *t);
+typedef void conv_tiles_function(const cti_conv_tile *t);
 
 #define CONV_TILE(rows, vectors)                                                                   \
     static void conv_##rows##_##vectors(const cti_conv_tile *t)                                    \
     {                                                                                              \
-        conv_tile(t, rows, vectors);                                                               \
+        conv_tiles_sum(t, rows, vectors);                                                          \
     }
 #define CONV_TILES(vectors)                                                                        \
     CONV_TILE(1, vectors)                                                                          \
@@ -81,7 +81,7 @@ typedef void conv_function(const cti_conv_tile *t);
 
 CONV_TILES_TO_9(1)
 #if LANES != 8
-#define CONV_VECTORS 4
+#define TILE_VECTORS 4
 CONV_TILES_TO_9(2)
 CONV_TILES_TO_9(3)
 CONV_TILES(4)
@@ -92,7 +92,7 @@ CONV_TILES(4)
     }
 #else
 /* 6 rows by 2 vectors: with 4 vectors the registers would only hold 3 rows. */
-#define CONV_VECTORS 2
+#define TILE_VECTORS 2
 CONV_TILES(2)
 #define CONV_TABLE                                                                                 \
     { CONV_NAMES_TO_9(1) },                                                                        \
@@ -101,16 +101,16 @@ CONV_TILES(2)
     }
 #endif
 
-static void conv_run(const cti_conv_tile *t, int rows, int vectors)
+static void conv_tiles_run(const cti_conv_tile *t, int rows, int vectors)
 {
-    static conv_function *const table[CONV_VECTORS][CTI_MICRO_ROWS] = { CONV_TABLE };
+    static conv_tiles_function *const table[TILE_VECTORS][CTI_MICRO_ROWS] = { CONV_TABLE };
 
     table[vectors - 1][rows - 1](t);
 }
 
 /* Copies n floats of each row. */
-static void conv_copy_rows(int64_t rows, int64_t n, const float *in, int64_t ldi, float *out,
-                           int64_t ldo)
+static void conv_tiles_copy(int64_t rows, int64_t n, const float *in, int64_t ldi, float *out,
+                            int64_t ldo)
 {
     const int64_t whole = n / LANES * LANES;
     const vec_part part = v_part(n - whole);
@@ -126,8 +126,8 @@ static void conv_copy_rows(int64_t rows, int64_t n, const float *in, int64_t ldi
 
 /* out (rows, columns) = the transpose of in (columns, rows). A block of rows is written from front to
  * back, because rows of out may fall into the same sets of the caches. */
-static void conv_transpose(int64_t rows, int64_t columns, const float *in, int64_t ldi, float *out,
-                           int64_t ldo)
+static void conv_tiles_transpose(int64_t rows, int64_t columns, const float *in, int64_t ldi,
+                                 float *out, int64_t ldo)
 {
     int64_t r, c;
 

@@ -43,6 +43,7 @@ typedef struct cti_attention_tile {
     void *y;          /* (rows, width) */
     void *most, *sum; /* of each row: the greatest score, the sum of exp(score - most) */
     const void *dot;  /* of each row: the sum of dy y */
+    double scale;     /* backward: a factor of the slopes */
 } cti_attention_tile;
 
 /* Loops over rows of one dtype. */
@@ -231,6 +232,7 @@ typedef struct cti_cell_back {
 typedef struct cti_micro {
     int lanes;                   /* floats of a vector; 0: there are no such kernels on this path */
     int rows[CTI_MICRO_VECTORS]; /* the most rows of a tile of 1, 2, ... vectors */
+    int vectors;                 /* the vectors of a tile that fills the registers best */
     void (*run)(const cti_micro_tile *t, int rows, int vectors);
     /* One vector of columns of a panel (k, width): rows of b, which are ldb apart, are its columns;
      * with zeros beyond them. */
@@ -250,7 +252,6 @@ typedef struct cti_micro {
      * CTI_CELL_WIDTH apart */
     void (*scatter)(int64_t n, int64_t ld, int64_t width, const float *in, const int64_t *at,
                     float *out);
-    int conv_vectors; /* the vectors of the widest tile of conv */
     void (*conv)(const cti_conv_tile *t, int rows, int vectors);
     /* copies n floats of each row; rows are ldi and ldo apart */
     void (*copy_rows)(int64_t rows, int64_t n, const float *in, int64_t ldi, float *out,

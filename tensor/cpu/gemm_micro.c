@@ -279,6 +279,7 @@ static void micro_scatter(int64_t n, int64_t ld, int64_t width, const float *in,
 const cti_micro PASTE(cti_micro_, CT_CPU_PATH) = {
     .lanes = LANES,
     .rows = { ROWS_1, ROWS_2, ROWS_3, ROWS_4 },
+    .vectors = TILE_VECTORS,
     .run = micro_run,
     .pack = micro_pack,
     .lstm = cell_lstm,
@@ -289,10 +290,9 @@ const cti_micro PASTE(cti_micro_, CT_CPU_PATH) = {
     .activate_back = cell_activate_back,
     .sum = micro_sum,
     .scatter = micro_scatter,
-    .conv_vectors = CONV_VECTORS,
-    .conv = conv_run,
-    .copy_rows = conv_copy_rows,
-    .transpose = conv_transpose,
+    .conv = conv_tiles_run,
+    .copy_rows = conv_tiles_copy,
+    .transpose = conv_tiles_transpose,
 };
 
 #else

@@ -58,6 +58,46 @@ START_TEST(a_query_that_sees_nothing)
 }
 END_TEST
 
+/* f32 attention of several tiles of queries and keys is compared with f64, and at 1 to 3 threads. */
+START_TEST(attention_in_tiles)
+{
+    static const int64_t sizes[][7] = {
+        /* batch, queries, keys, width, width of the values, causal, first query */
+        { 3, 150, 700, 32, 64, 0, 0 }, { 1, 300, 1100, 64, 32, 1, 40 },
+        { 2, 16, 33, 128, 16, 1, 5 },  { 2, 15, 530, 16, 16, 0, 0 },
+        { 1, 257, 129, 80, 96, 1, 0 }, { 1, 140, 600, 20, 24, 0, 0 },
+        { 1, 1000, 40, 16, 16, 1, 0 },
+    };
+    static const char *const names[] = { "dq", "dk", "dv", "y" };
+    const int64_t *k = sizes[_i];
+    const ct_attention_options o = { .causal = k[5], .first_query = k[6], .scale = 0.3 };
+    const ct_shape shapes[] = { CT_SHAPE(k[0], k[1], k[3]), CT_SHAPE(k[0], k[2], k[3]),
+                                CT_SHAPE(k[0], k[2], k[4]), CT_SHAPE(k[0], k[1], k[4]) };
+    ct_scope s = ct_scope_begin();
+    ct_tensor *want[4], *first[4];
+    int threads, i;
+
+    for (threads = 0; threads <= 3; threads++) { /* 0: in f64 */
+        ct_tensor *in[4], *got[4], **out = threads == 0 ? want : threads == 1 ? first : got;
+
+        ck_assert(ct_set_num_threads(threads ? threads : 1) == CT_OK);
+        for (i = 0; i < 4; i++)
+            in[i] = ct_set_requires_grad(ct_detach(ct_cast(drawn((uint64_t)i, shapes[i], CT_F32),
+                                                           threads ? CT_F32 : CT_F64)),
+                                         i < 3);
+        out[3] = ct_scaled_dot_product_attention(in[0], in[1], in[2], o);
+        ck_assert(ct_grad(1, &out[3], 3, in, &in[3], false, out) == CT_OK);
+        for (i = 0; threads > 0 && i < 4; i++)
+            if (threads > 1)
+                expect_same_bits(names[i], out[i], first[i]);
+            else
+                expect_same(names[i], ct_cast(out[i], CT_F64), want[i],
+                            1e-5 * ct_item(ct_max(ct_abs(want[i]))));
+    }
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 START_TEST(masks)
 {
     ct_scope s = ct_scope_begin();
@@ -522,6 +562,7 @@ void nn_attention_cases(Suite *suite)
     TCase *tc = harness_case(suite, "attention");
 
     tcase_add_loop_test(tc, a_query_that_sees_nothing, 0, 3);
+    tcase_add_loop_test(tc, attention_in_tiles, 0, 7);
     tcase_add_test(tc, masks);
     tcase_add_test(tc, attention_dropout);
     tcase_add_test(tc, attention_misuse);

@@ -96,6 +96,71 @@ START_TEST(conv_bits_depend_on_no_threads)
 }
 END_TEST
 
+/* f32 convolutions with many channels have kernels of their own: channels that do not divide by the
+ * vectors, small and large images, strides, groups. */
+static const struct wide_conv {
+    int64_t images, in, out, height, width, kernel, stride, padding, dilation, groups;
+    bool transposed;
+} wide_convs[] = {
+    { 1, 17, 30, 7, 7, 3, 1, 1, 1, 1, false },    { 3, 64, 64, 14, 14, 3, 1, 1, 1, 1, false },
+    { 3, 70, 130, 7, 7, 3, 1, 1, 1, 1, false },   { 3, 32, 48, 15, 13, 3, 2, 1, 1, 1, false },
+    { 5, 32, 64, 9, 10, 3, 1, 2, 2, 2, false },   { 40, 6, 16, 14, 14, 5, 1, 0, 1, 1, false },
+    { 2, 700, 32, 9, 9, 1, 1, 0, 1, 1, false },   { 1, 16, 16, 3, 2600, 3, 1, 1, 1, 1, false },
+    { 2, 16, 80, 114, 40, 3, 1, 1, 1, 1, false }, { 1, 20, 32, 20, 20, 3, 3, 4, 3, 1, false },
+    { 3, 48, 32, 11, 7, 3, 2, 1, 1, 1, true },    { 1, 32, 64, 8, 8, 2, 1, 0, 1, 2, true },
+    { 2, 16, 600, 7, 5, 3, 1, 1, 1, 1, false },   { 1, 16, 16, 40, 40, 33, 1, 20, 1, 1, false },
+};
+
+/* Computes dx, dw, db and y in a dtype; in has x, w, bias and dy, in f32. If dy is NULL, it is drawn. */
+static void wide_conv_run(const struct wide_conv *c, ct_tensor **in, ct_dtype dtype,
+                          ct_tensor **out)
+{
+    ct_generator g = ct_generator_from_seed(12);
+    ct_conv_options o = { .stride = { c->stride },
+                          .padding = { c->padding ? c->padding : CT_NO_PADDING },
+                          .dilation = { c->dilation },
+                          .groups = c->groups };
+    ct_tensor *x[3], *dy;
+    int i;
+
+    for (i = 0; i < 3; i++)
+        x[i] = ct_set_requires_grad(ct_detach(ct_cast(in[i], dtype)), true);
+    out[3] = (c->transposed ? ct_conv_transpose2d : ct_conv2d)(x[0], x[1], x[2], o);
+    if (!in[3])
+        in[3] = random_normal(&g, ct_tensor_shape(out[3]), CT_F32);
+    dy = ct_cast(in[3], dtype);
+    ck_assert(ct_grad(1, &out[3], 3, x, &dy, false, out) == CT_OK);
+}
+
+/* They are compared with f64, and with themselves at 2 and 3 threads. */
+START_TEST(conv_of_many_channels)
+{
+    static const char *const names[] = { "dx", "dw", "db", "y" };
+    const struct wide_conv *c = &wide_convs[_i];
+    int64_t rows = c->transposed ? c->in : c->out, columns = c->transposed ? c->out : c->in;
+    ct_scope s = ct_scope_begin();
+    ct_generator g = ct_generator_from_seed(11);
+    ct_tensor *in[4] = { NULL }, *want[4], *first[4], *out[4];
+    int threads, i;
+
+    in[0] = random_normal(&g, CT_SHAPE(c->images, c->in, c->height, c->width), CT_F32);
+    in[1] = random_normal(&g, CT_SHAPE(rows, columns / c->groups, c->kernel, c->kernel), CT_F32);
+    in[2] = random_normal(&g, CT_SHAPE(c->out), CT_F32);
+    wide_conv_run(c, in, CT_F64, want);
+    for (threads = 1; threads <= 3; threads++) {
+        ck_assert(ct_set_num_threads(threads) == CT_OK);
+        wide_conv_run(c, in, CT_F32, threads == 1 ? first : out);
+        for (i = 0; i < 4; i++)
+            if (threads > 1)
+                expect_same_bits(names[i], out[i], first[i]);
+            else
+                expect_same(names[i], ct_cast(first[i], CT_F64), want[i],
+                            1e-5 * ct_item(ct_max(ct_abs(want[i]))));
+    }
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 /* Of equal elements the first counts; a NaN is greater than all before it. */
 START_TEST(max_pool_positions)
 {
@@ -284,6 +349,8 @@ void nn_conv_cases(Suite *suite)
     tcase_add_test(tc, conv_by_hand);
     tcase_add_loop_test(tc, conv_is_the_product_with_columns, 0, 4);
     tcase_add_test(tc, conv_bits_depend_on_no_threads);
+    tcase_add_loop_test(tc, conv_of_many_channels, 0,
+                        (int)(sizeof wide_convs / sizeof *wide_convs));
     tcase_add_test(tc, max_pool_positions);
     tcase_add_test(tc, conv_modules_have_pytorchs_names_and_shapes);
     tcase_add_test(tc, conv_dialects);

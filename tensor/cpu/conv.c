@@ -497,6 +497,8 @@ static ct_status conv_correlate(cti_conv_job *j)
     int64_t weights, source;
     ct_storage *s;
 
+    if (cti_conv_is_direct(j))
+        return cti_conv_direct(j);
     j->is_unfolded = false;
     j->depth = j->from_channels * j->axis[0].taps * j->axis[1].taps;
     conv_layout(j, false);
@@ -657,6 +659,8 @@ static ct_status conv_weight(cti_conv_job *j)
     int64_t all, part;
     ct_storage *room;
 
+    if (cti_conv_is_direct(j))
+        return cti_conv_direct_weight(j);
     j->depth = c->in * c->kernel[0] * c->kernel[1];
     all = c->groups * c->out * j->depth;
     conv_layout(j, true);

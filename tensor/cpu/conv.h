@@ -59,4 +59,10 @@ int64_t cti_conv_unfolded_pieces(const cti_conv_job *j);
 int64_t cti_conv_unfolded_room(const cti_conv_job *j);
 void cti_conv_run_unfolded(const cti_conv_job *j, int64_t number, char *room);
 
+/* Convolutions of many channels (conv_direct.c). cti_conv_is_direct is true if the others compute
+ * the job, whose axes must be filled in. */
+bool cti_conv_is_direct(const cti_conv_job *j);
+ct_status cti_conv_direct(cti_conv_job *j);
+ct_status cti_conv_direct_weight(cti_conv_job *j);
+
 #endif

@@ -43,6 +43,7 @@ typedef struct cti_attention_tile {
     void *y;          /* (rows, width) */
     void *most, *sum; /* of each row: the greatest score, the sum of exp(score - most) */
     const void *dot;  /* of each row: the sum of dy y */
+    double scale;     /* backward: a factor of the slopes */
 } cti_attention_tile;
 
 /* Loops over rows of one dtype. */
@@ -185,6 +186,21 @@ typedef struct cti_micro_tile {
     const float *const *init; /* (optional) C begins with these rows (vectors) */
 } cti_micro_tile;
 
+/* Some rows of a product by a panel B (k, vectors): C(i, j) = sum over k of a[row[i] + offset[k]] B(k, j).
+ * See conv_direct.c. */
+typedef struct cti_conv_tile {
+    const float *a, *b;
+    float *c;
+    int64_t k, ldb, ldc;
+    const int64_t *row, *offset; /* (rows), (k) */
+    const float *bias;           /* (optional) a row that is added at the end */
+    enum {
+        CTI_CONV_SET,   /* C becomes the sums */
+        CTI_CONV_GO_ON, /* the chains of sums begin with C */
+        CTI_CONV_ADD    /* the sums, which begin with 0, are added to C */
+    } start;
+} cti_conv_tile;
+
 #define CTI_CELL_UNITS 16 /* hidden units of a block of gates */
 #define CTI_CELL_WIDTH 64 /* floats of a block's row: its units' gates side by side */
 
@@ -216,6 +232,7 @@ typedef struct cti_cell_back {
 typedef struct cti_micro {
     int lanes;                   /* floats of a vector; 0: there are no such kernels on this path */
     int rows[CTI_MICRO_VECTORS]; /* the most rows of a tile of 1, 2, ... vectors */
+    int vectors;                 /* the vectors of a tile that fills the registers best */
     void (*run)(const cti_micro_tile *t, int rows, int vectors);
     /* One vector of columns of a panel (k, width): rows of b, which are ldb apart, are its columns;
      * with zeros beyond them. */
@@ -235,6 +252,13 @@ typedef struct cti_micro {
      * CTI_CELL_WIDTH apart */
     void (*scatter)(int64_t n, int64_t ld, int64_t width, const float *in, const int64_t *at,
                     float *out);
+    void (*conv)(const cti_conv_tile *t, int rows, int vectors);
+    /* copies n floats of each row; rows are ldi and ldo apart */
+    void (*copy_rows)(int64_t rows, int64_t n, const float *in, int64_t ldi, float *out,
+                      int64_t ldo);
+    /* out (rows, columns) = the transpose of in (columns, rows) */
+    void (*transpose)(int64_t rows, int64_t columns, const float *in, int64_t ldi, float *out,
+                      int64_t ldo);
 } cti_micro;
 
 /* If not NULL: the kernels that cti_micro_of returns for every path. For tests. */

@@ -192,6 +192,36 @@ static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *o
     }
 }
 
+#elif LANES == 8
+
+/* The same for (8, 8). */
+static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *out)
+{
+    __m256 r[8], s[8];
+    int i;
+
+#pragma GCC unroll 8
+    for (i = 0; i < 8; i++)
+        r[i] = _mm256_loadu_ps(b + i * ldb);
+#pragma GCC unroll 4
+    for (i = 0; i < 8; i += 2) {
+        s[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        s[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (i = 0; i < 8; i += 4) {
+        r[i] = _mm256_shuffle_ps(s[i], s[i + 2], 0x44);
+        r[i + 1] = _mm256_shuffle_ps(s[i], s[i + 2], 0xee);
+        r[i + 2] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0x44);
+        r[i + 3] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0xee);
+    }
+#pragma GCC unroll 4
+    for (i = 0; i < 4; i++) {
+        _mm256_storeu_ps(out + i * width, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        _mm256_storeu_ps(out + (i + 4) * width, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    }
+}
+
 #else
 
 static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *out)
@@ -243,11 +273,13 @@ static void micro_scatter(int64_t n, int64_t ld, int64_t width, const float *in,
     }
 }
 
+#include "tensor/cpu/conv_tiles.h"
 #include "tensor/cpu/rnn_cells.h"
 
 const cti_micro PASTE(cti_micro_, CT_CPU_PATH) = {
     .lanes = LANES,
     .rows = { ROWS_1, ROWS_2, ROWS_3, ROWS_4 },
+    .vectors = TILE_VECTORS,
     .run = micro_run,
     .pack = micro_pack,
     .lstm = cell_lstm,
@@ -258,6 +290,9 @@ const cti_micro PASTE(cti_micro_, CT_CPU_PATH) = {
     .activate_back = CTI_TRAINING(cell_activate_back),
     .sum = CTI_TRAINING(micro_sum),
     .scatter = CTI_TRAINING(micro_scatter),
+    .conv = conv_tiles_run,
+    .copy_rows = conv_tiles_copy,
+    .transpose = conv_tiles_transpose,
 };
 
 #else

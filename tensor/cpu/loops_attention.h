@@ -89,7 +89,7 @@ static void FN(attend_dots)(int64_t rows, int64_t n, const void *a_, const void 
 }
 
 /* Replaces the scores by the weights w = exp(score - most) / sum. Replaces the slopes dw by w
- * (dw - dot), unless slopes is NULL. */
+ * (dw - dot) scale, unless slopes is NULL. */
 static void FN(attend_backward)(const cti_attention_tile *t)
 {
     const T *most = t->most, *sum = t->sum, *dot = t->dot;
@@ -97,7 +97,7 @@ static void FN(attend_backward)(const cti_attention_tile *t)
 
     for (r = 0; r < t->rows; r++) {
         T *x = (T *)t->scores + r * t->ld, *d = t->slopes ? (T *)t->slopes + r * t->ld : NULL;
-        const T top = most[r], inverse = 1 / sum[r], shift = dot[r];
+        const T top = most[r], inverse = 1 / sum[r], shift = dot[r], scale = (T)t->scale;
         int64_t n = FN(attend_seen)(t, r);
 
         INDEPENDENT
@@ -109,7 +109,7 @@ static void FN(attend_backward)(const cti_attention_tile *t)
             continue;
         INDEPENDENT
         for (i = 0; i < n; i++)
-            d[i] = x[i] * (d[i] - shift);
+            d[i] = x[i] * (d[i] - shift) * scale;
         for (i = n; i < t->keys; i++)
             d[i] = 0;
     }

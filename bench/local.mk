@@ -66,6 +66,7 @@ bench-onednn: bench/bench bench/peers/onednn
 CLEANFILES += bench/peers/onednn
 
 EXTRA_DIST += \
+	bench/callgrind.sh \
 	bench/recurrent.sh \
 	bench/peers/jax_peer.py \
 	bench/peers/least.py \

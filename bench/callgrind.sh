@@ -27,7 +27,7 @@ printf 'instructions of a step:'
 for bench; do printf ' %s' "$bench"; done
 echo
 # The additions of a step of add are 100; the table has one of them.
-for case in classic-rnn:1:3:1 classic-lstm:1:3:1 classic-gru:1:3:1 book-rnn:1:3:1 \
+for case in classic-rnn:1:2:1 classic-lstm:1:2:1 classic-gru:1:2:1 book-rnn:1:2:1 \
     generate:20:120:1 add:20:120:100; do
     IFS=: read -r name few many parts <<END
 $case

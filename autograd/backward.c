@@ -30,8 +30,6 @@ typedef struct cti_pass {
     struct cti_pass *outer;
 } pass;
 
-static _Thread_local pass *pass_running;
-
 /* Returns the first index, from k on, of t among the inputs of ct_grad; their count if t is not an
  * input. */
 static int pass_wanted_from(const pass *p, const ct_tensor *t, int k)
@@ -45,19 +43,24 @@ static int pass_wanted_from(const pass *p, const ct_tensor *t, int k)
     return k;
 }
 
-bool ct_node_needs_grad(const ct_node *n, int i)
+/* True if the pass needs the gradient of input i, which exists. */
+static inline bool pass_needs(const pass *p, const ct_node *n, int i)
 {
-    const pass *p = pass_running;
-    const ct_tensor *t;
+    const ct_tensor *t = n->in[i].tensor;
 
-    if (!cti_given("ct_node_needs_grad", "n", n) || i < 0 || i >= n->inputs || !n->in[i].wants)
+    if (!n->in[i].wants)
         return false;
-    t = n->in[i].tensor;
     if (!p || p->to_leaves)
         return true;
     if (t->node && t->node_at >= p->bottom)
         return t->node->marked;
     return pass_wanted_from(p, t, 0) < p->wanted;
+}
+
+bool ct_node_needs_grad(const ct_node *n, int i)
+{
+    return cti_given("ct_node_needs_grad", "n", n) && i >= 0 && i < n->inputs &&
+           pass_needs(cti_thread()->pass, n, i);
 }
 
 /* ---- gradients that are added up ---- */
@@ -86,7 +89,7 @@ static void grad_accumulate(ct_tensor **slot, ct_tensor *g)
 
     if (!*slot) {
         grad_replace(slot, g);
-    } else if (pass_running && pass_running->create_graph) {
+    } else if (cti_creates_graph()) {
         sum = ct_add(*slot, g);
         if (sum)
             grad_replace(slot, sum);
@@ -131,7 +134,7 @@ static ct_tensor **pass_node_slot(pass *p, const ct_tensor *t)
  * it. */
 static ct_tensor **pass_slot_of(ct_tensor *t)
 {
-    pass *p = pass_running;
+    pass *p = cti_thread()->pass;
     int k;
 
     if (t->node && t->node_at >= p->bottom)
@@ -161,7 +164,7 @@ static void pass_give(ct_tensor *t, ct_tensor *g)
 {
     ct_tensor **slot;
 
-    if (!ct_ok())
+    if (!cti_ok())
         return;
     slot = pass_slot_of(t);
     if (slot)
@@ -180,7 +183,7 @@ void ct_node_add_grad(ct_node *n, int i, ct_tensor *g)
                          n->inputs);
         return;
     }
-    if (!g || !cti_usable_as(n->op->name, "a gradient", g) || !ct_node_needs_grad(n, i))
+    if (!g || !cti_usable_as(n->op->name, "a gradient", g) || !pass_needs(cti_thread()->pass, n, i))
         return;
     t = n->in[i].tensor;
     if (!cti_same_shape(&g->shape, &t->shape) || g->dtype != t->dtype || g->device != t->device) {
@@ -220,11 +223,11 @@ void cti_add_grad_window(ct_node *n, int i, const cti_window *w, ct_tensor *d,
 
     if (!d || !ct_node_needs_grad(n, i))
         return;
-    if (pass_running->create_graph) {
+    if (cti_creates_graph()) {
         ct_node_add_grad(n, i, scatter(n, d));
         return;
     }
-    slot = ct_ok() ? pass_slot_of(t) : NULL;
+    slot = cti_ok() ? pass_slot_of(t) : NULL;
     if (!slot)
         return;
     own = pass_own_slot(slot, t);
@@ -297,19 +300,19 @@ static void pass_take_wanted(pass *p, const ct_node *n)
     }
 }
 
-static bool pass_needs_any(const ct_node *n)
+static bool pass_needs_any(const pass *p, const ct_node *n)
 {
     int i;
 
     for (i = 0; i < n->inputs; i++)
-        if (ct_node_needs_grad(n, i))
+        if (pass_needs(p, n, i))
             return true;
     return false;
 }
 
 static void pass_call_backward(const pass *p, ct_node *n)
 {
-    if (!ct_ok() || !pass_needs_any(n))
+    if (!cti_ok() || !pass_needs_any(p, n))
         return;
     if (!p->create_graph && n->op->fused_backward)
         n->op->fused_backward(n, n->grad);
@@ -379,7 +382,7 @@ static void pass_walk(pass *p, size_t top)
 
         if (!n->pending)
             continue;
-        if (ct_ok())
+        if (cti_ok())
             pass_run_node(p, n);
         pass_drop_grads(n);
         p->open--;
@@ -388,23 +391,27 @@ static void pass_walk(pass *p, size_t top)
 
 static void pass_begin(pass *p)
 {
-    p->outer = pass_running;
-    pass_running = p;
+    ct_thread *th = cti_thread();
+
+    p->outer = th->pass;
+    th->pass = p;
 }
 
 static void pass_end(pass *p)
 {
-    pass_running = p->outer;
+    cti_thread()->pass = p->outer;
 }
 
 bool cti_in_pass(void)
 {
-    return pass_running != NULL;
+    return cti_thread()->pass != NULL;
 }
 
 bool cti_creates_graph(void)
 {
-    return pass_running && pass_running->create_graph;
+    const pass *p = cti_thread()->pass;
+
+    return p && p->create_graph;
 }
 
 /* Prepares all memory for adding l->pending to l->grad, because the commit over all leaves must not
@@ -417,7 +424,7 @@ static void leaf_prepare(cti_leaf_state *l)
     grad_revive(l->pending);
     final = pass_run_hooks(&l->hooks, 0, l->pending);
     grad_replace(&l->pending, final);
-    if (!ct_ok() || (l->grad && grad_is_exclusive(l->grad)))
+    if (!cti_ok() || (l->grad && grad_is_exclusive(l->grad)))
         return;
     if (!l->grad && grad_is_exclusive(final)) {
         l->sum = l->pending; /* takes over the reference */
@@ -451,10 +458,10 @@ static void pass_settle_leaves(pass *p)
     ct_tensor *t;
     bool good;
 
-    for (t = p->leaves; t && ct_ok(); t = cti_leaf_of(t)->next)
+    for (t = p->leaves; t && cti_ok(); t = cti_leaf_of(t)->next)
         if (cti_leaf_of(t)->pending)
             leaf_prepare(cti_leaf_of(t));
-    good = ct_ok();
+    good = cti_ok();
     while (p->leaves) {
         cti_leaf_state *l = cti_leaf_of(t = p->leaves);
 
@@ -534,7 +541,7 @@ static ct_status backward_run(const char *function, const char *name, ct_tensor 
 
 ct_status ct_backward(ct_tensor *loss)
 {
-    if (!loss && ct_ok())
+    if (!loss && cti_ok())
         return ct_raise(CT_ERR_ARGUMENT, "ct_backward",
                         "loss is NULL; a function returned NULL without an error");
     return backward_run("ct_backward", "loss", loss, NULL);
@@ -564,7 +571,7 @@ static void pass_mark_paths(const pass *p, size_t top)
         for (k = 0; k < p->wanted && !n->marked; k++)
             n->marked = p->want[k]->node == n;
         for (i = 0; i < n->inputs && !n->marked; i++)
-            n->marked = n->in[i].wants && ct_node_needs_grad(n, i);
+            n->marked = pass_needs(p, n, i);
     }
 }
 
@@ -580,7 +587,7 @@ static bool grad_check_arguments(int outputs_count, ct_tensor *const *outputs, i
                  outputs_count < 1 ? outputs_count : inputs_count);
         return false;
     }
-    for (p = pass_running; p; p = p->outer)
+    for (p = cti_thread()->pass; p; p = p->outer)
         if (!p->to_leaves) {
             ct_raise(CT_ERR_GRAD, "ct_grad",
                      "a hook or backward function of ct_grad must not call ct_grad");
@@ -680,7 +687,7 @@ static void grad_finish(int count, ct_tensor *const *inputs, ct_tensor **found, 
 {
     int i, k;
 
-    for (i = 0; i < count && ct_ok(); i++) {
+    for (i = 0; i < count && cti_ok(); i++) {
         if (found[i]) {
             found[i] = grad_own(found[i], create_graph);
             continue;
@@ -716,7 +723,7 @@ ct_status ct_grad(int outputs_count, ct_tensor *const *outputs, int inputs_count
         grad_finish(inputs_count, inputs, found, create_graph);
     }
     for (i = 0; i < inputs_count; i++)
-        grads[i] = found && ct_ok() ? found[i] : NULL;
+        grads[i] = found && cti_ok() ? found[i] : NULL;
     cti_release(found);
     return ct_error();
 }

@@ -12,7 +12,8 @@
  * thread each), peak (GFLOP/s of fused multiply-adds in registers, one thread). `profile` and
  * `scaling` print tables; `gpu [device] [seconds]` a line, of training on a GPU; `ops [NAME|all]
  * [elements] [seconds]` the time of single ops (ops.c); `recurrent ...` one recurrent layer
- * (recurrent.c). For an unknown case the exit status is 2. */
+ * (recurrent.c); `step CASE COUNT` makes COUNT steps of a case of training, generation or addition on
+ * one thread and prints nothing (callgrind.sh). For an unknown case the exit status is 2. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,13 +61,19 @@ void model_free(model *m)
     ct_params_free(m->params);
 }
 
+/* ids (B, T) -> the states of the last layer (T, B, hidden) */
+static ct_tensor *hidden(const model *m, const sizes *s, ct_tensor *ids, const ct_state *state,
+                         ct_state **next)
+{
+    ct_tensor *x = ct_one_hot(ct_transpose(ids, 0, 1), s->vocab);
+
+    return ct_recurrent_forward(m->rnn, x, state, next);
+}
+
 ct_tensor *forward(const model *m, const sizes *s, ct_tensor *ids, const ct_state *state,
                    ct_state **next)
 {
-    ct_tensor *x = ct_one_hot(ct_transpose(ids, 0, 1), s->vocab);
-    ct_tensor *y = ct_recurrent_forward(m->rnn, x, state, next);
-
-    return ct_transpose(ct_forward(m->linear, y), 0, 1);
+    return ct_transpose(ct_forward(m->linear, hidden(m, s, ids, state, next)), 0, 1);
 }
 
 static void training_step(const model *m, const sizes *s, const int32_t *ids, ct_state *state)
@@ -76,8 +83,10 @@ static void training_step(const model *m, const sizes *s, const int32_t *ids, ct
     ct_tensor *x = ct_from_data(ids, shape, CT_I32, CT_CPU);
     ct_tensor *y = ct_from_data(ids + 1, shape, CT_I32, CT_CPU);
     ct_state *next;
+    ct_tensor *h = hidden(m, s, x, state, &next);
 
-    ct_backward(ct_cross_entropy(forward(m, s, x, state, &next), y));
+    ct_backward(ct_nn_linear_cross_entropy(m->linear, h, ct_transpose(y, 0, 1),
+                                           (ct_cross_entropy_options){ 0 }));
     ct_clip_grad_norm(m->params, 1.0, NULL);
     ct_optimizer_step(m->sgd);
     ct_state_carry(state, next);
@@ -120,51 +129,62 @@ double train(const sizes *s, maker make, double seconds)
     return (double)(steps * s->batch * s->steps) / start;
 }
 
-/* Returns tokens/s of greedy generation, with one row. */
+/* Generates one token greedily, with one row. */
+static void generate_token(const model *m, ct_state *state, int32_t *id)
+{
+    ct_scope step = ct_scope_begin_no_grad();
+    ct_state *next;
+    ct_tensor *x = ct_from_data(id, CT_SHAPE(1, 1), CT_I32, CT_CPU);
+
+    *id = (int32_t)ct_item(ct_argmax(forward(m, &classic, x, state, &next), 2, false));
+    ct_state_carry(state, next);
+    (void)!ct_scope_end(step);
+}
+
+/* Returns tokens/s of greedy generation. */
 static double generate(double seconds)
 {
-    const sizes *s = &classic;
-    model m = model_new(s, ct_nn_rnn);
+    model m = model_new(&classic, ct_nn_rnn);
     ct_state *state = ct_recurrent_begin_state(m.rnn, 1);
     int64_t tokens = 0;
     int32_t id = 3;
     double start;
 
-    for (start = now(); now() - start < seconds; tokens++) {
-        ct_scope step = ct_scope_begin_no_grad();
-        ct_state *next;
-        ct_tensor *x = ct_from_data(&id, CT_SHAPE(1, 1), CT_I32, CT_CPU);
-
-        id = (int32_t)ct_item(ct_argmax(forward(&m, s, x, state, &next), 2, false));
-        ct_state_carry(state, next);
-        (void)!ct_scope_end(step);
-    }
+    for (start = now(); now() - start < seconds; tokens++)
+        generate_token(&m, state, &id);
     start = now() - start;
     ct_state_free(state);
     model_free(&m);
     return (double)tokens / start;
 }
 
-/* Returns the microseconds for each addition in a chain of a hundred, forward and backward. */
+#define CHAIN 100 /* additions */
+
+static void add_chain(ct_tensor *one)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *y = one;
+    int i;
+
+    for (i = 0; i < CHAIN; i++)
+        y = ct_add(y, one);
+    ct_backward(y);
+    (void)!ct_scope_end(s);
+}
+
+/* Returns the microseconds for each addition in a chain, forward and backward. */
 static double scalar_add(double seconds)
 {
     ct_scope outer = ct_scope_begin();
     ct_tensor *one = ct_set_requires_grad(ct_ones(CT_SCALAR, CT_F32, CT_CPU), true);
-    int64_t chains = 0, i;
+    int64_t chains = 0;
     double start;
 
-    for (start = now(); now() - start < seconds; chains++) {
-        ct_scope s = ct_scope_begin();
-        ct_tensor *y = one;
-
-        for (i = 0; i < 100; i++)
-            y = ct_add(y, one);
-        ct_backward(y);
-        (void)!ct_scope_end(s);
-    }
+    for (start = now(); now() - start < seconds; chains++)
+        add_chain(one);
     start = now() - start;
     (void)!ct_scope_end(outer);
-    return start * 1e6 / (double)(chains * 100);
+    return start * 1e6 / (double)(chains * CHAIN);
 }
 
 /* The work of the process that case start measures. */
@@ -198,16 +218,62 @@ static double figure_of(const char *name, const char *program, double seconds)
     return -1;
 }
 
+/* Makes steps of training, or generates tokens. */
+static void count_steps(const sizes *s, maker make, int64_t trained, int64_t generated)
+{
+    int32_t *ids = ids_of(s), id = 3;
+    model m = model_new(s, make);
+    ct_state *state = ct_recurrent_begin_state(m.rnn, generated ? 1 : s->batch);
+
+    while (trained-- > 0)
+        training_step(&m, s, ids, state);
+    while (generated-- > 0)
+        generate_token(&m, state, &id);
+    ct_state_free(state);
+    model_free(&m);
+    free(ids);
+}
+
+/* Makes `count` chains of additions. */
+static void count_additions(int64_t count)
+{
+    ct_scope outer = ct_scope_begin();
+    ct_tensor *one = ct_set_requires_grad(ct_ones(CT_SCALAR, CT_F32, CT_CPU), true);
+
+    while (count-- > 0)
+        add_chain(one);
+    (void)!ct_scope_end(outer);
+}
+
+static const struct {
+    const char *name;
+    const sizes *sizes;
+    maker make;
+} cases[] = { { "classic-rnn", &classic, ct_nn_rnn },
+              { "classic-lstm", &classic, ct_nn_lstm },
+              { "classic-gru", &classic, ct_nn_gru },
+              { "book-rnn", &book, ct_nn_rnn } };
+
+/* `step CASE COUNT`; returns the exit status. */
+static int steps_of(const char *name, int64_t count)
+{
+    (void)ct_set_num_threads(1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (strcmp(name, cases[i].name) == 0) {
+            count_steps(cases[i].sizes, cases[i].make, count, 0);
+            return 0;
+        }
+    if (strcmp(name, "generate") == 0)
+        count_steps(&classic, ct_nn_rnn, 0, count);
+    else if (strcmp(name, "add") == 0)
+        count_additions(count);
+    else
+        return 2;
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        const sizes *sizes;
-        maker make;
-    } cases[] = { { "classic-rnn", &classic, ct_nn_rnn },
-                  { "classic-lstm", &classic, ct_nn_lstm },
-                  { "classic-gru", &classic, ct_nn_gru },
-                  { "book-rnn", &book, ct_nn_rnn } };
     const char *name = argc > 1 ? argv[1] : "";
     int threads = argc > 2 && strcmp(name, "gpu") != 0 ? atoi(argv[2]) : 1;
     double seconds = argc > 3 ? atof(argv[3]) : 2, figure = -1;
@@ -226,6 +292,8 @@ int main(int argc, char **argv)
             argc > 3 ? atoll(argv[3]) : 100000, argc > 4 ? atof(argv[4]) : 0.1);
         return 0;
     }
+    if (strcmp(name, "step") == 0 && argc > 3)
+        return steps_of(argv[2], atoll(argv[3]));
     if (strcmp(name, "recurrent") == 0)
         return recurrent_run(argc - 2, argv + 2);
     (void)ct_set_num_threads(threads);

@@ -15,7 +15,7 @@ bench_bench_SOURCES = \
 	bench/profile.c \
 	bench/scaling.c
 bench_bench_LDFLAGS = $(AM_LDFLAGS) $(NO_INSTALL)
-bench_bench_LDADD = libcotangent.la $(BLAS_LIBS)
+bench_bench_LDADD = libcotangent.la $(BLAS_LIBS) -lm
 # The sum over shards against MPI_Allreduce, where the MPI is there.
 if OPENMPI_PLUGIN
 EXTRA_PROGRAMS += bench/allreduce-openmpi
@@ -66,6 +66,7 @@ bench-onednn: bench/bench bench/peers/onednn
 CLEANFILES += bench/peers/onednn
 
 EXTRA_DIST += \
+	bench/callgrind.sh \
 	bench/recurrent.sh \
 	bench/peers/jax_peer.py \
 	bench/peers/least.py \

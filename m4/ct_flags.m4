@@ -167,6 +167,5 @@ AC_DEFUN([CT_SECTIONS],
 AS_IF([test $enable_inference_only = yes],
     [CT_CHECK_LDFLAGS([CT_STATIC_LDFLAGS], [-Wl,--gc-sections])
      AS_IF([test -n "$CT_STATIC_LDFLAGS"],
-        [CT_CHECK_CFLAGS([CT_CFLAGS], [-ffunction-sections -fdata-sections])
-         CT_SHARED_LDFLAGS="$CT_SHARED_LDFLAGS $CT_STATIC_LDFLAGS"])])
+        [CT_CHECK_CFLAGS([CT_CFLAGS], [-ffunction-sections -fdata-sections])])])
 AC_SUBST([CT_STATIC_LDFLAGS])])

@@ -41,12 +41,17 @@ static bool state_refuse(const char *function, const char *name, const ct_state 
 
 bool cti_state_usable(const char *function, const char *name, const ct_state *s)
 {
-    char tensors[64];
+    char entry[64];
+    int i;
 
     if (!s || cti_handle_is_dead(&s->handle))
         return state_refuse(function, name, s);
-    snprintf(tensors, sizeof tensors, "%s's tensor", name);
-    return cti_usable_all(function, tensors, s->count, s->tensor);
+    for (i = 0; i < s->count; i++)
+        if (!s->tensor[i] || cti_is_dead(s->tensor[i])) {
+            snprintf(entry, sizeof entry, "%s's tensor[%d]", name, i);
+            return cti_refuse_tensor(function, entry, s->tensor[i]);
+        }
+    return true;
 }
 
 /* For functions that accept NULL. */

@@ -2,11 +2,7 @@
 /* dtypes.c - names, sizes and uses of the element types, from the list in dtypes.h. */
 #include "tensor/internal.h"
 
-static const struct {
-    const char *name, *file_name;
-    size_t size;
-    cti_dtype_use use;
-} dtypes[CTI_DTYPE_COUNT] = {
+const struct cti_dtype_entry cti_dtypes[CTI_DTYPE_COUNT] = {
 #define DTYPE_ENTRY(NAME, type, name, safetensors, npy, use)                                       \
     [CT_##NAME] = { name, safetensors, sizeof(type), use },
     CTI_DTYPES(DTYPE_ENTRY)
@@ -27,30 +23,15 @@ static bool dtype_exists(ct_dtype dtype)
 
 const char *ct_dtype_name(ct_dtype dtype)
 {
-    return dtype_exists(dtype) ? dtypes[dtype].name : "?";
+    return dtype_exists(dtype) ? cti_dtypes[dtype].name : "?";
 }
 
 size_t ct_dtype_size(ct_dtype dtype)
 {
-    return dtype_exists(dtype) ? dtypes[dtype].size : 0;
+    return dtype_exists(dtype) ? cti_dtypes[dtype].size : 0;
 }
 
 const char *cti_dtype_file_name(ct_dtype dtype)
 {
-    return dtype_exists(dtype) ? dtypes[dtype].file_name : "?";
-}
-
-bool cti_is_float(ct_dtype dtype)
-{
-    return dtype_exists(dtype) && dtypes[dtype].use == CTI_DTYPE_COMPUTES;
-}
-
-bool cti_is_index(ct_dtype dtype)
-{
-    return dtype_exists(dtype) && dtypes[dtype].use == CTI_DTYPE_INDEXES;
-}
-
-bool cti_is_storage(ct_dtype dtype)
-{
-    return dtype_exists(dtype) && dtypes[dtype].use == CTI_DTYPE_STORES;
+    return dtype_exists(dtype) ? cti_dtypes[dtype].file_name : "?";
 }

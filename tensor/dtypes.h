@@ -9,6 +9,8 @@
 #define COTANGENT_TENSOR_DTYPES_H
 
 #include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <cotangent/tensor/tensor.h>
@@ -40,6 +42,34 @@ enum {
 #undef CTI_DTYPE_ENTRY
         CTI_DTYPE_COUNT
 };
+
+/* The list as a table, by dtype (dtypes.c). */
+extern const struct cti_dtype_entry {
+    const char *name, *file_name;
+    size_t size;
+    cti_dtype_use use;
+} cti_dtypes[CTI_DTYPE_COUNT];
+
+/* False for a dtype that does not exist. */
+static inline bool cti_dtype_used_as(ct_dtype dtype, cti_dtype_use use)
+{
+    return (unsigned)dtype < CTI_DTYPE_COUNT && cti_dtypes[dtype].use == use;
+}
+
+static inline bool cti_is_float(ct_dtype dtype)
+{
+    return cti_dtype_used_as(dtype, CTI_DTYPE_COMPUTES);
+}
+
+static inline bool cti_is_index(ct_dtype dtype)
+{
+    return cti_dtype_used_as(dtype, CTI_DTYPE_INDEXES);
+}
+
+static inline bool cti_is_storage(ct_dtype dtype)
+{
+    return cti_dtype_used_as(dtype, CTI_DTYPE_STORES);
+}
 
 /* The list and the enum have the same order. */
 #define CTI_DTYPE_CHECK(name, ...)                                                                 \

@@ -20,6 +20,7 @@
 #include <cotangent/tensor/tensor.h>
 
 #include "tensor/backend.h"
+#include "tensor/dtypes.h"
 #include "tensor/handle.h"
 #include "tensor/inference_only.h"
 
@@ -152,7 +153,10 @@ ct_tensor *cti_filled(const char *function, ct_shape shape, double value, ct_dty
 /* A new handle of the innermost scope on t, with t's history and leaf state. */
 ct_tensor *cti_alias(ct_tensor *t);
 
-void cti_ref(ct_tensor *t);
+static inline void cti_ref(ct_tensor *t)
+{
+    atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+}
 void cti_unref(ct_tensor *t);
 
 /* cti_keep makes an owned handle, without history, on t's storage, or on a copy if t's memory is
@@ -185,9 +189,15 @@ static inline bool cti_optional_as(const char *function, const char *name, const
 bool cti_usable_all(const char *function, const char *name, int count, ct_tensor *const *tensors);
 bool cti_optional_all(const char *function, const char *name, int count, ct_tensor *const *tensors);
 
+/* Raises the error about an argument that is NULL, unless an error is recorded. Returns false. */
+bool cti_refuse_null(const char *function, const char *name);
+
 /* Checks a required pointer other than a tensor: true if p is not NULL. Otherwise returns false,
  * and raises an error unless one is recorded. */
-bool cti_given(const char *function, const char *name, const void *p);
+static inline bool cti_given(const char *function, const char *name, const void *p)
+{
+    return p || cti_refuse_null(function, name);
+}
 
 /* Checks an array of count entries. It may be NULL if count is 0. */
 static inline bool cti_given_array(const char *function, const char *name, int64_t count,
@@ -213,7 +223,7 @@ static inline char *cti_data(const ct_tensor *t)
 {
     if (atomic_load_explicit(&t->storage->indices, memory_order_acquire))
         cti_lazy_rows_fill(t->storage);
-    return (char *)t->storage->data + t->offset * (int64_t)ct_dtype_size(t->dtype);
+    return (char *)t->storage->data + t->offset * (int64_t)cti_dtypes[t->dtype].size;
 }
 
 /* Makes y, new and contiguous, the rows of table at indices, or one-hot rows of y's last size if
@@ -248,7 +258,18 @@ bool cti_rank_check(const char *function, const ct_shape *shape);
  * error for a bad shape. */
 int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dtype);
 void cti_row_major(const ct_shape *shape, int64_t *stride);
-bool cti_same_shape(const ct_shape *a, const ct_shape *b);
+
+static inline bool cti_same_shape(const ct_shape *a, const ct_shape *b)
+{
+    int i;
+
+    if (a->rank != b->rank)
+        return false;
+    for (i = 0; i < a->rank; i++)
+        if (a->dim[i] != b->dim[i])
+            return false;
+    return true;
+}
 
 /* Turns an axis, which may be negative, into 0..rank-1. Returns -1 with CT_ERR_SHAPE if t does not
  * have it. */
@@ -287,9 +308,6 @@ static inline bool cti_same_device(const char *function, const char *an, const c
     return a->device == b->device || cti_refuse_devices(function, an, a, bn, b);
 }
 
-bool cti_is_float(ct_dtype dtype);
-bool cti_is_index(ct_dtype dtype);
-bool cti_is_storage(ct_dtype dtype); /* copies and conversions only */
 bool cti_want_float(const char *function, const char *name, const ct_tensor *t);
 bool cti_want_index(const char *function, const char *name, const ct_tensor *t);
 
@@ -339,6 +357,7 @@ typedef struct ct_thread {
     bool quiet; /* errors are recorded, but the handler is not called: another thread raises them */
 
     const cti_draws *draws; /* NULL: any generator may draw */
+    uint64_t scopes;        /* the number of scopes that the thread has opened */
     bool recording;
     bool inference; /* a scope of ct_scope_begin_inference is open: dropout is off */
     /* false with COTANGENT_POOL=0: buffers and nodes are freed instead of kept for reuse */
@@ -359,6 +378,7 @@ typedef struct ct_thread {
     void (*tape_pop)(struct ct_thread *th, size_t mark);
     void (*tape_free)(struct ct_thread *th);
     void *node_pool;
+    struct cti_pass *pass; /* the running backward pass; NULL if none is */
 
     cti_handles handles[CTI_HANDLE_KINDS];
     struct cti_tickets *tickets;  /* the calls in which an asynchronous device may report a fault */
@@ -374,14 +394,20 @@ typedef struct ct_thread {
     ct_memory_stats memory; /* live_bytes is computed from the pool */
 } ct_thread;
 
-/* The calling thread; NULL before its first call. Each op reads it some twenty times. In a shared
- * library, the initial-exec model makes each read a load instead of a call of __tls_get_addr. In a
- * program that opens the library with dlopen, all thread-local variables of the library (LIBXSMM's
- * too) then take room that the C library reserves, about 1,600 bytes in glibc. The library's own
- * take 352 bytes, those of LIBXSMM 780. So they must stay few and small; tests/unload.sh fails if
- * they do not fit. */
-extern _Thread_local ct_thread *cti_current
-    __attribute__((visibility("hidden"), tls_model("initial-exec")));
+/* For thread-local variables that each op reads some twenty times. In a shared library, the
+ * initial-exec model makes each read a load instead of a call of __tls_get_addr. In a program that
+ * opens the library with dlopen, all thread-local variables of the library (LIBXSMM's too) then take
+ * room that the C library reserves, about 1,600 bytes in glibc. So they must stay few and small;
+ * tests/unload.sh fails if they do not fit. Other C libraries (musl) reserve nothing and would refuse
+ * the library. */
+#ifdef __GLIBC__
+#define CTI_THREAD_VARIABLE __attribute__((visibility("hidden"), tls_model("initial-exec")))
+#else
+#define CTI_THREAD_VARIABLE __attribute__((visibility("hidden")))
+#endif
+
+/* The calling thread; NULL before its first call. */
+extern _Thread_local ct_thread *cti_current CTI_THREAD_VARIABLE;
 ct_thread *cti_thread_start(void);
 
 static inline ct_thread *cti_thread(void)
@@ -389,6 +415,12 @@ static inline ct_thread *cti_thread(void)
     ct_thread *th = cti_current;
 
     return th ? th : cti_thread_start();
+}
+
+/* True while no error is recorded. */
+static inline bool cti_ok(void)
+{
+    return cti_thread()->error == CT_OK;
 }
 
 /* True if the environment asks for traces of ops (autograd/trace.h). */

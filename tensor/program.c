@@ -15,8 +15,7 @@
 
 #define ALIGN ((size_t)64)
 
-_Thread_local cti_running *cti_run_now
-    __attribute__((visibility("hidden"), tls_model("initial-exec")));
+_Thread_local cti_running *cti_run_now CTI_THREAD_VARIABLE;
 
 /* ---- the pointers of each slot ---- */
 

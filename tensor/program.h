@@ -206,8 +206,7 @@ typedef struct cti_running {
 } cti_running;
 
 /* The program that this thread runs; NULL if none. Kernels then use only this thread. */
-extern _Thread_local cti_running *cti_run_now
-    __attribute__((visibility("hidden"), tls_model("initial-exec")));
+extern _Thread_local cti_running *cti_run_now CTI_THREAD_VARIABLE;
 
 /* A storage in the scratch memory. It replaces one of the pool. Returns NULL if there is no
  * room. */

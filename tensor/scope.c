@@ -170,14 +170,12 @@ static bool scope_begin(const char *function, ct_scope *s, bool recording, bool 
     size_t room = (size_t)th->frame_room;
     cti_frame *f;
 
-    static atomic_uint_fast64_t serial;
-
     *s = (ct_scope){ 0, th->id, 0 };
     if (!cti_grow(function, (void **)&th->frames, &room, (size_t)th->depth, sizeof *th->frames))
         return false;
     th->frame_room = (int)room;
     f = &th->frames[th->depth++];
-    f->id = atomic_fetch_add(&serial, 1) + 1;
+    f->id = ++th->scopes;
     f->live = th->live_count;
     f->tape = th->tape_count;
     f->attached = th->attached;

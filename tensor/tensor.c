@@ -107,18 +107,6 @@ void cti_row_major(const ct_shape *shape, int64_t *stride)
     }
 }
 
-bool cti_same_shape(const ct_shape *a, const ct_shape *b)
-{
-    int i;
-
-    if (a->rank != b->rank)
-        return false;
-    for (i = 0; i < a->rank; i++)
-        if (a->dim[i] != b->dim[i])
-            return false;
-    return true;
-}
-
 int cti_axis(const char *function, const ct_tensor *t, int axis)
 {
     int rank = t->shape.rank;
@@ -137,15 +125,15 @@ bool cti_refuse_tensor(const char *function, const char *name, const ct_tensor *
         cti_handle_raise_dead(function, name, "tensor", &t->handle, t->owner != NULL,
                               "use ct_keep or ct_scope_return to keep a value");
     else
-        cti_given(function, name, NULL);
+        cti_refuse_null(function, name);
     return false;
 }
 
-bool cti_given(const char *function, const char *name, const void *p)
+bool cti_refuse_null(const char *function, const char *name)
 {
-    if (!p && cti_thread()->error == CT_OK)
+    if (cti_ok())
         ct_raise(CT_ERR_ARGUMENT, function, "%s is NULL", name);
-    return p;
+    return false;
 }
 
 static bool refuse_entry(const char *function, const char *name, int i, const ct_tensor *t)
@@ -235,11 +223,6 @@ static ct_tensor *tensor_alloc(const char *function)
     t->leaf = NULL;
     t->indices = NULL;
     return t;
-}
-
-void cti_ref(ct_tensor *t)
-{
-    atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
 }
 
 void cti_unref(ct_tensor *t)

@@ -135,7 +135,7 @@ check_PROGRAMS += \
 	tests/plugins \
 	tests/ranks \
 	tests/allocator
-check_LTLIBRARIES += tests/unload_plugin.la tests/unload_static.la
+check_LTLIBRARIES += tests/unload_plugin.la tests/unload_room.la tests/unload_static.la
 if HAVE_CHECK
 check_PROGRAMS += $(check_programs)
 check_LTLIBRARIES += tests/libharness.la tests/libcases.la
@@ -177,6 +177,9 @@ tests_unload_LDADD =
 tests_unload_plugin_la_SOURCES = tests/unload_plugin.c
 tests_unload_plugin_la_LDFLAGS = $(unload_ldflags)
 tests_unload_plugin_la_LIBADD = libcotangent.la
+tests_unload_room_la_SOURCES = tests/unload_room.c
+tests_unload_room_la_LDFLAGS = $(unload_ldflags)
+tests_unload_room_la_LIBADD =
 tests_unload_static_la_SOURCES = tests/unload_plugin.c
 tests_unload_static_la_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unload_static_la_LDFLAGS = $(unload_ldflags)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* unload.c - closes a plug-in while a thread that used it lives: unload PLUGIN.
+/* unload.c - closes a plug-in while a thread that used it lives: unload PLUGIN [FIRST].
  *
+ * FIRST is a module that is opened before and stays open.
  * The thread ends after dlclose. Then its key destructors run, so their code must still be there, or
  * the key must be deleted. */
 #include <dlfcn.h>
@@ -49,10 +50,14 @@ static int round_trip(const char *path)
 
 int main(int argc, char **argv)
 {
-    int i, status = argc == 2 ? 0 : 7;
+    int i, status = argc == 2 || argc == 3 ? 0 : 7;
 
     sem_init(&used, 0, 0);
     sem_init(&closed, 0, 0);
+    if (argc == 3 && !dlopen(argv[2], RTLD_NOW)) {
+        fprintf(stderr, "%s\n", dlerror());
+        status = 8;
+    }
     for (i = 0; i < 3 && status == 0; i++)
         status = round_trip(argv[1]);
     if (status == 0)

@@ -119,9 +119,9 @@ static inline ct_tensor *zeros_of(ct_tensor *d)
         ct_tensor *y = (saved)&CT_SAVE_OUTPUTS ? ct_node_output(n, 0) : NULL;                      \
         (void)a, (void)b, (void)y;                                                                 \
         if (ct_node_needs_grad(n, 0))                                                              \
-            ct_node_add_grad(n, 0, ct_sum_to_shape(a_grad, ct_node_input_shape(n, 0)));            \
+            ct_node_add_grad(n, 0, cti_sum_to_input(n, 0, a_grad));                                \
         if (ct_node_needs_grad(n, 1))                                                              \
-            ct_node_add_grad(n, 1, ct_sum_to_shape(b_grad, ct_node_input_shape(n, 1)));            \
+            ct_node_add_grad(n, 1, cti_sum_to_input(n, 1, b_grad));                                \
     }                                                                                              \
     static const ct_op id##_op = { .name = "ct_" #id,                                              \
                                    .inputs = 2,                                                    \

@@ -72,6 +72,10 @@ int cti_broadcast_shapes(const ct_shape *a, const ct_shape *b, ct_shape *out)
 {
     int rank = a->rank > b->rank ? a->rank : b->rank, i;
 
+    if (cti_same_shape(a, b)) {
+        *out = *a;
+        return -1;
+    }
     *out = ct_shape_from_sizes(0, NULL);
     out->rank = rank;
     for (i = 0; i < rank; i++) {

@@ -41,6 +41,10 @@ static inline ct_tensor *cti_record_n_with(const ct_op *op, int count, ct_tensor
 /* True for f32, f64, i32 and i64; otherwise raises CT_ERR_DTYPE and returns false. */
 bool cti_want_number(const char *function, const char *name, const ct_tensor *t);
 
+/* d, a gradient of the op's broadcast shape, summed to the shape of input i. Returns d itself if it
+ * has that shape. The input must require a gradient. (reduce.c) */
+ct_tensor *cti_sum_to_input(const ct_node *n, int i, ct_tensor *d);
+
 /* ---- elementwise ops (elementwise.c) ---- */
 
 /* The dtypes that an op takes. FLOATS: f32, f64. NUMBERS: also i32, i64. COMPARABLE: also bool.

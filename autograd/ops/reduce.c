@@ -246,6 +246,13 @@ ct_tensor *ct_sum_to_shape(ct_tensor *x, ct_shape shape)
     return lead ? ct_reshape(y, shape) : y;
 }
 
+ct_tensor *cti_sum_to_input(const ct_node *n, int i, ct_tensor *d)
+{
+    const ct_shape *shape = &n->in[i].tensor->shape;
+
+    return d && cti_same_shape(&d->shape, shape) ? d : ct_sum_to_shape(d, *shape);
+}
+
 /* ---- argmax and argmin: no derivative ---- */
 
 static ct_tensor *reduce_position(const char *function, cti_reduce_op op, ct_tensor *x, int axis,

@@ -87,7 +87,8 @@ shell_tests = \
 	tests/limits.sh \
 	tests/dlpack.sh \
 	tests/allocator.sh \
-	tests/mpi.sh
+	tests/mpi.sh \
+	tests/nccl.sh
 
 TESTS = $(shell_tests)
 TEST_EXTENSIONS = .sh
@@ -649,6 +650,7 @@ EXTRA_DIST += \
 	tests/layer_bits.c \
 	tests/lib.sh \
 	tests/messages.txt \
+	tests/mpi_lib.sh \
 	tests/mutants.py \
 	tests/mutants.txt \
 	tests/opt_outs.txt \

@@ -155,9 +155,13 @@ typedef struct wait_clock {
     bool noted;
 } wait_clock;
 
-/* A rank that has ended while this rank waits for it, or -1. */
+/* A rank that has ended while this rank waits for it, or -1. Without a request, this rank waits for
+ * its device, which may wait for any rank. */
 static int wait_find_ended(const ct_world *w)
 {
+    for (int r = 0; r < w->ranks && !w->waiting_count; r++)
+        if (r != w->rank && peer_has_ended(w->link, r))
+            return r;
     for (size_t i = 0; i < w->waiting_count; i++)
         if ((i == 0 || w->waiting[i].peer != w->waiting[i - 1].peer) &&
             peer_has_ended(w->link, w->waiting[i].peer))
@@ -184,28 +188,35 @@ static bool wait_check_ended(ct_world *w, const char *function, wait_clock *c, d
     return true;
 }
 
+/* Names what this rank waits for: a rank, or its device. */
+static void wait_name(const ct_world *w, char who[120])
+{
+    const int peer = w->waiting_count ? w->waiting[0].peer : w->rank;
+    const cti_peer *p = &w->link->peer[peer];
+
+    snprintf(who, 120, "%s %d (process %lld on %.60s)",
+             w->waiting_count ? "rank" : "the GPU of rank", peer, (long long)p->process, p->host);
+}
+
 /* Checks the other ranks: failures, the timeout, a request to stop, and processes that have
  * ended. Returns false with an error. */
 static bool wait_look(ct_world *w, const char *function, wait_clock *c, double now)
 {
-    const int peer = w->waiting[0].peer;
-    const cti_peer *p = &w->link->peer[peer];
+    char who[120];
 
     failure_listen(w->link);
     if (w->link->broken)
         return wait_break(w, function, "-");
+    wait_name(w, who);
     if (now - c->heard > w->timeout)
-        return wait_break(w, function, "rank %d (process %lld on %.60s) was not heard of for %g s",
-                          peer, (long long)p->process, p->host, w->timeout);
+        return wait_break(w, function, "%s was not heard of for %g s", who, w->timeout);
     if (cti_stop_pending() && now - c->heard > WAIT_STOP)
-        return wait_break(w, function,
-                          "a stop was asked for, and rank %d was not heard of for %g s", peer,
-                          WAIT_STOP);
+        return wait_break(w, function, "a stop was asked for, and %s was not heard of for %g s",
+                          who, WAIT_STOP);
     if (!wait_check_ended(w, function, c, now))
         return false;
     if (w->rank == 0 && !c->noted && now - c->heard > WAIT_NOTE) {
-        cti_log("cotangent: rank 0 has waited %g s for rank %d (process %lld on %.60s)", WAIT_NOTE,
-                peer, (long long)p->process, p->host);
+        cti_log("cotangent: rank 0 has waited %g s for %s", WAIT_NOTE, who);
         c->noted = true;
     }
     return true;
@@ -278,6 +289,18 @@ bool cti_world_wait(ct_world *w, const char *function)
         }
     }
     return true;
+}
+
+int cti_world_wait_until(ct_world *w, const char *function, int (*done)(ct_world *w))
+{
+    double now = cti_now();
+    wait_clock c = { .began = now, .heard = now, .looked = now };
+    int result;
+
+    while (!(result = done(w)))
+        if (!wait_idle(w, function, &c))
+            return -1;
+    return result;
 }
 
 /* ---- starting to send and to receive ---- */

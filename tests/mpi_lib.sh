@@ -44,20 +44,13 @@ ranks()         # NUMBER COMMAND...: runs it by so many ranks of $mpi; sets $sta
     status=$?
 }
 
-# refused PATTERN WHAT COMMAND...: as ranks; it fails, and stderr has a line with the pattern. Hydra, the
-# launcher of MPICH, kills all ranks as soon as one exits with an error, and then sometimes loses what
-# they have printed: so up to five runs.
-refused()
+refused()       # PATTERN WHAT NUMBER COMMAND...: as ranks; it fails, and each rank prints a line with the pattern
 {
-    pattern=$1 what=$2 tries=0
+    pattern=$1 what=$2
     shift 2
-    while
-        ranks "$@"
-        [ $status -ne 0 ] || fail "$what"
-        tries=$((tries + 1))
-        ! grep -Eq -- "$pattern" "$tmp/err" && [ $tries -lt 5 ]
-    do :; done
-    says "$pattern" 1 "$what"
+    ranks "$@"
+    [ $status -ne 0 ] || fail "$what: status 0"
+    says "$pattern" "$number" "$what"
 }
 
 same()          # FILE FILE WHAT

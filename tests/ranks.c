@@ -137,16 +137,16 @@ static void print_values(ct_params *params)
     }
 }
 
-/* An update has two batches of 14 rows, or the last batch, of 12 rows. */
+/* An update has two batches of 24 rows, or the last batch, of 16 rows. */
 static void fit(ct_world *w)
 {
     ct_params *params = ct_params_new((ct_params_options){ .seed = 1, .device = device });
     normed m = { params, NULL, NULL };
     ct_generator g = ct_generator_from_seed(7);
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_randn(CT_SHAPE(40, 9), CT_F32, device, &g);
+    ct_tensor *x = ct_randn(CT_SHAPE(64, 9), CT_F32, device, &g);
     ct_loader *l = ct_loader_tensors_new(x, ct_narrow(x, 1, 0, 5),
-                                         (ct_loader_tensors_options){ .batch_size = 14 });
+                                         (ct_loader_tensors_options){ .batch_size = 24 });
     const ct_model model = { .self = &m,
                              .params = params,
                              .training_step = normed_step,

@@ -21,10 +21,11 @@
 
 /* ---- the link of a process to the other ranks (world_link.c) ---- */
 
-/* The message that a rank sends to all others when it fails. */
+/* The message that a rank sends to all others when it fails, and again when it ends. */
 typedef struct cti_failure {
     int32_t rank;
-    char text[508]; /* "" in an answer */
+    int32_t ends;   /* 1: the rank has printed everything, and its process ends */
+    char text[504]; /* "" in an answer */
 } cti_failure;
 
 /* The description that a rank gives of itself. If host is that of this machine, this rank can
@@ -41,6 +42,8 @@ typedef struct cti_link {
     cti_failure heard; /* the message that this request receives */
     cti_failure told;
     int failures; /* the number of ranks whose failure has arrived */
+    int ends;     /* the number of ranks that have said that they end */
+    cti_failure end;
     bool crowded; /* true if this machine has more ranks than processors */
     bool broken, has_told;
     /* True if the link is broken and the transport may still use memory of the worlds; that
@@ -179,6 +182,10 @@ void cti_world_tell(ct_world *w, const char *text);
 
 /* If an error is recorded, sends it to the other ranks. */
 void cti_world_tell_error(ct_world *w);
+
+/* For the end of a program whose link is broken: waits up to 2 s until all ranks have come here. A
+ * launcher that sees a process fail kills the others, which may not have printed why yet. */
+void cti_world_end_together(ct_world *w);
 
 /* ---- GPUs (world_gpu.c) ---- */
 

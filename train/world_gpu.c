@@ -284,8 +284,6 @@ bool cti_gpu_exchange(ct_world *w, const char *function, const cti_collective_pi
     cti_collective *c = &w->gpu.collective;
     void *stream = cti_backend_of(w->gpu.device)->async->stream();
 
-    for (int i = 0; i < count; i++)
-        w->counts.gpu_bytes_sent += pieces[i].receives ? 0 : pieces[i].floats * sizeof(float);
     return (stream && c->exchange(c, pieces, count, stream)) || gpu_fail(w, function);
 }
 
@@ -305,7 +303,6 @@ bool cti_gpu_all_gather(ct_world *w, const char *function, const float *own, flo
     void *stream = async->stream();
     int done;
 
-    w->counts.gpu_bytes_sent += (uint64_t)(w->ranks - 1) * (uint64_t)floats * sizeof(float);
     if (!stream || !c->all_gather(c, own, all, (size_t)floats, stream))
         return gpu_fail(w, function);
     async->event_record(w->gpu.event, CTI_COMPUTE);

@@ -109,9 +109,9 @@ typedef struct cti_world_step {
 } cti_world_step;
 
 /* Counts of the work of this rank, for tests: elements added, shards with rows, their rows, and
- * bytes sent, through MPI and between GPUs. */
+ * bytes sent through MPI. */
 typedef struct cti_world_counts {
-    uint64_t additions, shards, rows, bytes_sent, gpu_bytes_sent;
+    uint64_t additions, shards, rows, bytes_sent;
 } cti_world_counts;
 
 /* The GPU of this rank (world_gpu.c). */

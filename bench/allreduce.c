@@ -45,15 +45,15 @@ static double time_allreduce(const float *in, float *out, int n)
 static double time_sum(ct_world *w, int n)
 {
     bool stop = false;
-    char *vector;
+    cti_sum_memory vector;
     double began;
 
-    cti_sum_begin(w, 0, n);
+    cti_sum_begin(w, 0, n, 0);
     vector = cti_sum_vector(w, me);
     MPI_Barrier(MPI_COMM_WORLD);
     began = MPI_Wtime();
     cti_sum_add(w, w->first, vector);
-    if (!cti_sum_all(w, me, &stop))
+    if (!cti_sum_all(w, me, &stop).bytes)
         MPI_Abort(MPI_COMM_WORLD, 1);
     return slowest(began);
 }

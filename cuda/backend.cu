@@ -12,6 +12,8 @@
  * Each living thread has a fault word on each device that it uses. */
 #include "cuda/cuda.h"
 
+#include <cublas_v2.h>
+
 #include <atomic>
 #include <mutex>
 #include <vector>
@@ -507,6 +509,50 @@ static void counters(cti_counters *c)
     c->allocations = d->allocations;
 }
 
+/* ---- for other ranks, and for their library ---- */
+
+static bool describe(cti_about *about)
+{
+    cudaDeviceProp p;
+    int ordinal = 0, driver = 0, blas[3] = { 0, 0, 0 };
+    size_t n = 0;
+
+    memset(about, 0, sizeof *about);
+    if (!cu_ready("describe") || !cu_check(cudaGetDevice(&ordinal), "describe") ||
+        !cu_check(cudaGetDeviceProperties(&p, ordinal), "describe") ||
+        !cu_check(cudaDriverGetVersion(&driver), "describe"))
+        return false;
+    for (int i = 0; i < 3; i++)
+        if (cublasGetProperty(i == 0   ? MAJOR_VERSION
+                              : i == 1 ? MINOR_VERSION
+                                       : PATCH_LEVEL,
+                              &blas[i]) != CUBLAS_STATUS_SUCCESS) {
+            cu_raise(CT_ERR_DEVICE, "describe", "cuBLAS has no version");
+            return false;
+        }
+    snprintf(about->model, sizeof about->model,
+             "%.60s (%d.%d, %d multiprocessors), driver for CUDA %d.%d, cuBLAS %d.%d.%d", p.name,
+             p.major, p.minor, p.multiProcessorCount, driver / 1000, driver % 1000 / 10, blas[0],
+             blas[1], blas[2]);
+    for (size_t i = 0; i < sizeof p.uuid.bytes; i++, n += 2)
+        snprintf(about->place + n, 3, "%02x", (unsigned)(unsigned char)p.uuid.bytes[i]);
+    return true;
+}
+
+static void *native_stream(void)
+{
+    return cu_ready("stream") ? cu_stream() : NULL;
+}
+
+static int event_done(void *event)
+{
+    cudaError_t state = cudaEventQuery((cudaEvent_t)event);
+
+    if (state == cudaErrorNotReady)
+        return 0;
+    return cu_check(state, "event") ? 1 : -1;
+}
+
 /* ---- the tables ---- */
 
 static cti_async make_async()
@@ -524,6 +570,9 @@ static cti_async make_async()
     a.replay = replay;
     a.graph_free = graph_free;
     a.counters = counters;
+    a.describe = describe;
+    a.stream = native_stream;
+    a.event_done = event_done;
     return a;
 }
 

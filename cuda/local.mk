@@ -27,6 +27,7 @@ emu_sources = \
 	cuda/emu/fiber.cc \
 	cuda/emu/kernel.cc \
 	cuda/emu/memory.cc \
+	cuda/emu/nccl.cc \
 	cuda/emu/report.cc \
 	cuda/emu/runtime.cc \
 	cuda/emu/stream.cc
@@ -34,6 +35,7 @@ emu_headers = \
 	cuda/emu/emu.h \
 	cuda/emu/checked.h \
 	cuda/emu/internal.h \
+	cuda/emu/nccl/nccl.h \
 	cuda/emu/report.h \
 	cuda/emu/cases/fixture.h \
 	cuda/emu/cases/cases.h
@@ -92,7 +94,7 @@ cuda_cuda_la_LDFLAGS = $(plugin_ldflags) -export-symbols-regex '^cti_plugin_open
 cuda_cuda_emu_la_SOURCES =
 cuda_cuda_emu_la_LIBADD = $(emulated_objects) $(emu_objects) -lstdc++ $(LIBM)
 cuda_cuda_emu_la_DEPENDENCIES = $(emulated_objects) $(emu_objects)
-cuda_cuda_emu_la_LDFLAGS = $(plugin_ldflags) -export-symbols-regex '^cti_plugin_open$$|^emu_'
+cuda_cuda_emu_la_LDFLAGS = $(plugin_ldflags) -export-symbols-regex '^cti_plugin_open$$|^emu_|^nccl'
 
 # The same device with the checker, only for tests: COTANGENT_PLUGIN_DIR names its folder.
 cuda_checked_cuda_emu_la_SOURCES =

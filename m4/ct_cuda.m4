@@ -153,3 +153,47 @@ AS_IF([test $ct_cuda = yes],
     [ct_cuda_why=`$SED -n '/error\|cannot find\|undefined\|No such file\|nvcc fatal/{p;q;}' conftest.err`
      ct_summary_cuda="no ($NVCC does not build a module that links with cuBLAS: ${ct_cuda_why:-see config.log})"])
 rm -f conftest.*])
+
+dnl CT_NCCL: NCCL, for the plug-in that adds up gradients between GPUs. Call it after CT_CUDA. Sets
+dnl NCCL_CPPFLAGS, NCCL_LIBS, the conditional NCCL_PLUGIN and $ct_summary_nccl.
+AC_DEFUN([CT_NCCL],
+[AC_ARG_WITH([nccl],
+    [AS_HELP_STRING([--with-nccl=PREFIX|yes|no|check], [NCCL, for sums between GPUs @<:@check@:>@])],
+    [], [with_nccl=check])
+ct_nccl=no
+NCCL_CPPFLAGS=
+NCCL_LIBS=-lnccl
+ct_summary_nccl='no (--without-nccl)'
+AS_IF([test "x$with_nccl" = xno], [],
+    [test $ct_cuda = no], [ct_summary_nccl='no (it needs the device cuda)'],
+    [AC_MSG_CHECKING([for NCCL])
+     AS_CASE([$with_nccl], [yes | check], [ct_nccl_places="$ct_cuda_home /usr/local /usr"],
+        [ct_nccl_places=$with_nccl])
+     ct_nccl_home=
+     for ct_dir in $ct_nccl_places; do
+         AS_IF([test -f "$ct_dir/include/nccl.h"], [ct_nccl_home=$ct_dir
+             break])
+     done
+     AS_CASE([$ct_nccl_home], ['' | /usr], [], [NCCL_CPPFLAGS="-isystem $ct_nccl_home/include"])
+     for ct_dir in lib64 lib; do
+         AS_IF([test -n "$ct_nccl_home" && test -f "$ct_nccl_home/$ct_dir/libnccl.so"],
+             [NCCL_LIBS="-L$ct_nccl_home/$ct_dir -R$ct_nccl_home/$ct_dir -lnccl"
+              break])
+     done
+     ct_save_CPPFLAGS=$CPPFLAGS ct_save_LIBS=$LIBS
+     CPPFLAGS="$CPPFLAGS $NCCL_CPPFLAGS $CUDA_CPPFLAGS"
+     LIBS="`echo "$NCCL_LIBS" | $SED 's/-R[[^ ]]*//g'` $LIBS"
+     AC_LINK_IFELSE([AC_LANG_PROGRAM([[#include <nccl.h>
+            #if NCCL_VERSION_CODE < 20700
+            #error
+            #endif]], [[ncclCommAbort(0); return ncclSend(0, 0, ncclFloat, 0, 0, 0);]])],
+        [ct_nccl=yes
+         ct_summary_nccl="`$SED -n 's/^#define NCCL_M.*OR \(.*\)/\1/p' "$ct_nccl_home/include/nccl.h" | paste -s -d . -`, in $ct_nccl_home"],
+        [ct_summary_nccl="no (NCCL 2.7 or newer is in none of: $ct_nccl_places)"])
+     CPPFLAGS=$ct_save_CPPFLAGS LIBS=$ct_save_LIBS
+     AC_MSG_RESULT([$ct_nccl])])
+AS_IF([test "x$with_nccl" != xno && test "x$with_nccl" != xcheck && test $ct_nccl = no],
+    [AC_MSG_ERROR([--with-nccl was given, but: $ct_summary_nccl])])
+AC_SUBST([NCCL_CPPFLAGS])
+AC_SUBST([NCCL_LIBS])
+AM_CONDITIONAL([NCCL_PLUGIN], [test $ct_nccl = yes])])

@@ -62,6 +62,14 @@ typedef struct cti_counters {
     uint64_t allocations;
 } cti_counters;
 
+/* What is known of a device. */
+typedef struct cti_about {
+    /* everything on which the bits of results depend: its model, and the versions of its
+     * libraries */
+    char model[160];
+    char place[40]; /* different for each device of a machine */
+} cti_about;
+
 /* The two queues of an asynchronous device. The work of each queue runs in order. */
 typedef enum cti_queue {
     CTI_COMPUTE, /* all kernels, upload and download */
@@ -93,6 +101,15 @@ typedef struct cti_async {
     void (*graph_free)(void *graph);
 
     void (*counters)(cti_counters *counters);
+
+    /* Fills in *about for the current device. On failure raises an error and returns false. */
+    bool (*describe)(cti_about *about);
+
+    /* For work of other libraries, which they queue themselves. stream returns the queue of kernels
+     * in the type of the vendor, NULL with an error raised. event_done returns 1 if the event has
+     * been passed, 0 if not, and -1 with an error raised. */
+    void *(*stream)(void);
+    int (*event_done)(void *event);
 } cti_async;
 
 /* ---- the table ---- */

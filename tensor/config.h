@@ -17,6 +17,7 @@
  *     COTANGENT_SHARDS           1 to 1024: into how many shards batches are cut (train/world.h)
  *     COTANGENT_WORLD_TIMEOUT    1 to 86400: seconds after which a silent rank is lost
  *     COTANGENT_MPI              openmpi or mpich: the MPI, if the launcher's variables do not tell it
+ *     COTANGENT_NCCL             0: gradients on GPUs are added up through MPI (docs/scaling.md)
  *     COTANGENT_DATA_DIR         the first folder in which to look for texts (data/text.h)
  *     COTANGENT_TIMEMACHINE_URL  the address from which The Time Machine is downloaded
  *     COTANGENT_EMU_...          options of the emulated GPU (docs/emulator.md)

@@ -170,13 +170,32 @@ static const kind *plugin_open(kind *k)
 
 /* ---- by name ---- */
 
-/* Reads "KIND" or "KIND:NUMBER"; NULL if it is neither. */
+/* The number of this process among those that a launcher started on this machine; 0 without a
+ * launcher. */
+static int kind_local_rank(void)
+{
+    static const struct {
+        const char *rank, *ranks; /* the processes of a lone program have the first one too */
+    } launchers[] = { { "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE" },
+                      { "MPI_LOCALRANKID", "PMI_SIZE" },
+                      { "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS" } };
+
+    for (size_t i = 0; i < sizeof launchers / sizeof *launchers; i++) {
+        const char *rank = getenv(launchers[i].rank), *ranks = getenv(launchers[i].ranks);
+
+        if (rank && ranks && atoi(ranks) > 1)
+            return atoi(rank) > 0 ? atoi(rank) : 0;
+    }
+    return 0;
+}
+
+/* Reads "KIND" or "KIND:NUMBER"; NULL if it is neither. *number is -1 for the first. */
 static kind *kind_from_name(const char *name, int *number)
 {
     size_t n = strcspn(name, ":");
     int i;
 
-    *number = 0;
+    *number = -1;
     if (name[n]) {
         const char *digits = name + n + 1;
 
@@ -190,18 +209,31 @@ static kind *kind_from_name(const char *name, int *number)
     return NULL;
 }
 
-/* Returns device number `number` of a kind. On failure returns -1 and writes the reason to
+/* Returns device number `number` of a kind; for -1, the one of this process. On failure returns -1 and writes the reason to
  * `why`. */
 static ct_device kind_device(kind *k, int number, char *why, size_t size)
 {
     if (!plugin_open(k))
         snprintf(why, size, "no %s: %s", k->title, k->reason);
+    else if (number < 0)
+        return k->first + kind_local_rank() % k->count;
     else if (number >= k->count)
         snprintf(why, size, "no %s %d: only %d exist%s, numbered from 0", k->title, number,
                  k->count, k->count == 1 ? "s" : "");
     else
         return k->first + number;
     return -1;
+}
+
+static ct_device device_try_gpu(int i)
+{
+    char why[320];
+    ct_device d = kind_device(&kinds[0], i, why, sizeof why);
+
+    if (d != -1)
+        return d;
+    cti_log("%s; using the CPU", why);
+    return CT_CPU;
 }
 
 ct_device ct_device_from_name(const char *name)
@@ -217,7 +249,7 @@ ct_device ct_device_from_name(const char *name)
     if (strcmp(name, "cpu") == 0)
         return CT_CPU;
     if (strcmp(name, "auto") == 0)
-        return ct_try_gpu(0);
+        return device_try_gpu(-1);
     k = kind_from_name(name, &number);
     if (!k) {
         ct_raise(CT_ERR_DEVICE, me,
@@ -245,13 +277,7 @@ int ct_device_count(const char *name)
 
 ct_device ct_try_gpu(int i)
 {
-    char why[320];
-    ct_device d = kind_device(&kinds[0], i < 0 ? 0 : i, why, sizeof why);
-
-    if (d != -1)
-        return d;
-    cti_log("%s; using the CPU", why);
-    return CT_CPU;
+    return device_try_gpu(i < 0 ? 0 : i);
 }
 
 /* ---- waiting, and faults ---- */

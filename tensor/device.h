@@ -29,8 +29,9 @@ extern "C" {
 
 /* Returns the device with a name ("cpu", "cuda", "cuda:1", "cuda-emu"), or -1 with CT_ERR_DEVICE;
  * the message says why it is not available: "no CUDA device: driver missing". "cuda" means
- * "cuda:0"; "auto" means the first GPU, or else the CPU, as ct_try_gpu(0). CT_ERR_ARGUMENT if name
- * is NULL. */
+ * "cuda:0". If mpirun or srun started several processes on this machine, "cuda" means the GPU with
+ * the number of this process among them, modulo the number of GPUs. "auto" means "cuda", or else
+ * the CPU with a line on stderr, as ct_try_gpu. CT_ERR_ARGUMENT if name is NULL. */
 ct_device ct_device_from_name(const char *name);
 
 /* Returns the name of a device: "cpu", "cuda", "cuda:1"; "?" for an unknown device. The caller does

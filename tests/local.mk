@@ -91,7 +91,8 @@ shell_tests = \
 	tests/limits.sh \
 	tests/dlpack.sh \
 	tests/allocator.sh \
-	tests/mpi.sh
+	tests/mpi.sh \
+	tests/nccl.sh
 
 # The tests of a library for inference only. The other tests train.
 inference_check_programs = \
@@ -697,6 +698,7 @@ EXTRA_DIST += \
 	tests/layer_bits.c \
 	tests/lib.sh \
 	tests/messages.txt \
+	tests/mpi_lib.sh \
 	tests/mutants.py \
 	tests/mutants.txt \
 	tests/opt_outs.txt \

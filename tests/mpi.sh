@@ -6,75 +6,11 @@
 
 . "$(dirname "$0")/lib.sh"
 
-make_tmp
-plugins=$build/train/mpi/.libs
-COTANGENT_NUM_THREADS=1
-OMPI_ALLOW_RUN_AS_ROOT=1
-OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-OMPI_MCA_rmaps_base_oversubscribe=1
-OMPI_MCA_hwloc_base_binding_policy=none
-OMPI_MCA_btl_vader_single_copy_mechanism=none   # not allowed in many containers
-export COTANGENT_NUM_THREADS OMPI_ALLOW_RUN_AS_ROOT \
-    OMPI_ALLOW_RUN_AS_ROOT_CONFIRM OMPI_MCA_rmaps_base_oversubscribe \
-    OMPI_MCA_hwloc_base_binding_policy OMPI_MCA_btl_vader_single_copy_mechanism
-unset COTANGENT_PLUGIN_DIR COTANGENT_SHARDS COTANGENT_MPI COTANGENT_WORLD_TIMEOUT
-
-case "$CFLAGS" in
-*-fsanitize=*) skip "the plug-ins are not built with sanitizers" ;;
-esac
-
-# The MPIs that are there: mpirun and plug-in.
-mpis=
-for mpi in openmpi mpich; do
-    if ! command -v mpirun.$mpi >/dev/null 2>&1; then
-        say "no mpirun.$mpi"
-    elif [ ! -e "$plugins/world-$mpi.so" ]; then
-        say "no plug-in for $mpi was built"
-    elif ! timeout 60 mpirun.$mpi -np 2 true >"$tmp/out" 2>&1 </dev/null; then
-        say "mpirun.$mpi starts no processes here: $(head -n 3 "$tmp/out")"
-    else
-        mpis="$mpis $mpi"
-    fi
-done
-[ -n "$mpis" ] || skip "there is no mpirun that works with a plug-in (Debian: openmpi-bin libopenmpi-dev, or mpich libmpich-dev)"
-
-ranks()         # NUMBER COMMAND...: runs it by so many ranks of $mpi; sets $status
-{
-    number=$1
-    shift
-    timeout 100 "mpirun.$mpi" -np "$number" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
-    status=$?
-}
-
-# refused PATTERN WHAT COMMAND...: as ranks; it fails, and stderr has a line with the pattern. Hydra, the
-# launcher of MPICH, kills all ranks as soon as one exits with an error, and then sometimes loses what
-# they have printed: so up to five runs.
-refused()
-{
-    pattern=$1 what=$2 tries=0
-    shift 2
-    while
-        ranks "$@"
-        [ $status -ne 0 ] || fail "$what"
-        tries=$((tries + 1))
-        ! grep -Eq -- "$pattern" "$tmp/err" && [ $tries -lt 5 ]
-    do :; done
-    says "$pattern" 1 "$what"
-}
-
-same()          # FILE FILE WHAT
-{
-    cmp -s "$1" "$2" || fail "$3: $1 and $2 differ"
-}
+. "$(dirname "$0")/mpi_lib.sh"
 
 log_of()        # FILE.csv: all but the times
 {
     sed 's/,[^,]*,[^,]*$//' "$1"
-}
-
-says()          # PATTERN TIMES WHAT: stderr has it in so many lines, or more
-{
-    [ "$(grep -Ec -- "$1" "$tmp/err")" -ge "$2" ] || fail "$3: not $2 lines with '$1'"
 }
 
 head -c 4000 "$srcdir/data/sample.txt" >"$tmp/text"
@@ -181,12 +117,9 @@ for mpi in $mpis; do
         2 "$build/tests/ranks" 4
     unset COTANGENT_PLUGIN_DIR
 
-    # Hydra kills the ranks that did not come to print why.
-    two=2
-    [ $mpi != mpich ] || two=1
     ranks 3 "$build/tests/ranks" 4 error
     [ $status -ne 0 ] || fail "$mpi: an error"
-    says 'rank 1: .*the disk is full' $two "$mpi: an error"
+    says 'rank 1: .*the disk is full' 2 "$mpi: an error"
 
     # A second after the end of a rank, mpirun kills the others: on a busy machine they may not come to
     # say why. Hydra kills them at once.
@@ -201,7 +134,7 @@ for mpi in $mpis; do
     export COTANGENT_WORLD_TIMEOUT
     ranks 3 "$build/tests/ranks" 4 late
     [ $status -ne 0 ] || fail "$mpi: a late rank"
-    says 'rank 1 .*was not heard of for 2 s' $two "$mpi: a late rank"
+    says 'rank 1 .*was not heard of for 2 s' 2 "$mpi: a late rank"
     unset COTANGENT_WORLD_TIMEOUT
 
     # The disk of rank 0 is full: the last checkpoint stays good.
@@ -210,7 +143,7 @@ for mpi in $mpis; do
         prlimit --pid "$(cat "$tmp/pid.0")" --fsize=8192
         wait
         [ "$(cat "$tmp/status")" -ne 0 ] || fail "$mpi: a full disk: status 0"
-        says 'full.ck.*File too large' $two "$mpi: a full disk"
+        says 'full.ck.*File too large' 2 "$mpi: a full disk"
         "$tool" info "$tmp/full.ck" >"$tmp/out" 2>"$tmp/err" || fail "$mpi: a full disk: no checkpoint"
     fi
 

@@ -48,9 +48,9 @@ static ct_optimizer *fitted_optimizer(void *self)
     return ct_adam_new(m->params, (ct_adam_options){ .lr = 0.01 });
 }
 
-static fitted fitted_new(bool norm)
+static fitted fitted_new(bool norm, ct_dtype dtype)
 {
-    fitted m = { .params = ct_params_new((ct_params_options){ .seed = 3 }) };
+    fitted m = { .params = ct_params_new((ct_params_options){ .seed = 3, .dtype = dtype }) };
 
     m.first = ct_nn_linear(m.params, "first", (ct_nn_linear_options){ .out_features = 6 });
     if (norm)
@@ -66,6 +66,7 @@ static fitted fitted_new(bool norm)
 /* The options of a run, and its results on each rank. */
 typedef struct outcome {
     int shards, epochs, batch;
+    ct_dtype dtype;
     bool norm, several; /* several: the run has several optimisers */
     int accumulate;
     const char *checkpoint, *resume;
@@ -88,11 +89,11 @@ static bool stop_step(void *context, const ct_fit_step *step)
     return !(s->rank == s->o->stop_rank && step->step == s->o->stop_at);
 }
 
-static ct_loader *rows_loader(int batch)
+static ct_loader *rows_loader(int batch, ct_dtype dtype)
 {
     ct_scope s = ct_scope_begin();
     ct_generator g = ct_generator_from_seed(5);
-    ct_tensor *x = ct_randn(CT_SHAPE(ROWS, 3), CT_F32, CT_CPU, &g);
+    ct_tensor *x = ct_randn(CT_SHAPE(ROWS, 3), dtype, CT_CPU, &g);
     ct_loader *l = ct_loader_tensors_new(x, ct_sum_axis(x, 1, true),
                                          (ct_loader_tensors_options){ .batch_size = batch });
 
@@ -121,8 +122,8 @@ static void fit_program(hub_rank *r)
 {
     const ct_metric *const metrics[] = { ct_metric_mse(), NULL };
     outcome *o = r->context;
-    fitted m = fitted_new(o->norm);
-    ct_loader *train = rows_loader(o->batch), *val = rows_loader(o->batch);
+    fitted m = fitted_new(o->norm, o->dtype);
+    ct_loader *train = rows_loader(o->batch, o->dtype), *val = rows_loader(o->batch, o->dtype);
     ct_model model = { .self = &m,
                        .params = m.params,
                        .training_step = fitted_step,
@@ -176,15 +177,18 @@ START_TEST(test_a_run_has_the_same_bits_for_any_number_of_ranks)
     static outcome one, many;
 
     for (int shards = 2; shards <= 6; shards++)
-        for (int norm = 0; norm < 2; norm++)
+        for (int kind = 0; kind < 3; kind++)
             for (int ranks = 1; ranks <= 4 && ranks <= shards; ranks++) {
                 hub_rank rank[HUB_RANKS];
+                const bool norm = kind == 1;
 
                 /* without batch norm the last batch has 1 row, and all shards except one are
                  * empty */
-                many = (outcome){
-                    .shards = shards, .epochs = 3, .norm = norm, .batch = norm ? 17 : 15
-                };
+                many = (outcome){ .shards = shards,
+                                  .epochs = 3,
+                                  .dtype = kind == 2 ? CT_F64 : CT_F32,
+                                  .norm = norm,
+                                  .batch = norm ? 17 : 15 };
                 hub_run(ranks, fit_program, &many, rank);
                 hub_expect_ok(rank, ranks);
                 if (ranks == 1)
@@ -291,7 +295,7 @@ static void other_seed(hub_rank *r)
 {
     ct_params *params = ct_params_new((ct_params_options){ .seed = r->rank == 1 ? 4 : 3 });
     fitted m = { .params = params };
-    ct_loader *train = rows_loader(10);
+    ct_loader *train = rows_loader(10, CT_F32);
     ct_model model = { .self = &m,
                        .params = params,
                        .training_step = fitted_step,

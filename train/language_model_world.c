@@ -22,7 +22,7 @@ bool cti_lm_world_begin(const char *function, ct_world *w, const ct_lm *m, const
 
     if (!w)
         return ct_ok();
-    if (w->step.params || w->sum.total)
+    if (w->step.params || w->sum.total.bytes)
         ct_raise(CT_ERR_ARGUMENT, function, "the shards of a batch are not reduced yet");
     if (ct_ok() && (!w->link || !cti_params_digest(m->params, digests[0])))
         return ct_ok();
@@ -62,21 +62,22 @@ double cti_lm_world_sum(const char *function, ct_world *w, int64_t count, cti_lm
     int64_t from, to, run;
     double result = NAN;
     bool stop = false;
-    char *vector;
+    const cti_sum_memory none = { NULL, NULL };
+    cti_sum_memory vector;
 
     if (!w)
         return part(context, 0, count);
-    cti_sum_begin(w, 1, 0);
+    cti_sum_begin(w, 1, 0, 0);
     for (int s = w->first; s < w->end && ct_ok(); s++) {
         cti_lm_world_part(w, s, count, &from, &to);
-        vector = to > from ? cti_sum_vector(w, function) : NULL;
-        if (vector)
-            *cti_sum_doubles(&w->sum.layout, vector, 0, &run) = part(context, from, to);
+        vector = to > from ? cti_sum_vector(w, function) : none;
+        if (vector.bytes)
+            *cti_sum_doubles(&w->sum.layout, vector.bytes, 0, &run) = part(context, from, to);
         cti_sum_add(w, s, vector);
     }
-    vector = ct_ok() ? cti_sum_all(w, function, &stop) : NULL;
-    if (vector)
-        result = *cti_sum_doubles(&w->sum.layout, vector, 0, &run);
+    vector = ct_ok() ? cti_sum_all(w, function, &stop) : none;
+    if (vector.bytes)
+        result = *cti_sum_doubles(&w->sum.layout, vector.bytes, 0, &run);
     cti_world_tell_error(w);
     return result;
 }

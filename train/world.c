@@ -131,6 +131,8 @@ void ct_world_free(ct_world *w)
     if (!w)
         return;
     cti_world_tell_error(w);
+    if (w->gpu.device != CT_CPU)
+        cti_gpu_leave(w);
     if (!w->link || !w->link->in_use)
         cti_sum_free(&w->sum);
     cti_release(w->waiting);

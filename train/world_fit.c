@@ -212,14 +212,16 @@ static bool fit_compare_text(cti_run *r, const char *what, const char *text)
 static void fit_describe_trainer(const cti_run *r, char text[400])
 {
     const ct_trainer *t = r->trainer;
+    const char *device = ct_device_name(ct_params_device(r->model->params));
 
     snprintf(
         text, 400,
         "epochs %lld, patience %lld, min_delta %g, checkpoint %d each %lld epochs, %lld steps, "
-        "best %d, resumed %d, device %s, generator %llx %llx %llx, parameters %d, batches %lld",
+        "best %d, resumed %d, device %.*s, generator %llx %llx %llx, parameters %d, batches %lld",
         (long long)t->max_epochs, (long long)t->patience, t->min_delta, t->checkpoint != NULL,
         (long long)t->checkpoint_epochs, (long long)t->checkpoint_steps, t->best != NULL,
-        t->resume != NULL, ct_device_name(ct_params_device(r->model->params)),
+        /* the ranks of a machine have GPUs of different numbers */
+        t->resume != NULL, (int)strcspn(device, ":"), device,
         (unsigned long long)ct_params_generator(r->model->params)->seed,
         (unsigned long long)ct_params_generator(r->model->params)->stream,
         (unsigned long long)ct_params_generator(r->model->params)->position,
@@ -296,6 +298,8 @@ bool cti_fit_world_ready(cti_run *r)
     if (!r->world)
         return true;
     if (!fit_check_rows(r))
+        return false;
+    if (!cti_gpu_meet(r->world->w, r->function, ct_params_device(r->model->params)))
         return false;
     if (fit_has_ranks(r)) {
         description = fit_description(r);

@@ -3,13 +3,14 @@
  * (internal)
  *
  * world_link.c makes a link, over MPI or, in tests, over another transport. world_wait.c sends,
- * receives and waits. world_sum.c adds up over shards. world_shards.c cuts batches. world.c has
- * the other public functions. world_fit.c connects worlds to ct_fit. */
+ * receives and waits. world_sum.c adds up over shards, world_gpu.c on GPUs. world_shards.c cuts
+ * batches. world.c has the other public functions. world_fit.c connects worlds to ct_fit. */
 #ifndef COTANGENT_TRAIN_WORLD_INTERNAL_H
 #define COTANGENT_TRAIN_WORLD_INTERNAL_H
 
 #include "tensor/internal.h"
 
+#include "train/world_collective.h"
 #include "train/world_sum.h"
 #include "train/world_transport.h"
 
@@ -20,10 +21,11 @@
 
 /* ---- the link of a process to the other ranks (world_link.c) ---- */
 
-/* The message that a rank sends to all others when it fails. */
+/* The message that a rank sends to all others when it fails, and again when it ends. */
 typedef struct cti_failure {
     int32_t rank;
-    char text[508]; /* "" in an answer */
+    int32_t ends;   /* 1: the rank has printed everything, and its process ends */
+    char text[504]; /* "" in an answer */
 } cti_failure;
 
 /* The description that a rank gives of itself. If host is that of this machine, this rank can
@@ -40,6 +42,8 @@ typedef struct cti_link {
     cti_failure heard; /* the message that this request receives */
     cti_failure told;
     int failures; /* the number of ranks whose failure has arrived */
+    int ends;     /* the number of ranks that have said that they end */
+    cti_failure end;
     bool crowded; /* true if this machine has more ranks than processors */
     bool broken, has_told;
     /* True if the link is broken and the transport may still use memory of the worlds; that
@@ -105,10 +109,18 @@ typedef struct cti_world_step {
 } cti_world_step;
 
 /* Counts of the work of this rank, for tests: elements added, shards with rows, their rows, and
- * bytes sent. */
+ * bytes sent through MPI. */
 typedef struct cti_world_counts {
     uint64_t additions, shards, rows, bytes_sent;
 } cti_world_counts;
+
+/* The GPU of this rank (world_gpu.c). */
+typedef struct cti_world_gpu {
+    ct_device device; /* CT_CPU until the first step on a GPU, when the ranks compare theirs */
+    bool sums;        /* true if f32 gradients on the device are added up there */
+    cti_collective collective;
+    void *event; /* marks the end of a sum */
+} cti_world_gpu;
 
 struct ct_world {
     cti_link *link; /* NULL if there is one rank */
@@ -118,6 +130,7 @@ struct ct_world {
     cti_waiting *waiting;
     size_t waiting_count, waiting_room;
     cti_sum sum;
+    cti_world_gpu gpu;
     cti_world_step step;
     cti_world_counts counts;
 };
@@ -145,6 +158,10 @@ bool cti_world_receive(ct_world *w, const char *function, void *data, size_t byt
 /* Waits for all requests in progress. */
 bool cti_world_wait(ct_world *w, const char *function);
 
+/* Waits until done(w) is not 0, and returns it: above 0 if the awaited work of this rank's device is
+ * done, below 0 if it has failed. Returns -1 with an error if another rank fails meanwhile. */
+int cti_world_wait_until(ct_world *w, const char *function, int (*done)(ct_world *w));
+
 /* Frees memory that was passed to the transport, unless the transport may still use it. The
  * memory must come from malloc of the C library, because an allocator of the user would report
  * the memory that MPI keeps as a leak. */
@@ -165,6 +182,37 @@ void cti_world_tell(ct_world *w, const char *text);
 
 /* If an error is recorded, sends it to the other ranks. */
 void cti_world_tell_error(ct_world *w);
+
+/* For the end of a program whose link is broken: waits up to 2 s until all ranks have come here. A
+ * launcher that sees a process fail kills the others, which may not have printed why yet. */
+void cti_world_end_together(ct_world *w);
+
+/* ---- GPUs (world_gpu.c) ---- */
+
+/* If the device is a GPU, and the first one of this world: compares the GPUs of all ranks, and makes
+ * a group of them if they can add up gradients. All ranks must call it. Returns false with an
+ * error. */
+bool cti_gpu_meet(ct_world *w, const char *function, ct_device device);
+
+/* Ends the group: after queued work is done, or at once. */
+void cti_gpu_leave(ct_world *w);
+void cti_gpu_abandon(ct_world *w);
+
+/* Memory of the device with this number of zeros; NULL with an error. */
+struct ct_storage *cti_gpu_new(ct_device device, int64_t floats);
+
+/* Kernels of the device: a += b; to = from, or zeros for a NULL; to = from / by, rounded from
+ * double. `to` and `from` are contiguous and f32. */
+void cti_gpu_add(ct_device device, float *a, const float *b, int64_t n);
+void cti_gpu_put(ct_device device, float *to, const ct_tensor *from, int64_t n);
+void cti_gpu_get(const char *function, ct_tensor *to, float *from, double by);
+
+/* Queue messages between the GPUs. cti_gpu_all_gather waits for the device; own may be a part of
+ * all. They return false with an error. */
+bool cti_gpu_exchange(ct_world *w, const char *function, const cti_collective_piece *pieces,
+                      int count);
+bool cti_gpu_all_gather(ct_world *w, const char *function, const float *own, float *all,
+                        int64_t floats);
 
 /* ---- shards (world_shards.c) ---- */
 

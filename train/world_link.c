@@ -140,8 +140,10 @@ static void link_end(void)
     w.rank = l->transport.rank;
     w.ranks = l->transport.ranks;
     cti_world_tell_error(&w);
-    if (l->broken || !cti_world_meet(&w, "ct_world"))
+    if (l->broken || !cti_world_meet(&w, "ct_world")) {
+        cti_world_end_together(&w);
         return;
+    }
     cti_release(w.waiting);
     l->transport.cancel(&l->transport, l->listening);
     l->transport.finish(&l->transport);

@@ -61,7 +61,7 @@ static ct_world *shards_world(const char *function, ct_world *w)
  *
  * The doubles are the numbers, the number of shards in which each trained parameter has a
  * gradient, the buffers that are not f32, and the gradients in f64. The floats are the gradients
- * and the buffers in f32. */
+ * and the buffers in f32; they stay on the GPU if the GPUs of the ranks add them up. */
 
 typedef enum shards_role { SHARDS_NOTHING, SHARDS_GRADIENT, SHARDS_BUFFER } shards_role;
 
@@ -80,9 +80,9 @@ static shards_role shards_role_of(const ct_world *w, int i)
 /* A walk over the entries of the set. It keeps the positions of their elements in the vector. */
 typedef struct shards_walk {
     ct_world *w;
-    char *vector;
+    cti_sum_memory vector;
     /* The next position of each kind; given: the next count of gradients. */
-    int64_t doubles, floats, given;
+    int64_t doubles, floats, gpu_floats, given;
     double count, shards; /* for reading sums: the divisors of gradients and of buffers */
 } shards_walk;
 
@@ -95,7 +95,21 @@ static int shards_gradients(const ct_world *w)
     return n;
 }
 
-static shards_walk shards_begin_walk(ct_world *w, char *vector)
+/* True if the elements of t are added up in the memory of the GPU. */
+static bool shards_on_gpu(const ct_world *w, const ct_tensor *t)
+{
+    return w->gpu.sums && t->dtype == CT_F32 && t->device == w->gpu.device;
+}
+
+/* The position of the elements of t. */
+static int64_t *shards_position(shards_walk *k, const ct_tensor *t)
+{
+    if (shards_on_gpu(k->w, t))
+        return &k->gpu_floats;
+    return t->dtype == CT_F32 ? &k->floats : &k->doubles;
+}
+
+static shards_walk shards_begin_walk(ct_world *w, cti_sum_memory vector)
 {
     return (shards_walk){ .w = w,
                           .vector = vector,
@@ -107,31 +121,30 @@ static double *shards_double(const shards_walk *k, int64_t i)
 {
     int64_t run;
 
-    return cti_sum_doubles(&k->w->sum.layout, k->vector, i, &run);
+    return cti_sum_doubles(&k->w->sum.layout, k->vector.bytes, i, &run);
 }
 
 /* Starts the sum of a step, unless it has started. It must run after the first shard, when no
  * entry is lazy. */
 static void shards_measure(ct_world *w)
 {
-    const ct_params *set = w->step.params;
-    int64_t doubles = CTI_SUM_NUMBERS + shards_gradients(w), floats = 0;
+    ct_params *set = w->step.params;
+    shards_walk k = shards_begin_walk(w, (cti_sum_memory){ NULL, NULL });
 
     if (w->step.measured)
         return;
     w->step.measured = true;
+    if (!w->step.forward_only)
+        cti_gpu_meet(w, "ct_world_reduce", ct_params_device(set));
     for (int i = 0; i < ct_params_count(set); i++) {
         const ct_tensor *t;
 
         if (shards_role_of(w, i) == SHARDS_NOTHING)
             continue;
-        t = cti_param_own(ct_params_at((ct_params *)set, i));
-        if (t->dtype == CT_F32)
-            floats += t->numel;
-        else
-            doubles += t->numel;
+        t = cti_param_own(ct_params_at(set, i));
+        *shards_position(&k, t) += t->numel;
     }
-    cti_sum_begin(w, doubles, floats);
+    cti_sum_begin(w, k.doubles, k.floats, k.gpu_floats);
 }
 
 /* ---- into a vector ---- */
@@ -145,8 +158,8 @@ static void shards_put(shards_walk *k, const ct_tensor *t, int64_t numel, bool f
     const char *from = t ? cti_data(t) : NULL;
 
     for (int64_t run, i = 0; i < numel; i += run) {
-        char *to = f32 ? (char *)cti_sum_floats(l, k->vector, k->floats, &run)
-                       : (char *)cti_sum_doubles(l, k->vector, k->doubles, &run);
+        char *to = f32 ? (char *)cti_sum_floats(l, k->vector.bytes, k->floats, &run)
+                       : (char *)cti_sum_doubles(l, k->vector.bytes, k->doubles, &run);
 
         run = run < numel - i ? run : numel - i;
         if (from)
@@ -181,9 +194,15 @@ static void shards_put_entry(shards_walk *k, int i)
         from = ct_tensor_grad(value); /* a view, because the handle of the gradient has ended */
         *shards_double(k, k->given++) = from != NULL;
     }
-    if (from)
-        from = shards_on_host(from);
-    shards_put(k, from, value->numel, value->dtype == CT_F32);
+    if (shards_on_gpu(k->w, value)) {
+        cti_gpu_put(value->device, cti_sum_gpu_floats(&k->vector, k->gpu_floats),
+                    from ? cti_contiguous(from) : NULL, value->numel);
+        k->gpu_floats += value->numel;
+    } else {
+        if (from)
+            from = shards_on_host(from);
+        shards_put(k, from, value->numel, value->dtype == CT_F32);
+    }
     cti_scope_pop(s);
 }
 
@@ -192,7 +211,7 @@ static void shards_add_empty(ct_world *w, int end)
 {
     shards_measure(w);
     while (w->step.added < end)
-        cti_sum_add(w, w->step.added++, NULL);
+        cti_sum_add(w, w->step.added++, (cti_sum_memory){ NULL, NULL });
 }
 
 /* Adds the finished shard to the sum, and clears its gradients. */
@@ -200,11 +219,13 @@ static void shards_flush(ct_world *w)
 {
     cti_world_step *s = &w->step;
     shards_walk k;
-    char *vector;
+    cti_sum_memory vector;
 
     shards_add_empty(w, s->current);
+    if (!ct_ok())
+        return;
     vector = cti_sum_vector(w, "ct_world_reduce");
-    if (!vector)
+    if (!vector.bytes)
         return;
     k = shards_begin_walk(w, vector);
     for (int i = 0; i < CTI_SUM_NUMBERS; i++)
@@ -248,8 +269,8 @@ static void shards_get(shards_walk *k, char *to, int64_t numel, bool f32, double
     const cti_sum_layout *l = &k->w->sum.layout;
 
     for (int64_t run, i = 0; i < numel; i += run) {
-        const float *f = f32 ? cti_sum_floats(l, k->vector, k->floats, &run) : NULL;
-        const double *d = f32 ? NULL : cti_sum_doubles(l, k->vector, k->doubles, &run);
+        const float *f = f32 ? cti_sum_floats(l, k->vector.bytes, k->floats, &run) : NULL;
+        const double *d = f32 ? NULL : cti_sum_doubles(l, k->vector.bytes, k->doubles, &run);
 
         run = run < numel - i ? run : numel - i;
         if (f32)
@@ -260,13 +281,25 @@ static void shards_get(shards_walk *k, char *to, int64_t numel, bool f32, double
     }
 }
 
+/* Writes the next elements of the vector, divided by `by`, to t, which is on the GPU. */
+static void shards_get_on_gpu(shards_walk *k, ct_tensor *t, double by)
+{
+    cti_gpu_get("ct_world_reduce", t, cti_sum_gpu_floats(&k->vector, k->gpu_floats), by);
+    k->gpu_floats += t->numel;
+}
+
 static void shards_get_gradient(shards_walk *k, const ct_tensor *value)
 {
     const bool f32 = value->dtype == CT_F32, given = *shards_double(k, k->given++) > 0;
     ct_tensor *g = given ? cti_leaf_make_grad(value) : NULL, *here;
 
     if (!given) {
-        *(f32 ? &k->floats : &k->doubles) += value->numel;
+        *shards_position(k, value) += value->numel;
+        return;
+    }
+    if (shards_on_gpu(k->w, value)) {
+        if (g)
+            shards_get_on_gpu(k, g, k->count);
         return;
     }
     here = g && g->device != CT_CPU ? cti_new("ct_world_reduce", g->shape, g->dtype, CT_CPU) : g;
@@ -279,7 +312,7 @@ static void shards_get_gradient(shards_walk *k, const ct_tensor *value)
 
 static void shards_skip(shards_walk *k, shards_role role, const ct_tensor *value)
 {
-    *(value->dtype == CT_F32 ? &k->floats : &k->doubles) += value->numel;
+    *shards_position(k, value) += value->numel;
     k->given += role == SHARDS_GRADIENT;
 }
 
@@ -287,22 +320,26 @@ static void shards_skip(shards_walk *k, shards_role role, const ct_tensor *value
  * is the count. */
 static void shards_get_buffer(shards_walk *k, ct_tensor *value)
 {
-    const bool f32 = value->dtype == CT_F32;
-    ct_tensor *mean = cti_new("ct_world_reduce", value->shape, f32 ? CT_F32 : CT_F64, CT_CPU);
+    const bool f32 = value->dtype == CT_F32, stays = shards_on_gpu(k->w, value);
+    ct_tensor *mean = cti_new("ct_world_reduce", value->shape, f32 ? CT_F32 : CT_F64,
+                              stays ? value->device : CT_CPU);
 
     if (!mean)
         return;
-    shards_get(k, cti_data(mean), value->numel, f32, k->shards);
+    if (stays)
+        shards_get_on_gpu(k, mean, k->shards);
+    else
+        shards_get(k, cti_data(mean), value->numel, f32, k->shards);
     if (!f32 && value->dtype != CT_F64)
         mean = ct_cast(ct_round(mean), value->dtype);
-    if (value->device != CT_CPU)
+    if (value->device != CT_CPU && !stays)
         mean = ct_to(mean, value->device);
     if (mean)
         cti_carry_into("ct_world_reduce", value, mean);
 }
 
 /* Writes the results of a sum to the parameters or the buffers. */
-static void shards_spread(ct_world *w, char *sum, shards_role what)
+static void shards_spread(ct_world *w, cti_sum_memory sum, shards_role what)
 {
     cti_world_step *s = &w->step;
     shards_walk k = shards_begin_walk(w, sum);
@@ -327,7 +364,7 @@ static void shards_spread(ct_world *w, char *sum, shards_role what)
 /* Takes the numbers and the buffers of a sum. If the update has more batches, keeps the
  * gradients for the next step. Otherwise writes the gradients of all batches of the update to
  * the parameters. */
-static void shards_take(ct_world *w, char *sum)
+static void shards_take(ct_world *w, cti_sum_memory sum)
 {
     cti_world_step *s = &w->step;
     const shards_walk k = shards_begin_walk(w, sum);
@@ -338,17 +375,17 @@ static void shards_take(ct_world *w, char *sum)
     if (s->forward_only)
         return;
     shards_spread(w, sum, SHARDS_BUFFER);
-    if (s->more || w->sum.total)
+    if (s->more || w->sum.total.bytes)
         cti_sum_to_total(w);
     if (s->more)
         return;
-    shards_spread(w, w->sum.total ? w->sum.total : sum, SHARDS_GRADIENT);
+    shards_spread(w, w->sum.total.bytes ? w->sum.total : sum, SHARDS_GRADIENT);
     cti_sum_drop_total(w);
 }
 
 void cti_world_finish_gradients(ct_world *w, ct_params *params)
 {
-    if (!w->sum.total || !ct_ok())
+    if (!w->sum.total.bytes || !ct_ok())
         return;
     w->step.params = params;
     shards_spread(w, w->sum.total, SHARDS_GRADIENT);
@@ -673,11 +710,13 @@ static bool shards_are_done(const char *function, ct_world *w)
 
 static void shards_sum(const char *function, ct_world *w)
 {
-    char *sum;
+    cti_sum_memory sum;
 
     shards_add_empty(w, w->end);
+    if (!ct_ok())
+        return;
     sum = cti_sum_all(w, function, &w->step.stop);
-    if (sum)
+    if (sum.bytes)
         shards_take(w, sum);
     else if (ct_ok())
         ct_raise(CT_ERR_ARGUMENT, function, "no shard has rows");

@@ -30,6 +30,11 @@ static int64_t layout_floats(const cti_sum_layout *l)
     return ((l->floats + l->segments - 1) / l->segments + 15) / 16 * 16;
 }
 
+static int64_t layout_gpu_floats(const cti_sum_layout *l)
+{
+    return ((l->gpu_floats + l->segments - 1) / l->segments + 15) / 16 * 16;
+}
+
 static size_t layout_segment_bytes(const cti_sum_layout *l)
 {
     return sizeof(sum_head) + (size_t)layout_doubles(l) * sizeof(double) +
@@ -65,14 +70,25 @@ float *cti_sum_floats(const cti_sum_layout *l, char *vector, int64_t i, int64_t 
     return (float *)(void *)from + at;
 }
 
+float *cti_sum_gpu_floats(const cti_sum_memory *vector, int64_t i)
+{
+    return (float *)vector->gpu->data + i;
+}
+
+/* Of `all` elements in segments of `each`: the number of those of a segment. */
+static uint64_t layout_part(int64_t all, int64_t each, int segment)
+{
+    const int64_t n = layout_least(each, all - segment * each);
+
+    return (uint64_t)(n > 0 ? n : 0);
+}
+
 /* The number of elements of a segment, without padding. */
 static uint64_t layout_elements(const cti_sum_layout *l, int segment)
 {
-    const int64_t d = layout_doubles(l), f = layout_floats(l);
-    const int64_t doubles = layout_least(d, l->doubles - segment * d);
-    const int64_t floats = layout_least(f, l->floats - segment * f);
-
-    return (uint64_t)(doubles > 0 ? doubles : 0) + (uint64_t)(floats > 0 ? floats : 0);
+    return layout_part(l->doubles, layout_doubles(l), segment) +
+           layout_part(l->floats, layout_floats(l), segment) +
+           layout_part(l->gpu_floats, layout_gpu_floats(l), segment);
 }
 
 /* ---- adding ---- */
@@ -91,7 +107,7 @@ static void add_floats(float *restrict a, const float *restrict b, int64_t n)
             a[i + k] += b[i + k];
 }
 
-/* Adds segment number `number` of b to that of a. */
+/* Adds segment number `number` of b to that of a, without what is on a GPU. */
 static void add_segment(ct_world *w, char *a, const char *b, int number)
 {
     const cti_sum_layout *l = &w->sum.layout;
@@ -104,64 +120,97 @@ static void add_segment(ct_world *w, char *a, const char *b, int number)
     w->counts.additions += layout_elements(l, number);
 }
 
-/* Adds all segments. */
-static void add_vector(ct_world *w, char *a, const char *b)
+/* Adds segment number `number` of right to left; all segments if it is -1. */
+static void add_node(ct_world *w, const cti_sum_node *left, const cti_sum_node *right, int number)
 {
-    const size_t bytes = layout_segment_bytes(&w->sum.layout);
+    const cti_sum_layout *l = &w->sum.layout;
+    const size_t bytes = layout_segment_bytes(l);
+    const int64_t each = layout_gpu_floats(l);
 
-    for (int j = 0; j < w->sum.layout.segments; j++)
-        add_segment(w, a + (size_t)j * bytes, b + (size_t)j * bytes, j);
+    if (left->gpu)
+        cti_gpu_add(w->gpu.device, left->gpu, right->gpu, number < 0 ? l->segments * each : each);
+    if (number >= 0)
+        add_segment(w, left->bytes, right->bytes, number);
+    for (int j = 0; j < l->segments && number < 0; j++)
+        add_segment(w, left->bytes + (size_t)j * bytes, right->bytes + (size_t)j * bytes, j);
 }
 
 /* ---- vectors ---- */
 
+static void vector_free(cti_sum_memory v)
+{
+    cti_release(v.bytes);
+    if (v.gpu)
+        cti_storage_unref(v.gpu);
+}
+
 static void vectors_drop(cti_sum *s)
 {
     while (s->spares)
-        cti_release(s->spare[--s->spares]);
+        vector_free(s->spare[--s->spares]);
 }
 
-static void vector_give_back(cti_sum *s, char *vector)
+static void vector_give_back(cti_sum *s, cti_sum_memory v)
 {
-    if (!vector)
-        return;
-    if (s->spares < CTI_SUM_NODES)
-        s->spare[s->spares++] = vector;
+    if (v.bytes && s->spares < CTI_SUM_NODES)
+        s->spare[s->spares++] = v;
     else
-        cti_release(vector);
+        vector_free(v);
 }
 
-void cti_sum_begin(ct_world *w, int64_t doubles, int64_t floats)
+static cti_sum_memory vector_of(const cti_sum_node *n)
+{
+    return (cti_sum_memory){ n->bytes, n->storage };
+}
+
+static void vector_give(cti_sum_node *n, cti_sum_memory v)
+{
+    n->bytes = v.bytes;
+    n->storage = v.gpu;
+    n->gpu = v.gpu ? v.gpu->data : NULL;
+}
+
+void cti_sum_begin(ct_world *w, int64_t doubles, int64_t floats, int64_t gpu_floats)
 {
     cti_sum *s = &w->sum;
-    const cti_sum_layout l = { doubles, floats, w->ranks };
+    const cti_sum_layout l = { doubles, floats, gpu_floats, w->ranks };
 
     while (s->nodes)
-        vector_give_back(s, s->node[--s->nodes].bytes);
+        vector_give_back(s, vector_of(&s->node[--s->nodes]));
     if (l.doubles != s->layout.doubles || l.floats != s->layout.floats ||
-        l.segments != s->layout.segments)
+        l.gpu_floats != s->layout.gpu_floats || l.segments != s->layout.segments)
         vectors_drop(s);
     s->layout = l;
     s->step++;
 }
 
-char *cti_sum_vector(ct_world *w, const char *function)
+cti_sum_memory cti_sum_vector(ct_world *w, const char *function)
 {
     cti_sum *s = &w->sum;
-    char *vector = s->spares ? s->spare[--s->spares] : cti_calloc(1, layout_bytes(&s->layout));
+    cti_sum_memory v = { NULL, NULL };
 
-    if (!vector)
+    if (s->spares)
+        return s->spare[--s->spares];
+    v.bytes = cti_calloc(1, layout_bytes(&s->layout));
+    if (!v.bytes) {
         cti_out_of_memory(function, layout_bytes(&s->layout));
-    return vector;
+    } else if (s->layout.gpu_floats) {
+        v.gpu = cti_gpu_new(w->gpu.device, layout_gpu_floats(&s->layout) * s->layout.segments);
+        if (!v.gpu) {
+            cti_release(v.bytes);
+            v.bytes = NULL;
+        }
+    }
+    return v;
 }
 
 void cti_sum_free(cti_sum *s)
 {
     while (s->nodes)
-        cti_release(s->node[--s->nodes].bytes);
+        vector_free(vector_of(&s->node[--s->nodes]));
     vectors_drop(s);
-    cti_release(s->total);
-    cti_release(s->received);
+    vector_free(s->total);
+    vector_free((cti_sum_memory){ s->received, s->gpu_received });
 }
 
 /* ---- the tree ---- */
@@ -185,19 +234,19 @@ typedef struct tree_stack {
 static void tree_join(tree_stack *t)
 {
     cti_sum_node *left = &t->node[*t->count - 2], *right = &t->node[*t->count - 1];
-    char *done = right->bytes;
+    cti_sum_node done = *right;
 
     if (!left->there) {
-        done = left->bytes;
+        done = *left;
         left->bytes = right->bytes;
+        left->gpu = right->gpu;
+        left->storage = right->storage;
         left->there = right->there;
-    } else if (right->there && t->segment < 0) {
-        add_vector(t->w, left->bytes, right->bytes);
     } else if (right->there) {
-        add_segment(t->w, left->bytes, right->bytes, t->segment);
+        add_node(t->w, left, right, t->segment);
     }
     if (t->segment < 0)
-        vector_give_back(&t->w->sum, done);
+        vector_give_back(&t->w->sum, vector_of(&done));
     left->level++;
     left->index /= 2;
     (*t->count)--;
@@ -218,11 +267,12 @@ static void tree_close(tree_stack *t)
         tree_join(t);
 }
 
-void cti_sum_add(ct_world *w, int shard, char *vector)
+void cti_sum_add(ct_world *w, int shard, cti_sum_memory vector)
 {
     tree_stack t = { w, -1, w->sum.node, &w->sum.nodes };
-    const cti_sum_node n = { 0, shard, vector != NULL, vector };
+    cti_sum_node n = { .index = shard, .there = vector.bytes != NULL };
 
+    vector_give(&n, vector);
     tree_push(&t, &n);
 }
 
@@ -233,7 +283,7 @@ static int tree_nodes_of(const ct_world *w, int rank, cti_sum_node nodes[CTI_SUM
 
     for (int s = cti_world_first_shard(rank, w->ranks, w->shards);
          s < cti_world_first_shard(rank + 1, w->ranks, w->shards); s++) {
-        nodes[count++] = (cti_sum_node){ 0, s, false, NULL };
+        nodes[count++] = (cti_sum_node){ .index = s };
         for (; count > 1 && tree_are_halves(&nodes[count - 2], &nodes[count - 1]); count--) {
             nodes[count - 2].level++;
             nodes[count - 2].index /= 2;
@@ -246,30 +296,52 @@ void cti_sum_to_total(ct_world *w)
 {
     cti_sum *s = &w->sum;
 
-    if (s->total) {
-        add_vector(w, s->total, s->node[0].bytes);
+    if (s->total.bytes) {
+        cti_sum_node total = { .there = true };
+
+        vector_give(&total, s->total);
+        add_node(w, &total, &s->node[0], -1);
         return;
     }
-    s->total = s->node[0].bytes;
-    s->node[0].bytes = NULL;
+    s->total = vector_of(&s->node[0]);
+    vector_give(&s->node[0], (cti_sum_memory){ NULL, NULL });
 }
 
 void cti_sum_drop_total(ct_world *w)
 {
     vector_give_back(&w->sum, w->sum.total);
-    w->sum.total = NULL;
+    w->sum.total = (cti_sum_memory){ NULL, NULL };
 }
 
 /* ---- between ranks ---- */
+
+/* Makes room for the floats that the other GPUs send. Returns false with an error. */
+static bool exchange_make_gpu_room(ct_world *w, int segments)
+{
+    cti_sum *s = &w->sum;
+    const int64_t floats = segments * layout_gpu_floats(&s->layout);
+
+    if (floats <= s->gpu_received_room)
+        return true;
+    if (s->gpu_received)
+        cti_storage_unref(s->gpu_received);
+    s->gpu_received = cti_gpu_new(w->gpu.device, floats);
+    s->gpu_received_room = s->gpu_received ? floats : 0;
+    return s->gpu_received != NULL;
+}
 
 /* Makes room for the segments that the other ranks send. Returns false with an error. */
 static bool exchange_make_room(ct_world *w, const char *function, size_t segment)
 {
     cti_sum_node nodes[CTI_SUM_NODES];
-    size_t bytes = 0;
+    int segments = 0;
+    size_t bytes;
 
     for (int r = 0; r < w->ranks; r++)
-        bytes += r == w->rank ? 0 : (size_t)tree_nodes_of(w, r, nodes) * segment;
+        segments += r == w->rank ? 0 : tree_nodes_of(w, r, nodes);
+    if (!exchange_make_gpu_room(w, segments))
+        return false;
+    bytes = (size_t)segments * segment;
     if (bytes <= w->sum.received_room)
         return true;
     cti_release(w->sum.received);
@@ -292,7 +364,9 @@ static bool exchange_mark(ct_world *w, const char *function, size_t segment, boo
     for (int i = 0; i < s->nodes; i++) {
         cti_sum_node *n = &s->node[i];
 
-        if (!n->bytes && !(n->bytes = cti_sum_vector(w, function)))
+        if (!n->bytes)
+            vector_give(n, cti_sum_vector(w, function));
+        if (!n->bytes)
             return false;
         for (int j = 0; j < w->ranks; j++)
             *(sum_head *)(void *)(n->bytes + (size_t)j * segment) =
@@ -322,6 +396,37 @@ static bool exchange_parts(ct_world *w, const char *function, size_t segment)
     return cti_world_wait(w, function);
 }
 
+/* Queues the same messages between the GPUs. */
+static bool exchange_gpu_parts(ct_world *w, const char *function)
+{
+    const int64_t each = layout_gpu_floats(&w->sum.layout);
+    float *to = each ? w->sum.gpu_received->data : NULL;
+    const int most = 2 * w->ranks * CTI_SUM_NODES;
+    cti_collective_piece *piece;
+    cti_sum_node nodes[CTI_SUM_NODES];
+    int count = 0;
+    bool good;
+
+    if (!each)
+        return true;
+    piece = cti_calloc((size_t)most, sizeof *piece);
+    if (!piece) {
+        cti_out_of_memory(function, (size_t)most * sizeof *piece);
+        cti_world_tell_error(w);
+        return false;
+    }
+    for (int r = 0; r < w->ranks; r++) {
+        for (int i = 0; i < w->sum.nodes && r != w->rank; i++)
+            piece[count++] =
+                (cti_collective_piece){ w->sum.node[i].gpu + r * each, (size_t)each, r, false };
+        for (int i = r == w->rank ? 0 : tree_nodes_of(w, r, nodes); i > 0; i--, to += each)
+            piece[count++] = (cti_collective_piece){ to, (size_t)each, r, true };
+    }
+    good = cti_gpu_exchange(w, function, piece, count);
+    cti_release(piece);
+    return good;
+}
+
 /* Adds up this rank's segment of all nodes. The returned sum is stored in one of them. *stop has
  * the same meaning as in cti_sum_all. */
 static cti_sum_node exchange_add(ct_world *w, size_t segment, bool *stop, int *wrong)
@@ -330,6 +435,8 @@ static cti_sum_node exchange_add(ct_world *w, size_t segment, bool *stop, int *w
     int count = 0;
     tree_stack t = { w, w->rank, stack, &count };
     char *from = w->sum.received;
+    const int64_t each = layout_gpu_floats(&w->sum.layout);
+    float *gpu_from = each ? w->sum.gpu_received->data : NULL;
 
     *wrong = -1;
     for (int r = 0; r < w->ranks; r++) {
@@ -340,9 +447,12 @@ static cti_sum_node exchange_add(ct_world *w, size_t segment, bool *stop, int *w
 
             if (r == w->rank) {
                 nodes[i].bytes = w->sum.node[i].bytes + (size_t)r * segment;
+                nodes[i].gpu = each ? w->sum.node[i].gpu + r * each : NULL;
             } else {
                 nodes[i].bytes = from;
+                nodes[i].gpu = gpu_from;
                 from += segment;
+                gpu_from = each ? gpu_from + each : NULL;
             }
             h = (const sum_head *)(const void *)nodes[i].bytes;
             if (h->step != w->sum.step && *wrong < 0)
@@ -371,7 +481,17 @@ static bool exchange_sums(ct_world *w, const char *function, size_t segment, cha
     return cti_world_wait(w, function);
 }
 
-static char *sum_exchange(ct_world *w, const char *function, bool *stop)
+/* Gives the whole sum of the floats on GPUs to each of them. */
+static bool exchange_gpu_sums(ct_world *w, const char *function, const float *own)
+{
+    const int64_t each = layout_gpu_floats(&w->sum.layout);
+
+    return !each || cti_gpu_all_gather(w, function, own, w->sum.node[0].gpu, each);
+}
+
+/* Writes the sum over the shards of all ranks to the first vector. Returns false with an error, and
+ * if no shard has rows. */
+static bool sum_exchange(ct_world *w, const char *function, bool *stop)
 {
     const size_t segment = layout_segment_bytes(&w->sum.layout);
     char *result, *own;
@@ -379,35 +499,41 @@ static char *sum_exchange(ct_world *w, const char *function, bool *stop)
     int wrong;
 
     if (!cti_world_usable(w, function))
-        return NULL;
+        return false;
     if (!exchange_make_room(w, function, segment) || !exchange_mark(w, function, segment, *stop)) {
         cti_world_tell_error(w);
-        return NULL;
+        return false;
     }
-    if (!exchange_parts(w, function, segment))
-        return NULL;
+    if (!exchange_gpu_parts(w, function) || !exchange_parts(w, function, segment))
+        return false;
     sum = exchange_add(w, segment, stop, &wrong);
     if (wrong >= 0) {
         ct_raise(CT_ERR_WORLD, function, "rank %d is at another step than rank %d", wrong, w->rank);
         cti_world_tell_error(w);
-        return NULL;
+        return false;
     }
     if (!sum.there)
-        return NULL;
+        return false;
     /* This vector is free, because all its segments have been sent. */
     result = w->sum.node[0].bytes;
     own = result + (size_t)w->rank * segment;
     if (own != sum.bytes)
         memcpy(own, sum.bytes, segment);
-    return exchange_sums(w, function, segment, result) ? result : NULL;
+    return exchange_sums(w, function, segment, result) && exchange_gpu_sums(w, function, sum.gpu);
 }
 
-char *cti_sum_all(ct_world *w, const char *function, bool *stop)
+cti_sum_memory cti_sum_all(ct_world *w, const char *function, bool *stop)
 {
     tree_stack t = { w, -1, w->sum.node, &w->sum.nodes };
+    bool there;
 
-    if (w->ranks > 1)
-        return sum_exchange(w, function, stop);
-    tree_close(&t);
-    return w->sum.nodes && w->sum.node[0].there ? w->sum.node[0].bytes : NULL;
+    if (w->ranks > 1) {
+        there = sum_exchange(w, function, stop);
+        if (!there && !ct_ok()) /* the GPUs of the others may never send */
+            cti_gpu_abandon(w);
+    } else {
+        tree_close(&t);
+        there = w->sum.nodes && w->sum.node[0].there;
+    }
+    return there ? vector_of(&w->sum.node[0]) : (cti_sum_memory){ NULL, NULL };
 }

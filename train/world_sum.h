@@ -26,6 +26,7 @@
 #include <cotangent/tensor/tensor.h>
 
 struct ct_world;
+struct ct_storage;
 
 /* The numbers of a step. The user has the first ones, ct_fit the next ones, and this module the
  * last three. */
@@ -37,18 +38,27 @@ struct ct_world;
 #define CTI_SUM_NUMBERS (CTI_SUM_COUNT + 3)
 
 /* The numbers of doubles and of floats of a vector, which is cut into one segment for each rank.
- * In memory the segments follow one another. Each has a head, its doubles and its floats. */
+ * In memory the segments follow one another. Each has a head, its doubles and its floats. A vector
+ * may have more floats in the memory of a GPU, cut in the same way, without heads. */
 typedef struct cti_sum_layout {
-    int64_t doubles, floats;
+    int64_t doubles, floats, gpu_floats;
     int segments;
 } cti_sum_layout;
 
-/* A node with its vector. */
+/* The memory of a vector. bytes is NULL if there is no vector; gpu is NULL if gpu_floats is 0. */
+typedef struct cti_sum_memory {
+    char *bytes;
+    struct ct_storage *gpu;
+} cti_sum_memory;
+
+/* A node with its vector, or with a segment of it. */
 typedef struct cti_sum_node {
     int level;
     int64_t index;
     bool there; /* true if at least one of its shards has rows */
     char *bytes;
+    float *gpu;
+    struct ct_storage *storage; /* the memory of gpu, if the node owns it */
 } cti_sum_node;
 
 /* The maximum number of nodes of one rank, which is at most 2 log2(shards). */
@@ -58,12 +68,14 @@ typedef struct cti_sum {
     cti_sum_layout layout;
     cti_sum_node node[CTI_SUM_NODES];
     int nodes;
-    char *spare[CTI_SUM_NODES]; /* vectors that are not in use */
+    cti_sum_memory spare[CTI_SUM_NODES]; /* vectors that are not in use */
     int spares;
-    char *total; /* the sum of the steps of an update so far; may be NULL */
+    cti_sum_memory total; /* the sum of the steps of an update so far; it may have no vector */
     char *received;
     size_t received_room;
-    uint32_t step; /* the number of sums so far; it must be equal on all ranks */
+    struct ct_storage *gpu_received;
+    int64_t gpu_received_room; /* floats */
+    uint32_t step;             /* the number of sums so far; it must be equal on all ranks */
 } cti_sum;
 
 /* The address of element i of a vector's doubles or floats. *run is the number of elements from
@@ -71,19 +83,21 @@ typedef struct cti_sum {
 double *cti_sum_doubles(const cti_sum_layout *l, char *vector, int64_t i, int64_t *run);
 float *cti_sum_floats(const cti_sum_layout *l, char *vector, int64_t i, int64_t *run);
 
+float *cti_sum_gpu_floats(const cti_sum_memory *vector, int64_t i);
+
 /* Starts a sum of vectors of these sizes. */
-void cti_sum_begin(struct ct_world *w, int64_t doubles, int64_t floats);
+void cti_sum_begin(struct ct_world *w, int64_t doubles, int64_t floats, int64_t gpu_floats);
 
-/* A vector of zeros for the next shard; NULL with an error. */
-char *cti_sum_vector(struct ct_world *w, const char *function);
+/* A vector for the next shard, whose padding is 0. It has no bytes after an error. */
+cti_sum_memory cti_sum_vector(struct ct_world *w, const char *function);
 
-/* Adds the vector of the next shard of this rank. vector is NULL if the shard has no rows. */
-void cti_sum_add(struct ct_world *w, int shard, char *vector);
+/* Adds the vector of the next shard of this rank. It has no bytes if the shard has no rows. */
+void cti_sum_add(struct ct_world *w, int shard, cti_sum_memory vector);
 
 /* Returns the sum over all shards, which is valid until the next sum starts. *stop must be true
- * if this rank asks for a stop. It becomes true if any rank asks. Returns NULL with an error,
- * and if no shard has rows. */
-char *cti_sum_all(struct ct_world *w, const char *function, bool *stop);
+ * if this rank asks for a stop. It becomes true if any rank asks. The sum has no bytes after an
+ * error, and if no shard has rows. */
+cti_sum_memory cti_sum_all(struct ct_world *w, const char *function, bool *stop);
 
 /* Adds the sum to the total, and takes its memory. */
 void cti_sum_to_total(struct ct_world *w);

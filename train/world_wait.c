@@ -22,6 +22,8 @@
 #define WAIT_NOTE 10.0   /* the seconds after which rank 0 prints which rank it waits for */
 #define WAIT_STOP 20.0   /* the seconds after which a rank with a request to stop gives up a wait */
 #define WAIT_ANSWERS 5.0 /* the seconds of waiting for the answers to a failure */
+#define WAIT_ENDS 2.0    /* the seconds of waiting for the end of the other ranks */
+#define WAIT_PRINTED 0.1 /* the seconds that a launcher has to read what a failed rank printed */
 /* The seconds from the end of another process until its messages count as lost. */
 #define WAIT_GONE 0.2
 
@@ -64,23 +66,29 @@ bool cti_world_usable(ct_world *w, const char *function)
 
 /* ---- failures of other ranks ---- */
 
-/* Sends this rank's failure to all others. It does not wait for requests that are not done at
- * once. */
-static void failure_send(cti_link *l, const char *text)
+/* Sends a message to all other ranks. It does not wait for requests that are not done at once, so
+ * the message must stay valid. */
+static void failure_send_all(cti_link *l, const cti_failure *f)
 {
     cti_transport *t = &l->transport;
     size_t bytes;
 
-    l->has_told = true;
-    l->told.rank = t->rank;
-    snprintf(l->told.text, sizeof l->told.text, "%s", text);
     for (int r = 0; r < t->ranks; r++)
         if (r != t->rank) {
-            void *request = t->send(t, &l->told, sizeof l->told, r, CTI_TAG_FAILURE);
+            void *request = t->send(t, f, sizeof *f, r, CTI_TAG_FAILURE);
 
             if (request)
                 t->test(t, request, &bytes);
         }
+}
+
+/* Sends this rank's failure to all others. */
+static void failure_send(cti_link *l, const char *text)
+{
+    l->has_told = true;
+    l->told.rank = l->transport.rank;
+    snprintf(l->told.text, sizeof l->told.text, "%.500s", text);
+    failure_send_all(l, &l->told);
 }
 
 /* Reads the failures that have arrived. The first one breaks the link, and this rank answers it. */
@@ -90,7 +98,8 @@ static void failure_listen(cti_link *l)
     size_t bytes;
 
     while (l->listening && t->test(t, l->listening, &bytes) == 1) {
-        l->failures++;
+        l->failures += !l->heard.ends;
+        l->ends += l->heard.ends != 0;
         l->heard.text[sizeof l->heard.text - 1] = '\0';
         if (!l->broken)
             snprintf(l->reason, sizeof l->reason, "rank %d: %s", (int)l->heard.rank, l->heard.text);
@@ -117,11 +126,20 @@ static bool peer_has_ended(const cti_link *l, int rank)
            cti_process_has_ended(p->process);
 }
 
+/* The number of other ranks whose processes have not ended, as far as this rank can see. */
+static int peers_living(const ct_world *w)
+{
+    int living = 0;
+
+    for (int r = 0; r < w->ranks; r++)
+        living += r != w->rank && !peer_has_ended(w->link, r);
+    return living;
+}
+
 void cti_world_tell(ct_world *w, const char *text)
 {
     cti_link *l = w->link;
     double end = cti_now() + WAIT_ANSWERS;
-    int living;
 
     if (!l || l->has_told)
         return;
@@ -131,13 +149,24 @@ void cti_world_tell(ct_world *w, const char *text)
     failure_send(l, text);
     do {
         failure_listen(l);
-        living = 0;
-        for (int r = 0; r < w->ranks; r++)
-            living += r != w->rank && !peer_has_ended(l, r);
-        if (l->failures >= living)
+        if (l->failures >= peers_living(w))
             return;
         wait_sleep(0.01);
     } while (cti_now() < end);
+}
+
+void cti_world_end_together(ct_world *w)
+{
+    cti_link *l = w->link;
+    const double end = cti_now() + WAIT_ENDS;
+
+    l->end = (cti_failure){ .rank = l->transport.rank, .ends = 1 };
+    failure_send_all(l, &l->end);
+    do {
+        wait_sleep(0.01);
+        failure_listen(l);
+    } while (l->ends < peers_living(w) && cti_now() < end);
+    wait_sleep(WAIT_PRINTED);
 }
 
 void cti_world_tell_error(ct_world *w)
@@ -155,9 +184,13 @@ typedef struct wait_clock {
     bool noted;
 } wait_clock;
 
-/* A rank that has ended while this rank waits for it, or -1. */
+/* A rank that has ended while this rank waits for it, or -1. Without a request, this rank waits for
+ * its device, which may wait for any rank. */
 static int wait_find_ended(const ct_world *w)
 {
+    for (int r = 0; r < w->ranks && !w->waiting_count; r++)
+        if (r != w->rank && peer_has_ended(w->link, r))
+            return r;
     for (size_t i = 0; i < w->waiting_count; i++)
         if ((i == 0 || w->waiting[i].peer != w->waiting[i - 1].peer) &&
             peer_has_ended(w->link, w->waiting[i].peer))
@@ -184,28 +217,35 @@ static bool wait_check_ended(ct_world *w, const char *function, wait_clock *c, d
     return true;
 }
 
+/* Names what this rank waits for: a rank, or its device. */
+static void wait_name(const ct_world *w, char who[120])
+{
+    const int peer = w->waiting_count ? w->waiting[0].peer : w->rank;
+    const cti_peer *p = &w->link->peer[peer];
+
+    snprintf(who, 120, "%s %d (process %lld on %.60s)",
+             w->waiting_count ? "rank" : "the GPU of rank", peer, (long long)p->process, p->host);
+}
+
 /* Checks the other ranks: failures, the timeout, a request to stop, and processes that have
  * ended. Returns false with an error. */
 static bool wait_look(ct_world *w, const char *function, wait_clock *c, double now)
 {
-    const int peer = w->waiting[0].peer;
-    const cti_peer *p = &w->link->peer[peer];
+    char who[120];
 
     failure_listen(w->link);
     if (w->link->broken)
         return wait_break(w, function, "-");
+    wait_name(w, who);
     if (now - c->heard > w->timeout)
-        return wait_break(w, function, "rank %d (process %lld on %.60s) was not heard of for %g s",
-                          peer, (long long)p->process, p->host, w->timeout);
+        return wait_break(w, function, "%s was not heard of for %g s", who, w->timeout);
     if (cti_stop_pending() && now - c->heard > WAIT_STOP)
-        return wait_break(w, function,
-                          "a stop was asked for, and rank %d was not heard of for %g s", peer,
-                          WAIT_STOP);
+        return wait_break(w, function, "a stop was asked for, and %s was not heard of for %g s",
+                          who, WAIT_STOP);
     if (!wait_check_ended(w, function, c, now))
         return false;
     if (w->rank == 0 && !c->noted && now - c->heard > WAIT_NOTE) {
-        cti_log("cotangent: rank 0 has waited %g s for rank %d (process %lld on %.60s)", WAIT_NOTE,
-                peer, (long long)p->process, p->host);
+        cti_log("cotangent: rank 0 has waited %g s for %s", WAIT_NOTE, who);
         c->noted = true;
     }
     return true;
@@ -278,6 +318,18 @@ bool cti_world_wait(ct_world *w, const char *function)
         }
     }
     return true;
+}
+
+int cti_world_wait_until(ct_world *w, const char *function, int (*done)(ct_world *w))
+{
+    double now = cti_now();
+    wait_clock c = { .began = now, .heard = now, .looked = now };
+    int result;
+
+    while (!(result = done(w)))
+        if (!wait_idle(w, function, &c))
+            return -1;
+    return result;
 }
 
 /* ---- starting to send and to receive ---- */

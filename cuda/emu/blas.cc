@@ -214,6 +214,14 @@ cublasStatus_t enqueue_product(cublasHandle_t h, product p, bool tf32)
 
 /* ---- handles ------------------------------------------------------------------------------- */
 
+cublasStatus_t cublasGetProperty(libraryPropertyType type, int *value)
+{
+    *value = type == MAJOR_VERSION   ? CUBLAS_VER_MAJOR
+             : type == MINOR_VERSION ? CUBLAS_VER_MINOR
+                                     : CUBLAS_VER_PATCH;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
 cublasStatus_t cublasCreate_v2(cublasHandle_t *out)
 {
     guard g(lock);

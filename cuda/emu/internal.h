@@ -3,6 +3,7 @@
  *
  *     runtime.cc   the functions of the CUDA runtime
  *     blas.cc      those of cuBLAS
+ *     nccl.cc      a stand-in for NCCL
  *     stream.cc    queues of work, events, graphs, and the order in which work runs
  *     kernel.cc    blocks and threads of a launch, barriers, shuffles
  *     fiber.cc     a stack and a switch for each thread that waits
@@ -214,6 +215,7 @@ extern context current;
 struct op {
     std::function<void()> work; /* may be empty */
     std::shared_ptr<op> after;  /* the work that must be done first; NULL: none */
+    std::function<bool()> gate; /* if not empty: the work may run when it returns true */
     struct stream *stream;
     clock host;  /* the works that the host knew to have ended when it enqueued this one */
     clock time;  /* the time of the work, once it has run */
@@ -231,6 +233,8 @@ int device_of(const stream *s);
 
 /* Adds work to s, or to the graph that s records. */
 void enqueue(stream *s, std::function<void()> work);
+/* Adds work that may run only when gate() returns true. s must record no graph. */
+void enqueue_gated(stream *s, std::function<bool()> gate, std::function<void()> work);
 graph *recorded_by(const stream *s); /* NULL if no capture is running */
 bool any_recording(); /* true if a capture forbids this thread calls such as cudaHostAlloc */
 void keep_with(graph *g, allocation *a); /* keeps the memory until g is destroyed */

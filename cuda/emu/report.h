@@ -12,6 +12,7 @@
  *     COTANGENT_EMU_MEMORY   bytes of device memory; default 4 GiB
  *     COTANGENT_EMU_DEVICES  number of GPUs, 0 to 8; default 1
  *     COTANGENT_EMU_DRIVER   version of the driver; 11040: of CUDA 11.4, 0: there is none
+ *     COTANGENT_EMU_NAME     name of the GPUs; default "emulated GPU"
  *     COTANGENT_EMU_STATS    file to which the counters are appended at exit
  *     COTANGENT_EMU_SECTORS  1: the checker counts sectors per request too */
 #ifndef COTANGENT_CUDA_EMU_REPORT_H

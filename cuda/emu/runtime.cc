@@ -2,7 +2,10 @@
 /* runtime.cc - the CUDA runtime's functions of devices, errors, memory and copies. */
 #include "cuda/emu/internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 namespace emu
 {
@@ -115,6 +118,26 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
             return cudaSuccess;
         }
     return failed(cudaErrorInvalidValue);
+}
+
+/* The name is that of COTANGENT_EMU_NAME, so that tests have different GPUs. The number of the process
+ * is part of the identity, because each process has its own emulated GPUs. */
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
+{
+    ENTER(cudaErrorUnknown)
+    const char *name = getenv("COTANGENT_EMU_NAME");
+    const unsigned process = static_cast<unsigned>(getpid());
+
+    if (device < 0 || device >= device_count())
+        return failed(cudaErrorInvalidDevice);
+    memset(p, 0, sizeof *p);
+    snprintf(p->name, sizeof p->name, "%s", name && *name ? name : "emulated GPU");
+    p->major = 9;
+    p->multiProcessorCount = 4;
+    p->warpSize = 32;
+    memcpy(p->uuid.bytes, &process, sizeof process);
+    p->uuid.bytes[sizeof process] = static_cast<char>(device);
+    return cudaSuccess;
 }
 
 cudaError_t cudaDriverGetVersion(int *version)

@@ -8,6 +8,7 @@
 #include "cuda/emu/internal.h"
 
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <deque>
@@ -81,14 +82,21 @@ double now_ms()
 
 bool ready(const stream *s)
 {
-    return !s->queue.empty() && (!s->queue.front()->after || s->queue.front()->after->done);
+    return !s->queue.empty() && (!s->queue.front()->after || s->queue.front()->after->done) &&
+           (!s->queue.front()->gate || s->queue.front()->gate());
 }
 
-/* The stream whose work must run next before that of s can continue. */
+/* The stream whose work must run next before that of s can continue. NULL if that work waits for
+ * another process. */
 stream *needed(stream *s)
 {
-    while (!ready(s))
-        s = s->queue.front()->after->stream;
+    while (!ready(s)) {
+        const op_ref &first = s->queue.front();
+
+        if (!first->after || first->after->done)
+            return NULL;
+        s = first->after->stream;
+    }
     return s;
 }
 
@@ -108,6 +116,7 @@ void run_next(stream *s)
         s->time.join(current.time);
     }
     o->work = nullptr;
+    o->gate = nullptr;
     o->time = s->time;
     o->when = now_ms();
     o->done = true;
@@ -136,10 +145,12 @@ template <typename Done> void run_until(stream *target, Done done)
         return;
     open_memory();
     while (!done()) {
-        if (others)
-            run_any();
-        else
-            run_next(needed(target));
+        stream *next = others ? NULL : needed(target);
+
+        if (next)
+            run_next(next);
+        else if (!others || !run_any())
+            usleep(50); /* the work waits for another process */
     }
     close_memory();
 }
@@ -162,10 +173,12 @@ void run_some()
     }
 }
 
-op_ref add(stream *s, std::function<void()> work, op_ref after)
+op_ref add(stream *s, std::function<void()> work, op_ref after,
+           std::function<bool()> gate = nullptr)
 {
     op_ref o = std::make_shared<op>();
 
+    o->gate = std::move(gate);
     o->work = std::move(work);
     o->after = std::move(after);
     o->stream = s;
@@ -304,6 +317,11 @@ void enqueue(stream *s, std::function<void()> work)
         add(s, std::move(work), nullptr);
 }
 
+void enqueue_gated(stream *s, std::function<bool()> gate, std::function<void()> work)
+{
+    add(s, std::move(work), nullptr, std::move(gate));
+}
+
 void wait_for(stream *s)
 {
     counters.synchronises++;
@@ -324,6 +342,7 @@ void drop_work()
     for (stream *s : streams) {
         for (op_ref &o : s->queue) {
             o->work = nullptr;
+            o->gate = nullptr;
             o->done = true;
         }
         s->queue.clear();
@@ -402,9 +421,11 @@ cudaError_t cudaStreamQuery(cudaStream_t handle)
     if (s->recording)
         return unsupported_while_recording(s->recording);
     if (!s->queue.empty() && random_below(2)) {
-        open_memory();
-        run_next(needed(s));
-        close_memory();
+        if (stream *next = needed(s)) {
+            open_memory();
+            run_next(next);
+            close_memory();
+        }
     }
     if (!s->queue.empty())
         return cudaErrorNotReady;
@@ -538,9 +559,11 @@ cudaError_t cudaEventQuery(cudaEvent_t handle)
     if (!e->record)
         return cudaSuccess;
     if (!e->record->done && random_below(2)) {
-        open_memory();
-        run_next(needed(e->record->stream));
-        close_memory();
+        if (stream *next = needed(e->record->stream)) {
+            open_memory();
+            run_next(next);
+            close_memory();
+        }
     }
     if (!e->record->done)
         return cudaErrorNotReady;

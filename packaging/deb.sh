@@ -52,5 +52,5 @@ echo "==> lintian"
 inside "cd /build && su builder -c 'lintian --fail-on error,warning --no-cfg cotangent_*.changes'"
 echo "==> autopkgtest"
 inside "cd /build && autopkgtest --apt-upgrade cotangent_*.changes -- null"
-cp "$root"/build/cotangent*.* "$root"/build/*.deb "$out/"
+find "$root/build" -maxdepth 1 -type f -exec cp {} "$out/" \;
 ls -l "$out"

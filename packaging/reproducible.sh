@@ -52,14 +52,15 @@ build()     # COMMAND...: runs it here
     echo "$name build: $(($(date +%s) - begun)) s"
 }
 
-sums()      # NAME: "PATH MODE HASH" of each file and link that the build has made
+sums()      # NAME: "PATH MODE HASH" of each file and link that the build has made; the tarball has no MODE
 {
     cd "$folder/$1" && find installed dist ! -type d -printf '%p %m\n' | sort |
         while read -r path mode; do
+            case $path in dist/*) mode=- ;; esac
             if [ -h "$path" ]; then
                 echo "$path $mode $(readlink "$path")"
             else
-                echo "$path $mode $(sha256sum <"$path")"
+                echo "$path $mode $(sha256sum <"$path" | sed 's/ .*//')"
             fi
         done >"$folder/$1.sums"
 }
@@ -90,7 +91,7 @@ if cmp -s first.sums second.sums; then
     echo "equal: $(wc -l <first.sums) files"
     exit 0
 fi
-diff first.sums second.sums | sed -n 's/^[<>] \(.*\) [0-7]* .*/\1/p' | sort -u >differ
+diff first.sums second.sums | sed -n 's/^[<>] \(.*\) [^ ]* [^ ]*$/\1/p' | sort -u >differ
 echo "these of $(wc -l <first.sums) files differ:"
 sed 's/^/    /' differ
 if command -v diffoscope >/dev/null; then

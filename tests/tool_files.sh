@@ -311,6 +311,11 @@ for tokens in char byte; do
         say "skipped: there is no script(1), which makes a terminal"
     fi
 done
+# At a terminal generate says that it waits for a text; elsewhere it reads stdin silently.
+script -qec "'$tool' generate controls.model -n 1" /dev/null >out 2>err </dev/null
+[ ! -s out ] || grep -q 'note: type the start of a text' out || fail "generate waits without a word"
+echo a | "$tool" generate controls.model -n 1 >out 2>err && [ ! -s err ] ||
+    fail "generate: a note about stdin that is no terminal"
 
 # ---- the locale ----------------------------------------------------------------------------
 

@@ -49,6 +49,8 @@ static char *generate_read_prefix(void)
     size_t size = 0, n;
     FILE *all = open_memstream(&text, &size);
 
+    if (isatty(STDIN_FILENO))
+        tool_note("type the start of a text, then Ctrl-D (or use --prefix TEXT)");
     while (all && (n = fread(part, 1, sizeof part, stdin)) > 0 && size < PREFIX_LIMIT) {
         fwrite(part, 1, n, all);
         fflush(all);

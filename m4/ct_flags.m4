@@ -1,10 +1,11 @@
 dnl SPDX-License-Identifier: MIT
 dnl Options and compiler flags.
 
-dnl CT_ARG_ENABLE(name, what it does): --enable-name, default no, sets $enable_name to yes or no.
+dnl CT_ARG_ENABLE(name, what it does): --enable-name, default no, sets $enable_name to yes or no; a "-" of
+dnl the name is a "_" there.
 AC_DEFUN([CT_ARG_ENABLE],
-[AC_ARG_ENABLE([$1], [AS_HELP_STRING([--enable-$1], [$2])], [], [enable_$1=no])
-AS_IF([test "x$enable_$1" != xno], [enable_$1=yes])])
+[AC_ARG_ENABLE([$1], [AS_HELP_STRING([--enable-$1], [$2])], [], [AS_TR_SH([enable_$1])=no])
+AS_IF([test "x$AS_TR_SH([enable_$1])" != xno], [AS_TR_SH([enable_$1])=yes])])
 
 dnl CT_TRY_FLAGS(flags, program, then, else): whether $CC compiles program with flags, silently.
 AC_DEFUN([CT_TRY_FLAGS],

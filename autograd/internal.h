@@ -98,6 +98,15 @@ void cti_no_broadcast(const char *function, const char *an, const ct_tensor *a, 
  * error. */
 bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b, ct_shape *out);
 
+/* True if all of y, a contiguous tensor, lie in low..high; false where y cannot be read: on an
+ * asynchronous device, and while a program is recorded. */
+bool cti_all_within(const ct_tensor *y, double low, double high);
+
+/* Returns, without history, the power of two of each row of x after whose product with the row no
+ * square and no sum of squares overflows or underflows: 1 for rows of ordinary numbers, and for rows
+ * with an infinity or NaN. A row is what lies along the axes of the mask; these axes are kept. */
+ct_tensor *cti_factor_of_rows(ct_tensor *x, int mask);
+
 /* Views a shape as (outer, n, inner), where n is the size of an axis. */
 void cti_split_axis(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner);
 

@@ -6,6 +6,7 @@
 
 #include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/join.h>
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/statistics.h>
 #include <cotangent/autograd/ops/views.h>
@@ -24,13 +25,17 @@ static const ct_op floor_op = {
     .name = "ct_clamp", .inputs = 1, .outputs = 1, .backward = CTI_TRAINING(floor_passes)
 };
 
-/* max(x, low), but the gradient passes to x unchanged. It keeps a divisor away from 0 and still
- * gives x a gradient. */
+/* Records y, a maximum of x and something else, so that the gradient passes to x unchanged. It keeps
+ * a divisor away from 0 and still gives x a gradient. */
+static ct_tensor *loss_passes(ct_tensor *x, ct_tensor *y)
+{
+    return y && ct_record(&floor_op, 1, &x, 1, &y, NULL, 0) ? y : NULL;
+}
+
+/* max(x, low), whose gradient passes to x */
 static ct_tensor *loss_floor(ct_tensor *x, double low)
 {
-    ct_tensor *y = x ? ct_clamp(ct_detach(x), low, INFINITY) : NULL;
-
-    return y && ct_record(&floor_op, 1, &x, 1, &y, NULL, 0) ? y : NULL;
+    return x ? loss_passes(x, ct_clamp(ct_detach(x), low, INFINITY)) : NULL;
 }
 
 /* max(0, x) */
@@ -137,7 +142,7 @@ ct_tensor *ct_gaussian_nll_loss(ct_tensor *x, ct_tensor *target, ct_tensor *var,
     static const char *const me = "ct_gaussian_nll_loss";
     const double half_log_2_pi = 0.91893853320467274178;
     double eps = cti_option(options.eps, 1e-6);
-    ct_tensor *loss;
+    ct_tensor *loss, *error;
 
     if (!cti_loss_check_pair(me, "x", x, target, options.reduction) ||
         !loss_at_least_0(me, "eps", eps))
@@ -145,7 +150,8 @@ ct_tensor *ct_gaussian_nll_loss(ct_tensor *x, ct_tensor *target, ct_tensor *var,
     var = loss_floor(gaussian_variance(me, x, var), eps);
     if (!var)
         return NULL;
-    loss = ct_add(ct_log(var), ct_div(ct_square(ct_sub(x, target)), var));
+    error = ct_sub(x, target);
+    loss = ct_add(ct_log(var), ct_mul(error, ct_div(error, var))); /* the square may overflow */
     loss = ct_mul_scalar(loss, 0.5);
     if (options.full)
         loss = ct_add_scalar(loss, half_log_2_pi);
@@ -154,10 +160,31 @@ ct_tensor *ct_gaussian_nll_loss(ct_tensor *x, ct_tensor *target, ct_tensor *var,
 
 /* ---- distances ---- */
 
-/* x / max(|x|, eps) along axis */
+/* True if the sizes are so far from overflow that their inverses do not underflow, and so far from
+ * underflow that they have all their digits. */
+static bool cosine_is_ordinary(const ct_tensor *sizes)
+{
+    bool is_f32 = sizes->dtype == CT_F32;
+
+    return cti_all_within(sizes, is_f32 ? 0x1p-100 : 0x1p-960, is_f32 ? 0x1p100 : 0x1p960);
+}
+
+/* x / max(|x|, eps) along axis. Rows of large or small numbers are multiplied by a power of two. */
 static ct_tensor *cosine_unit(ct_tensor *x, int axis, double eps)
 {
-    return ct_div(x, loss_floor(ct_norm_axis(x, 2, axis, true), eps));
+    ct_tensor *norm = x ? ct_norm_axis(x, 2, axis, true) : NULL, *factor, *low;
+
+    if (!norm)
+        return NULL;
+    if (cosine_is_ordinary(norm))
+        return ct_div(x, loss_floor(norm, eps));
+    factor = cti_factor_of_rows(x, 1 << axis);
+    if (eps > 0 && isfinite(eps)) /* the divisor is about 1 at least */
+        factor = ct_clamp(factor, 0, ldexp(1, -ilogb(eps)));
+    low = ct_mul_scalar(factor, eps);
+    x = ct_mul(x, factor);
+    norm = ct_norm_axis(x, 2, axis, true);
+    return norm ? ct_div(x, loss_passes(norm, ct_maximum(ct_detach(norm), low))) : NULL;
 }
 
 ct_tensor *ct_cosine_similarity(ct_tensor *a, ct_tensor *b, int axis, double eps)
@@ -197,13 +224,28 @@ static bool cosine_check_target(const char *me, const ct_tensor *a, const ct_ten
     return false;
 }
 
+/* x / sqrt(|x|^2 + 1e-12) for rows x (..., n) of large numbers: the divisor is the norm of the row
+ * with one more element, 1e-6. Rows whose norm may overflow are multiplied by a power of two. */
+static ct_tensor *cosine_unit_of_row(ct_tensor *x)
+{
+    ct_tensor *factor = ct_clamp(cti_factor_of_rows(x, 1 << (x->shape.rank - 1)), 0, 1);
+
+    x = ct_mul(x, factor);
+    return ct_div(x, ct_norm_axis(CT_CAT(-1, x, ct_mul_scalar(factor, 1e-6)), 2, -1, true));
+}
+
 /* The cosine of rows, with 1e-12 added to both squares, as PyTorch does in this loss. */
 static ct_tensor *cosine_of_rows(ct_tensor *a, ct_tensor *b)
 {
     ct_tensor *aa = ct_add_scalar(ct_sum_axis(ct_square(a), -1, false), 1e-12);
     ct_tensor *bb = ct_add_scalar(ct_sum_axis(ct_square(b), -1, false), 1e-12);
+    ct_tensor *squares = ct_mul(aa, bb);
 
-    return ct_div(ct_sum_axis(ct_mul(a, b), -1, false), ct_sqrt(ct_mul(aa, bb)));
+    if (!squares)
+        return NULL;
+    if (cosine_is_ordinary(squares))
+        return ct_div(ct_sum_axis(ct_mul(a, b), -1, false), ct_sqrt(squares));
+    return ct_sum_axis(ct_mul(cosine_unit_of_row(a), cosine_unit_of_row(b)), -1, false);
 }
 
 ct_tensor *ct_cosine_embedding_loss(ct_tensor *a, ct_tensor *b, ct_tensor *target, double margin,

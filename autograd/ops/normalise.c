@@ -17,6 +17,9 @@
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/views.h>
 
+#include <float.h>
+#include <math.h>
+
 enum { IN_X, IN_WEIGHT, IN_BIAS, IN_MEAN, IN_VARIANCE, IN_COUNT };
 
 /* How rows are normalised. */
@@ -31,8 +34,9 @@ typedef struct norm_rule {
 
 /* The statistics of rows, (..., 1), and the normalised values z. */
 typedef struct norm_parts {
-    ct_tensor *mean; /* NULL if not centred */
+    ct_tensor *mean; /* NULL if not centred, or if the rows are scaled */
     ct_tensor *variance, *scale, *z;
+    ct_tensor *factor; /* of rows that are scaled; NULL: 1 */
 } norm_parts;
 
 static norm_parts norm_compose_parts(const norm_rule *r, ct_tensor *x)
@@ -43,6 +47,29 @@ static norm_parts norm_compose_parts(const norm_rule *r, ct_tensor *x)
     p.variance = ct_mean_axis(ct_square(centred), -1, true);
     p.scale = ct_rsqrt(ct_add_scalar(p.variance, r->eps));
     p.z = ct_mul(centred, p.scale);
+    return p;
+}
+
+/* Likewise for rows whose squares may overflow or underflow. Each row is multiplied by a power of two,
+ * and eps by its square; z does not change. A centred row is halved, and its first element is
+ * subtracted; so no difference overflows, and a row of equal numbers becomes 0. */
+static norm_parts norm_compose_scaled(const norm_rule *r, ct_tensor *x)
+{
+    const double least = x->dtype == CT_F32 ? 0x1p-100 : 0x1p-960;
+    int mask = 1 << (x->shape.rank - 1);
+    norm_parts p = { NULL };
+    ct_tensor *factor;
+
+    x = ct_mul_scalar(x, 0.5);
+    x = r->centred && ct_size(x, -1) ? ct_sub(x, ct_detach(ct_narrow(x, -1, 0, 1))) : x;
+    factor = x ? cti_factor_of_rows(x, mask) : NULL;
+    factor = r->eps > least ? ct_clamp(factor, 0, 1) : factor;
+    x = ct_mul(x, factor);
+    x = r->centred ? ct_sub(x, ct_mean_axis(x, -1, true)) : x;
+    p.factor = ct_mul_scalar(factor, 0.5);
+    p.variance = ct_mean_axis(ct_square(x), -1, true);
+    p.scale = ct_rsqrt(ct_add(p.variance, ct_square(ct_mul_scalar(p.factor, sqrt(r->eps)))));
+    p.z = ct_mul(x, p.scale);
     return p;
 }
 
@@ -61,6 +88,19 @@ static ct_tensor *norm_weight(ct_node *n)
     return ((const norm_rule *)ct_node_attributes(n))->weight ? ct_node_input(n, IN_WEIGHT) : NULL;
 }
 
+/* True if the saved variances show that no square of x overflows, and that none that counts
+ * underflows. */
+static bool norm_is_ordinary(ct_node *n)
+{
+    const norm_rule *r = ct_node_attributes(n);
+    const ct_tensor *v = ct_node_input(n, IN_VARIANCE);
+
+    if (!v)
+        return true;
+    return v->dtype == CT_F32 ? cti_all_within(v, 0x1p-100 - r->eps, (double)FLT_MAX)
+                              : cti_all_within(v, 0x1p-960 - r->eps, DBL_MAX);
+}
+
 static void norm_backward(ct_node *n, ct_tensor *const *dout)
 {
     const norm_rule *r = ct_node_attributes(n);
@@ -69,12 +109,13 @@ static void norm_backward(ct_node *n, ct_tensor *const *dout)
 
     if (!x || !ct_ok())
         return;
-    p = norm_compose_parts(r, x);
+    p = norm_is_ordinary(n) ? norm_compose_parts(r, x) : norm_compose_scaled(r, x);
     if (ct_node_needs_grad(n, IN_X)) {
         g = w ? ct_mul(d, w) : d;
         dx = ct_sub(g, ct_mul(p.z, ct_mean_axis(ct_mul(g, p.z), -1, true)));
         dx = r->centred ? ct_sub(dx, ct_mean_axis(g, -1, true)) : dx;
-        ct_node_add_grad(n, IN_X, ct_mul(p.scale, dx));
+        dx = ct_mul(p.scale, dx);
+        ct_node_add_grad(n, IN_X, p.factor ? ct_mul(dx, p.factor) : dx);
     }
     if (ct_node_needs_grad(n, IN_WEIGHT))
         ct_node_add_grad(n, IN_WEIGHT,

@@ -77,7 +77,7 @@ typedef struct statistics_range {
 
 static statistics_range statistics_range_of(ct_dtype dtype)
 {
-    static const statistics_range f32 = { 0x1p-60, 0x1p60, 0x1p100, 0x1p-100,
+    static const statistics_range f32 = { 0x1p-60, 0x1p40, 0x1p100, 0x1p-80,
                                           0x1p-48, 0x1p59, 0x1p-96, 0x1p126 };
     static const statistics_range f64 = { 0x1p-480, 0x1p480, 0x1p700,  0x1p-700,
                                           0x1p-460, 0x1p479, 0x1p-960, 0x1p1022 };
@@ -85,8 +85,7 @@ static statistics_range statistics_range_of(ct_dtype dtype)
     return dtype == CT_F32 ? f32 : f64;
 }
 
-/* True if all of y, a contiguous tensor, lie in low..high; false where y cannot be read. */
-static bool statistics_all_within(const ct_tensor *y, double low, double high)
+bool cti_all_within(const ct_tensor *y, double low, double high)
 {
     const void *values;
     int64_t i;
@@ -122,8 +121,7 @@ static ct_tensor *statistics_extreme(cti_reduce_op op, ct_tensor *x, int mask)
     return size ? cti_reduce_extreme("ct_norm", op, size, mask, true) : NULL;
 }
 
-/* Returns the factor of each row: 1, or a power of two. The axes are kept. */
-static ct_tensor *statistics_factor(ct_tensor *x, int mask)
+ct_tensor *cti_factor_of_rows(ct_tensor *x, int mask)
 {
     statistics_range r = statistics_range_of(x->dtype);
     ct_tensor *most, *small, *large;
@@ -162,8 +160,8 @@ static bool var_is_ordinary(const ct_tensor *y, bool root)
 {
     statistics_range r = statistics_range_of(y->dtype);
 
-    return root ? statistics_all_within(y, r.least, r.most)
-                : statistics_all_within(y, r.least * r.least, r.most * r.most);
+    return root ? cti_all_within(y, r.least, r.most)
+                : cti_all_within(y, r.least * r.least, r.most * r.most);
 }
 
 static ct_tensor *var_forward(ct_tensor *x, const statistics_attributes *r)
@@ -172,7 +170,7 @@ static ct_tensor *var_forward(ct_tensor *x, const statistics_attributes *r)
 
     if (y && var_is_ordinary(y, r->root))
         return y;
-    return var_of(x, r, statistics_factor(x, r->mask));
+    return var_of(x, r, cti_factor_of_rows(x, r->mask));
 }
 
 static ct_tensor *statistics_var(const char *function, bool root, ct_tensor *x, int mask,
@@ -189,7 +187,7 @@ static void var_grad(ct_node *n, ct_tensor *const *dout)
     kept = cti_reduce_shape(&x->shape, r->mask, true);
     d = ct_reshape(dout[0], kept);
     if (!var_is_ordinary(y, r->root)) {
-        factor = statistics_factor(x, r->mask);
+        factor = cti_factor_of_rows(x, r->mask);
         x = ct_mul(x, factor);
         if (!x)
             return;
@@ -290,7 +288,7 @@ static bool norm_is_ordinary(const ct_tensor *y)
 {
     statistics_range r = statistics_range_of(y->dtype);
 
-    return statistics_all_within(y, r.least, r.most);
+    return cti_all_within(y, r.least, r.most);
 }
 
 static ct_tensor *norm_sum(ct_tensor *x, const statistics_attributes *r)
@@ -308,7 +306,7 @@ static ct_tensor *norm_power(ct_tensor *x, const statistics_attributes *r)
 
     if (!sum)
         return NULL;
-    if (x->numel == 0 || statistics_all_within(sum, range.smallest, range.above))
+    if (x->numel == 0 || cti_all_within(sum, range.smallest, range.above))
         return ct_pow_scalar(sum, 1 / p);
     most = statistics_extreme(p > 0 ? CTI_MAX : CTI_MIN, x, r->mask);
     none = ct_logical_or(ct_logical_not(ct_isfinite(most)), ct_eq(most, statistics_number(x, 0)));
@@ -331,7 +329,8 @@ static ct_tensor *norm_forward(ct_tensor *x, const statistics_attributes *r)
     if (r->number != 2)
         return norm_power(x, r);
     y = cti_backend_of(x->device)->async ? NULL : norm_euclidean(x, r->mask, NULL);
-    return y && norm_is_ordinary(y) ? y : norm_euclidean(x, r->mask, statistics_factor(x, r->mask));
+    return y && norm_is_ordinary(y) ? y
+                                    : norm_euclidean(x, r->mask, cti_factor_of_rows(x, r->mask));
 }
 
 static ct_tensor *statistics_norm(const char *function, ct_tensor *x, double p, int mask,
@@ -376,7 +375,7 @@ static void norm_grad(ct_node *n, ct_tensor *const *dout)
     if (norm_is_ordinary(y)) {
         y = ct_reshape(y, kept);
     } else {
-        x = ct_mul(x, statistics_factor(x, r->mask));
+        x = ct_mul(x, cti_factor_of_rows(x, r->mask));
         y = x ? statistics_norm("ct_norm", x, p, r->mask, true) : NULL;
     }
     if (!x || !y)

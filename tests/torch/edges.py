@@ -22,10 +22,13 @@ OUTPUT. Lines beginning with '#' are comments.
                                           list running faster) and its numbers p[0], p[1]
     KEY NUMBER...                         its results, one for each operand or pair: y the value;
                                           x xx the derivatives by one operand; a b aa ab bb by two
-    rows NAME f32|f64 N NUMBER            a reduction of rows of N numbers; NUMBER is p or the
-                                          correction
-    in, y, g, h NUMBER...                 all rows; a value, N derivatives, and N second
-                                          derivatives by element 0 and each, for each row
+    rows NAME f32|f64 N NUMBER            a function of rows of N numbers, which may be several
+                                          operands side by side; NUMBER is its p, correction or eps
+    in, y, g, h NUMBER...                 all rows; M values, N derivatives of the sum of the values
+                                          times ROW_WEIGHTS, and N second derivatives by element 0 and
+                                          each, for each row
+    sy, sg, sh NUMBER...                  the sizes of the operands of the last sums in y, g and h, to
+                                          which an error is proportional; for each row or each number
 A count before a number, as in 3*0, repeats it. ? is a number that is not compared.
 """
 
@@ -759,6 +762,147 @@ def of_logsumexp(x, _):
     return most + mp.log(s), g, [g[0] * ((i == 0) - g[i]) for i in range(n)]
 
 
+# ---- functions of rows with values y; each gives y, g, h and the sizes of their operands ----
+
+ROW_WEIGHTS = [1.0, -0.5, 2.0]      # of the values of a row, repeated
+
+
+def weights(n):
+    return [mpf(ROW_WEIGHTS[k % len(ROW_WEIGHTS)]) for k in range(n)]
+
+
+def derivatives_of(f, x):
+    """Values and derivatives of f(row, base) by differences: 9000 bits leave more than 200 right. A
+    maximum whose gradient passes is linear about base."""
+    step, base = mpf(2) ** -1500, [mpf(v) for v in x]
+
+    def at(*moves):
+        row = list(base)
+        for i, s in moves:
+            row[i] += s * step
+        y = f(row, base)
+        return sum(w * v for w, v in zip(weights(len(y)), y))
+
+    g, h, here = [], [], at()
+    for i in range(len(x)):
+        up, down = at((i, 1)), at((i, -1))
+        g.append((up - down) / (2 * step))
+        h.append((up - 2 * here + down) / step ** 2 if i == 0 else
+                 (at((0, 1), (i, 1)) - at((0, 1), (i, -1)) - at((0, -1), (i, 1)) + at((0, -1), (i, -1))) / (4 * step ** 2))
+    return f(base, base), g, h
+
+
+def norm_of(x):
+    return mp.sqrt(sum(v * v for v in x))
+
+
+def raised(n, base, low):
+    """max(n, low), whose gradient passes to n"""
+    return max(base, mpf(low)) + n - base
+
+
+def normal(x, eps, centred):
+    n = len(x)
+    mean = sum(x) / n if centred else mpf(0)
+    scale = 1 / mp.sqrt(sum((v - mean) ** 2 for v in x) / n + mpf(eps))
+    return [(v - mean) * scale for v in x], scale
+
+
+def normal_sizes(x, eps, centred):
+    z, s = normal([mpf(v) for v in x], eps, centred)
+    lost = 1 + (max(abs(mpf(v)) for v in x) * s if centred else 0)
+    wide = lost * (1 + max(abs(v) for v in z) ** 2)
+    return [wide], [2 * s * wide], [4 * s * s * wide * wide]
+
+
+def of_normal(centred, parts=1):
+    def of(x, eps):
+        size = len(x) // parts
+
+        def f(row, base):
+            return [v for k in range(parts) for v in normal(row[k * size:(k + 1) * size], eps, centred)[0]]
+        if eps == 0 and any(len(set(x[k * size:(k + 1) * size])) == 1 and (centred or not any(x)) for k in range(parts)):
+            return None     # 0 / 0
+        sizes = [normal_sizes(x[k * size:(k + 1) * size], eps, centred) for k in range(parts)]
+        return *derivatives_of(f, x), *([v for s in sizes for v in s[k] * size] for k in range(3))
+    return of
+
+
+def cosine_sizes(na, nb, n):
+    return [mpf(1)], [2 / na] * n + [2 / nb] * n, [8 / na / na] * n + [8 / na / nb] * n
+
+
+def of_cosine(x, eps):
+    n = len(x) // 2
+
+    def f(row, base):
+        a, b, a0, b0 = row[:n], row[n:], base[:n], base[n:]
+        na, nb = raised(norm_of(a), norm_of(a0), eps), raised(norm_of(b), norm_of(b0), eps)
+        return [sum(v * w for v, w in zip(a, b)) / na / nb]
+    t = [mpf(v) for v in x]
+    return *derivatives_of(f, x), *cosine_sizes(max(norm_of(t[:n]), mpf(eps)), max(norm_of(t[n:]), mpf(eps)), n)
+
+
+def of_cosine_embedding(x, _):
+    n, small = len(x) // 2, mpf(1e-12)
+
+    def f(row, base):
+        a, b = row[:n], row[n:]
+        return [1 - sum(v * w for v, w in zip(a, b)) / mp.sqrt(sum(v * v for v in a) + small) / mp.sqrt(sum(v * v for v in b) + small)]
+    t = [mpf(v) for v in x]
+    return *derivatives_of(f, x), *cosine_sizes(mp.sqrt(norm_of(t[:n]) ** 2 + small), mp.sqrt(norm_of(t[n:]) ** 2 + small), n)
+
+
+def of_gaussian(x, eps):
+    def f(row, base):
+        v = raised(row[2], base[2], eps)
+        return [(mp.log(v) + (row[0] - row[1]) ** 2 / v) / 2]
+    v, e = max(mpf(x[2]), mpf(eps)), abs(mpf(x[0]) - mpf(x[1]))
+    return *derivatives_of(f, x), [1 + abs(mp.log(v)) + e * e / v], [e / v, e / v, 1 / v + e * e / v / v], [1 / v, 1 / v, e / v / v]
+
+
+def of_triplet(x, p):
+    n, eps = len(x) // 3, mpf(1e-6)
+
+    def far(a, b):
+        return norm_of([v - w + eps for v, w in zip(a, b)])
+
+    def f(row, base):
+        return [max(0, 1 + far(row[:n], row[n:2 * n]) - far(row[:n], row[2 * n:]))]
+    t = [mpf(v) for v in x]
+    near, distant = far(t[:n], t[n:2 * n]), far(t[:n], t[2 * n:])
+    return *derivatives_of(f, x), [1 + near + distant], [mpf(2)], [4 / near + 4 / distant]
+
+
+def exponentials(x):
+    most = mpf(max(x))
+    e = [mp.exp(mpf(v) - most) if v > -INF else mpf(0) for v in x]
+    return [v / sum(e) for v in e], most, mp.log(sum(e))
+
+
+def of_softmax(x, _):
+    if max(x) == -INF:
+        return None
+    y, most, _ = exponentials(x)
+    c = weights(len(x))
+    s = sum(v * w for v, w in zip(y, c))
+    size = [v * (1 + min(most - mpf(u), 1000)) if u > -INF else mpf(0) for v, u in zip(y, x)]
+    return (y, [v * (w - s) for v, w in zip(y, c)],
+            [y[0] * ((i == 0) - y[i]) * (c[0] - s) - y[0] * y[i] * (c[i] - s) for i in range(len(x))],
+            size, [8 * max(size)], [16 * max(size)])
+
+
+def of_log_softmax(x, _):
+    if max(x) == -INF:
+        return None
+    y, most, log = exponentials(x)
+    c = weights(len(x))
+    size = 1 + max(min(most - mpf(u), 1000) * v for u, v in zip(x, y) if u > -INF)
+    return ([mpf(u) - most - log if u > -INF else -INF for u in x], [w - v * sum(c) for v, w in zip(y, c)],
+            [-sum(c) * y[0] * ((i == 0) - y[i]) for i in range(len(x))],
+            [abs(mpf(u) - most) + log + 1 if u > -INF else mpf(0) for u in x], [8 * size], [8 * size])
+
+
 # ---- operands ----
 
 
@@ -900,6 +1044,72 @@ ROWS = [("ct_norm_axis", of_norm, [2.0, 1.0, 0.5, 3.0, 10.0, 200.0, -1.0, 0.0, I
         ("ct_std_axis", of_std, [1.0, 0.0, 0.5]),
         ("ct_var_axis", lambda x, c: of_std(x, c, False), [1.0, 0.0]),
         ("ct_logsumexp_axis", of_logsumexp, [0.0])]
+
+
+
+
+def beside(f, parts):
+    """f of `parts` operands, which lie side by side in a row"""
+    return lambda t, p: f(*torch.chunk(t, parts, 1), p).reshape(len(t), -1)
+
+
+FUNCTIONAL = torch.nn.functional
+MAPS = [    # the function, ours, PyTorch's, numbers, the kind of rows
+    ("ct_softmax", of_softmax, lambda t, p: torch.softmax(t, 1), [0.0], "exponents"),
+    ("ct_log_softmax", of_log_softmax, lambda t, p: torch.log_softmax(t, 1), [0.0], "exponents"),
+    ("ct_layer_norm", of_normal(True), lambda t, p: FUNCTIONAL.layer_norm(t, t.shape[1:], eps=p), [1e-5, 0.0], "rows"),
+    ("ct_rms_norm", of_normal(False), lambda t, p: FUNCTIONAL.rms_norm(t, t.shape[1:], eps=p), [1e-5, 0.0], "rows"),
+    ("ct_group_norm", of_normal(True, 2), lambda t, p: FUNCTIONAL.group_norm(t, 2, eps=p), [1e-5], "pairs"),
+    ("ct_batch_norm", of_normal(True), lambda t, p: FUNCTIONAL.batch_norm(t.T, None, None, training=True, eps=p).T, [1e-5], "rows"),
+    ("ct_cosine_similarity", of_cosine, beside(lambda a, b, p: FUNCTIONAL.cosine_similarity(a, b, 1, p), 2), [1e-8], "pairs"),
+    ("ct_cosine_embedding_loss", of_cosine_embedding,
+     beside(lambda a, b, p: FUNCTIONAL.cosine_embedding_loss(a, b, torch.ones(len(a)), reduction="none"), 2), [0.0], "pairs"),
+    ("ct_gaussian_nll_loss", of_gaussian,
+     beside(lambda x, t, v, p: FUNCTIONAL.gaussian_nll_loss(x, t, v, eps=p, reduction="none"), 3), [1e-6], "gaussian"),
+    ("ct_triplet_margin_loss", of_triplet,
+     beside(lambda a, b, c, p: FUNCTIONAL.triplet_margin_loss(a, b, c, reduction="none"), 3), [0.0], "triplets"),
+]
+
+
+def all_rows(kind, dtype):
+    """Lists of rows: ordinary, with large or small numbers, not finite."""
+    big, tiny = (1e30, 1e-30) if dtype == "f32" else (1e250, 1e-250)
+    top = TYPES[dtype][4]
+    if kind == "exponents":
+        return [[(0.0, 0.0, 0.0), (1.0, -2.0, 0.5), (2.0, 3.0, 2.5), (1e4, 1e4, 1e4 - 1), (1.0, -90.0, -110.0), (-1000.0, -1001.0, -1002.0)],
+                [(big, big, -big), (-big, -big, -big), (1000.0, 0.0, -1000.0), (tiny, 0.0, -tiny), (-INF, 0.0, 1.0), (-INF, -INF, 2.0), (2.0, 2.0, -INF)],
+                [(INF, 0.0, 1.0), (INF, INF, 1.0), (-INF, INF, 0.0), (NAN, 0.0, 1.0), (-INF, -INF, -INF), (-INF, NAN, 0.0)]]
+    shapes = [(1, -1, 0.5), (1, 1, 1), (1, 0.5, 0.25), (3, -3, 3.5), (0, 0, -1), (1, 1 + 2.0 ** -8, 1)]
+    if kind == "gaussian":
+        return [[(1.0, 2.0, 0.5), (0.0, 0.0, 1.0), (3.0, -1.0, 1e-7), (0.0, 2.0, 0.0)],
+                [(s * v, t * v, w) for v in (big, tiny, 2.0 ** (top // 2)) for s, t in ((1.0, -1.0), (2.0, 0.0)) for w in (1.0, 1e30, 1e10)],
+                [(INF, 0.0, 1.0), (INF, INF, 1.0), (NAN, 0.0, 1.0), (0.0, 1.0, INF)]]
+    if kind == "triplets":
+        return [[(1.0, 2.0, 3.0, -1.0, 2.0, 0.0, 1.0, 2.5, 3.0)],
+                [tuple(v * s for v in (1.0, 2.0, 3.0, -1.0, 2.0, 0.0, 1.0, 2.5, 3.0)) for s in (big, 2.0 ** (top // 2), 2.0 ** (top - 4))],
+                [(INF,) + (1.0,) * 8, (NAN,) + (1.0,) * 8]]
+    wide = 2 if kind == "pairs" else 1
+    powers = [-top, -top * 3 // 4, -top // 2, -top // 4, -top // 6, top // 6, top // 3, top // 2 - 2, top // 2, top // 2 + 2, top * 3 // 4, top - 2]
+
+    def rows(exponents):
+        out = []
+        for e in exponents:
+            for i, s in enumerate(shapes):
+                other = shapes[(i + 2) % len(shapes)]
+                out.append(tuple(math.ldexp(v, e) for v in s + (other if wide == 2 else ())))
+                if wide == 2:   # one operand large or small beside an ordinary one
+                    out.append(tuple(math.ldexp(v, e) for v in s) + other)
+        return out
+    bad = [(INF, 1.0, 2.0), (1.0, -INF, INF), (NAN, 1.0, 2.0), (big, INF, big), (INF, INF, INF)]
+    zero = [(0.0,) * 3 * wide] + ([(0.0, 0.0, 0.0, 1.0, 2.0, 3.0), (1.0, 2.0, 3.0, 0.0, 0.0, 0.0)] if wide == 2 else [])
+    return [rows([0, 3]) + zero, rows(powers), [b + (1.0, 2.0, 3.0) * (wide - 1) for b in bad]]
+
+
+def long_rows(dtype):
+    """Rows that fill vectors, with sums and squares that overflow or underflow."""
+    top = TYPES[dtype][4]
+    shape = [math.sin(k) + (1.5 if k == 7 else 0) for k in range(40)]
+    return [tuple(math.ldexp(v, e) for v in shape) for e in (-top // 2 - 8, 0, top // 2 + 2, top - 3)]
 
 
 # ---- PyTorch's ----
@@ -1068,6 +1278,52 @@ def reductions(out, dtype):
             out.lines += [line(k, v, dtype) for k, v in (("in", ins), ("y", ys), ("g", gs), ("h", hs))]
 
 
+def rows_of_torch(f, rows, p, dtype):
+    """y, g and h of each row"""
+    x = torch.tensor(rows, dtype=TYPES[dtype][1], requires_grad=True)
+    y = f(x, p)
+    w = torch.tensor([float(v) for v in weights(y.shape[1])], dtype=x.dtype)
+    g = derivative(y * w, x)
+    h = derivative(g[:, 0], x)
+    return [[v.detach().double().tolist() for v in row] for row in zip(y, g, h)]
+
+
+def one_map(out, name, of, theirs, p, rows, dtype):
+    rows = [tuple(float(TYPES[dtype][0](v)) for v in r) for r in rows]
+    there = rows_of_torch(theirs, rows, p, dtype)
+    columns = {k: [] for k in ("in", "sy", "sg", "sh", "y", "g", "h")}
+    for row, torchs in zip(rows, there):
+        with mp.workprec(9000):
+            ours = of(row, p) if not any(math.isnan(v) or v == INF for v in row) and (real(*row) or "softmax" in name) else None
+        columns["in"] += row
+        for k, key in enumerate(("y", "g", "h")):
+            size = [mpf(0)] if ours is None else ours[3 + k]
+            size = size * len(torchs[k]) if len(size) == 1 else size
+            columns["s" + key] += [float(f"{float(min(v, mpf(2) ** 1023)):.2g}") for v in size]
+            seen["cases"] += len(torchs[k])
+            if ours is None:
+                seen["silent"] += len(torchs[k])
+                columns[key] += torchs[k]
+                continue
+            # where the parts of a derivative overflow, their sum may be NaN
+            columns[key] += [None if key != "y" and rounded(s, dtype) == INF else rounded(v, dtype) for v, s in zip(ours[k], size)]
+            ordinary = dtype == "f64" and all(v == 0 or 1e-3 < abs(v) < 1e3 for v in row) and any(row[:3]) and any(row[-3:])
+            for a, b, s in zip(ours[k], torchs[k], size):
+                if ordinary and not abs(float(a) - b) <= 1e-12 * float(s) + 1e-12 * abs(b):
+                    problems.append(f"{name} {key} {row} {p}: {float(a)} here, {b} there")
+    out.lines.append(f"rows {name} {dtype} {len(rows[0])} {text(p, 'f64')}")
+    out.lines += [line(k, v, "f64" if k[0] == "s" else dtype) for k, v in columns.items()]
+
+
+def maps(out, dtype):
+    for name, of, theirs, numbers, kind in MAPS:
+        for p in numbers:
+            for rows in all_rows(kind, dtype):
+                one_map(out, name, of, theirs, p, rows, dtype)
+        if name in ("ct_layer_norm", "ct_rms_norm"):
+            one_map(out, name, of, theirs, numbers[0], long_rows(dtype), dtype)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("-o", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "edges.txt"))
@@ -1099,6 +1355,7 @@ def main():
             v = exact(common(dtype), dtype)
             out.op(name, dtype, [v], (), ("y",), ([float(t) for t in theirs(torch.tensor(v, dtype=TYPES[dtype][1]))],))
         reductions(out, dtype)
+        maps(out, dtype)
     head = [f"# Right values and derivatives at edges: torch {torch.__version__}, mpmath {mpmath.__version__} ({mp.prec} bits),",
             f"# {platform.machine()}; written by tests/torch/edges.py. Of {seen['cases']} numbers PyTorch decided",
             f"# {seen['silent']}; it differs in {seen['regular']} where the function is regular and in {seen['decided']} by rule."]

@@ -14,7 +14,7 @@ digests()
     shift
     "$@" -std=gnu11 -O2 -ffp-contract=off -DCT_CPU_PATH="$path" -DCT_HAVE_AVX2_PATH \
         -DCT_HAVE_AVX512_PATH -I"$build/include" -I"$build" -I"$srcdir" -I"$srcdir/include" "$srcdir/tests/layer_bits.c" "$srcdir/tensor/cpu/gemm_micro.c" \
-        "$srcdir/tensor/cpu/rnn_layer.c" "$srcdir/tensor/cpu/rnn_layer_backward.c" -o "$tmp/$path" \
+        "$srcdir/tensor/cpu/rnn_layer.c" "$srcdir/tensor/cpu/rnn_layer_backward.c" "$srcdir/tensor/cpu/rnn_layer_weights.c" -o "$tmp/$path" \
         >"$tmp/out" 2>"$tmp/err"
 }
 

@@ -184,6 +184,10 @@ typedef struct cti_micro_tile {
     int64_t ldb, ldc;
     bool accumulate;          /* without init: C begins with what is there, not with 0 */
     const float *const *init; /* (optional) C begins with these rows (vectors) */
+    /* (optional) During each part p, fetch_lines times 16 floats from fetch + p fetch_step on are
+     * fetched into the cache, 16 floats for each k. */
+    const float *fetch;
+    int64_t fetch_lines, fetch_step;
 } cti_micro_tile;
 
 /* Some rows of a product by a panel B (k, vectors): C(i, j) = sum over k of a[row[i] + offset[k]] B(k, j).
@@ -234,10 +238,9 @@ typedef struct cti_micro {
     int rows[CTI_MICRO_VECTORS]; /* the most rows of a tile of 1, 2, ... vectors */
     int vectors;                 /* the vectors of a tile that fills the registers best */
     void (*run)(const cti_micro_tile *t, int rows, int vectors);
-    /* One vector of columns of a panel (k, width): rows of b, which are ldb apart, are its columns;
-     * with zeros beyond them. */
-    void (*pack)(int64_t k, int64_t columns, const float *b, int64_t ldb, int64_t width,
-                 float *out);
+    /* out (rows, columns) = the transpose of in (columns, rows); their rows are ld_out and ld_in apart */
+    void (*transpose)(int64_t rows, int64_t columns, const float *in, int64_t ld_in, int64_t ld_out,
+                      float *out);
     void (*lstm)(const cti_cell_tile *t);
     void (*gru)(const cti_cell_tile *t);
     /* tanh or ReLU, for up to CTI_MICRO_VECTORS vectors of units */

@@ -45,14 +45,52 @@ static inline __attribute__((always_inline)) vec micro_start(const cti_micro_til
     return t->accumulate ? v_load(t->c + i * t->ldc + v * LANES) : v_all(0);
 }
 
+/* sum += part `part` of A times its rows of B. */
+static inline __attribute__((always_inline)) void micro_multiply(const cti_micro_tile *t,
+                                                                 int64_t part, const int rows,
+                                                                 const int vectors,
+                                                                 vec sum[CTI_MICRO_ROWS][4])
+{
+    const int64_t step_i = t->step_i, step_k = t->step_k, ldb = t->ldb;
+    const float *b = t->b + part * t->k * ldb;
+    const float
+        *a[CTI_MICRO_ROWS / 3]; /* rows 0, 3 and 6: this needs fewer registers than all rows */
+    const float *fetch = t->fetch ? t->fetch + part * t->fetch_step : b;
+    const float *end = fetch + (t->fetch ? 16 * (t->fetch_lines - 1) : 0);
+    int64_t k;
+    int i, v;
+
+#pragma GCC unroll 3
+    for (i = 0; i < CTI_MICRO_ROWS / 3; i++)
+        a[i] = t->a + part * t->step_part + 3 * i * step_i;
+    for (k = 0; k < t->k; k++, b += ldb) {
+        vec column[4];
+
+        __builtin_prefetch(fetch);
+        fetch += fetch < end ? 16 : 0;
+#pragma GCC unroll 4
+        for (v = 0; v < vectors; v++)
+            column[v] = v_load(b + v * LANES);
+#pragma GCC unroll 9
+        for (i = 0; i < rows; i++) {
+            const vec row = v_all(a[i / 3][i % 3 * step_i]);
+
+#pragma GCC unroll 4
+            for (v = 0; v < vectors; v++)
+                sum[i][v] = v_fma(row, column[v], sum[i][v]);
+        }
+#pragma GCC unroll 3
+        for (i = 0; 3 * i < rows; i++)
+            a[i] += step_k;
+    }
+}
+
 /* Callers pass constants for rows and vectors, so the loops over them are unrolled. */
 static inline __attribute__((always_inline)) void micro_tile(const cti_micro_tile *t,
                                                              const int rows, const int vectors)
 {
-    const int64_t step_i = t->step_i, step_k = t->step_k, ldb = t->ldb;
-    const float *a, *b = t->b;
     vec sum[CTI_MICRO_ROWS][4];
-    int64_t k, part;
+    int64_t part;
     int i, v;
 
 #pragma GCC unroll 9
@@ -60,24 +98,8 @@ static inline __attribute__((always_inline)) void micro_tile(const cti_micro_til
 #pragma GCC unroll 4
         for (v = 0; v < vectors; v++)
             sum[i][v] = micro_start(t, i, v);
-    for (part = 0; part < t->parts; part++) {
-        a = t->a + part * t->step_part;
-        for (k = 0; k < t->k; k++, a += step_k, b += ldb) {
-            vec column[4];
-
-#pragma GCC unroll 4
-            for (v = 0; v < vectors; v++)
-                column[v] = v_load(b + v * LANES);
-#pragma GCC unroll 9
-            for (i = 0; i < rows; i++) {
-                const vec row = v_all(a[i * step_i]);
-
-#pragma GCC unroll 4
-                for (v = 0; v < vectors; v++)
-                    sum[i][v] = v_fma(row, column[v], sum[i][v]);
-            }
-        }
-    }
+    for (part = 0; part < t->parts; part++)
+        micro_multiply(t, part, rows, vectors, sum);
 #pragma GCC unroll 9
     for (i = 0; i < rows; i++)
 #pragma GCC unroll 4
@@ -136,30 +158,30 @@ static void micro_run(const cti_micro_tile *t, int rows, int vectors)
     table[vectors - 1][rows - 1](t);
 }
 
-/* out (k, columns) = the transpose of b (columns, k), element by element. */
-static void micro_pack_part(int64_t k, int64_t columns, const float *b, int64_t ldb, int64_t width,
-                            float *out)
+/* out (rows, columns) = the transpose of in (columns, rows), element by element. */
+static void micro_transpose_part(int64_t rows, int64_t columns, const float *in, int64_t ld_in,
+                                 int64_t ld_out, float *out)
 {
     int64_t i, j;
 
     for (j = 0; j < columns; j++)
-        for (i = 0; i < k; i++)
-            out[i * width + j] = b[j * ldb + i];
+        for (i = 0; i < rows; i++)
+            out[i * ld_out + j] = in[j * ld_in + i];
 }
 
 #if LANES == 16
 
-/* out (16, 16), with rows `width` apart, = the transpose of b (16, 16), with rows ldb apart. Pairs of
+/* out (16, 16) = the transpose of in (16, 16). Pairs of
  * rows, and then pairs of pairs, are interleaved within 128-bit lanes. Then the lanes are put in
  * order. */
-static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *out)
+static void micro_transpose_whole(const float *in, int64_t ld_in, int64_t ld_out, float *out)
 {
     __m512 r[16], s[16];
     int i;
 
 #pragma GCC unroll 16
     for (i = 0; i < 16; i++)
-        r[i] = _mm512_loadu_ps(b + i * ldb);
+        r[i] = _mm512_loadu_ps(in + i * ld_in);
 #pragma GCC unroll 8
     for (i = 0; i < 16; i += 2) {
         s[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
@@ -185,10 +207,10 @@ static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *o
     }
 #pragma GCC unroll 4
     for (i = 0; i < 4; i++) {
-        _mm512_storeu_ps(out + i * width, _mm512_shuffle_f32x4(s[i], s[i + 8], 0x88));
-        _mm512_storeu_ps(out + (i + 8) * width, _mm512_shuffle_f32x4(s[i], s[i + 8], 0xdd));
-        _mm512_storeu_ps(out + (i + 4) * width, _mm512_shuffle_f32x4(s[i + 4], s[i + 12], 0x88));
-        _mm512_storeu_ps(out + (i + 12) * width, _mm512_shuffle_f32x4(s[i + 4], s[i + 12], 0xdd));
+        _mm512_storeu_ps(out + i * ld_out, _mm512_shuffle_f32x4(s[i], s[i + 8], 0x88));
+        _mm512_storeu_ps(out + (i + 8) * ld_out, _mm512_shuffle_f32x4(s[i], s[i + 8], 0xdd));
+        _mm512_storeu_ps(out + (i + 4) * ld_out, _mm512_shuffle_f32x4(s[i + 4], s[i + 12], 0x88));
+        _mm512_storeu_ps(out + (i + 12) * ld_out, _mm512_shuffle_f32x4(s[i + 4], s[i + 12], 0xdd));
     }
 }
 
@@ -224,40 +246,57 @@ static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *o
 
 #else
 
-static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *out)
+static void micro_transpose_whole(const float *in, int64_t ld_in, int64_t ld_out, float *out)
 {
-    micro_pack_part(LANES, LANES, b, ldb, width, out);
+    micro_transpose_part(LANES, LANES, in, ld_in, ld_out, out);
 }
 
 #endif
 
-static void micro_pack(int64_t k, int64_t columns, const float *b, int64_t ldb, int64_t width,
-                       float *out)
+static void micro_transpose(int64_t rows, int64_t columns, const float *in, int64_t ld_in,
+                            int64_t ld_out, float *out)
 {
-    int64_t at, i;
+    int64_t i, j;
 
-    for (at = 0; at < k; at += LANES) {
-        if (columns == LANES && k - at >= LANES)
-            micro_transpose(b + at, ldb, width, out + at * width);
-        else
-            micro_pack_part(k - at < LANES ? k - at : LANES, columns, b + at, ldb, width,
-                            out + at * width);
-    }
-    for (i = 0; columns < LANES && i < k; i++)
-        memset(out + i * width + columns, 0, (size_t)(LANES - columns) * sizeof *out);
+    for (j = 0; j < columns; j += LANES)
+        for (i = 0; i < rows; i += LANES) {
+            const float *from = in + j * ld_in + i;
+            float *to = out + i * ld_out + j;
+            int64_t high = rows - i < LANES ? rows - i : LANES;
+            int64_t wide = columns - j < LANES ? columns - j : LANES;
+
+            if (high == LANES && wide == LANES)
+                micro_transpose_whole(from, ld_in, ld_out, to);
+            else
+                micro_transpose_part(high, wide, from, ld_in, ld_out, to);
+        }
+}
+
+/* Sums `vectors` vectors of columns; see cti_micro. Callers pass a constant. */
+static inline __attribute__((always_inline)) void
+micro_sum_columns(bool more, int64_t n, int64_t ld, const int vectors, const float *in, float *out)
+{
+    vec all[4];
+    int64_t i;
+    int v;
+
+    for (v = 0; v < vectors; v++)
+        all[v] = more ? v_load(out + v * LANES) : v_all(0);
+    for (i = 0; i < n; i++, in += ld)
+        for (v = 0; v < vectors; v++)
+            all[v] = v_add(all[v], v_load(in + v * LANES));
+    for (v = 0; v < vectors; v++)
+        v_store(out + v * LANES, all[v]);
 }
 
 static void micro_sum(bool more, int64_t n, int64_t ld, int64_t width, const float *in, float *out)
 {
-    int64_t i, j;
+    int64_t j = 0;
 
-    for (j = 0; j < width; j += LANES) {
-        vec all = more ? v_load(out + j) : v_all(0);
-
-        for (i = 0; i < n; i++)
-            all = v_add(all, v_load(in + i * ld + j));
-        v_store(out + j, all);
-    }
+    for (; j + 4 * LANES <= width; j += 4 * LANES)
+        micro_sum_columns(more, n, ld, 4, in + j, out + j);
+    for (; j < width; j += LANES)
+        micro_sum_columns(more, n, ld, 1, in + j, out + j);
 }
 
 static void micro_scatter(int64_t n, int64_t ld, int64_t width, const float *in, const int64_t *at,
@@ -281,7 +320,7 @@ const cti_micro PASTE(cti_micro_, CT_CPU_PATH) = {
     .rows = { ROWS_1, ROWS_2, ROWS_3, ROWS_4 },
     .vectors = TILE_VECTORS,
     .run = micro_run,
-    .pack = micro_pack,
+    .transpose = micro_transpose,
     .lstm = cell_lstm,
     .gru = cell_gru,
     .activate = cell_activate,

@@ -139,6 +139,20 @@ static void layer_pack_start(const layer_job *j, int64_t panel)
             }
 }
 
+/* Packs one vector of a panel (k, width): the transpose of `count` rows of w (G H, k), with zeros
+ * beyond them. All these rows are fetched first, because the processor does not follow 16 rows. */
+static void layer_pack_vector(const layer_job *j, int64_t k, int64_t count, const float *w,
+                              int64_t width, float *to)
+{
+    int64_t i;
+
+    for (i = 0; i < count * k; i += 16)
+        __builtin_prefetch(w + i);
+    j->micro->transpose(k, count, w, k, width, to);
+    for (i = 0; count < j->lanes && i < k; i++)
+        memset(to + i * width + count, 0, (size_t)(j->lanes - count) * sizeof *to);
+}
+
 static void layer_pack_panel(void *context, int64_t panel)
 {
     const layer_job *j = context;
@@ -152,11 +166,11 @@ static void layer_pack_panel(void *context, int64_t panel)
         int64_t row_h = (j->gated ? layer_gate(j, true, v) * s->hidden : 0) + unit;
         int64_t row_x = (j->gated ? layer_gate(j, false, v) * s->hidden : 0) + unit;
 
-        j->micro->pack(s->hidden, count, (const float *)s->w_hh + row_h * s->hidden, s->hidden,
-                       width, wh + v * j->lanes);
+        layer_pack_vector(j, s->hidden, count, (const float *)s->w_hh + row_h * s->hidden, width,
+                          wh + v * j->lanes);
         if (s->x)
-            j->micro->pack(s->input, count, (const float *)s->w_ih + row_x * s->input, s->input,
-                           width, wx + v * j->lanes);
+            layer_pack_vector(j, s->input, count, (const float *)s->w_ih + row_x * s->input, width,
+                              wx + v * j->lanes);
     }
     layer_pack_start(j, panel);
 }
@@ -204,6 +218,10 @@ static void layer_sums(const layer_tile *p)
                          .init = p->start };
     int i;
 
+    if (s->gates) { /* the cell writes these lines */
+        t.fetch = layer_block(j, s->gates, p->t, p->row, p->unit);
+        t.fetch_lines = p->rows * (CTI_CELL_WIDTH / 16);
+    }
     j->micro->run(&t, p->rows, p->vectors);
     if (!s->x)
         return;
@@ -214,6 +232,7 @@ static void layer_sums(const layer_tile *p)
     t.c = p->sum + (gru ? j->lanes : 0);
     t.k = t.step_i = s->input;
     t.init = NULL;
+    t.fetch = NULL;
     t.accumulate = true;
     j->micro->run(&t, p->rows, p->vectors);
 }

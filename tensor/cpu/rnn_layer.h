@@ -17,11 +17,11 @@ typedef struct layer_job {
     int64_t block, blocks;  /* the units of a block; the blocks */
     float *wh, *wx, *start; /* forward: the packed weights, and the rows that sums begin with */
     float *d, *bh, *bx;     /* backward: dgates, and the packed weights */
-    float *copies;          /* of each piece of the weights' gradients: parts of h and x */
-    int64_t copy;           /* their floats */
-    float *sums;            /* of each group of units: the sums of its gradients */
-    int64_t share;          /* the units whose weights' gradients one piece computes */
-    float *classes;         /* one-hot x: dW_ih^T of each group of units (I, CTI_CELL_WIDTH) */
+    /* the weights' gradients: h and x in groups of 16 columns, and what each share of the units needs */
+    int64_t columns, shares, share; /* the groups; the shares, and the units of each */
+    int64_t depth;                  /* the rows that are multiplied at a time */
+    int64_t sums_size;              /* the floats of a share in sums */
+    float *operand, *sums;
 } layer_job;
 
 static inline int64_t layer_up(int64_t n, int64_t step)
@@ -114,7 +114,20 @@ static inline float *layer_block(const layer_job *j, const void *blocks, int64_t
            unit % j->block;
 }
 
+/* Returns the number of floats of a block's row. */
+static inline int64_t layer_block_width(const layer_job *j, int64_t block)
+{
+    if (j->gated)
+        return CTI_CELL_WIDTH;
+    return layer_least(layer_up(j->s->hidden - block * j->block, CTI_CELL_UNITS), j->block);
+}
+
 /* Sets the sizes of a job, and the kernels to those of a path. Returns false if there are none for s. */
 bool cti_layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path);
+
+/* The gradients of the weights and biases (rnn_layer_weights.c): sets the sizes; computes them from
+ * the gradients of the gates. */
+void cti_layer_weights_init(layer_job *j);
+void cti_layer_weights(layer_job *j);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* recurrent_layer.c - whole layers of LSTM and GRU in f32, which one op computes on processors with
+/* recurrent_layer.c - whole layers of LSTM, GRU and RNN in f32, which one op computes on processors with
  * AVX2 or NEON. Its results are compared with those of the same model in f64, whose ops the other tests
  * compare with PyTorch and with differences. */
 #include <cotangent.h>
@@ -14,7 +14,8 @@
 
 #include "tests/test_recurrent.h"
 
-/* More than 64 rows (steps times batch) in each case; fewer are left to another op. */
+/* More than 64 rows (steps times batch) in each case; fewer are left to another op. The gradients of
+ * the weights are computed from at most 1,280 rows at a time. */
 typedef struct layer_form {
     int64_t steps, batch;
     bool one_hot; /* x is one-hot and has no gradient */
@@ -23,13 +24,13 @@ typedef struct layer_form {
 
 static const layer_form layer_forms[] = {
     { 5, 14, false, { .num_layers = 1 } },
-    { 9, 17, true, { .bidirectional = true } },
-    { 4, 33, false, { .num_layers = 2, .reverse = true, .no_bias = true } },
+    { 9, 150, true, { .bidirectional = true } },
+    { 4, 330, false, { .num_layers = 2, .reverse = true, .no_bias = true } },
     { 70, 1, false, { .bidirectional = true, .num_layers = 2 } },
 };
 static const int64_t layer_sizes[] = { 1, 7, 16, 17, 28, 72 };
 
-enum { INPUT = 5, MOST_TENSORS = 32 };
+enum { INPUT = 5, MOST_TENSORS = 32, KINDS = 4 };
 
 /* A module with given values of its parameters, and the tensors of one call. */
 typedef struct layer_model {
@@ -61,19 +62,29 @@ static ct_tensor *layer_classes(int64_t steps, int64_t batch)
     return ct_to(t, DEVICE);
 }
 
+/* Kinds: LSTM, GRU, RNN with tanh, RNN with ReLU. With the seeds of these tests, no argument of a ReLU is
+ * so near 0 that f32 and f64 take different sides. */
+static ct_recurrent *layer_module(ct_params *params, int kind, ct_nn_recurrent_options o)
+{
+    o.nonlinearity = kind == 3 ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_DEFAULT;
+    if (kind < 2)
+        return kind ? ct_nn_gru(params, "m", o) : ct_nn_lstm(params, "m", o);
+    return ct_nn_rnn(params, "m", o);
+}
+
 static void layer_make(layer_model *m, int i, ct_dtype dtype, ct_generator *g)
 {
-    const int kind = i % 2, size = i / 2 % LENGTH(layer_sizes);
+    const int size = i / KINDS % LENGTH(layer_sizes);
     ct_nn_recurrent_options o;
     int k;
 
     memset(m, 0, sizeof *m);
-    m->form = &layer_forms[i / 2 / LENGTH(layer_sizes)];
+    m->form = &layer_forms[i / KINDS / LENGTH(layer_sizes)];
     o = m->form->o;
     o.input_size = INPUT;
     o.hidden_size = layer_sizes[size];
     m->params = new_params(3, dtype);
-    m->r = kind ? ct_nn_gru(m->params, "m", o) : ct_nn_lstm(m->params, "m", o);
+    m->r = layer_module(m->params, i % KINDS, o);
     m->begin = ct_recurrent_begin_state(m->r, m->form->batch);
     m->scope = ct_scope_begin();
     for (k = 0; k < ct_params_count(m->params); k++) {
@@ -128,7 +139,7 @@ static void layer_free(layer_model *m)
 /* Makes and runs a case. Stores the gradients of all leaves. */
 static void layer_gradients(layer_model *m, int i, ct_dtype dtype, ct_tensor **grad)
 {
-    ct_generator g = ct_generator_from_seed(70 + (uint64_t)i);
+    ct_generator g = ct_generator_from_seed(170 + (uint64_t)i);
 
     layer_make(m, i, dtype, &g);
     layer_run(m, &g);
@@ -183,14 +194,14 @@ START_TEST(test_layer_parts)
 {
     layer_model m;
     ct_tensor *all[MOST_TENSORS], *recorded[MOST_TENSORS], *one;
-    int i = _i * 7, k;
+    int i = _i * 13, k;
 
     layer_gradients(&m, i, CT_F32, all);
     ck_assert(ct_grad(1, &m.loss, m.count, m.of, NULL, true, recorded) == CT_OK);
     for (k = 0; k < m.count; k++) {
         ck_assert(ct_grad(1, &m.loss, 1, &m.of[k], NULL, false, &one) == CT_OK);
         expect_same_bits("gradient alone", one, all[k]);
-        layer_compare("gradient with history", recorded[k], all[k], 2e-5);
+        layer_compare("gradient with history", recorded[k], all[k], 5e-5);
     }
     layer_free(&m);
 }
@@ -268,7 +279,7 @@ START_TEST(test_layer_portable)
 
     layer_gradients(&plain, _i, CT_F32, a);
     boxes = layer_boxes(plain.loss);
-    g = ct_generator_from_seed(70 + (uint64_t)_i);
+    g = ct_generator_from_seed(170 + (uint64_t)_i);
     layer_make(&m, _i, CT_F32, &g);
     layer_run(&m, &g);
     ct_set_portable(true);
@@ -276,7 +287,7 @@ START_TEST(test_layer_portable)
     for (k = 0; k < m.count; k++)
         layer_compare("gradient after ct_set_portable", b[k], a[k], 2e-5);
     layer_free(&m);
-    g = ct_generator_from_seed(70 + (uint64_t)_i);
+    g = ct_generator_from_seed(170 + (uint64_t)_i);
     layer_make(&m, _i, CT_F32, &g);
     layer_run(&m, &g);
     if (layer_has_kernels())
@@ -329,9 +340,9 @@ void recurrent_layer_cases(Suite *suite)
     TCase *tc = harness_case(suite, "layer");
 
     tcase_add_loop_test(tc, test_layer_values, 0,
-                        2 * LENGTH(layer_sizes) * harness_rounds(2, LENGTH(layer_forms)));
+                        KINDS * LENGTH(layer_sizes) * harness_rounds(3, LENGTH(layer_forms)));
     tcase_add_loop_test(tc, test_layer_parts, 0, harness_rounds(1, 6));
-    tcase_add_loop_test(tc, test_layer_second, 0, harness_rounds(1, 2));
-    tcase_add_loop_test(tc, test_layer_portable, 0, 2);
-    tcase_add_loop_test(tc, test_layer_checkpoint, 0, 2);
+    tcase_add_loop_test(tc, test_layer_second, 0, harness_rounds(1, KINDS));
+    tcase_add_loop_test(tc, test_layer_portable, 0, KINDS);
+    tcase_add_loop_test(tc, test_layer_checkpoint, 0, KINDS);
 }

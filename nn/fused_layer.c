@@ -132,10 +132,15 @@ static const ct_op fused_layer_op = { .name = "ct_recurrent_forward",
 
 /* ---- forward ---- */
 
-static bool fused_layer_can_run(const cti_cell *c, const ct_tensor *x, const ct_cell_step *at)
+/* An RNN layer whose x is one-hot stays with the op of fused_rnn.c, which is faster (bench/README.md). */
+static bool fused_layer_can_run(const cti_fused_attributes *a, const ct_tensor *x,
+                                const ct_cell_step *at)
 {
-    return cti_fused_can_run(c, at) && !c->ln_ih && !at->lengths && x->device == CT_CPU &&
-           x->dtype == CT_F32 && ct_size(x, 0) >= CTI_FEW_STEPS &&
+    const cti_cell *c = a->cell;
+    const bool is_gated = c->kind == CTI_CELL_LSTM || c->kind == CTI_CELL_GRU;
+
+    return cti_fused_can_run(c, at) && (is_gated || !a->one_hot) && !c->ln_ih && !at->lengths &&
+           x->device == CT_CPU && x->dtype == CT_F32 && ct_size(x, 0) >= CTI_FEW_STEPS &&
            ct_size(x, 0) * ct_size(x, 1) > CTI_FEW_ROWS &&
            ct_get_matmul_precision() != CT_MATMUL_PRECISION_BF16;
 }
@@ -185,7 +190,7 @@ ct_tensor *cti_fused_layer(void *self, ct_tensor *x, ct_tensor **state, bool rev
     ct_tensor *in[IN_COUNT] = { x, NULL }, *out[OUT_COUNT];
     const int64_t steps = ct_size(x, 0), last = reverse ? 0 : steps;
 
-    if (!fused_layer_can_run(cell, x, at))
+    if (!fused_layer_can_run(&a, x, at))
         return NULL;
     in[IN_W_IH] = ct_param_value(cell->w_ih);
     in[IN_B_IH] = cti_value(cell->b_ih);

@@ -19,7 +19,7 @@ ct_tensor *cti_fused_rnn(void *self, ct_tensor *x, ct_tensor **state, bool rever
 
 /* Like cti_fused_rnn, but for a layer with its input: x (T, B, I) is the input. Also returns NULL without
  * an error on a device without such a kernel, for a dtype other than f32, in bf16, for few steps or
- * rows, and with lengths. */
+ * rows, with lengths, and for an RNN whose x is one-hot. */
 ct_tensor *cti_fused_layer(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
                            const ct_cell_step *at);
 

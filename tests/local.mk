@@ -669,7 +669,7 @@ check-tsan:
 	    CC='$(CC)' CFLAGS='-g -O1 -fsanitize=thread' LDFLAGS=-fsanitize=thread; }
 	cd tsan && $(MAKE) all && \
 	    TSAN_OPTIONS="suppressions=$(abs_srcdir)/tests/tsan.supp $$TSAN_OPTIONS" \
-	    $(MAKE) check TESTS='tests/test_threads tests/test_handles'
+	    $(MAKE) check TESTS='tests/test_threads tests/test_handles tests/test_world'
 
 # Runs both protocols at full length with three seeds each, and compares perplexities with the
 # chapter's.
@@ -698,6 +698,7 @@ EXTRA_DIST += \
 	tests/layer_bits.c \
 	tests/lib.sh \
 	tests/messages.txt \
+	tests/mpi.supp \
 	tests/mpi_lib.sh \
 	tests/mutants.py \
 	tests/mutants.txt \

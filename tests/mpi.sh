@@ -27,11 +27,11 @@ train()         # NUMBER NAME OPTION...: trains with $shards shards, into NAME.s
 # ---- the same bits ----
 
 for mpi in $mpis; do
-    for shards in 4 6 8; do
+    for shards in $shard_numbers; do
         COTANGENT_SHARDS=$shards
         export COTANGENT_SHARDS
         "$build/tests/ranks" $shards >"$tmp/alone" 2>"$tmp/err" || fail "ranks, alone"
-        for number in 1 2 3 4; do
+        for number in $rank_numbers; do
             ranks $number "$build/tests/ranks" $shards
             [ $status -eq 0 ] || fail "$mpi, $number ranks, $shards shards: status $status"
             same "$tmp/alone" "$tmp/out" "$mpi, $number ranks, $shards shards"
@@ -40,7 +40,7 @@ for mpi in $mpis; do
         train 1 "one$shards" --epochs 2
         [ $status -eq 0 ] || fail "$mpi, $shards shards: train: status $status"
         log_of "$tmp/one$shards.csv" >"$tmp/one.log"
-        for number in 2 3 4; do
+        for number in ${rank_numbers#1 }; do
             train $number several --epochs 2
             [ $status -eq 0 ] || fail "$mpi, $number ranks, $shards shards: train: status $status"
             same "$tmp/one$shards.st" "$tmp/several.st" "$mpi, $number ranks: model"

@@ -17,8 +17,15 @@ export COTANGENT_NUM_THREADS OMPI_ALLOW_RUN_AS_ROOT \
 unset COTANGENT_PLUGIN_DIR COTANGENT_SHARDS COTANGENT_MPI COTANGENT_WORLD_TIMEOUT \
     COTANGENT_NCCL
 
+# With sanitizers there are fewer runs.
+shard_numbers='4 6 8' rank_numbers='1 2 3 4' sanitized=false
 case "$CFLAGS" in
-*-fsanitize=*) skip "the plug-ins are not built with sanitizers" ;;
+*-fsanitize=*)
+    shard_numbers=4 rank_numbers='1 2' sanitized=true
+    LSAN_OPTIONS=suppressions=$srcdir/tests/mpi.supp:print_suppressions=0
+    ASAN_OPTIONS=fast_unwind_on_malloc=0
+    export LSAN_OPTIONS ASAN_OPTIONS
+    ;;
 esac
 
 # The MPIs that are there: mpirun and plug-in.

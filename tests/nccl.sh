@@ -7,6 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/mpi_lib.sh"
 
+! $sanitized || skip "the emulated GPU is not built with sanitizers"
 [ -e "$build/train/nccl/.libs/world-nccl-emu.so" ] || skip "there is no emulated GPU"
 COTANGENT_TEST_DEVICE=cuda-emu
 export COTANGENT_TEST_DEVICE

@@ -189,7 +189,7 @@ AS_IF([test "x$with_nccl" = xno], [],
             #endif]], [[ncclCommAbort(0); return ncclSend(0, 0, ncclFloat, 0, 0, 0);]])],
         [ct_nccl=yes
          ct_summary_nccl="`$SED -n 's/^#define NCCL_M.*OR \(.*\)/\1/p' "$ct_nccl_home/include/nccl.h" | paste -s -d . -`, in $ct_nccl_home"],
-        [ct_summary_nccl="no (NCCL 2.7 or newer is in none of: $ct_nccl_places)"])
+        [ct_summary_nccl="no (NCCL 2.7 or newer is in none of: $ct_nccl_places; NVIDIA's package libnccl-dev has it)"])
      CPPFLAGS=$ct_save_CPPFLAGS LIBS=$ct_save_LIBS
      AC_MSG_RESULT([$ct_nccl])])
 AS_IF([test "x$with_nccl" != xno && test "x$with_nccl" != xcheck && test $ct_nccl = no],

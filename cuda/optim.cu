@@ -67,20 +67,31 @@ struct sum_of_two {
     }
 };
 
-/* partial (chunks) */
+/* Elements are multiplied by LARGE if the sum of their squares overflows, and the norm by its
+ * inverse. */
+#define LARGE 0x1p-600
+
+/* partial (chunks). If overflowed is not NULL and *overflowed is finite, does nothing. */
 template <typename T>
-__global__ void __launch_bounds__(CU_BLOCK) chunk_squares(table t, double *partial)
+__global__ void __launch_bounds__(CU_BLOCK)
+    chunk_squares(table t, double *partial, const double *overflowed)
 {
     CU_SHARED(double, lane, [CU_BLOCK]);
     int64_t chunk, i, end;
+    double factor = overflowed ? LARGE : 1;
 
+    if (overflowed && !isinf(*overflowed))
+        return;
     for (chunk = blockIdx.x; chunk < t.chunks; chunk += gridDim.x) {
         int k = segment_of(t, chunk);
         const T *g = static_cast<const T *>(t.segment[k].grad);
         double total = 0;
 
-        for (elements_of(t, k, chunk, &i, &end); i < end; i += CU_BLOCK)
-            total += static_cast<double>(g[i]) * static_cast<double>(g[i]);
+        for (elements_of(t, k, chunk, &i, &end); i < end; i += CU_BLOCK) {
+            double v = static_cast<double>(g[i]) * factor;
+
+            total += v * v;
+        }
         lane[threadIdx.x] = total;
         cu_combine_lanes<sum_of_two>(lane, CU_BLOCK);
         if (threadIdx.x == 0)
@@ -92,7 +103,7 @@ __global__ void __launch_bounds__(CU_BLOCK) chunk_squares(table t, double *parti
 /* Returns the number of chunks. */
 template <typename T>
 static int64_t start_squares(ct_dtype dtype, const cti_segment *segments, int count,
-                             double *partial)
+                             double *partial, const double *overflowed)
 {
     int64_t chunks = 0;
     int at = 0;
@@ -101,7 +112,7 @@ static int64_t start_squares(ct_dtype dtype, const cti_segment *segments, int co
         table t = next_table(dtype, segments, count, &at);
 
         cu_run("norm_squared", chunk_squares<T>, cu_blocks(t.chunks, 1), CU_BLOCK, t,
-               partial + chunks);
+               partial + chunks, overflowed);
         chunks += t.chunks;
     }
     return chunks;
@@ -117,28 +128,36 @@ static int64_t chunks_of(const cti_segment *segments, int count)
     return chunks;
 }
 
-void cu_norm_squared(const cti_segment *segments, int count, double *out)
+/* The sum of the squares, or of the squares of multiples if overflowed is not NULL. */
+static void start_sum(const cti_segment *segments, int count, double *out, const double *overflowed)
 {
-    int64_t chunks = chunks_of(segments, count);
+    int64_t chunks = chunks_of(segments, count), f32;
     double *partial =
         static_cast<double *>(cu_scratch((size_t)chunks * sizeof *partial, "norm_squared"));
 
     if (!partial)
         return;
-    start_squares<double>(CT_F64, segments, count,
-                          partial + start_squares<float>(CT_F32, segments, count, partial));
+    f32 = start_squares<float>(CT_F32, segments, count, partial, overflowed);
+    start_squares<double>(CT_F64, segments, count, partial + f32, overflowed);
     cti_reduce_args sum = { CTI_SUM, CT_F64, 1, chunks, 1, partial, out };
     cu_reduce(&sum);
     cu_scratch_free(partial);
 }
 
+void cu_norm_squared(const cti_segment *segments, int count, double *out)
+{
+    start_sum(segments, count, out, NULL);
+}
+
 /* ---- clipping ---- */
 
-/* On entry *total is the square of the norm; on return, the factor for the gradients. */
-__global__ void __launch_bounds__(32) find_scale(double *total, double max_norm, double *norm,
-                                                 unsigned long long *fault, uint32_t ticket)
+/* On entry total[0] is the square of the norm; on return, the factor for the gradients. If total[0]
+ * is infinite and large is true, total[1] is the square of LARGE times the norm. */
+__global__ void __launch_bounds__(32)
+    find_scale(double *total, bool large, double max_norm, double *norm, unsigned long long *fault,
+               uint32_t ticket)
 {
-    double length = sqrt(*total);
+    double length = large && isinf(total[0]) ? sqrt(total[1]) / LARGE : sqrt(total[0]);
 
     if (cu_thread() != 0)
         return;
@@ -180,15 +199,30 @@ static void start_scaling(ct_dtype dtype, const cti_segment *segments, int count
     }
 }
 
+/* True if the sum of squares may overflow a double. */
+static bool may_overflow(const cti_segment *segments, int count)
+{
+    int i;
+
+    for (i = 0; i < count; i++)
+        if (segments[i].dtype == CT_F64 && segments[i].n)
+            return true;
+    return false;
+}
+
 ct_status cu_clip_norm(const cti_clip_norm_args *a, cti_fault *fault)
 {
     static const char *const slot = "clip_norm";
-    double *total = static_cast<double *>(cu_scratch(sizeof *total, slot));
+    bool large = may_overflow(a->segments, a->count);
+    double *total = static_cast<double *>(cu_scratch((large ? 2 : 1) * sizeof *total, slot));
 
     if (!total)
         return CT_OK;
     cu_norm_squared(a->segments, a->count, total);
-    cu_run(slot, find_scale, 1, 1, total, a->max_norm, a->norm, cu_fault_word(), fault->ticket);
+    if (large)
+        start_sum(a->segments, a->count, total + 1, total);
+    cu_run(slot, find_scale, 1, 1, total, large, a->max_norm, a->norm, cu_fault_word(),
+           fault->ticket);
     start_scaling<float>(CT_F32, a->segments, a->count, total);
     start_scaling<double>(CT_F64, a->segments, a->count, total);
     cu_scratch_free(total);

@@ -20,7 +20,7 @@ extern "C" {
 /* Computes the L2 norm of all gradients together. If it is above max_norm, multiplies every
  * gradient by max_norm / norm (PyTorch divides by norm + 1e-6). Writes the norm before clipping to
  * *norm unless norm is NULL; NaN after an error. An infinite max_norm only measures. CT_ERR_NUMERIC
- * also if the norm overflows; on a GPU if the sum of the squares does (above 1e154, in f64). */
+ * also if the norm itself overflows. */
 ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm);
 
 /* Clamps every element of the gradients to [-clip_value, clip_value]. */

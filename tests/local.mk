@@ -55,6 +55,7 @@ shell_tests = \
 	tests/configure.sh \
 	tests/versions.sh \
 	tests/abi.sh \
+	tests/parity.sh \
 	tests/symbols.sh \
 	tests/purity.sh \
 	tests/install.sh \
@@ -445,6 +446,7 @@ tests_test_nn_SOURCES = \
 	tests/nn_cells.c \
 	tests/nn_conv.c \
 	tests/nn_decoder.c \
+	tests/nn_modules.c \
 	tests/nn_norms.c \
 	tests/nn_rnn.c \
 	tests/test_nn.c \
@@ -731,6 +733,9 @@ EXTRA_DIST += \
 	tests/torch/maml.txt \
 	tests/torch/min_rnn.py \
 	tests/torch/min_rnn.txt \
+	tests/torch/modules.py \
+	tests/torch/modules.txt \
+	tests/torch/no_parity.txt \
 	tests/torch/ops_parity.py \
 	tests/torch/ops_parity.txt \
 	tests/torch/optim.py \

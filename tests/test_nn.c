@@ -536,5 +536,6 @@ int main(void)
     nn_attention_cases(suite);
     nn_conv_cases(suite);
     nn_decoder_cases(suite);
+    nn_modules_cases(suite);
     return harness_run(suite);
 }

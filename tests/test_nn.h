@@ -12,6 +12,7 @@ void nn_norms_cases(Suite *suite);
 void nn_attention_cases(Suite *suite);
 void nn_conv_cases(Suite *suite);
 void nn_decoder_cases(Suite *suite);
+void nn_modules_cases(Suite *suite);
 
 void expect_param(const ct_params *set, int at, const char *name, ct_shape shape);
 

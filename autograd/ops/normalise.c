@@ -90,7 +90,7 @@ static ct_tensor *norm_weight(ct_node *n)
 
 /* True if the saved variances show that no square of x overflows, and that none that counts
  * underflows. */
-static bool norm_is_ordinary(ct_node *n)
+static bool norm_saved_is_ordinary(ct_node *n)
 {
     const norm_rule *r = ct_node_attributes(n);
     const ct_tensor *v = ct_node_input(n, IN_VARIANCE);
@@ -109,7 +109,7 @@ static void norm_backward(ct_node *n, ct_tensor *const *dout)
 
     if (!x || !ct_ok())
         return;
-    p = norm_is_ordinary(n) ? norm_compose_parts(r, x) : norm_compose_scaled(r, x);
+    p = norm_saved_is_ordinary(n) ? norm_compose_parts(r, x) : norm_compose_scaled(r, x);
     if (ct_node_needs_grad(n, IN_X)) {
         g = w ? ct_mul(d, w) : d;
         dx = ct_sub(g, ct_mul(p.z, ct_mean_axis(ct_mul(g, p.z), -1, true)));

@@ -8,7 +8,8 @@
  *     dx = (g - mean(g) - z mean(g z)) / sqrt(variance + eps)
  *     dweight = sum of d z, and dbias = sum of d, over all values with the same element of weight
  * where each mean is over the values that are normalised together. On the CPU, layer and RMS norm
- * take one pass over the memory in each direction. */
+ * take one pass over the memory in each direction, and values whose squares overflow or underflow are
+ * scaled first; on a GPU they give 0 or NaN. */
 #ifndef COTANGENT_AUTOGRAD_OPS_NORMALISE_H
 #define COTANGENT_AUTOGRAD_OPS_NORMALISE_H
 

@@ -312,10 +312,10 @@ static void direct_store(const direct_job *d, const direct_place *p, int64_t pan
                         columns->first + p->at[1] * columns->to_step;
 
             if (columns->to_step == 1) {
-                d->micro->transpose(channels, n, sums, d->width, to, area);
+                d->micro->transpose(channels, n, sums, d->width, area, to);
                 continue;
             }
-            d->micro->transpose(channels, n, sums, d->width, aside, n);
+            d->micro->transpose(channels, n, sums, d->width, n, aside);
             for (o = 0; o < channels; o++)
                 j->loops->conv_store(n, aside + o * n, 1, NULL, to + o * area, columns->to_step);
         }
@@ -453,7 +453,7 @@ static void direct_sum(const direct_job *d, int64_t number, const direct_room *r
             direct_multiply(d, t, rows, direct_channels(d, panel));
             if (unit == end - 1)
                 d->micro->transpose(direct_channels(d, panel), rows, t.c, d->width,
-                                    to + panel * d->width * j->c->in * d->taps, j->c->in * d->taps);
+                                    j->c->in * d->taps, to + panel * d->width * j->c->in * d->taps);
         }
     }
 }

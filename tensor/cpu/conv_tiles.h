@@ -123,22 +123,3 @@ static void conv_tiles_copy(int64_t rows, int64_t n, const float *in, int64_t ld
             v_store_part(out + whole, part, v_load_part(in + whole, part));
     }
 }
-
-/* out (rows, columns) = the transpose of in (columns, rows). A block of rows is written from front to
- * back, because rows of out may fall into the same sets of the caches. */
-static void conv_tiles_transpose(int64_t rows, int64_t columns, const float *in, int64_t ldi,
-                                 float *out, int64_t ldo)
-{
-    int64_t r, c;
-
-    for (r = 0; r < rows; r += LANES)
-        for (c = 0; c < columns; c += LANES) {
-            const int64_t high = rows - r < LANES ? rows - r : LANES;
-            const int64_t wide = columns - c < LANES ? columns - c : LANES;
-
-            if (high == LANES && wide == LANES)
-                micro_transpose(in + c * ldi + r, ldi, ldo, out + r * ldo + c);
-            else
-                micro_pack_part(high, wide, in + c * ldi + r, ldi, ldo, out + r * ldo + c);
-        }
-}

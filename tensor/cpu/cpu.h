@@ -241,6 +241,10 @@ typedef struct cti_micro {
     /* out (rows, columns) = the transpose of in (columns, rows); their rows are ld_out and ld_in apart */
     void (*transpose)(int64_t rows, int64_t columns, const float *in, int64_t ld_in, int64_t ld_out,
                       float *out);
+    /* One vector of a panel (k, width): the transpose of in (columns, k), with zeros in the place of the
+     * columns up to a whole vector */
+    void (*pack)(int64_t k, int64_t columns, const float *in, int64_t ld_in, int64_t width,
+                 float *out);
     void (*lstm)(const cti_cell_tile *t);
     void (*gru)(const cti_cell_tile *t);
     /* tanh or ReLU, for up to CTI_MICRO_VECTORS vectors of units */
@@ -258,9 +262,6 @@ typedef struct cti_micro {
     void (*conv)(const cti_conv_tile *t, int rows, int vectors);
     /* copies n floats of each row; rows are ldi and ldo apart */
     void (*copy_rows)(int64_t rows, int64_t n, const float *in, int64_t ldi, float *out,
-                      int64_t ldo);
-    /* out (rows, columns) = the transpose of in (columns, rows) */
-    void (*transpose)(int64_t rows, int64_t columns, const float *in, int64_t ldi, float *out,
                       int64_t ldo);
 } cti_micro;
 

@@ -171,9 +171,8 @@ static void micro_transpose_part(int64_t rows, int64_t columns, const float *in,
 
 #if LANES == 16
 
-/* out (16, 16) = the transpose of in (16, 16). Pairs of
- * rows, and then pairs of pairs, are interleaved within 128-bit lanes. Then the lanes are put in
- * order. */
+/* out (16, 16) = the transpose of in (16, 16). Pairs of rows, and then pairs of pairs, are interleaved
+ * within 128-bit lanes. Then the lanes are put in order. */
 static void micro_transpose_whole(const float *in, int64_t ld_in, int64_t ld_out, float *out)
 {
     __m512 r[16], s[16];
@@ -217,14 +216,14 @@ static void micro_transpose_whole(const float *in, int64_t ld_in, int64_t ld_out
 #elif LANES == 8
 
 /* The same for (8, 8). */
-static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *out)
+static void micro_transpose_whole(const float *in, int64_t ld_in, int64_t ld_out, float *out)
 {
     __m256 r[8], s[8];
     int i;
 
 #pragma GCC unroll 8
     for (i = 0; i < 8; i++)
-        r[i] = _mm256_loadu_ps(b + i * ldb);
+        r[i] = _mm256_loadu_ps(in + i * ld_in);
 #pragma GCC unroll 4
     for (i = 0; i < 8; i += 2) {
         s[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
@@ -239,8 +238,8 @@ static void micro_transpose(const float *b, int64_t ldb, int64_t width, float *o
     }
 #pragma GCC unroll 4
     for (i = 0; i < 4; i++) {
-        _mm256_storeu_ps(out + i * width, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-        _mm256_storeu_ps(out + (i + 4) * width, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+        _mm256_storeu_ps(out + i * ld_out, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        _mm256_storeu_ps(out + (i + 4) * ld_out, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
     }
 }
 
@@ -253,13 +252,15 @@ static void micro_transpose_whole(const float *in, int64_t ld_in, int64_t ld_out
 
 #endif
 
+/* See cti_micro. A block of rows is written from front to back, because rows of out may fall into the
+ * same sets of the caches. */
 static void micro_transpose(int64_t rows, int64_t columns, const float *in, int64_t ld_in,
                             int64_t ld_out, float *out)
 {
     int64_t i, j;
 
-    for (j = 0; j < columns; j += LANES)
-        for (i = 0; i < rows; i += LANES) {
+    for (i = 0; i < rows; i += LANES)
+        for (j = 0; j < columns; j += LANES) {
             const float *from = in + j * ld_in + i;
             float *to = out + i * ld_out + j;
             int64_t high = rows - i < LANES ? rows - i : LANES;
@@ -270,6 +271,16 @@ static void micro_transpose(int64_t rows, int64_t columns, const float *in, int6
             else
                 micro_transpose_part(high, wide, from, ld_in, ld_out, to);
         }
+}
+
+static void micro_pack(int64_t k, int64_t columns, const float *in, int64_t ld_in, int64_t width,
+                       float *out)
+{
+    int64_t i;
+
+    micro_transpose(k, columns, in, ld_in, width, out);
+    for (i = 0; columns < LANES && i < k; i++)
+        memset(out + i * width + columns, 0, (size_t)(LANES - columns) * sizeof *out);
 }
 
 /* Sums `vectors` vectors of columns; see cti_micro. Callers pass a constant. */
@@ -321,6 +332,7 @@ const cti_micro PASTE(cti_micro_, CT_CPU_PATH) = {
     .vectors = TILE_VECTORS,
     .run = micro_run,
     .transpose = micro_transpose,
+    .pack = micro_pack,
     .lstm = cell_lstm,
     .gru = cell_gru,
     .activate = cell_activate,
@@ -331,7 +343,6 @@ const cti_micro PASTE(cti_micro_, CT_CPU_PATH) = {
     .scatter = CTI_TRAINING(micro_scatter),
     .conv = conv_tiles_run,
     .copy_rows = conv_tiles_copy,
-    .transpose = conv_tiles_transpose,
 };
 
 #else

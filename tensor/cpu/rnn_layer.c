@@ -139,8 +139,8 @@ static void layer_pack_start(const layer_job *j, int64_t panel)
             }
 }
 
-/* Packs one vector of a panel (k, width): the transpose of `count` rows of w (G H, k), with zeros
- * beyond them. All these rows are fetched first, because the processor does not follow 16 rows. */
+/* Packs `count` rows of w (G H, k). All are fetched first, because the processor does not follow 16
+ * rows. */
 static void layer_pack_vector(const layer_job *j, int64_t k, int64_t count, const float *w,
                               int64_t width, float *to)
 {
@@ -148,9 +148,7 @@ static void layer_pack_vector(const layer_job *j, int64_t k, int64_t count, cons
 
     for (i = 0; i < count * k; i += 16)
         __builtin_prefetch(w + i);
-    j->micro->transpose(k, count, w, k, width, to);
-    for (i = 0; count < j->lanes && i < k; i++)
-        memset(to + i * width + count, 0, (size_t)(j->lanes - count) * sizeof *to);
+    j->micro->pack(k, count, w, k, width, to);
 }
 
 static void layer_pack_panel(void *context, int64_t panel)

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cotangent/data/timemachine.h>
 #include <cotangent/tensor/random.h>
 
 /* ---- common functions ---- */

@@ -24,7 +24,7 @@ for page; do
         fail "$page: blocks of these languages are not run"
     fi
     # Lines that are indented are commands, output and formulas.
-    if awk '/^```/ { inside = !inside } /^<!--/ { inside = 1 } /^-->/ { inside = 0 }
+    if awk '/^```/ { inside = !inside } /^<!--/ && !/-->$/ { inside = 1 } /^-->/ { inside = 0 }
         !inside && /^    (ct_[a-z_]+ \*?[a-z]+ = |(if|while) \(ct_|ct_[a-z_]+\(.*;$)/ { print FNR ": " $0 }' "$page" |
         grep .; then
         fail "$page: this code is indented; put it between \`\`\`c and \`\`\`"

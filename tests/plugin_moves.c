@@ -15,11 +15,19 @@
 
 /* ---- every op on another device: the same kernels, so the same bits ---- */
 
-static void expect_same_on(const char *what, ct_tensor *got, ct_tensor *want, ct_device d)
+/* What may differ: this loss always multiplies rows on a device that is asynchronous, because the sizes
+ * are not there to be read (autograd/ops/statistics.c), and divides them one by one. */
+static double device_tolerance(const op_row *row)
+{
+    return strcmp(row->name, "ct_cosine_embedding_loss") == 0 ? 1e-12 : 0;
+}
+
+static void expect_same_on(const char *what, ct_tensor *got, ct_tensor *want, ct_device d,
+                           double tolerance)
 {
     ck_assert_msg(got && ct_tensor_device(got) == d, "%s: %s", what, ct_error_message());
     ck_assert_msg(got->dtype == want->dtype, "%s: another dtype", what);
-    expect_same(what, got, want, 0);
+    expect_same(what, got, want, tolerance);
 }
 
 /* Copies the inputs to device d. */
@@ -64,7 +72,7 @@ static void check_op(const op_row *row, int number, ct_device d)
         ck_assert(ct_scope_end(s) == CT_OK);
         return;
     }
-    expect_same_on(what, got, want, d);
+    expect_same_on(what, got, want, d, device_tolerance(row));
     if (!row->no_gradient && want->requires_grad) {
         ct_generator g = ct_generator_from_seed(5);
         ct_tensor *dy = ct_randn(want->shape, want->dtype, CT_CPU, &g);
@@ -74,7 +82,8 @@ static void check_op(const op_row *row, int number, ct_device d)
                       "%s: %s", what, ct_error_message());
         for (k = 0; k < o.count; k++)
             if (ct_tensor_grad(here[k]))
-                expect_same_on(what, ct_tensor_grad(there[k]), ct_tensor_grad(here[k]), d);
+                expect_same_on(what, ct_tensor_grad(there[k]), ct_tensor_grad(here[k]), d,
+                               device_tolerance(row));
     }
     /* an input on another device is refused */
     for (k = 1; k < o.count; k++) {

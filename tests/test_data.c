@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include <cotangent/data/loader.h>
+#include <cotangent/data/timemachine.h>
 #include <cotangent/data/vocab.h>
 #include <cotangent/tensor/scope.h>
 #include <cotangent/tensor/tensor.h>

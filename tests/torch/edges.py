@@ -60,6 +60,7 @@ DECIDED = [
     ("ct_gelu", "*", lambda x: math.isinf(x), "the limits: 0, 0, 0 at -inf; inf, 1, 0 at inf"),
     ("ct_sqrt", "*", lambda x: x == 0, "the limit from the right, at -0 too"),
     ("ct_erf", "xx", lambda x: math.isinf(x), "the limit 0"),
+    ("ct_erfc", "xx", lambda x: math.isinf(x), "the limit 0"),
     ("ct_softsign", "*", lambda x: math.isinf(x), "the limits"),
     ("ct_mish", "*", lambda x: math.isinf(x), "the limits: 0, 0, 0 at -inf; inf, 1, 0 at inf"),
     ("ct_gelu_tanh", "*", lambda x: math.isinf(x), "the limits: 0, 0, 0 at -inf; inf, 1, 0 at inf"),
@@ -462,6 +463,15 @@ def of_erf(x):
     t = mpf(x)
     slope = 2 / mp.sqrt(mp.pi) * mp.exp(-t * t)
     return mp.erf(t), slope, -2 * t * slope
+
+
+def of_erfc(x):
+    y, slope, second = of_erf(x)
+    if math.isnan(x) or x < -200:
+        return 1 - y, slope, second
+    if x > 200:
+        return 0.0, -slope, second
+    return mp.erfc(mpf(x)), -slope, -second
 
 
 def steps(f):
@@ -933,6 +943,7 @@ SPECIAL = {
     "ct_tanh": [0.625, -0.3, 19.25, 22.0, 5.0], "ct_sigmoid": [-16.0, 17.0, 36.0, 37.5, -87.25],
     "ct_silu": [-1.2784645, -16.0, 17.0, 37.0, -87.25], "ct_gelu": [-0.7517915, -5.5, 6.0, -8.5, -13.0],
     "ct_softplus": [-16.0, 17.0, 33.0, -37.0], "ct_erf": [0.4, 0.84375, 1.25, 3.9, 4.1, 5.9, 6.1, -27.0],
+    "ct_erfc": [0.4, 0.92, 0.94, 1.25, 3.9, 9.1, 9.2, 10.1, 10.3, 26.5, 27.3, -0.5, -3.9, -27.0],
     "ct_round": [-1.5, 3.5, 4.5, -3.5, 0.25, 8388607.5, 4503599627370495.5],
     "ct_floor": [-1.5, 3.5, 0.75, 8388607.5, 4503599627370495.5],
     "ct_ceil": [-1.5, 3.5, 0.75, 8388607.5, 4503599627370495.5],
@@ -994,7 +1005,7 @@ UNARY = [
     ("ct_sin", of_sin, torch.sin), ("ct_cos", of_cos, torch.cos), ("ct_tanh", of_tanh, torch.tanh),
     ("ct_sigmoid", logistic, torch.sigmoid), ("ct_relu", of_relu, torch.relu),
     ("ct_silu", of_silu, torch.nn.functional.silu), ("ct_gelu", of_gelu, torch.nn.functional.gelu),
-    ("ct_softplus", of_softplus, torch.nn.functional.softplus), ("ct_erf", of_erf, torch.erf),
+    ("ct_softplus", of_softplus, torch.nn.functional.softplus), ("ct_erf", of_erf, torch.erf), ("ct_erfc", of_erfc, torch.erfc),
     ("ct_floor", steps(np.floor), torch.floor), ("ct_ceil", steps(np.ceil), torch.ceil),
     ("ct_round", steps(np.rint), torch.round),
     ("ct_tan", of_tan, torch.tan), ("ct_asin", of_asin, torch.asin), ("ct_acos", of_acos, torch.acos),

@@ -110,12 +110,16 @@ begin_long()    # NAME: a long run of 3 ranks in the background, until its first
 for mpi in $mpis; do
     refused '2 shards are too few for 3 ranks' "$mpi: 2 shards on 3 ranks" 3 "$build/tests/ranks" 2
 
-    # No plug-in: each process would train alone.
+    # No plug-in: each process would train alone. Processes that do not know each other cannot wait for
+    # each other, so Hydra may kill the second one before it prints.
     COTANGENT_PLUGIN_DIR=$tmp/none
     export COTANGENT_PLUGIN_DIR
-    refused 'started 2 processes, but .*each process would train alone' "$mpi: without a plug-in" \
-        2 "$build/tests/ranks" 4
+    ranks 2 "$build/tests/ranks" 4
     unset COTANGENT_PLUGIN_DIR
+    [ $status -ne 0 ] || fail "$mpi: without a plug-in: status 0"
+    lines=2
+    [ "$mpi" != mpich ] || lines=1
+    says 'started 2 processes, but .*each process would train alone' $lines "$mpi: without a plug-in"
 
     ranks 3 "$build/tests/ranks" 4 error
     [ $status -ne 0 ] || fail "$mpi: an error"

@@ -71,7 +71,7 @@ struct sum_of_two {
  * inverse. */
 #define LARGE 0x1p-600
 
-/* partial (chunks). If overflowed is not NULL and *overflowed is finite, does nothing. */
+/* partial (chunks). Zeros if overflowed is not NULL and *overflowed is finite. */
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
     chunk_squares(table t, double *partial, const double *overflowed)
@@ -80,8 +80,12 @@ __global__ void __launch_bounds__(CU_BLOCK)
     int64_t chunk, i, end;
     double factor = overflowed ? LARGE : 1;
 
-    if (overflowed && !isinf(*overflowed))
+    if (overflowed && !isinf(*overflowed)) {
+        for (chunk = blockIdx.x; chunk < t.chunks; chunk += gridDim.x)
+            if (threadIdx.x == 0)
+                partial[chunk] = 0;
         return;
+    }
     for (chunk = blockIdx.x; chunk < t.chunks; chunk += gridDim.x) {
         int k = segment_of(t, chunk);
         const T *g = static_cast<const T *>(t.segment[k].grad);

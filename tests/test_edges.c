@@ -65,6 +65,7 @@ static const edge_tolerance edge_tolerances[] = {
      * 2 */
     { "ct_gelu", { 4, 8, 64 }, { 2, 4, 8 }, true, 0, false },
     { "ct_erf", { 4, 64, 64 }, { 0, 0, 0 }, false, 0, false },
+    { "ct_erfc", { 8, 64, 64 }, { 0, 0, 0 }, false, 0, false },
     /* the exponent is rounded; products with 1 minus a sigmoid or a square near 1 */
     { "ct_gelu_tanh", { 128, 128, 256 }, { 2, 4, 16 }, true, NO_SUBNORMALS, false },
     { "ct_mish", { 8, 16, 32 }, { 0, 4, 8 }, true, 0, false },

@@ -26,7 +26,8 @@ PRODUCT = ("tensor", "autograd", "nn", "optim", "data", "train", "tool", "cuda")
 OTHERS = ("examples", "tests", "bench")
 SUFFIXES = (".c", ".h", ".cu", ".cc", ".cuh")
 LICENSED = SUFFIXES + (".cpp", ".sh", ".py", ".awk", ".mk", ".m4", ".ac", ".am")
-SKIPPED = re.compile(r"(^|/)(build[^/]*|autom4te\.cache|build-aux|\.git)$|^m4/l[a-z~]+\.m4$|^aclocal\.m4$")
+TOP = ("cotangent.h", "Makefile.am", "configure.ac")
+GENERATED = re.compile(r"m4/(l[a-z~]+)\.m4$")      # libtool's
 LINES, BODY, ARGUMENTS = 800, 50, 6
 
 # Functions that may have more: four public ones, and the emulator's cuBLAS and CUDA, which are given.
@@ -48,16 +49,18 @@ def sources(tree, folders):
 
 
 def without_licence(tree):
-    """The files of the kinds LICENSED that do not name their licence, but for generated ones."""
-    for path, folders, files in os.walk(tree):
-        inside = os.path.relpath(path, tree)
-        names = {name: os.path.normpath(os.path.join(inside, name)) for name in folders + files}
-        folders[:] = sorted(name for name in folders if not SKIPPED.search(names[name]))
-        for name in sorted(files):
-            if name.endswith(LICENSED) and not SKIPPED.search(names[name]):
-                with open(os.path.join(path, name), encoding="utf-8", errors="replace") as source:
-                    if "SPDX-License-Identifier:" not in source.readline() + source.readline():
-                        yield names[name]
+    """The sources of the kinds LICENSED that do not name their licence."""
+    found = list(TOP)
+    for folder in PRODUCT + OTHERS + ("docs", "m4", "packaging"):
+        for path, folders, files in os.walk(os.path.join(tree, folder)):
+            folders.sort()
+            found += [os.path.relpath(os.path.join(path, name), tree) for name in sorted(files)]
+    for name in found:
+        if name.endswith(LICENSED) and not GENERATED.match(name) and \
+                os.path.isfile(os.path.join(tree, name)):
+            with open(os.path.join(tree, name), encoding="utf-8", errors="replace") as source:
+                if "SPDX-License-Identifier:" not in source.readline() + source.readline():
+                    yield name
 
 
 def without_comments(text):

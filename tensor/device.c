@@ -6,6 +6,7 @@
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
+#include "tensor/launcher.h"
 #include "tensor/log.h"
 #include "tensor/plugin.h"
 #include "tensor/program.h"
@@ -174,22 +175,17 @@ static const kind *plugin_open(kind *k)
  * launcher. */
 static int kind_local_rank(void)
 {
-    static const struct {
-        const char *rank, *ranks; /* the processes of a lone program have the first one too */
-    } launchers[] = { { "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE" },
-                      { "MPI_LOCALRANKID", "PMI_SIZE" },
-                      { "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS" } };
+    for (int i = 0; i < CTI_LAUNCHERS; i++) {
+        const cti_launcher *l = &cti_launchers[i];
+        const int rank = cti_launcher_number(l->local_rank);
 
-    for (size_t i = 0; i < sizeof launchers / sizeof *launchers; i++) {
-        const char *rank = getenv(launchers[i].rank), *ranks = getenv(launchers[i].ranks);
-
-        if (rank && ranks && atoi(ranks) > 1)
-            return atoi(rank) > 0 ? atoi(rank) : 0;
+        if (rank >= 0 && cti_launcher_number(l->ranks) > 1)
+            return rank;
     }
     return 0;
 }
 
-/* Reads "KIND" or "KIND:NUMBER"; NULL if it is neither. *number is -1 for the first. */
+/* Reads "KIND" or "KIND:NUMBER"; NULL if it is neither. Sets *number, to -1 for "KIND". */
 static kind *kind_from_name(const char *name, int *number)
 {
     size_t n = strcspn(name, ":");
@@ -209,8 +205,8 @@ static kind *kind_from_name(const char *name, int *number)
     return NULL;
 }
 
-/* Returns device number `number` of a kind; for -1, the one of this process. On failure returns -1 and writes the reason to
- * `why`. */
+/* Returns device number `number` of a kind; for -1, the one of this process. On failure returns -1 and
+ * writes the reason to `why`. */
 static ct_device kind_device(kind *k, int number, char *why, size_t size)
 {
     if (!plugin_open(k))

@@ -5,6 +5,7 @@
 
 #include "tensor/environment.h"
 #include "tensor/hooks.h"
+#include "tensor/launcher.h"
 #include "tensor/plugin.h"
 #include "tensor/system.h"
 #include "train/internal.h"
@@ -18,38 +19,18 @@
 
 /* ---- the launcher ---- */
 
-/* Variables that a launcher sets for each process. SLURM_NTASKS is not used, because a single
- * process in a batch script also has it. */
-static const struct {
-    const char *rank, *ranks, *plugin, *mpi;
-} launchers[] = {
-    { "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "world-openmpi", "Open MPI" },
-    { "PMI_RANK", "PMI_SIZE", "world-mpich", "MPICH" },
-    { "PMIX_RANK", "SLURM_STEP_NUM_TASKS", "world-openmpi", "Open MPI" },
-};
-#define LAUNCHERS (sizeof launchers / sizeof *launchers)
-
-/* The number in an environment variable, or -1. */
-static int launch_number(const char *name)
-{
-    const char *text = getenv(name);
-    char *end;
-    long n = text ? strtol(text, &end, 10) : -1;
-
-    return text && *text && !*end && n >= 0 && n <= 1 << 24 ? (int)n : -1;
-}
-
 cti_launched cti_world_launched(void)
 {
     const char *chosen = cti_environment("COTANGENT_MPI");
     cti_launched l = { 0, 1, NULL, NULL };
 
-    for (size_t i = 0; i < LAUNCHERS && !l.plugin; i++) {
-        const int rank = launch_number(launchers[i].rank);
-        const int ranks = launch_number(launchers[i].ranks);
+    for (int i = 0; i < CTI_LAUNCHERS && !l.plugin; i++) {
+        const cti_launcher *from = &cti_launchers[i];
+        const int rank = cti_launcher_number(from->rank);
+        const int ranks = cti_launcher_number(from->ranks);
 
         if (ranks > 1 && rank >= 0 && rank < ranks)
-            l = (cti_launched){ rank, ranks, launchers[i].plugin, launchers[i].mpi };
+            l = (cti_launched){ rank, ranks, from->plugin, from->mpi };
     }
     if (l.plugin && chosen) {
         l.plugin = strcmp(chosen, "mpich") == 0 ? "world-mpich" : "world-openmpi";

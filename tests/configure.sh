@@ -15,13 +15,20 @@ compiler=${CC-cc}
 unset CC CXX NVCC NVCCFLAGS CFLAGS LIBS PKG_CONFIG PKG_CONFIG_LIBDIR CUDA_HOME CUDA_PATH CONFIG_SITE
 runs=0
 
-# fails PATTERN ARGUMENT...: configure fails, and a line that begins with "configure: error" has it
-fails()
+# PATTERN ARGUMENT...: runs configure; sets $pattern and $status
+try()
 {
     pattern=$1
     shift
     run "$@"
     runs=$((runs + 1))
+}
+
+# fails PATTERN ARGUMENT...: configure fails, and a line that begins with "configure: error" has it
+fails()
+{
+    try "$@"
+    shift
     [ $status -ne 0 ] || fail "configure $*: passes"
     grep '^configure: error' "$tmp/err" | grep -q -e "$pattern" || fail "configure $*: no error '$pattern'"
 }
@@ -29,10 +36,8 @@ fails()
 # warns PATTERN ARGUMENT...: configure passes, and prints a line with it
 warns()
 {
-    pattern=$1
+    try "$@"
     shift
-    run "$@"
-    runs=$((runs + 1))
     [ $status -eq 0 ] || fail "configure $*: fails"
     cat "$tmp/out" "$tmp/err" | grep -q -e "$pattern" || fail "configure $*: no line '$pattern'"
 }

@@ -5,21 +5,10 @@
 # be in tests/torch/ops_parity.txt or tests/torch/modules.txt, or in tests/torch/no_parity.txt with a
 # reason; a reason that begins with a file of tests/ names the place of the comparison.
 
-LC_ALL=C
-export LC_ALL
-srcdir=${srcdir-.}
+. "$(dirname "$0")/lib.sh"
+
 AWK=${AWK-awk}
-
-tmp=$(mktemp -d) || exit 99
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 99' HUP INT TERM
-
-fail()
-{
-    echo "parity.sh: $1"
-    exit 1
-}
-
+make_tmp
 [ -n "$public_headers" ] || fail "run this by make check: public_headers is not set"
 
 # names FILE...: the ops and modules that headers declare
@@ -67,4 +56,4 @@ echo 'ct_module *ct_nn_unknown(ct_params *params);' >"$tmp/a.h"
 names "$tmp/a.h" >"$tmp/new"
 [ "$(comm -23 "$tmp/new" "$tmp/known")" = ct_nn_unknown ] || fail "misses a new module"
 
-echo "parity.sh: $(wc -l <"$tmp/all") ops and modules, $(wc -l <"$tmp/reasons") by another way"
+say "$(wc -l <"$tmp/all") ops and modules, $(wc -l <"$tmp/reasons") by another way"

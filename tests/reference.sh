@@ -7,21 +7,10 @@
 #     reference.sh         compares
 #     reference.sh list    prints the functions without a comment
 
-LC_ALL=C
-export LC_ALL
-srcdir=${srcdir-.}
+. "$(dirname "$0")/lib.sh"
+
 AWK=${AWK-awk}
-
-tmp=$(mktemp -d) || exit 99
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 99' HUP INT TERM
-
-fail()
-{
-    echo "reference.sh: $1"
-    exit 1
-}
-
+make_tmp
 [ -n "$public_headers" ] || fail "run this by make check: public_headers is not set"
 (cd "$srcdir" && $AWK -v check=1 -f docs/doxygen_filter.awk $public_headers) >"$tmp/all"
 sed -n 's/^bare //p' "$tmp/all" | sort >"$tmp/bare"
@@ -35,7 +24,7 @@ fi
 sed 's/.* //' "$tmp/all" | sort | diff "$tmp/names" - >"$tmp/diff" ||
     fail "the functions are not those of m4/sites.awk: $(cat "$tmp/diff")"
 
-echo "reference.sh: $(wc -l <"$tmp/bare") of $(wc -l <"$tmp/all") functions have no comment"
+say "$(wc -l <"$tmp/bare") of $(wc -l <"$tmp/all") functions have no comment"
 sort "$srcdir/tests/undocumented.txt" >"$tmp/known"
 new=$(comm -23 "$tmp/bare" "$tmp/known" | tr '\n' ' ')
 [ -z "$new" ] || fail "write a comment for: $new"

@@ -36,12 +36,6 @@ bool ct_tensor_requires_grad(const ct_tensor *t)
     return false;
 }
 
-ct_tensor *ct_detach(ct_tensor *t)
-{
-    return cti_usable("ct_detach", t) ? cti_view("ct_detach", t, t->shape, t->stride, t->offset)
-                                      : NULL;
-}
-
 ct_tensor *cti_leaf_grad(const ct_tensor *leaf)
 {
     (void)leaf;

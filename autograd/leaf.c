@@ -176,9 +176,3 @@ ct_status ct_remove_hook(ct_tensor *t, ct_grad_hook call, void *context)
         cti_hook_drop(list, found);
     return CT_OK;
 }
-
-ct_tensor *ct_detach(ct_tensor *t)
-{
-    return cti_usable("ct_detach", t) ? cti_view("ct_detach", t, t->shape, t->stride, t->offset)
-                                      : NULL;
-}

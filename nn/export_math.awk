@@ -9,7 +9,7 @@
     name = $0
     sub(/^(CTI_IN_LOOP|static inline) float cti_/, "", name)
     sub(/\(.*/, "", name)
-    if (name !~ /^(expf|tanhf|sigmoidf|logf|log_sum|log1pf|softplusf|expm1f|exp_near|exp_of_parts|erff|erf_rest|erfcf)$/)
+    if (name !~ /^(expf|tanhf|sigmoidf|logf|log_sum|log1pf|softplusf|expm1f|exp_near|exp_of_rest|exp_of_parts|erff|erf_rest|erfcf)$/)
         next
     printf "{ \"nn_%s\",\n", name
     inside = 1

@@ -445,7 +445,12 @@ typedef struct cti_ctc_args {
     void *loss;                                  /* (B) */
     void *grad;                                  /* (T, B, C) (optional) */
 } cti_ctc_args;
+
 /* ---- normalise, normalise_backward ---- */
+
+/* In a row whose variance + eps is less, squares may have lost digits, or become 0. */
+#define CTI_NORM_LEAST_F32 0x1p-100
+#define CTI_NORM_LEAST_F64 0x1p-960
 
 /* normalise: of each row of n, y = (x - mean) / sqrt(variance + eps) weight + bias, where variance
  * is the mean of (x - mean)^2. If centred is false, 0 takes the place of the mean. CT_ERR_MEMORY,

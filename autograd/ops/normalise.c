@@ -55,7 +55,7 @@ static norm_parts norm_compose_parts(const norm_rule *r, ct_tensor *x)
  * subtracted; so no difference overflows, and a row of equal numbers becomes 0. */
 static norm_parts norm_compose_scaled(const norm_rule *r, ct_tensor *x)
 {
-    const double least = x->dtype == CT_F32 ? 0x1p-100 : 0x1p-960;
+    const double least = x->dtype == CT_F32 ? CTI_NORM_LEAST_F32 : CTI_NORM_LEAST_F64;
     int mask = 1 << (x->shape.rank - 1);
     norm_parts p = { NULL };
     ct_tensor *factor;
@@ -97,8 +97,8 @@ static bool norm_saved_is_ordinary(ct_node *n)
 
     if (!v)
         return true;
-    return v->dtype == CT_F32 ? cti_all_within(v, 0x1p-100 - r->eps, (double)FLT_MAX)
-                              : cti_all_within(v, 0x1p-960 - r->eps, DBL_MAX);
+    return v->dtype == CT_F32 ? cti_all_within(v, CTI_NORM_LEAST_F32 - r->eps, (double)FLT_MAX)
+                              : cti_all_within(v, CTI_NORM_LEAST_F64 - r->eps, DBL_MAX);
 }
 
 static void norm_backward(ct_node *n, ct_tensor *const *dout)

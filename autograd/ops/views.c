@@ -2,7 +2,7 @@
 /* views.c - ops whose result shares the storage of the input: another shape, other strides, another
  * offset.
  *
- * A view is linear, so its derivative moves the gradient back:
+ * ct_detach is the one that is not recorded. A view is linear, so its derivative moves the gradient back:
  *     reshape, squeeze, unsqueeze, flatten:  dx = d in x's shape
  *     permute, transpose:                    dx = d with the inverse permutation
  *     expand:                                dx = d summed over the broadcast axes
@@ -11,6 +11,12 @@
 
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/views.h>
+
+ct_tensor *ct_detach(ct_tensor *t)
+{
+    return cti_usable("ct_detach", t) ? cti_view("ct_detach", t, t->shape, t->stride, t->offset)
+                                      : NULL;
+}
 
 /* Makes a view of x and records it as a result of op; NULL with an error. w->offset counts from x's
  * first element. */

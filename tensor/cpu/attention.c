@@ -44,6 +44,12 @@ static int64_t attention_least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* n, in whole cache lines of floats */
+static int64_t attention_line(int64_t n)
+{
+    return (n + 15) / 16 * 16;
+}
+
 /* The number of keys that query number `query` attends to. */
 static int64_t attention_visible(const cti_attention_args *a, int64_t query)
 {
@@ -63,15 +69,16 @@ typedef struct attention_product {
  * that is used transposed (k, v) is packed before, in panels of columns (k, width), times alpha. Columns
  * are padded to whole vectors. */
 
-/* True if the kernels can compute all products. Few queries would not repay the packing. */
-static bool attention_has_kernels(const attention_job *j)
+/* Returns the kernels if they can compute all products, else NULL. Few queries would not repay the
+ * packing. */
+static const cti_micro *attention_kernels(const cti_attention_args *a)
 {
-    const cti_attention_args *a = j->a;
     const cti_micro *m = cti_micro_of(cti_cpu_path_get());
+    bool fits = m && a->dtype == CT_F32 && !ct_portable() && a->queries >= LEAST_QUERIES &&
+                a->width > 0 && a->value_width > 0 && a->width % m->lanes == 0 &&
+                a->value_width % m->lanes == 0;
 
-    return m && a->dtype == CT_F32 && !ct_portable() && a->queries >= LEAST_QUERIES &&
-           a->width > 0 && a->value_width > 0 && a->width % m->lanes == 0 &&
-           a->value_width % m->lanes == 0;
+    return fits ? m : NULL;
 }
 
 /* Packs rows of k or v, which are `width` long, for products with their transpose times alpha. */
@@ -239,11 +246,11 @@ ct_status cti_cpu_attention(const cti_attention_args *a)
     if (a->batch == 0 || a->queries == 0)
         return CT_OK;
     j.blocks = (a->queries + j.queries - 1) / j.queries;
-    if (attention_has_kernels(&j)) {
+    j.micro = attention_kernels(a);
+    if (j.micro) {
         int64_t threads = ct_num_threads(), wanted = threads > 1 ? 4 * threads : 1;
 
         /* one packing of the keys serves all blocks of a piece */
-        j.micro = cti_micro_of(cti_cpu_path_get());
         j.groups = attention_least(j.blocks, (wanted + a->batch - 1) / a->batch);
         j.group = (j.blocks + j.groups - 1) / j.groups;
     }
@@ -287,7 +294,7 @@ static void attention_backward_tile(const attention_job *j, const attention_plac
     };
     const attention_product to_k = { p->keys, width, p->rows,          ld,      width, width,
                                      true,    false, !p->first_of_key, a->scale };
-    char *packed = d + (a->queries + 15) / 16 * 16 * size;
+    char *packed = d + attention_line(a->queries) * size;
     cti_attention_tile t = { .rows = p->rows,
                              .keys = p->keys,
                              .ld = ld,
@@ -319,7 +326,7 @@ static void attention_backward_pack(const attention_job *j, int64_t matrix, int6
     const cti_attention_args *a = j->a;
     int64_t at = matrix * a->keys + key;
     float *to =
-        (float *)(void *)room + 2 * BACKWARD_TILE * BACKWARD_TILE + (a->queries + 15) / 16 * 16;
+        (float *)(void *)room + 2 * BACKWARD_TILE * BACKWARD_TILE + attention_line(a->queries);
 
     attention_pack(j, keys, a->width, a->scale, (const float *)a->k + at * a->width, to);
     attention_pack(j, keys, a->value_width, 1, (const float *)a->v + at * a->value_width,
@@ -386,9 +393,8 @@ ct_status cti_cpu_attention_backward(const cti_attention_args *a)
 
     if (a->batch == 0 || a->queries == 0)
         return CT_OK;
-    if (attention_has_kernels(&j))
-        j.micro = cti_micro_of(cti_cpu_path_get());
-    room = attention_room(&j, 2 * BACKWARD_TILE * BACKWARD_TILE + (a->queries + 15) / 16 * 16 +
+    j.micro = attention_kernels(a);
+    room = attention_room(&j, 2 * BACKWARD_TILE * BACKWARD_TILE + attention_line(a->queries) +
                                   (j.micro ? BACKWARD_TILE * (a->width + a->value_width) : 0));
     if (!room)
         return CT_ERR_MEMORY;

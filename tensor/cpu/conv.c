@@ -480,7 +480,7 @@ static ct_storage *conv_room(cti_conv_job *j, int64_t extra, int64_t room)
     int64_t head = (j->depth * (int64_t)sizeof(int64_t) + extra * j->size + 63) / 64 * 64;
     ct_storage *s;
 
-    j->room_elements = (room + 15) / 16 * 16;
+    j->room_elements = cti_conv_line(room);
     j->workers = cti_conv_least(j->pieces, ct_num_threads());
     s = cti_storage_try(CT_CPU, (size_t)(head + j->workers * j->room_elements * j->size));
     if (!s)

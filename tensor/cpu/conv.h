@@ -51,6 +51,12 @@ static inline int64_t cti_conv_parts(int64_t n, int64_t part)
     return n / part + (n % part != 0);
 }
 
+/* n, in whole cache lines of floats */
+static inline int64_t cti_conv_line(int64_t n)
+{
+    return (n + 15) / 16 * 16;
+}
+
 /* Unfolded correlations (conv_unfolded.c). cti_conv_is_unfolded is true if a correlation is
  * computed unfolded. The others return the number of pieces and the elements of room for a
  * worker, and compute a piece. */

@@ -127,11 +127,6 @@ static void direct_slice(direct_job *d, int64_t pieces)
     d->pieces = pieces * d->slices;
 }
 
-static int64_t direct_line(int64_t floats)
-{
-    return (floats + 15) / 16 * 16;
-}
-
 static void direct_offsets(const direct_job *d)
 {
     const cti_conv_axis *rows = &d->j->axis[0], *columns = &d->j->axis[1];
@@ -149,11 +144,12 @@ static ct_storage *direct_memory(direct_job *d, int64_t extra, int64_t panel, in
     int64_t head = (d->chunk * d->taps * (int64_t)sizeof(int64_t) + 63) / 64 * 64;
     ct_storage *s;
 
-    d->room_bytes = direct_line(d->chunk * d->channel) + direct_line(panel) + direct_line(sums);
+    d->room_bytes =
+        cti_conv_line(d->chunk * d->channel) + cti_conv_line(panel) + cti_conv_line(sums);
     d->room_bytes = d->room_bytes * (int64_t)sizeof(float) +
                     (d->positions * (int64_t)sizeof(int64_t) + 63) / 64 * 64;
     d->workers = cti_conv_least(d->pieces, ct_num_threads());
-    extra = direct_line(extra) * (int64_t)sizeof(float);
+    extra = cti_conv_line(extra) * (int64_t)sizeof(float);
     s = cti_storage_try(CT_CPU, (size_t)(head + extra + d->workers * d->room_bytes));
     if (!s)
         return NULL;
@@ -171,8 +167,8 @@ static direct_room direct_room_of(const direct_job *d, int64_t worker, int64_t p
 
     at += (d->positions * (int64_t)sizeof(int64_t) + 63) / 64 * 64;
     r.source = (float *)(void *)at;
-    r.panel = r.source + direct_line(d->chunk * d->channel);
-    r.sums = r.panel + direct_line(panel);
+    r.panel = r.source + cti_conv_line(d->chunk * d->channel);
+    r.sums = r.panel + cti_conv_line(panel);
     return r;
 }
 

@@ -66,7 +66,7 @@ static bool FN(norm_is_ordinary)(double variance, double eps)
     bool is_f32 = sizeof(T) == sizeof(float);
 
     return variance <= (is_f32 ? (double)FLT_MAX : DBL_MAX) &&
-           variance + eps >= (is_f32 ? 0x1p-100 : 0x1p-960);
+           variance + eps >= (is_f32 ? CTI_NORM_LEAST_F32 : CTI_NORM_LEAST_F64);
 }
 
 /* A row as t = (x half - base) factor, whose largest element is about 1; half and factor are powers

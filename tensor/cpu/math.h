@@ -36,11 +36,9 @@ static inline uint32_t cti_bits_of(float f)
     return bits;
 }
 
-/* 2^n exp(r) for |r| <= ln(2) / 2 and t = n + 1.5 * 2^23. 2^n is multiplied in two factors, so that
- * subnormal and very large results are rounded once. */
-CTI_IN_LOOP float cti_exp_of_parts(float t, float r)
+/* exp(r) for |r| <= ln(2) / 2 */
+CTI_IN_LOOP float cti_exp_of_rest(float r)
 {
-    int32_t i = (int32_t)(cti_bits_of(t) - cti_bits_of(12582912.0f)), half = i >> 1;
     float p = 0.0013933650916442275f;
 
     p = p * r + 0.008363179862499237f;
@@ -48,8 +46,16 @@ CTI_IN_LOOP float cti_exp_of_parts(float t, float r)
     p = p * r + 0.16666576266288757f;
     p = p * r + 0.5f;
     p = p * (r * r) + r;
-    p = p + 1.0f;
-    return p * cti_float_of((uint32_t)(half + 127) << 23) *
+    return p + 1.0f;
+}
+
+/* 2^n exp(r) for |r| <= ln(2) / 2 and t = n + 1.5 * 2^23. 2^n is multiplied in two factors, so that
+ * subnormal and very large results are rounded once. */
+CTI_IN_LOOP float cti_exp_of_parts(float t, float r)
+{
+    int32_t i = (int32_t)(cti_bits_of(t) - cti_bits_of(12582912.0f)), half = i >> 1;
+
+    return cti_exp_of_rest(r) * cti_float_of((uint32_t)(half + 127) << 23) *
            cti_float_of((uint32_t)(i - half + 127) << 23);
 }
 
@@ -189,17 +195,11 @@ CTI_IN_LOOP float cti_expm1f(float x)
 CTI_IN_LOOP float cti_exp_near(float x)
 {
     const float round = 12582912.0f;
-    float t = x * 1.44269504088896341f + round, n = t - round, r, p;
+    float t = x * 1.44269504088896341f + round, n = t - round, r;
 
     r = x - n * 0.693145751953125f;
     r = r - n * 1.42860682030941723e-6f;
-    p = 0.0013933650916442275f;
-    p = p * r + 0.008363179862499237f;
-    p = p * r + 0.04166646674275398f;
-    p = p * r + 0.16666576266288757f;
-    p = p * r + 0.5f;
-    p = p * (r * r) + r;
-    return (p + 1.0f) * cti_float_of((cti_bits_of(t) << 23) + (127u << 23));
+    return cti_exp_of_rest(r) * cti_float_of((cti_bits_of(t) << 23) + (127u << 23));
 }
 
 /* erf(a) = a + a cti_erf_rest(a^2) for a = |x| below 0.93. */

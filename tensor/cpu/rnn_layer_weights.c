@@ -15,9 +15,8 @@
 
 #include <string.h>
 
-#define MOST_DEPTH                                                                                 \
-    1280 /* the most rows at a time; those of a block should fit the second-level cache */
-#define COPY_ROWS 64 /* rows of h and x that are copied at a time */
+#define MOST_DEPTH 1280 /* the most rows at a time: those of a block should fit the L2 cache */
+#define COPY_ROWS 64    /* rows of h and x that are copied at a time */
 
 /* ---- h and x in groups ---- */
 
@@ -49,7 +48,7 @@ static void layer_copy_rows(const layer_job *j, const float *in, int64_t n, int6
         int64_t count = layer_least(n - at, CTI_CELL_UNITS);
 
         for (i = 0; i < rows; i++, from += n, to += CTI_CELL_UNITS) {
-            if (count == CTI_CELL_UNITS)
+            if (count == CTI_CELL_UNITS) /* a constant size needs no call */
                 memcpy(to, from, CTI_CELL_UNITS * sizeof *to);
             else
                 memcpy(to, from, (size_t)count * sizeof *to);
@@ -74,13 +73,12 @@ static void layer_copy_piece(void *context, int64_t piece)
 /* Some units whose gradients of gates are in one block: 16, or of an RNN up to 64. */
 typedef struct layer_units {
     int64_t unit, units;
-    int64_t width;  /* the floats of these units in a row */
-    int64_t ld;     /* rows of d are ld apart */
-    const float *d; /* the gradients of all rows */
-    float *bias;    /* the sums of d's columns */
-    float *classes; /* one-hot x: dW_ih^T (I, CTI_CELL_WIDTH) */
-    float *
-        products; /* (16, width) for each group; for one group if all rows are multiplied at once */
+    int64_t width;   /* the floats of these units in a row */
+    int64_t ld;      /* rows of d are ld apart */
+    const float *d;  /* the gradients of all rows */
+    float *bias;     /* the sums of d's columns */
+    float *classes;  /* one-hot x: dW_ih^T (I, CTI_CELL_WIDTH) */
+    float *products; /* (16, width) for each group; for one if all rows are multiplied at once */
 } layer_units;
 
 /* Returns the floats of a row for 16 units. */

@@ -142,24 +142,13 @@ CTI_IN_LOOP float cti_atan2f(float y, float x)
 CTI_IN_LOOP float cti_half_exp(float x)
 {
     const float round = 12582912.0f;
-    float c = x > 90.0f ? 90.0f : x, t, n, r, p;
-    int32_t i, half;
+    float c = x > 90.0f ? 90.0f : x, t, n, r;
 
     t = c * 1.44269504088896341f + round;
     n = t - round;
     r = c - n * 0.693145751953125f;
     r = r - n * 1.42860682030941723e-6f;
-    p = 0.0013933650916442275f;
-    p = p * r + 0.008363179862499237f;
-    p = p * r + 0.04166646674275398f;
-    p = p * r + 0.16666576266288757f;
-    p = p * r + 0.5f;
-    p = p * (r * r) + r;
-    p = p + 1.0f;
-    i = (int32_t)(cti_bits_of(t) - cti_bits_of(round));
-    half = i >> 1;
-    return p * cti_float_of((uint32_t)(half + 127) << 23) *
-           cti_float_of((uint32_t)(i - half + 126) << 23);
+    return cti_exp_of_parts(t - 1.0f, r);
 }
 
 /* h - 1 / (4 h), h = exp(|x|) / 2; a polynomial below 1 */
@@ -241,24 +230,13 @@ CTI_IN_LOOP float cti_atanhf(float x)
 CTI_IN_LOOP float cti_exp2f(float x)
 {
     const float round = 12582912.0f;
-    float c = x > 129.0f ? 129.0f : x, t, n, r, p;
-    int32_t i, half;
+    float c = x > 129.0f ? 129.0f : x, t, n, r;
 
     c = c < -152.0f ? -152.0f : c;
     t = c + round;
     n = t - round;
     r = (c - n) * 0.693147180559945309f;
-    p = 0.0013933650916442275f;
-    p = p * r + 0.008363179862499237f;
-    p = p * r + 0.04166646674275398f;
-    p = p * r + 0.16666576266288757f;
-    p = p * r + 0.5f;
-    p = p * (r * r) + r;
-    p = p + 1.0f;
-    i = (int32_t)(cti_bits_of(t) - cti_bits_of(round));
-    half = i >> 1;
-    return p * cti_float_of((uint32_t)(half + 127) << 23) *
-           cti_float_of((uint32_t)(i - half + 127) << 23);
+    return cti_exp_of_parts(t, r);
 }
 
 /* A base b: log_b(2) and log_b(e), each in two parts. The products of the first parts with an

@@ -67,9 +67,9 @@ const char *ct_dataset_csv_category(const ct_dataset *d, const char *field, int6
 
 /* NumPy files (tensor/npy.h), one for each field: paths[k] holds (N, ...), and sample i is row i of
  * each. If mapped is true, the files are mapped into memory instead of read, so they may be larger
- * than the memory, unless the file's byte order is not the processor's: then they are copied. They must
- * be in C order and must not hold bools. A mapped file must not become shorter while the dataset lives; otherwise the system kills
- * the program. The caller frees the dataset. Errors of ct_npy_read and ct_dataset_tensors_new;
+ * than the memory. A file in another byte order than the processor's is copied. Mapped files must be in
+ * C order and must not hold bools. A mapped file must not become shorter while the dataset lives;
+ * otherwise the system kills the program. The caller frees the dataset. Errors of ct_npy_read and ct_dataset_tensors_new;
  * CT_ERR_FORMAT for Fortran order and bools if mapped. */
 ct_dataset *ct_dataset_npy_new(int count, const char *const *names, const char *const *paths,
                                bool mapped);

@@ -75,15 +75,29 @@ void cli_begin(void)
     atexit(cli_end);
 }
 
+static void cli_say_to(FILE *out, const char *before, const char *text)
+{
+    fprintf(out, "%s: ", before);
+    ct_print_text(text, out);
+    fputc('\n', out);
+}
+
+/* The line is written at once, because the processes of mpirun write to one terminal. */
 void cli_say(const char *before, const char *format, va_list args)
 {
-    char text[PATH_MAX + 1000];
+    char text[PATH_MAX + 1000], *line = NULL;
+    size_t size = 0;
+    FILE *whole = open_memstream(&line, &size);
 
     fflush(stdout);
     vsnprintf(text, sizeof text, format, args);
-    fprintf(stderr, "%s: ", before);
-    ct_print_text(text, stderr);
-    fputc('\n', stderr);
+    if (whole)
+        cli_say_to(whole, before, text);
+    if (whole && fclose(whole) == 0)
+        fwrite(line, 1, size, stderr);
+    else
+        cli_say_to(stderr, before, text);
+    free(line);
 }
 
 void cli_refuse(const char *format, ...)

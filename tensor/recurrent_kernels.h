@@ -84,6 +84,9 @@ static inline int64_t cti_sequence_scratch(const cti_sequence *s)
  * device has no such kernel for the layer or no memory for it. Whether it has one depends only on the
  * sizes, the kind and the switches of tensor/config.h. */
 typedef struct cti_layer {
+    /* The other direction, which is computed at the same time (optional): a layer of the same kind and
+     * sizes with the same x. It has dx if this layer has it. Its own member is NULL. */
+    const struct cti_layer *beside;
     cti_cell_kind kind;
     bool reverse;
     int64_t steps, batch, input, hidden;

@@ -115,6 +115,7 @@ static void fused_layer_backward(ct_node *n, ct_tensor *const *dout)
     l.dw_hh = fused_layer_data(grad[IN_W_HH]);
     l.db_hh = fused_layer_data(grad[IN_B_HH]);
     l.dh0 = fused_layer_data(grad[IN_H]);
+    l.no_dh0 = !ct_node_needs_grad(n, IN_H);
     l.dc0 = fused_layer_data(grad[IN_C]);
     if (ct_ok() && cti_backend_of(CT_CPU)->layer_backward(&l) != CT_OK)
         cti_out_of_memory("ct_recurrent_forward", (size_t)cti_layer_gates(&l) * sizeof(float));

@@ -267,7 +267,8 @@ static void layer_back_piece(void *context, int64_t piece)
         layer_next next = layer_next_of(j, k - 1, row, rows);
 
         layer_gates_back(j, t, &range);
-        layer_through(j, &dh, &next);
+        if (k > 0 || !s->no_dh0)
+            layer_through(j, &dh, &next);
         if (s->dx)
             layer_through(j, &dx, &next);
     }
@@ -312,7 +313,7 @@ static void layer_input_piece(void *context, int64_t piece)
 static void layer_back_shared(layer_job *j)
 {
     const cti_layer *s = j->s;
-    cti_shared_steps steps = { s->steps + 1, j->groups * j->parts, layer_back_block, j };
+    cti_shared_steps steps = { s->steps + !s->no_dh0, j->groups * j->parts, layer_back_block, j };
 
     layer_begin(s, s->dh0, s->dh_last, 0, s->batch);
     if (s->dc0)

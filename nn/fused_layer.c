@@ -145,6 +145,7 @@ static void fused_layer_prepare(ct_node *n, int d, ct_tensor *const *dout, cti_l
     l->dw_hh = fused_layer_data(grad[IN_W_HH]);
     l->db_hh = fused_layer_data(grad[IN_B_HH]);
     l->dh0 = fused_layer_data(grad[IN_H]);
+    l->no_dh0 = !ct_node_needs_grad(n, IN(d, IN_H));
     l->dc0 = fused_layer_data(grad[IN_C]);
 }
 

@@ -103,6 +103,7 @@ typedef struct cti_layer {
     void *dw_ih, *dw_hh;           /* (G H, I), (G H, H) (optional) */
     void *db_ih, *db_hh;           /* (G H) (optional) */
     void *dh0, *dc0;               /* (B, H); dc0 only for an LSTM */
+    bool no_dh0;                   /* dh0 is only working memory: its result is not needed */
 } cti_layer;
 
 /* The number of elements of gates. Their layout is the device's own. */

@@ -264,7 +264,8 @@ static void layer_back_piece(const layer_job *j, int64_t piece)
         layer_next next = layer_next_of(j, k - 1, row, rows);
 
         layer_gates_back(j, t, &range);
-        layer_through(j, &dh, &next);
+        if (k > 0 || !s->no_dh0)
+            layer_through(j, &dh, &next);
         if (s->dx)
             layer_through(j, &dx, &next);
     }
@@ -279,7 +280,7 @@ static void layer_back_block(const layer_job *j, int64_t step, int64_t block)
     int64_t k = s->steps - step;
     layer_next none = { .regions = 0 };
 
-    if (k < s->steps) {
+    if (k < s->steps && (k > 0 || !s->no_dh0)) {
         layer_product dh = { true,
                              layer_time(s, k) * s->batch + r.row,
                              r.rows,
@@ -307,16 +308,18 @@ static void layer_input_piece(const layer_job *j, int64_t piece)
 static void layer_back_shared(layer_set *set)
 {
     const layer_job *j = set->job;
+    int64_t steps = j->s->steps;
     int i;
 
     for (i = 0; i < set->count; i++) {
         const cti_layer *s = set->job[i].s;
 
+        steps = s->no_dh0 ? steps : s->steps + 1;
         layer_begin(s, s->dh0, s->dh_last, 0, s->batch);
         if (s->dc0)
             layer_begin(s, s->dc0, s->dc_last, 0, s->batch);
     }
-    cti_layers_parallel_steps(set, j->s->steps + 1, layer_back_block);
+    cti_layers_parallel_steps(set, steps, layer_back_block);
     if (j->s->dx)
         cti_layers_parallel(set, (j->rows + INPUT_ROWS - 1) / INPUT_ROWS, layer_input_piece);
 }

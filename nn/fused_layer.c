@@ -43,6 +43,7 @@ static cti_layer fused_layer_arguments(const cti_fused_attributes *a, ct_tensor 
     return (cti_layer){
         .kind = a->cell->kind,
         .reverse = a->reverse,
+        .bf16 = a->bf16,
         .steps = x->shape.dim[0],
         .batch = x->shape.dim[1],
         .input = x->shape.dim[2],
@@ -141,8 +142,7 @@ static bool fused_layer_can_run(const cti_fused_attributes *a, const ct_tensor *
 
     return cti_fused_can_run(c, at) && (is_gated || !a->one_hot) && !c->ln_ih && !at->lengths &&
            x->device == CT_CPU && x->dtype == CT_F32 && ct_size(x, 0) >= CTI_FEW_STEPS &&
-           ct_size(x, 0) * ct_size(x, 1) > CTI_FEW_ROWS &&
-           ct_get_matmul_precision() != CT_MATMUL_PRECISION_BF16;
+           ct_size(x, 0) * ct_size(x, 1) > CTI_FEW_ROWS;
 }
 
 /* Makes a buffer (T + 1, B, H) with the initial state at the index that the first step reads. */
@@ -185,7 +185,9 @@ ct_tensor *cti_fused_layer(void *self, ct_tensor *x, ct_tensor **state, bool rev
     cti_cell *cell = self;
     const cti_fused_attributes a = { .cell = cell,
                                      .reverse = reverse,
-                                     .one_hot = x->indices && !x->requires_grad };
+                                     .one_hot = x->indices && !x->requires_grad,
+                                     .bf16 =
+                                         ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16 };
     const bool lstm = cell->kind == CTI_CELL_LSTM;
     ct_tensor *in[IN_COUNT] = { x, NULL }, *out[OUT_COUNT];
     const int64_t steps = ct_size(x, 0), last = reverse ? 0 : steps;

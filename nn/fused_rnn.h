@@ -18,8 +18,8 @@ ct_tensor *cti_fused_rnn(void *self, ct_tensor *x, ct_tensor **state, bool rever
                          const ct_cell_step *at);
 
 /* Like cti_fused_rnn, but for a layer with its input: x (T, B, I) is the input. Also returns NULL without
- * an error on a device without such a kernel, for a dtype other than f32, in bf16, for few steps or
- * rows, with lengths, and for an RNN whose x is one-hot. */
+ * an error on a device without such a kernel, for a dtype other than f32, in bf16 if it is emulated, for
+ * few steps or rows, with lengths, and for an RNN whose x is one-hot. */
 ct_tensor *cti_fused_layer(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
                            const ct_cell_step *at);
 
@@ -29,6 +29,7 @@ typedef struct cti_fused_attributes {
     cti_cell *cell; /* its functions recompute the steps for second derivatives */
     bool reverse, has_lengths;
     bool one_hot; /* a layer: the kernel reads the indices of x instead of its values */
+    bool bf16;    /* a layer: the precision of its products, forward and backward */
 } cti_fused_attributes;
 
 #define CTI_FUSED_INPUTS 8  /* at least the inputs of each op */

@@ -183,7 +183,7 @@ START_TEST(gemm_packed)
 }
 END_TEST
 
-static double bf16_of(double v)
+double bf16_of(double v)
 {
     uint32_t bits = bits_of((float)v);
 

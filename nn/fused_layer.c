@@ -66,6 +66,7 @@ static cti_layer fused_layer_arguments(const fused_layer_attributes *a, int d, c
     return (cti_layer){
         .kind = of->cell->kind,
         .reverse = of->reverse,
+        .bf16 = of->bf16,
         .steps = x->shape.dim[0],
         .batch = x->shape.dim[1],
         .input = x->shape.dim[2],
@@ -187,8 +188,7 @@ static bool fused_layer_can_run(const cti_fused_attributes *a, const ct_tensor *
 
     return cti_fused_can_run(c, at) && (is_gated || !a->one_hot) && !c->ln_ih && !at->lengths &&
            x->device == CT_CPU && x->dtype == CT_F32 && ct_size(x, 0) >= CTI_FEW_STEPS &&
-           ct_size(x, 0) * ct_size(x, 1) > CTI_FEW_ROWS &&
-           ct_get_matmul_precision() != CT_MATMUL_PRECISION_BF16;
+           ct_size(x, 0) * ct_size(x, 1) > CTI_FEW_ROWS;
 }
 
 /* Makes a buffer (T + 1, B, H) with the initial state at the index that the first step reads. */
@@ -277,9 +277,11 @@ bool cti_fused_layer(int count, cti_fused_direction *directions, ct_tensor *x,
     memset(&a, 0, sizeof a);
     a.directions = count;
     for (d = 0; d < count; d++) {
-        a.direction[d] = (cti_fused_attributes){ .cell = directions[d].self,
-                                                 .reverse = directions[d].reverse,
-                                                 .one_hot = x->indices && !x->requires_grad };
+        a.direction[d] =
+            (cti_fused_attributes){ .cell = directions[d].self,
+                                    .reverse = directions[d].reverse,
+                                    .one_hot = x->indices && !x->requires_grad,
+                                    .bf16 = ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16 };
         if (!fused_layer_can_run(&a.direction[d], x, at))
             return false;
         fused_layer_take(&directions[d], d, in);

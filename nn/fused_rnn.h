@@ -27,7 +27,7 @@ typedef struct cti_fused_direction {
 
 /* Like cti_fused_rnn, but for the directions of a layer with their input: x (T, B, I) is the input. Two
  * directions are computed at the same time. Also returns false without an error on a device without
- * such a kernel, for a dtype other than f32, in bf16, for few steps or rows, with lengths, and for an
+ * such a kernel, for a dtype other than f32, in bf16 if it is emulated, for few steps or rows, with lengths, and for an
  * RNN whose x is one-hot. */
 bool cti_fused_layer(int count, cti_fused_direction *directions, ct_tensor *x,
                      const ct_cell_step *at);
@@ -38,6 +38,7 @@ typedef struct cti_fused_attributes {
     cti_cell *cell; /* its functions recompute the steps for second derivatives */
     bool reverse, has_lengths;
     bool one_hot; /* a layer: the kernel reads the indices of x instead of its values */
+    bool bf16;    /* a layer: the precision of its products, forward and backward */
 } cti_fused_attributes;
 
 #define CTI_FUSED_RESULTS 3 /* y and the states after the last step: the first outputs of each op */

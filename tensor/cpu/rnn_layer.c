@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* rnn_layer.c - a recurrent layer with its input and all its gradients in f32, by products in registers
- * (gemm_micro.c).
+ * (gemm_micro.c; in bf16, gemm_bf16_avx512.c).
  *
  * For the forward pass, the weights are packed in panels. A panel of an LSTM has all gates of the hidden
  * units of one vector. So the cell is computed while the sums of a few rows are in the first-level
@@ -20,6 +20,9 @@
  * A panel and a block of a GRU also have four parts: h W_n + b_n, r, z and x W_n + b_n. The first three
  * belong to the state, the last three to the input. A block of an RNN has 64 units.
  *
+ * In bf16, only the operands of products are pairs of bf16: the packed weights, x, h, dgates. They are
+ * copies; all results are f32. The last pair of an odd number has a 0.
+ *
  * Every element of a result is one chain of operations, whose order depends only on the sizes of the
  * layer. So the rows and units may be distributed by the number of threads. Each thread runs all
  * steps of some rows. If that gives a thread too few rows, or if the weights are large, the threads
@@ -35,6 +38,7 @@
 #define SHARED_WORK 65536 /* the least multiplications by W_hh of a step that threads share */
 #define CACHED (1 << 18)  /* elements of W_hh that the cache of one processor holds */
 #define ONE_HOT 1024      /* the most classes of a one-hot x */
+#define NARROW_ROWS 256   /* rows of x that are copied in pairs at a time */
 
 const cti_micro *cti_micro_wanted;
 
@@ -63,13 +67,35 @@ static void layer_share_steps(layer_job *j, int64_t most_blocks)
     j->parts = j->groups * parts > 1 ? parts : 0;
 }
 
-static bool layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path, int count)
+/* Chooses the kernels. Returns false if there are none. */
+static bool layer_choose(layer_job *j, const cti_cpu_path *path, const cti_bf16_path *bf16)
+{
+    if (j->s->bf16) {
+        if (!bf16)
+            return false;
+        j->bf16 = bf16;
+        j->micro = path->micro; /* its vectors have as many lanes as those of bf16 */
+        j->most_rows = bf16->rows;
+        j->run = bf16->run;
+        j->pack = bf16->pack;
+        return true;
+    }
+    j->micro = cti_micro_of(path);
+    if (!j->micro)
+        return false;
+    j->most_rows = j->micro->rows;
+    j->run = j->micro->run;
+    j->pack = j->micro->pack;
+    return true;
+}
+
+static bool layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path,
+                       const cti_bf16_path *bf16, int count)
 {
     memset(j, 0, sizeof *j);
     j->s = s;
-    j->micro = cti_micro_of(path);
-    if (!j->micro || s->steps < CTI_FEW_STEPS || s->hidden == 0 || s->batch == 0 ||
-        (!s->x && s->input > ONE_HOT))
+    if (!layer_choose(j, path, bf16) || s->steps < CTI_FEW_STEPS || s->hidden == 0 ||
+        s->batch == 0 || (!s->x && s->input > ONE_HOT))
         return false;
     j->threads = (ct_num_threads() + count - 1) / count;
     j->lanes = j->micro->lanes;
@@ -99,11 +125,12 @@ bool cti_layers_in_turn(const cti_layer *s, ct_status (*kernel)(const cti_layer 
     return true;
 }
 
-bool cti_layers_init(layer_set *set, const cti_layer *s, const cti_cpu_path *path)
+bool cti_layers_init(layer_set *set, const cti_layer *s, const cti_cpu_path *path,
+                     const cti_bf16_path *bf16)
 {
     set->count = s->beside ? 2 : 1;
-    return layer_init(&set->job[0], s, path, set->count) &&
-           (!s->beside || layer_init(&set->job[1], s->beside, path, set->count));
+    return layer_init(&set->job[0], s, path, bf16, set->count) &&
+           (!s->beside || layer_init(&set->job[1], s->beside, path, bf16, set->count));
 }
 
 /* ---- the pieces of all layers of a call ---- */
@@ -220,15 +247,15 @@ static void layer_pack_vector(const layer_job *j, int64_t k, int64_t count, cons
 
     for (i = 0; i < count * k; i += 16)
         __builtin_prefetch(w + i);
-    j->micro->pack(k, count, w, k, width, to);
+    j->pack(k, count, w, k, width, to);
 }
 
 static void layer_pack_panel(const layer_job *j, int64_t panel)
 {
     const cti_layer *s = j->s;
     int64_t vectors = layer_vectors(j, panel), width = vectors * j->lanes, v;
-    float *wh = j->wh + panel * CTI_MICRO_VECTORS * j->lanes * s->hidden;
-    float *wx = j->wx + panel * CTI_MICRO_VECTORS * j->lanes * s->input;
+    float *wh = j->wh + panel * CTI_MICRO_VECTORS * j->lanes * layer_words(j, s->hidden);
+    float *wx = j->wx + panel * CTI_MICRO_VECTORS * j->lanes * layer_words(j, s->input);
 
     for (v = 0; v < vectors; v++) {
         int64_t unit = layer_unit(j, panel, v), count = layer_least(s->hidden - unit, j->lanes);
@@ -269,18 +296,42 @@ static void layer_find_starts(layer_tile *p)
                                                               p->t * s->batch + p->row + i);
 }
 
+/* Returns the address of row `row` of the pairs of the state with number t of h. */
+static float *layer_pairs_h(const layer_job *j, int64_t t, int64_t row)
+{
+    return j->pairs_h + (t % 2 * j->s->batch + row) * layer_words(j, j->s->hidden);
+}
+
+/* Returns the rows of the state before a step, as the products read them. */
+static const float *layer_operand_h(const layer_tile *p)
+{
+    const cti_layer *s = p->j->s;
+    int64_t t = layer_before(s, p->t);
+
+    return p->j->bf16 ? layer_pairs_h(p->j, t, p->row) : layer_at(s, s->h, t, p->row, s->hidden);
+}
+
+static const float *layer_operand_x(const layer_tile *p)
+{
+    const cti_layer *s = p->j->s;
+
+    return layer_at(s, p->j->bf16 ? p->j->pairs_x : s->x, p->t, p->row,
+                    layer_words(p->j, s->input));
+}
+
 static void layer_sums(const layer_tile *p)
 {
     const layer_job *j = p->j;
     const cti_layer *s = j->s;
     int64_t width = CTI_MICRO_VECTORS * j->lanes, own = p->vectors * j->lanes;
+    int64_t k = layer_words(j, s->hidden);
     bool gru = s->kind == CTI_CELL_GRU;
-    cti_micro_tile t = { .a = layer_at(s, s->h, layer_before(s, p->t), p->row, s->hidden),
-                         .b = j->wh + p->panel * width * s->hidden,
+    cti_micro_tile t = { .a = layer_operand_h(p),
+                         .b = j->wh + p->panel * width * k,
                          .c = p->sum,
-                         .k = s->hidden,
+                         .k = k,
                          .parts = 1,
-                         .step_i = s->hidden,
+                         .step_i = k,
                          .step_k = 1,
                          .ldb = own,
                          .ldc = width,
@@ -291,19 +342,19 @@ static void layer_sums(const layer_tile *p)
         t.fetch = layer_block(j, s->gates, p->t, p->row, p->unit);
         t.fetch_lines = p->rows * (CTI_CELL_WIDTH / 16);
     }
-    j->micro->run(&t, p->rows, p->vectors);
+    j->run(&t, p->rows, p->vectors);
     if (!s->x)
         return;
     for (i = 0; gru && i < p->rows; i++)
         memcpy(p->sum + i * width + own, p->start[i] + own, (size_t)j->lanes * sizeof *p->sum);
-    t.a = layer_at(s, s->x, p->t, p->row, s->input);
-    t.b = j->wx + p->panel * width * s->input;
+    t.a = layer_operand_x(p);
+    t.k = t.step_i = layer_words(j, s->input);
+    t.b = j->wx + p->panel * width * t.k;
     t.c = p->sum + (gru ? j->lanes : 0);
-    t.k = t.step_i = s->input;
     t.init = NULL;
     t.fetch = NULL;
     t.accumulate = true;
-    j->micro->run(&t, p->rows, p->vectors);
+    j->run(&t, p->rows, p->vectors);
 }
 
 static void layer_cell(const layer_tile *p)
@@ -338,6 +389,16 @@ static void layer_cell(const layer_tile *p)
     j->micro->gru(&cell);
 }
 
+/* Copies the new state of a tile for the products of the next step. */
+static void layer_narrow_h(const layer_tile *p)
+{
+    const cti_layer *s = p->j->s;
+    int64_t t = layer_after(s, p->t), h = s->hidden;
+
+    p->j->bf16->along(p->rows, p->units, layer_at(s, s->h, t, p->row, h) + p->unit, h,
+                      layer_pairs_h(p->j, t, p->row) + p->unit / 2, layer_words(p->j, h));
+}
+
 /* One step of the units and rows of a range. */
 static void layer_step(const layer_job *j, int64_t t, const layer_range *range)
 {
@@ -355,6 +416,8 @@ static void layer_step(const layer_job *j, int64_t t, const layer_range *range)
             layer_find_starts(&p);
             layer_sums(&p);
             layer_cell(&p);
+            if (j->bf16)
+                layer_narrow_h(&p);
         }
     }
 }
@@ -378,16 +441,36 @@ static void layer_forward_block(const layer_job *j, int64_t step, int64_t block)
     layer_step(j, layer_time(j->s, step), &range);
 }
 
+/* Copies some rows of x, and those rows of the first state, in pairs. */
+static void layer_narrow_piece(const layer_job *j, int64_t piece)
+{
+    const cti_layer *s = j->s;
+    int64_t row = piece * NARROW_ROWS, first = layer_before(s, layer_time(s, 0));
+    int64_t words = layer_words(j, s->hidden);
+
+    if (s->x)
+        j->bf16->along(layer_least(j->rows - row, NARROW_ROWS), s->input,
+                       (const float *)s->x + row * s->input, s->input,
+                       j->pairs_x + row * layer_words(j, s->input), layer_words(j, s->input));
+    if (row < s->batch)
+        j->bf16->along(layer_least(s->batch - row, NARROW_ROWS), s->hidden,
+                       layer_at(s, s->h, first, row, s->hidden), s->hidden,
+                       layer_pairs_h(j, first, row), words);
+}
+
 /* Divides the memory of the forward pass. Returns the number of floats that it needs; memory may be
  * NULL. */
-static int64_t layer_lay_out(layer_job *j, float *memory)
+static int64_t layer_lay_out_forward(layer_job *j, float *memory)
 {
     const cti_layer *s = j->s;
     int64_t width = j->panels * CTI_MICRO_VECTORS * j->lanes, used = 0;
+    int64_t h = layer_words(j, s->hidden), x = layer_words(j, s->input);
 
-    j->wh = layer_take(memory, &used, width * s->hidden);
-    j->wx = layer_take(memory, &used, width * s->input);
+    j->wh = layer_take(memory, &used, width * h);
+    j->wx = layer_take(memory, &used, s->x ? width * x : 0);
     j->start = layer_take(memory, &used, width * (s->x ? 1 : s->input));
+    j->pairs_h = layer_take(memory, &used, j->bf16 ? 2 * s->batch * h : 0);
+    j->pairs_x = layer_take(memory, &used, j->bf16 && s->x ? j->rows * x : 0);
     return used;
 }
 
@@ -400,12 +483,14 @@ ct_status cti_cpu_layer(const cti_layer *s)
 
     if (cti_layers_in_turn(s, cti_cpu_layer, &status))
         return status;
-    if (ct_portable() || !cti_layers_init(&set, s, cti_cpu_path_get()))
+    if (ct_portable() || !cti_layers_init(&set, s, cti_cpu_path_get(), cti_bf16_path_get()))
         return CT_ERR_MEMORY;
-    room = cti_layers_room(&set, layer_lay_out);
+    room = cti_layers_room(&set, layer_lay_out_forward);
     if (!room)
         return CT_ERR_MEMORY;
     cti_layers_parallel(&set, j->panels, layer_pack_panel);
+    if (j->bf16)
+        cti_layers_parallel(&set, (j->rows + NARROW_ROWS - 1) / NARROW_ROWS, layer_narrow_piece);
     if (j->parts)
         cti_layers_parallel_steps(&set, s->steps, layer_forward_block);
     else

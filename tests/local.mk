@@ -349,6 +349,7 @@ tests_test_kernels_SOURCES = \
 	tests/kernels_elementwise.c \
 	tests/kernels_gemm.c \
 	tests/kernels_layer.c \
+	tests/kernels_layer_bf16.c \
 	tests/kernels_packed.c \
 	tests/kernels_rows.c \
 	tests/test_kernels.c \

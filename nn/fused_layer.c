@@ -161,7 +161,7 @@ static void fused_layer_backward(ct_node *n, ct_tensor *const *dout)
         fused_layer_prepare(n, d, dout, &l[d], grad[d]);
     if (!ct_ok())
         return;
-    l[0].beside = a->directions == 2 ? &l[1] : NULL;
+    l[0].next = a->directions == 2 ? &l[1] : NULL;
     if (cti_backend_of(CT_CPU)->layer_backward(l) != CT_OK)
         cti_out_of_memory("ct_recurrent_forward", (size_t)cti_layer_gates(l) * sizeof(float));
     for (d = 0; d < a->directions; d++)
@@ -236,7 +236,7 @@ static bool fused_layer_run(const fused_layer_attributes *a, ct_tensor *const *i
         l[d] = fused_layer_outputs(a, d, keep, in, out);
     if (!ct_ok())
         return false;
-    l[0].beside = a->directions == 2 ? &l[1] : NULL;
+    l[0].next = a->directions == 2 ? &l[1] : NULL;
     return cti_backend_of(CT_CPU)->layer(l) == CT_OK;
 }
 

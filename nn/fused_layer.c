@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define DIRECTIONS 2
+#define WIDE_RNN 256
 
 /* The inputs of the op: x, and the others for each direction. C is NULL except for an LSTM. The biases
  * may be NULL. */
@@ -179,16 +180,16 @@ static const ct_op fused_layer_op = { .name = "ct_recurrent_forward",
 
 /* ---- forward ---- */
 
-/* An RNN layer whose x is one-hot stays with the op of fused_rnn.c, which is faster (bench/README.md). */
+/* A narrow RNN layer whose x is one-hot stays with the op of fused_rnn.c, which is faster (bench/README.md). */
 static bool fused_layer_can_run(const cti_fused_attributes *a, const ct_tensor *x,
                                 const ct_cell_step *at)
 {
     const cti_cell *c = a->cell;
     const bool is_gated = c->kind == CTI_CELL_LSTM || c->kind == CTI_CELL_GRU;
 
-    return cti_fused_can_run(c, at) && (is_gated || !a->one_hot) && !c->ln_ih && !at->lengths &&
-           x->device == CT_CPU && x->dtype == CT_F32 && ct_size(x, 0) >= CTI_FEW_STEPS &&
-           ct_size(x, 0) * ct_size(x, 1) > CTI_FEW_ROWS;
+    return cti_fused_can_run(c, at) && (is_gated || !a->one_hot || c->hidden >= WIDE_RNN) &&
+           !c->ln_ih && !at->lengths && x->device == CT_CPU && x->dtype == CT_F32 &&
+           ct_size(x, 0) >= CTI_FEW_STEPS && ct_size(x, 0) * ct_size(x, 1) > CTI_FEW_ROWS;
 }
 
 /* Makes a buffer (T + 1, B, H) with the initial state at the index that the first step reads. */

@@ -18,8 +18,9 @@ ct_tensor *cti_fused_rnn(void *self, ct_tensor *x, ct_tensor **state, bool rever
                          const ct_cell_step *at);
 
 /* Like cti_fused_rnn, but for a layer with its input: x (T, B, I) is the input. Also returns NULL without
- * an error on a device without such a kernel, for a dtype other than f32, in bf16 if it is emulated, for
- * few steps or rows, with lengths, and for an RNN whose x is one-hot. */
+ * an error on a device without such a kernel, for a dtype other than f32, for few steps or rows, with
+ * lengths, and for an RNN whose x is one-hot; in bf16 also if bf16 is emulated, and for layers so small
+ * that cti_fused_rnn is faster. */
 ct_tensor *cti_fused_layer(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
                            const ct_cell_step *at);
 

@@ -83,9 +83,10 @@ static void avx512_across(int64_t rows, int64_t n, const float *in, int64_t ld_i
 }
 
 /* sum_across for `vectors` vectors of columns; rows of out are n apart. Callers pass a constant. */
-static inline __attribute__((always_inline)) void
-sum_across_columns(const int vectors, int64_t rows, int64_t n, const float *in, int64_t ld_in,
-                   float *sums, float *out)
+static inline __attribute__((always_inline)) void sum_across_columns(const int vectors,
+                                                                     int64_t rows, int64_t n,
+                                                                     const float *in, int64_t ld_in,
+                                                                     float *sums, float *out)
 {
     __m512 all[CTI_MICRO_VECTORS];
     int64_t i;

@@ -84,6 +84,9 @@ static inline int64_t cti_sequence_scratch(const cti_sequence *s)
  * device has no such kernel for the layer or no memory for it. Whether it has one depends only on the
  * sizes, the kind, the precision and the switches of tensor/config.h. */
 typedef struct cti_layer {
+    /* The other direction, which is computed at the same time (optional): a layer of the same kind and
+     * sizes with the same x. It has dx if this layer has it. Its own member is NULL. */
+    const struct cti_layer *beside;
     cti_cell_kind kind;
     bool reverse;
     bool bf16; /* as in cti_gemm, for all products */
@@ -101,6 +104,7 @@ typedef struct cti_layer {
     void *dw_ih, *dw_hh;           /* (G H, I), (G H, H) (optional) */
     void *db_ih, *db_hh;           /* (G H) (optional) */
     void *dh0, *dc0;               /* (B, H); dc0 only for an LSTM */
+    bool no_dh0;                   /* dh0 is only working memory: its result is not needed */
 } cti_layer;
 
 /* The number of elements of gates. Their layout is the device's own. */

@@ -78,7 +78,8 @@ void layer_numbers_unmake(layer_numbers *n)
     free(n->index);
 }
 
-bool layer_numbers_run(layer_numbers *n, bool one_hot, bool reverse)
+/* Fills in the call of a layer. */
+static void layer_call(layer_numbers *n, bool one_hot, bool reverse)
 {
     cti_layer *l = &n->l;
     int64_t state = l->batch * l->hidden, first = reverse ? LAYER_STEPS * state : 0, i;
@@ -108,7 +109,12 @@ bool layer_numbers_run(layer_numbers *n, bool one_hot, bool reverse)
     l->dh0 = n->out[7];
     l->dc0 = l->kind == CTI_CELL_LSTM ? n->out[8] : NULL;
     l->gates = n->out[9];
-    return cti_cpu_layer(l) == CT_OK && cti_cpu_layer_backward(l) == CT_OK;
+}
+
+bool layer_numbers_run(layer_numbers *n, bool one_hot, bool reverse)
+{
+    layer_call(n, one_hot, reverse);
+    return cti_cpu_layer(&n->l) == CT_OK && cti_cpu_layer_backward(&n->l) == CT_OK;
 }
 
 static void expect_layers(const layer_numbers *a, const layer_numbers *b, const char *what)
@@ -173,6 +179,20 @@ static void expect_paths(const layer_numbers *a, layer_numbers *b, bool one_hot,
     }
 }
 
+/* Checks that the other results have the same bits if the gradient of the first state is not needed. */
+static void expect_without_dh0(const layer_numbers *a, layer_numbers *b, bool one_hot, bool reverse)
+{
+    int threads;
+
+    b->l.no_dh0 = true;
+    for (threads = 1; threads <= 4; threads += 3) {
+        ck_assert(ct_set_num_threads(threads) == CT_OK);
+        ck_assert(layer_numbers_run(b, one_hot, reverse));
+        memcpy(b->out[7], a->out[7], (size_t)a->size[7] * sizeof(float));
+        expect_layers(a, b, "without dh0");
+    }
+}
+
 static void expect_bits(cti_cell_kind kind, int64_t hidden, int64_t batch, bool bf16, int form)
 {
     static const int threads[] = { 2, 3, 5, 16 };
@@ -193,6 +213,7 @@ static void expect_bits(cti_cell_kind kind, int64_t hidden, int64_t batch, bool 
         }
         if (!bf16)
             expect_paths(&a, &b, one_hot, reverse);
+        expect_without_dh0(&a, &b, one_hot, reverse);
         expect_rows(&a, one_hot, reverse);
     } else {
         ck_assert(bf16 ? !cti_bf16_path_get() : !cti_micro_of(cti_cpu_path_get()));
@@ -212,6 +233,49 @@ START_TEST(layer_bits)
         expect_bits((cti_cell_kind)kind, hidden, batch, false, _i + kind);
         expect_bits((cti_cell_kind)kind, hidden, batch, true, _i + kind);
     }
+}
+END_TEST
+
+/* Two directions at the same time have the bits of each alone. One has no gradients of its weights. */
+START_TEST(layer_directions)
+{
+    static const int threads[] = { 1, 2, 3, 5, 16 };
+    const int64_t hidden = layer_hidden[_i / (int)LENGTH(layer_batch)];
+    const int64_t batch = layer_batch[_i % (int)LENGTH(layer_batch)];
+    const cti_cell_kind kind = (cti_cell_kind)(_i % (CTI_CELL_GRU + 1));
+    const bool bf16 = _i % 3 == 0 && cti_bf16_path_get();
+    const int usual = ct_num_threads();
+    layer_numbers a[2], b[2];
+    size_t i;
+    int d;
+
+    for (d = 0; d < 2; d++) {
+        layer_numbers_make(&a[d], kind, hidden, batch);
+        layer_numbers_make(&b[d], kind, hidden, batch);
+        a[d].l.bf16 = b[d].l.bf16 = bf16;
+    }
+    for (i = 0; i < (size_t)a[0].size[4]; i++) /* the directions have different weights */
+        a[1].w_hh[i] = b[1].w_hh[i] = -a[0].w_hh[i];
+    ck_assert(ct_set_num_threads(1) == CT_OK);
+    if (layer_numbers_run(&a[0], _i % 2, false) && layer_numbers_run(&a[1], _i % 2, true))
+        for (i = 0; i < LENGTH(threads); i++) {
+            ck_assert(ct_set_num_threads(threads[i]) == CT_OK);
+            layer_call(&b[0], _i % 2, false);
+            layer_call(&b[1], _i % 2, true);
+            b[0].l.beside = &b[1].l;
+            ck_assert(cti_cpu_layer(&b[0].l) == CT_OK);
+            b[1].l.dw_ih = b[1].l.dw_hh = NULL;
+            ck_assert(cti_cpu_layer_backward(&b[0].l) == CT_OK);
+            expect_layers(&a[0], &b[0], "beside the other direction");
+            memcpy(b[1].out[3], a[1].out[3], (size_t)a[1].size[3] * sizeof(float));
+            memcpy(b[1].out[4], a[1].out[4], (size_t)a[1].size[4] * sizeof(float));
+            expect_layers(&a[1], &b[1], "in the other direction");
+        }
+    for (d = 0; d < 2; d++) {
+        layer_numbers_unmake(&a[d]);
+        layer_numbers_unmake(&b[d]);
+    }
+    ck_assert(ct_set_num_threads(usual) == CT_OK);
 }
 END_TEST
 
@@ -278,6 +342,7 @@ void kernels_layer_cases(Suite *suite)
     TCase *tc = harness_case(suite, "layer");
 
     tcase_add_loop_test(tc, layer_bits, 0, (int)(LENGTH(layer_hidden) * LENGTH(layer_batch)));
+    tcase_add_loop_test(tc, layer_directions, 0, (int)(LENGTH(layer_hidden) * LENGTH(layer_batch)));
     tcase_add_test(tc, layer_mode);
     tcase_add_test(tc, layer_refusals);
 }

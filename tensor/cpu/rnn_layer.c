@@ -52,17 +52,17 @@ const cti_micro *cti_micro_of(const cti_cpu_path *path)
 /* Threads share each step if they would have too few rows each, or if one thread's cache does not hold
  * all weights. Sets the blocks of a step: at least two for each thread, if there are so many units and
  * rows. */
-static void layer_share_steps(layer_job *j, int64_t threads)
+static void layer_share_steps(layer_job *j, int64_t most_blocks)
 {
     const cti_layer *s = j->s;
     int64_t weights = layer_parts(j) * s->hidden * s->hidden, parts;
 
-    if (threads < 2 || weights * s->batch < SHARED_WORK ||
-        (s->batch >= LEAST_TILE * threads && weights < CACHED))
+    if (j->threads < 2 || weights * s->batch < SHARED_WORK ||
+        (s->batch >= LEAST_TILE * j->threads && weights < CACHED))
         return;
-    j->group = layer_up((s->hidden + CTI_STEPS_BLOCKS - 1) / CTI_STEPS_BLOCKS, CTI_CELL_WIDTH);
+    j->group = layer_up((s->hidden + most_blocks - 1) / most_blocks, CTI_CELL_WIDTH);
     j->groups = (s->hidden + j->group - 1) / j->group;
-    parts = layer_least((2 * threads + j->groups - 1) / j->groups, CTI_STEPS_BLOCKS / j->groups);
+    parts = layer_least((2 * j->threads + j->groups - 1) / j->groups, most_blocks / j->groups);
     parts = layer_least(parts, (s->batch + LEAST_TILE - 1) / LEAST_TILE);
     j->parts = j->groups * parts > 1 ? parts : 0;
 }
@@ -89,16 +89,15 @@ static bool layer_choose(layer_job *j, const cti_cpu_path *path, const cti_bf16_
     return true;
 }
 
-bool cti_layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path,
-                    const cti_bf16_path *bf16)
+static bool layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path,
+                       const cti_bf16_path *bf16, int count)
 {
-    int64_t threads = ct_num_threads();
-
     memset(j, 0, sizeof *j);
     j->s = s;
     if (!layer_choose(j, path, bf16) || s->steps < CTI_FEW_STEPS || s->hidden == 0 ||
         s->batch == 0 || (!s->x && s->input > ONE_HOT))
         return false;
+    j->threads = (ct_num_threads() + count - 1) / count;
     j->lanes = j->micro->lanes;
     j->rows = s->steps * s->batch;
     j->gated = s->kind == CTI_CELL_LSTM || s->kind == CTI_CELL_GRU;
@@ -106,10 +105,84 @@ bool cti_layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path,
     j->panels = (s->hidden + j->units - 1) / j->units;
     j->block = j->gated ? CTI_CELL_UNITS : CTI_CELL_WIDTH;
     j->blocks = (s->hidden + j->block - 1) / j->block;
-    j->tile = layer_least((s->batch + threads - 1) / threads, MOST_TILE);
+    j->tile = layer_least((s->batch + j->threads - 1) / j->threads, MOST_TILE);
     j->tile = j->tile < LEAST_TILE ? LEAST_TILE : j->tile;
-    layer_share_steps(j, threads);
+    layer_share_steps(j, CTI_STEPS_BLOCKS / count);
     return true;
+}
+
+bool cti_layers_in_turn(const cti_layer *s, ct_status (*kernel)(const cti_layer *s),
+                        ct_status *status)
+{
+    cti_layer one = *s;
+
+    if (!s->beside || ct_num_threads() > 1)
+        return false;
+    one.beside = NULL;
+    *status = kernel(&one);
+    if (*status == CT_OK)
+        *status = kernel(s->beside);
+    return true;
+}
+
+bool cti_layers_init(layer_set *set, const cti_layer *s, const cti_cpu_path *path,
+                     const cti_bf16_path *bf16)
+{
+    set->count = s->beside ? 2 : 1;
+    return layer_init(&set->job[0], s, path, bf16, set->count) &&
+           (!s->beside || layer_init(&set->job[1], s->beside, path, bf16, set->count));
+}
+
+/* ---- the pieces of all layers of a call ---- */
+
+typedef struct layer_pieces_context {
+    layer_set *set;
+    int64_t pieces;
+    void (*run)(const layer_job *j, int64_t piece);
+    void (*run_block)(const layer_job *j, int64_t step, int64_t block);
+} layer_pieces_context;
+
+static void layer_run_piece(void *context, int64_t piece)
+{
+    const layer_pieces_context *c = context;
+
+    c->run(&c->set->job[piece / c->pieces], piece % c->pieces);
+}
+
+static void layer_run_block(void *context, int64_t step, int64_t block)
+{
+    const layer_pieces_context *c = context;
+
+    c->run_block(&c->set->job[block / c->pieces], step, block % c->pieces);
+}
+
+void cti_layers_parallel(layer_set *set, int64_t pieces,
+                         void (*run)(const layer_job *j, int64_t piece))
+{
+    layer_pieces_context c = { .set = set, .pieces = pieces, .run = run };
+
+    cti_parallel(set->count * pieces, layer_run_piece, &c);
+}
+
+void cti_layers_parallel_steps(layer_set *set, int64_t steps,
+                               void (*run)(const layer_job *j, int64_t step, int64_t block))
+{
+    const int64_t blocks = set->job[0].groups * set->job[0].parts;
+    layer_pieces_context c = { .set = set, .pieces = blocks, .run_block = run };
+    cti_shared_steps shared = { steps, set->count * blocks, layer_run_block, &c };
+
+    cti_parallel_steps(&shared);
+}
+
+ct_storage *cti_layers_room(layer_set *set, int64_t (*lay_out)(layer_job *j, float *memory))
+{
+    int64_t floats = lay_out(&set->job[0], NULL);
+    ct_storage *room = cti_storage_try(CT_CPU, (size_t)(set->count * floats) * sizeof(float));
+    int i;
+
+    for (i = 0; room && i < set->count; i++)
+        lay_out(&set->job[i], (float *)room->data + i * floats);
+    return room;
 }
 
 /* ---- packing for forward ---- */
@@ -177,9 +250,8 @@ static void layer_pack_vector(const layer_job *j, int64_t k, int64_t count, cons
     j->pack(k, count, w, k, width, to);
 }
 
-static void layer_pack_panel(void *context, int64_t panel)
+static void layer_pack_panel(const layer_job *j, int64_t panel)
 {
-    const layer_job *j = context;
     const cti_layer *s = j->s;
     int64_t vectors = layer_vectors(j, panel), width = vectors * j->lanes, v;
     float *wh = j->wh + panel * CTI_MICRO_VECTORS * j->lanes * layer_words(j, s->hidden);
@@ -351,9 +423,8 @@ static void layer_step(const layer_job *j, int64_t t, const layer_range *range)
 }
 
 /* All steps of some rows. */
-static void layer_piece(void *context, int64_t piece)
+static void layer_piece(const layer_job *j, int64_t piece)
 {
-    const layer_job *j = context;
     const cti_layer *s = j->s;
     int64_t row = piece * j->tile, k;
     layer_range range = { 0, s->hidden, row, layer_least(s->batch - row, j->tile) };
@@ -363,18 +434,16 @@ static void layer_piece(void *context, int64_t piece)
 }
 
 /* A block of a step that threads share. */
-static void layer_forward_block(void *context, int64_t step, int64_t block)
+static void layer_forward_block(const layer_job *j, int64_t step, int64_t block)
 {
-    const layer_job *j = context;
     layer_range range = layer_range_of(j, block);
 
     layer_step(j, layer_time(j->s, step), &range);
 }
 
 /* Copies some rows of x, and those rows of the first state, in pairs. */
-static void layer_narrow_piece(void *context, int64_t piece)
+static void layer_narrow_piece(const layer_job *j, int64_t piece)
 {
-    const layer_job *j = context;
     const cti_layer *s = j->s;
     int64_t row = piece * NARROW_ROWS, first = layer_before(s, layer_time(s, 0));
     int64_t words = layer_words(j, s->hidden);
@@ -387,19 +456,6 @@ static void layer_narrow_piece(void *context, int64_t piece)
         j->bf16->along(layer_least(s->batch - row, NARROW_ROWS), s->hidden,
                        layer_at(s, s->h, first, row, s->hidden), s->hidden,
                        layer_pairs_h(j, first, row), words);
-}
-
-static void layer_forward(layer_job *j)
-{
-    cti_shared_steps steps = { j->s->steps, j->groups * j->parts, layer_forward_block, j };
-
-    cti_parallel(j->panels, layer_pack_panel, j);
-    if (j->bf16)
-        cti_parallel((j->rows + NARROW_ROWS - 1) / NARROW_ROWS, layer_narrow_piece, j);
-    if (j->parts)
-        cti_parallel_steps(&steps);
-    else
-        cti_parallel(layer_pieces(j), layer_piece, j);
 }
 
 /* Divides the memory of the forward pass. Returns the number of floats that it needs; memory may be
@@ -421,15 +477,24 @@ static int64_t layer_lay_out_forward(layer_job *j, float *memory)
 ct_status cti_cpu_layer(const cti_layer *s)
 {
     ct_storage *room;
-    layer_job j;
+    layer_set set;
+    layer_job *j = set.job;
+    ct_status status;
 
-    if (ct_portable() || !cti_layer_init(&j, s, cti_cpu_path_get(), cti_bf16_path_get()))
+    if (cti_layers_in_turn(s, cti_cpu_layer, &status))
+        return status;
+    if (ct_portable() || !cti_layers_init(&set, s, cti_cpu_path_get(), cti_bf16_path_get()))
         return CT_ERR_MEMORY;
-    room = cti_storage_try(CT_CPU, (size_t)layer_lay_out_forward(&j, NULL) * sizeof(float));
+    room = cti_layers_room(&set, layer_lay_out_forward);
     if (!room)
         return CT_ERR_MEMORY;
-    layer_lay_out_forward(&j, room->data);
-    layer_forward(&j);
+    cti_layers_parallel(&set, j->panels, layer_pack_panel);
+    if (j->bf16)
+        cti_layers_parallel(&set, (j->rows + NARROW_ROWS - 1) / NARROW_ROWS, layer_narrow_piece);
+    if (j->parts)
+        cti_layers_parallel_steps(&set, s->steps, layer_forward_block);
+    else
+        cti_layers_parallel(&set, layer_pieces(j), layer_piece);
     cti_storage_unref(room);
     return CT_OK;
 }

@@ -9,6 +9,7 @@
 typedef struct layer_job {
     const cti_layer *s;
     const cti_micro *micro;
+    int64_t threads;           /* that work for this layer */
     const cti_bf16_path *bf16; /* bf16: the kernels for pairs; otherwise NULL */
     /* the kernels for products, those of micro or of bf16: */
     const int *most_rows;
@@ -147,14 +148,38 @@ static inline int64_t layer_block_width(const layer_job *j, int64_t block)
     return layer_least(layer_up(j->s->hidden - block * j->block, CTI_CELL_UNITS), j->block);
 }
 
-/* Sets the sizes of a job, and the kernels to those of a path and, if s is in bf16, of `bf16`, which may
- * be NULL. Returns false if there are none for s. */
-bool cti_layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path,
-                    const cti_bf16_path *bf16);
+/* The layers of a call, which are computed at the same time. */
+typedef struct layer_set {
+    layer_job job[2];
+    int count;
+} layer_set;
+
+/* One thread computes the layers of a call one after the other, because two do not fit its cache. Returns
+ * true if that holds for s; then *status is that of the kernel, which has been called for each layer. */
+bool cti_layers_in_turn(const cti_layer *s, ct_status (*kernel)(const cti_layer *s),
+                        ct_status *status);
+
+/* Sets the sizes of all jobs, and the kernels to those of a path and, if s is in bf16, of `bf16`, which
+ * may be NULL. Returns false if there are none for s. */
+bool cti_layers_init(layer_set *set, const cti_layer *s, const cti_cpu_path *path,
+                     const cti_bf16_path *bf16);
+
+/* Returns memory for all jobs, divided by lay_out. lay_out returns the floats that a job needs if memory
+ * is NULL. NULL, without an error, if memory runs out. */
+ct_storage *cti_layers_room(layer_set *set, int64_t (*lay_out)(layer_job *j, float *memory));
+
+/* Calls run(job, i) for every job of the set and every i in 0..pieces-1, as cti_parallel does. */
+void cti_layers_parallel(layer_set *set, int64_t pieces,
+                         void (*run)(const layer_job *j, int64_t piece));
+
+/* Calls run(job, step, block) for every job of the set and every block of every step, as
+ * cti_parallel_steps does. */
+void cti_layers_parallel_steps(layer_set *set, int64_t steps,
+                               void (*run)(const layer_job *j, int64_t step, int64_t block));
 
 /* The gradients of the weights and biases (rnn_layer_weights.c): sets the sizes; computes them from
  * the gradients of the gates. */
 void cti_layer_weights_init(layer_job *j);
-void cti_layer_weights(layer_job *j);
+void cti_layers_weights(layer_set *set);
 
 #endif

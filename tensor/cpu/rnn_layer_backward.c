@@ -53,10 +53,8 @@ static void layer_pack_back(const layer_job *j, bool state, int64_t group, float
         }
 }
 
-static void layer_pack_back_units(void *context, int64_t group)
+static void layer_pack_back_units(const layer_job *j, int64_t group)
 {
-    const layer_job *j = context;
-
     layer_pack_back(j, true, group, j->bh);
     if (j->s->dx)
         layer_pack_back(j, false, group, j->bx);
@@ -309,9 +307,8 @@ static void layer_begin(const cti_layer *s, void *to, const void *from, int64_t 
 }
 
 /* All steps of some rows. */
-static void layer_back_piece(void *context, int64_t piece)
+static void layer_back_piece(const layer_job *j, int64_t piece)
 {
-    const layer_job *j = context;
     const cti_layer *s = j->s;
     int64_t row = piece * j->tile, rows = layer_least(s->batch - row, j->tile), k;
     layer_range range = { 0, s->hidden, row, rows };
@@ -326,7 +323,8 @@ static void layer_back_piece(void *context, int64_t piece)
         layer_next next = layer_next_of(j, k - 1, row, rows);
 
         layer_gates_back(j, t, &range);
-        layer_through(j, &dh, &next);
+        if (k > 0 || !s->no_dh0)
+            layer_through(j, &dh, &next);
         if (s->dx)
             layer_through(j, &dx, &next);
     }
@@ -334,15 +332,14 @@ static void layer_back_piece(void *context, int64_t piece)
 
 /* A block of a step that threads share: dh of its units from the gradients of all gates, then the
  * gradients of its own gates one step before. */
-static void layer_back_block(void *context, int64_t step, int64_t block)
+static void layer_back_block(const layer_job *j, int64_t step, int64_t block)
 {
-    const layer_job *j = context;
     const cti_layer *s = j->s;
     layer_range r = layer_range_of(j, block);
     int64_t k = s->steps - step;
     layer_next none = { .regions = 0 };
 
-    if (k < s->steps) {
+    if (k < s->steps && (k > 0 || !s->no_dh0)) {
         layer_product dh = { true,
                              layer_operand_row(j, layer_time(s, k), r.row),
                              r.rows,
@@ -357,9 +354,8 @@ static void layer_back_block(void *context, int64_t step, int64_t block)
 }
 
 /* dx of some rows of all steps. */
-static void layer_input_piece(void *context, int64_t piece)
+static void layer_input_piece(const layer_job *j, int64_t piece)
 {
-    const layer_job *j = context;
     int64_t row = piece * INPUT_ROWS, rows = layer_least(j->rows - row, INPUT_ROWS);
     layer_product dx = { false, row, rows, 0, j->s->input, (float *)j->s->dx + row * j->s->input };
     layer_next none = { .regions = 0 };
@@ -368,24 +364,30 @@ static void layer_input_piece(void *context, int64_t piece)
 }
 
 /* The steps of all rows, shared by threads. */
-static void layer_back_shared(layer_job *j)
+static void layer_back_shared(layer_set *set)
 {
-    const cti_layer *s = j->s;
-    cti_shared_steps steps = { s->steps + 1, j->groups * j->parts, layer_back_block, j };
+    const layer_job *j = set->job;
+    int64_t steps = j->s->steps;
+    int i;
 
-    layer_begin(s, s->dh0, s->dh_last, 0, s->batch);
-    if (s->dc0)
-        layer_begin(s, s->dc0, s->dc_last, 0, s->batch);
-    cti_parallel_steps(&steps);
-    if (s->dx)
-        cti_parallel((j->rows + INPUT_ROWS - 1) / INPUT_ROWS, layer_input_piece, j);
+    for (i = 0; i < set->count; i++) {
+        const cti_layer *s = set->job[i].s;
+
+        steps = s->no_dh0 ? steps : s->steps + 1;
+        layer_begin(s, s->dh0, s->dh_last, 0, s->batch);
+        if (s->dc0)
+            layer_begin(s, s->dc0, s->dc_last, 0, s->batch);
+    }
+    cti_layers_parallel_steps(set, steps, layer_back_block);
+    if (j->s->dx)
+        cti_layers_parallel(set, (j->rows + INPUT_ROWS - 1) / INPUT_ROWS, layer_input_piece);
 }
 
 /* ---- backward ---- */
 
 /* Divides the memory of the backward pass. Returns the number of floats that it needs; memory may be
  * NULL. */
-static int64_t layer_lay_out(layer_job *j, float *memory)
+static int64_t layer_lay_out_back(layer_job *j, float *memory)
 {
     const cti_layer *s = j->s;
     int64_t depth = layer_words(j, layer_depth(j)), panel = CTI_MICRO_VECTORS * j->lanes, used = 0;
@@ -400,28 +402,38 @@ static int64_t layer_lay_out(layer_job *j, float *memory)
     return used;
 }
 
+/* Units that do not exist have gradients of 0. */
+static void layer_clear_last(const layer_job *j)
+{
+    if (j->s->hidden % CTI_CELL_UNITS)
+        memset(j->d + (j->blocks - 1) * j->rows * CTI_CELL_WIDTH, 0,
+               (size_t)(j->rows * CTI_CELL_WIDTH) * sizeof(float));
+}
+
 ct_status cti_cpu_layer_backward(const cti_layer *s)
 {
-    int64_t last;
     ct_storage *room;
-    layer_job j;
+    layer_set set;
+    ct_status status;
+    int i;
 
+    if (cti_layers_in_turn(s, cti_cpu_layer_backward, &status))
+        return status;
     /* After ct_set_portable(true), too: the forward kernel has run. */
-    if (!cti_layer_init(&j, s, cti_cpu_path_best(), cti_bf16_path_best()))
+    if (!cti_layers_init(&set, s, cti_cpu_path_best(), cti_bf16_path_best()))
         return CT_ERR_MEMORY;
-    room = cti_storage_try(CT_CPU, (size_t)layer_lay_out(&j, NULL) * sizeof(float));
+    room = cti_layers_room(&set, layer_lay_out_back);
     if (!room)
         return CT_ERR_MEMORY;
-    layer_lay_out(&j, room->data);
-    last = (j.blocks - 1) * j.rows * CTI_CELL_WIDTH;
-    if (s->hidden % CTI_CELL_UNITS) /* units that do not exist have gradients of 0 */
-        memset(j.d + last, 0, (size_t)(j.rows * CTI_CELL_WIDTH) * sizeof(float));
-    cti_parallel((s->hidden + CTI_CELL_UNITS - 1) / CTI_CELL_UNITS, layer_pack_back_units, &j);
-    if (j.parts)
-        layer_back_shared(&j);
+    for (i = 0; i < set.count; i++)
+        layer_clear_last(&set.job[i]);
+    cti_layers_parallel(&set, (s->hidden + CTI_CELL_UNITS - 1) / CTI_CELL_UNITS,
+                        layer_pack_back_units);
+    if (set.job->parts)
+        layer_back_shared(&set);
     else
-        cti_parallel(layer_pieces(&j), layer_back_piece, &j);
-    cti_layer_weights(&j);
+        cti_layers_parallel(&set, layer_pieces(set.job), layer_back_piece);
+    cti_layers_weights(&set);
     cti_storage_unref(room);
     return CT_OK;
 }

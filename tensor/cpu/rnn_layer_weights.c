@@ -65,9 +65,8 @@ static void layer_copy_rows(const layer_job *j, const float *in, int64_t n, int6
     }
 }
 
-static void layer_copy_piece(void *context, int64_t piece)
+static void layer_copy_piece(const layer_job *j, int64_t piece)
 {
-    const layer_job *j = context;
     const cti_layer *s = j->s;
     int64_t row = piece * COPY_ROWS, rows = layer_least(j->rows - row, COPY_ROWS);
 
@@ -286,9 +285,8 @@ static void layer_sum_rows(const layer_job *j, const layer_units *u, int64_t row
 }
 
 /* Computes the gradients for one share of the units. */
-static void layer_weights_piece(void *context, int64_t share)
+static void layer_weights_piece(const layer_job *j, int64_t share)
 {
-    const layer_job *j = context;
     const cti_layer *s = j->s;
     int64_t first = share * j->share, end = layer_least(first + j->share, s->hidden), row, unit;
     const layer_operand h = { true, s->hidden, 0, s->dw_hh };
@@ -311,19 +309,21 @@ static void layer_weights_piece(void *context, int64_t share)
 void cti_layer_weights_init(layer_job *j)
 {
     const cti_layer *s = j->s;
-    int64_t threads = ct_num_threads(), most = j->bf16 ? 2 * MOST_DEPTH : MOST_DEPTH;
+    int64_t most = j->bf16 ? 2 * MOST_DEPTH : MOST_DEPTH;
     int64_t parts = (j->rows + most - 1) / most;
 
     j->columns = layer_groups_of(s->hidden) + (s->x ? layer_groups_of(s->input) : 0);
-    j->share = layer_up((s->hidden + threads - 1) / threads, CTI_CELL_UNITS);
+    j->share = layer_up((s->hidden + j->threads - 1) / j->threads, CTI_CELL_UNITS);
     j->shares = (s->hidden + j->share - 1) / j->share;
     j->depth = layer_up((j->rows + parts - 1) / parts, j->bf16 ? 2 : 1);
     j->sums_size = CTI_CELL_WIDTH * CTI_CELL_UNITS + layer_pairs_floats(j) +
                    j->share / CTI_CELL_UNITS * layer_sums_floats(j);
 }
 
-void cti_layer_weights(layer_job *j)
+void cti_layers_weights(layer_set *set)
 {
-    cti_parallel((j->rows + COPY_ROWS - 1) / COPY_ROWS, layer_copy_piece, j);
-    cti_parallel(j->shares, layer_weights_piece, j);
+    const layer_job *j = set->job;
+
+    cti_layers_parallel(set, (j->rows + COPY_ROWS - 1) / COPY_ROWS, layer_copy_piece);
+    cti_layers_parallel(set, j->shares, layer_weights_piece);
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define DIRECTIONS 2
+#define WIDE_RNN 256
 
 /* The inputs of the op: x, and the others for each direction. C is NULL except for an LSTM. The biases
  * may be NULL. */
@@ -179,16 +180,28 @@ static const ct_op fused_layer_op = { .name = "ct_recurrent_forward",
 
 /* ---- forward ---- */
 
-/* An RNN layer whose x is one-hot stays with the op of fused_rnn.c, which is faster (bench/README.md). */
+/* Returns whether this op is at least as fast in bf16 as that of fused_rnn.c (bench/README.md). */
+static bool fused_layer_pays_in_bf16(const cti_fused_attributes *a, const ct_tensor *x)
+{
+    enum { LEAST_BATCH = 3, LEAST_HIDDEN = 9, LEAST_ONE_HOT_ROWS = 512 };
+    const int64_t batch = ct_size(x, 1);
+
+    return batch >= LEAST_BATCH && a->cell->hidden >= LEAST_HIDDEN &&
+           (!a->one_hot || ct_size(x, 0) * batch >= LEAST_ONE_HOT_ROWS);
+}
+
+/* A narrow RNN layer whose x is one-hot stays with the op of fused_rnn.c, which is faster (bench/README.md). */
 static bool fused_layer_can_run(const cti_fused_attributes *a, const ct_tensor *x,
                                 const ct_cell_step *at)
 {
     const cti_cell *c = a->cell;
     const bool is_gated = c->kind == CTI_CELL_LSTM || c->kind == CTI_CELL_GRU;
+    const bool wide = c->hidden >= WIDE_RNN && !a->bf16;
 
-    return cti_fused_can_run(c, at) && (is_gated || !a->one_hot) && !c->ln_ih && !at->lengths &&
-           x->device == CT_CPU && x->dtype == CT_F32 && ct_size(x, 0) >= CTI_FEW_STEPS &&
-           ct_size(x, 0) * ct_size(x, 1) > CTI_FEW_ROWS;
+    return cti_fused_can_run(c, at) && (is_gated || !a->one_hot || wide) && !c->ln_ih &&
+           !at->lengths && x->device == CT_CPU && x->dtype == CT_F32 &&
+           ct_size(x, 0) >= CTI_FEW_STEPS && ct_size(x, 0) * ct_size(x, 1) > CTI_FEW_ROWS &&
+           (!a->bf16 || fused_layer_pays_in_bf16(a, x));
 }
 
 /* Makes a buffer (T + 1, B, H) with the initial state at the index that the first step reads. */

@@ -26,9 +26,9 @@ typedef struct cti_fused_direction {
 } cti_fused_direction;
 
 /* Like cti_fused_rnn, but for the directions of a layer with their input: x (T, B, I) is the input. Two
- * directions are computed at the same time. Also returns false without an error on a device without
- * such a kernel, for a dtype other than f32, in bf16 if it is emulated, for few steps or rows, with lengths, and for an
- * RNN whose x is one-hot. */
+ * directions are computed at the same time. Also returns false without an error on a device without such a
+ * kernel, for a dtype other than f32, for few steps or rows, with lengths, and for a narrow RNN whose x is
+ * one-hot; in bf16 also if bf16 is emulated, and for layers so small that cti_fused_rnn is faster. */
 bool cti_fused_layer(int count, cti_fused_direction *directions, ct_tensor *x,
                      const ct_cell_step *at);
 

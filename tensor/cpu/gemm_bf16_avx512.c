@@ -82,17 +82,59 @@ static void avx512_across(int64_t rows, int64_t n, const float *in, int64_t ld_i
     }
 }
 
+/* sum_across for `vectors` vectors of columns; rows of out are n apart. Callers pass a constant. */
+static inline __attribute__((always_inline)) void sum_across_columns(const int vectors,
+                                                                     int64_t rows, int64_t n,
+                                                                     const float *in, int64_t ld_in,
+                                                                     float *sums, float *out)
+{
+    __m512 all[CTI_MICRO_VECTORS];
+    int64_t i;
+    int v;
+
+    for (v = 0; v < vectors; v++)
+        all[v] = _mm512_loadu_ps(sums + v * VECTOR);
+    for (i = 0; i < rows; i += 2, in += 2 * ld_in, out += n) {
+        const bool two = i + 1 < rows;
+
+        for (v = 0; v < vectors; v++) {
+            __m512 even = _mm512_loadu_ps(in + v * VECTOR), odd = _mm512_setzero_ps();
+
+            all[v] = _mm512_add_ps(all[v], even);
+            if (two) {
+                odd = _mm512_loadu_ps(in + ld_in + v * VECTOR);
+                all[v] = _mm512_add_ps(all[v], odd);
+            }
+            _mm512_storeu_si512(out + v * VECTOR, avx512_pairs_across(even, odd));
+        }
+    }
+    for (v = 0; v < vectors; v++)
+        _mm512_storeu_ps(sums + v * VECTOR, all[v]);
+}
+
+static void avx512_sum_across(int64_t rows, int64_t n, const float *in, int64_t ld_in, float *sums,
+                              float *out)
+{
+    int64_t j = 0;
+
+    for (; j + PANEL <= n; j += PANEL)
+        sum_across_columns(CTI_MICRO_VECTORS, rows, n, in + j, ld_in, sums + j, out + j);
+    for (; j < n; j += VECTOR)
+        sum_across_columns(1, rows, n, in + j, ld_in, sums + j, out + j);
+}
+
 static void avx512_pack(int64_t k, int64_t columns, const float *in, int64_t ld_in, int64_t width,
                         float *out)
 {
     float pairs[VECTOR * VECTOR];
     int64_t i;
 
+    memset(pairs + columns * VECTOR, 0, (size_t)(VECTOR - columns) * VECTOR * sizeof *pairs);
     for (i = 0; i < k; i += 2 * VECTOR, out += VECTOR * width) {
         int64_t count = k - i < 2 * VECTOR ? k - i : 2 * VECTOR;
 
         avx512_along(columns, count, in + i, ld_in, pairs, VECTOR);
-        cti_micro_avx512.pack(cti_bf16_pairs(count), columns, pairs, VECTOR, width, out);
+        cti_micro_avx512.pack(cti_bf16_pairs(count), VECTOR, pairs, VECTOR, width, out);
     }
 }
 
@@ -299,4 +341,5 @@ const cti_bf16_path cti_bf16_path_avx512 = { .pack_a = avx512_pack_a,
                                              .run = avx512_run,
                                              .pack = avx512_pack,
                                              .along = avx512_along,
-                                             .across = avx512_across };
+                                             .across = avx512_across,
+                                             .sum_across = avx512_sum_across };

@@ -269,21 +269,19 @@ static void layer_store(const layer_job *j, const layer_units *u)
     layer_store_bias(j, false, u, s->db_ih);
 }
 
-/* Adds the rows row .. end - 1 of d to the sums of its columns. In bf16, also copies them in pairs, while
- * they are in the first-level cache. */
-static void layer_sum_rows(const layer_job *j, const layer_units *u, int64_t row, int64_t end)
+/* Adds `rows` rows of d, from number `row` on, to the sums of its columns. In bf16, also copies them in
+ * pairs. */
+static void layer_sum_rows(const layer_job *j, const layer_units *u, int64_t row, int64_t rows)
 {
-    int64_t some = j->bf16 ? COPY_ROWS : end - row, at;
+    const float *d = u->d + row * u->ld;
 
-    for (at = row; at < end; at += some) {
-        const float *d = u->d + at * u->ld;
-        int64_t rows = layer_least(end - at, some);
-
-        j->micro->sum(at > 0, rows, u->ld, u->width, d, u->bias);
-        if (j->bf16)
-            j->bf16->across(rows, u->width, d, u->ld, u->pairs + (at - row) / 2 * u->width,
-                            u->width);
+    if (!j->bf16) {
+        j->micro->sum(row > 0, rows, u->ld, u->width, d, u->bias);
+        return;
     }
+    if (row == 0)
+        memset(u->bias, 0, (size_t)u->width * sizeof *u->bias);
+    j->bf16->sum_across(rows, u->width, d, u->ld, u->bias, u->pairs);
 }
 
 /* Computes the gradients for one share of the units. */
@@ -298,7 +296,7 @@ static void layer_weights_piece(const layer_job *j, int64_t share)
         for (unit = first; unit < end; unit = layer_least(end, (unit / j->block + 1) * j->block)) {
             const layer_units u = layer_units_at(j, share, unit);
 
-            layer_sum_rows(j, &u, row, layer_least(j->rows, row + j->depth));
+            layer_sum_rows(j, &u, row, layer_least(j->rows - row, j->depth));
             layer_weight_rows(j, &h, &u, row);
             layer_weight_rows(j, &x, &u, row);
             if (s->dw_ih && !s->x)

@@ -61,7 +61,7 @@ static void layer_share_steps(layer_job *j, int64_t most_blocks, int stacked)
     const cti_layer *s = j->s;
     int64_t weights = layer_words(j, layer_parts(j) * s->hidden * s->hidden), parts, all;
 
-    if (j->threads < 2 || weights * s->batch * stacked < SHARED_WORK ||
+    if (j->threads < 2 || weights * s->batch < SHARED_WORK ||
         (s->batch >= LEAST_TILE * j->threads && weights < CACHED))
         return;
     j->group = layer_up((s->hidden + most_blocks - 1) / most_blocks, CTI_CELL_WIDTH);
@@ -169,13 +169,17 @@ static void layer_run_piece(void *context, int64_t piece)
     c->run(&c->set->job[piece / c->pieces], piece % c->pieces);
 }
 
-static void layer_run_block(void *context, int64_t step, int64_t block)
+/* Threads have ranges of blocks. So each thread has some units of all stacked layers, which differ in their
+ * work, but all units of a direction. */
+static void layer_run_block(void *context, int64_t step, int64_t number)
 {
     const layer_pieces_context *c = context;
-    const layer_job *j = &c->set->job[block / c->pieces];
+    const int count = c->set->count;
+    const bool stacked = c->set->job[count - 1].below != NULL;
+    const layer_job *j = &c->set->job[stacked ? number % count : number / c->pieces];
 
     if (step >= j->begin && step < j->begin + j->steps)
-        c->run_block(j, step - j->begin, block % c->pieces);
+        c->run_block(j, step - j->begin, stacked ? number / count : number % c->pieces);
 }
 
 void cti_layers_parallel(layer_set *set, int64_t pieces,

@@ -125,9 +125,23 @@ static inline int64_t layer_block_width(const layer_job *j, int64_t block)
 /* Sets the sizes of a job, and the kernels to those of a path. Returns false if there are none for s. */
 bool cti_layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path);
 
-/* The gradients of the weights and biases (rnn_layer_weights.c): sets the sizes; computes them from
- * the gradients of the gates. */
+/* Returns the number of groups of 16 columns. */
+static inline int64_t layer_groups_of(int64_t n)
+{
+    return (n + CTI_CELL_UNITS - 1) / CTI_CELL_UNITS;
+}
+
+/* Returns the address of a row of a group of columns of h and x. */
+static inline float *layer_operand_at(const layer_job *j, int64_t group, int64_t row)
+{
+    return j->operand + (group * j->rows + row) * CTI_CELL_UNITS;
+}
+
+/* The gradients of the weights and biases (rnn_layer_weights.c): sets the sizes; copies some rows of h
+ * and x into groups; computes the gradients from these and from the gradients of the gates. If threads
+ * share each step, the last function copies all rows. */
 void cti_layer_weights_init(layer_job *j);
+void cti_layer_copy(const layer_job *j, int64_t row, int64_t rows);
 void cti_layer_weights(layer_job *j);
 
 #endif

@@ -116,9 +116,10 @@ typedef struct layer_region {
     int64_t blocks, lines, step;
 } layer_region;
 
-/* What the next step reads and writes. The tiles of this step fetch it. */
+/* What the next step reads and writes, and what is copied after this step. The tiles of this step fetch
+ * it. */
 typedef struct layer_next {
-    layer_region region[4];
+    layer_region region[8];
     int regions;
 } layer_next;
 
@@ -129,17 +130,34 @@ static void layer_next_add(layer_next *n, const float *at, int64_t blocks, int64
         n->region[n->regions++] = (layer_region){ at, blocks, floats / 16, step };
 }
 
-/* Finds what step k of forward needs in these rows. */
+/* Adds what cti_layer_copy writes for time t, and what it reads but the cells do not. */
+static void layer_next_copy(const layer_job *j, layer_next *n, int64_t t, int64_t row, int64_t rows)
+{
+    const cti_layer *s = j->s;
+    int64_t each = j->block / CTI_CELL_UNITS, i; /* groups for each block */
+
+    if (!s->dw_hh)
+        return;
+    for (i = 0; i < each && i < layer_groups_of(s->hidden); i++)
+        layer_next_add(n, layer_operand_at(j, i, t * s->batch + row), j->blocks,
+                       rows * CTI_CELL_UNITS, each * j->rows * CTI_CELL_UNITS);
+    if (s->kind == CTI_CELL_LSTM)
+        layer_next_add(n, layer_at(s, s->h, layer_before(s, t), row, s->hidden), 1,
+                       rows * s->hidden, 0);
+}
+
+/* Finds what the step before step k of forward needs in these rows, and the copy after step k. */
 static layer_next layer_next_of(const layer_job *j, int64_t k, int64_t row, int64_t rows)
 {
     const cti_layer *s = j->s;
-    int64_t h = s->hidden, step = j->rows * CTI_CELL_WIDTH, t = k < 0 ? 0 : layer_time(s, k);
+    int64_t h = s->hidden, step = j->rows * CTI_CELL_WIDTH, t = k < 1 ? 0 : layer_time(s, k - 1);
     const void *state = s->kind == CTI_CELL_LSTM ? s->c : s->h;
     int64_t time = j->gated ? layer_before(s, t) : layer_after(s, t);
     layer_next n = { .regions = 0 };
 
-    if (k < 0)
+    if (k < 1)
         return n;
+    layer_next_copy(j, &n, layer_time(s, k), row, rows);
     layer_next_add(&n, layer_at(s, state, time, row, h), 1, rows * h, 0);
     if (s->dy)
         layer_next_add(&n, layer_at(s, s->dy, t, row, h), 1, rows * h, 0);
@@ -264,13 +282,14 @@ static void layer_back_piece(void *context, int64_t piece)
         int64_t t = layer_time(s, k), at = t * s->batch + row;
         layer_product dh = { true, at, rows, 0, s->hidden, layer_at(s, s->dh0, 0, row, s->hidden) };
         layer_product dx = { false, at, rows, 0, s->input, layer_at(s, s->dx, t, row, s->input) };
-        layer_next next = layer_next_of(j, k - 1, row, rows);
+        layer_next next = layer_next_of(j, k, row, rows);
 
         layer_gates_back(j, t, &range);
         if (k > 0 || !s->no_dh0)
             layer_through(j, &dh, &next);
         if (s->dx)
             layer_through(j, &dx, &next);
+        cti_layer_copy(j, at, rows);
     }
 }
 

@@ -26,46 +26,37 @@ static const float *layer_states(const cti_layer *s)
     return layer_at(s, s->h, s->reverse ? 1 : 0, 0, s->hidden);
 }
 
-static int64_t layer_groups_of(int64_t n)
-{
-    return (n + CTI_CELL_UNITS - 1) / CTI_CELL_UNITS;
-}
-
-static float *layer_operand_at(const layer_job *j, int64_t group, int64_t row)
-{
-    return j->operand + (group * j->rows + row) * CTI_CELL_UNITS;
-}
-
 /* Copies some rows of in (T B, n) into the groups that begin with number `group`. */
 static void layer_copy_rows(const layer_job *j, const float *in, int64_t n, int64_t group,
                             int64_t row, int64_t rows)
 {
-    int64_t at, i;
+    int64_t at;
 
     for (at = 0; at < n; at += CTI_CELL_UNITS, group++) {
         float *to = layer_operand_at(j, group, row);
         const float *from = in + row * n + at;
         int64_t count = layer_least(n - at, CTI_CELL_UNITS);
 
-        for (i = 0; i < rows; i++, from += n, to += CTI_CELL_UNITS) {
-            if (count == CTI_CELL_UNITS) /* a constant size needs no call */
-                memcpy(to, from, CTI_CELL_UNITS * sizeof *to);
-            else
-                memcpy(to, from, (size_t)count * sizeof *to);
-        }
+        j->micro->copy_rows(rows, count, from, n, to, CTI_CELL_UNITS);
     }
 }
 
-static void layer_copy_piece(void *context, int64_t piece)
+void cti_layer_copy(const layer_job *j, int64_t row, int64_t rows)
 {
-    const layer_job *j = context;
     const cti_layer *s = j->s;
-    int64_t row = piece * COPY_ROWS, rows = layer_least(j->rows - row, COPY_ROWS);
 
     if (s->dw_hh)
         layer_copy_rows(j, layer_states(s), s->hidden, 0, row, rows);
     if (s->dw_ih && s->x)
         layer_copy_rows(j, s->x, s->input, layer_groups_of(s->hidden), row, rows);
+}
+
+static void layer_copy_piece(void *context, int64_t piece)
+{
+    const layer_job *j = context;
+    int64_t row = piece * COPY_ROWS;
+
+    cti_layer_copy(j, row, layer_least(j->rows - row, COPY_ROWS));
 }
 
 /* ---- the products ---- */
@@ -291,6 +282,7 @@ void cti_layer_weights_init(layer_job *j)
 
 void cti_layer_weights(layer_job *j)
 {
-    cti_parallel((j->rows + COPY_ROWS - 1) / COPY_ROWS, layer_copy_piece, j);
+    if (j->parts)
+        cti_parallel((j->rows + COPY_ROWS - 1) / COPY_ROWS, layer_copy_piece, j);
     cti_parallel(j->shares, layer_weights_piece, j);
 }

@@ -234,7 +234,8 @@ typedef struct layer_product {
     float *out;         /* (rows, n) */
 } layer_product;
 
-/* out = or += dgates W */
+/* out = or += dgates W. The tiles of the last quarter of the columns fetch: what is fetched earlier leaves
+ * the cache again while W passes through it. */
 static void layer_through(const layer_job *j, const layer_product *p, layer_next *next)
 {
     int64_t n = p->state ? j->s->hidden : j->s->input, step = CTI_MICRO_VECTORS * j->lanes, at, i;
@@ -243,6 +244,7 @@ static void layer_through(const layer_job *j, const layer_product *p, layer_next
                          .step_k = 1,
                          .ldc = n,
                          .accumulate = p->state && gru };
+    layer_next none = { .regions = 0 };
     int count;
 
     for (at = p->first; at < p->end; at += step) {
@@ -251,7 +253,8 @@ static void layer_through(const layer_job *j, const layer_product *p, layer_next
         for (i = 0; i < p->rows; i += count) {
             count = layer_tile_rows(j, p->rows, i, t.ldb);
             t.c = p->out + i * n + at;
-            layer_run_blocks(j, &t, p->row + i, count, layer_least(n - at, step), next);
+            layer_run_blocks(j, &t, p->row + i, count, layer_least(n - at, step),
+                             4 * (at + step) > 3 * p->end ? next : &none);
         }
     }
 }

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define MOST_DEPTH 1280 /* the most rows at a time: those of a block should fit the L2 cache */
+#define FETCH_GROUPS 3  /* the last groups, whose tiles fetch the next block */
 #define COPY_ROWS 64    /* rows of h and x that are copied at a time */
 
 /* ---- h and x in groups ---- */
@@ -64,12 +65,14 @@ static void layer_copy_piece(void *context, int64_t piece)
 /* Some units whose gradients of gates are in one block: 16, or of an RNN up to 64. */
 typedef struct layer_units {
     int64_t unit, units;
-    int64_t width;   /* the floats of these units in a row */
-    int64_t ld;      /* rows of d are ld apart */
-    const float *d;  /* the gradients of all rows */
-    float *bias;     /* the sums of d's columns */
-    float *classes;  /* one-hot x: dW_ih^T (I, CTI_CELL_WIDTH) */
-    float *products; /* (16, width) for each group; for one if all rows are multiplied at once */
+    int64_t width;     /* the floats of these units in a row */
+    int64_t ld;        /* rows of d are ld apart */
+    const float *d;    /* the gradients of all rows */
+    float *bias;       /* the sums of d's columns */
+    float *classes;    /* one-hot x: dW_ih^T (I, CTI_CELL_WIDTH) */
+    float *products;   /* (16, width) for each group; for one if all rows are multiplied at once */
+    const float *next; /* the next block of d, of which `lines` times 16 floats are to be fetched */
+    int64_t lines;
 } layer_units;
 
 /* Returns the floats of a row for 16 units. */
@@ -87,7 +90,13 @@ static int64_t layer_sums_floats(const layer_job *j)
     return width + (j->s->x ? 0 : j->s->input * CTI_CELL_WIDTH) + products;
 }
 
-static layer_units layer_units_at(const layer_job *j, int64_t share, int64_t unit)
+/* The rows that are multiplied together with row `row`. */
+static int64_t layer_rows_from(const layer_job *j, int64_t row)
+{
+    return layer_least(j->rows - row, j->depth);
+}
+
+static layer_units layer_units_at(const layer_job *j, int64_t share, int64_t unit, int64_t row)
 {
     int64_t first = share * j->share, end = layer_least(first + j->share, j->s->hidden);
     int64_t block = unit / j->block, units = layer_least(end, (block + 1) * j->block) - unit;
@@ -99,6 +108,12 @@ static layer_units layer_units_at(const layer_job *j, int64_t share, int64_t uni
                       .ld = layer_block_width(j, block),
                       .products = sums };
 
+    if (unit + units < end) {
+        int64_t ld = layer_block_width(j, block + 1);
+
+        u.next = j->d + (block + 1) * j->rows * CTI_CELL_WIDTH + row * ld;
+        u.lines = layer_rows_from(j, row) * ld / 16;
+    }
     u.d = j->d + block * j->rows * CTI_CELL_WIDTH + (j->gated ? 0 : unit % j->block);
     sums += CTI_CELL_WIDTH * CTI_CELL_UNITS;
     u.bias = sums + (unit - first) / CTI_CELL_UNITS * layer_sums_floats(j);
@@ -127,16 +142,35 @@ static int64_t layer_sixteens(const layer_job *j, const layer_units *u)
     return j->gated ? layer_parts(j) : u->width / CTI_CELL_UNITS;
 }
 
+/* Lets a tile fetch what is multiplied soon: the next group, if it is the first tile of a group, or else a
+ * part of the next block. */
+static void layer_fetch_soon(const layer_job *j, const layer_operand *o, layer_units *u, int64_t at,
+                             const float *group, cti_micro_tile *t)
+{
+    int64_t groups = layer_groups_of(o->n);
+
+    t->fetch = NULL;
+    if (group == t->a && at + 1 < groups) {
+        t->fetch = group + j->rows * CTI_CELL_UNITS;
+        t->fetch_lines = t->k;
+    } else if (u->lines && o->state && at + FETCH_GROUPS >= groups) {
+        t->fetch = u->next;
+        t->fetch_lines = layer_least(u->lines, t->k);
+        u->next += 16 * t->fetch_lines;
+        u->lines -= t->fetch_lines;
+    }
+}
+
 /* sums (16, width) = or += the product of the rows row .. row + depth - 1 of a group, transposed, and
  * of d */
-static void layer_multiply_group(const layer_job *j, const layer_operand *o, const layer_units *u,
+static void layer_multiply_group(const layer_job *j, const layer_operand *o, layer_units *u,
                                  int64_t at, int64_t row, float *sums)
 {
     int64_t first = layer_column(j, o->state, 0), step = CTI_MICRO_VECTORS * j->lanes, i, c;
     int64_t end = first + layer_sixteens(j, u) * CTI_CELL_UNITS;
     int64_t count = layer_least(o->n - at * CTI_CELL_UNITS, CTI_CELL_UNITS);
     const float *a = layer_operand_at(j, o->group + at, row);
-    cti_micro_tile t = { .k = layer_least(j->rows - row, j->depth),
+    cti_micro_tile t = { .k = layer_rows_from(j, row),
                          .parts = 1,
                          .step_i = 1,
                          .step_k = CTI_CELL_UNITS,
@@ -152,6 +186,7 @@ static void layer_multiply_group(const layer_job *j, const layer_operand *o, con
         for (i = 0; i < count; i += rows) {
             rows = layer_tile_rows(j, count, i, width);
             t.a = a + i;
+            layer_fetch_soon(j, o, u, at, a, &t);
             t.c = sums + i * u->width + c;
             j->micro->run(&t, rows, (int)(width / j->lanes));
         }
@@ -176,7 +211,7 @@ static void layer_store_group(const layer_job *j, const layer_operand *o, const 
 }
 
 /* Computes the gradient of a weight for some units from the rows that begin with number `row`. */
-static void layer_weight_rows(const layer_job *j, const layer_operand *o, const layer_units *u,
+static void layer_weight_rows(const layer_job *j, const layer_operand *o, layer_units *u,
                               int64_t row)
 {
     bool last = row + j->depth >= j->rows;
@@ -254,10 +289,10 @@ static void layer_weights_piece(void *context, int64_t share)
 
     for (row = 0; row < j->rows; row += j->depth)
         for (unit = first; unit < end; unit = layer_least(end, (unit / j->block + 1) * j->block)) {
-            const layer_units u = layer_units_at(j, share, unit);
+            layer_units u = layer_units_at(j, share, unit, row);
 
-            j->micro->sum(row > 0, layer_least(j->rows - row, j->depth), u.ld, u.width,
-                          u.d + row * u.ld, u.bias);
+            j->micro->sum(row > 0, layer_rows_from(j, row), u.ld, u.width, u.d + row * u.ld,
+                          u.bias);
             layer_weight_rows(j, &h, &u, row);
             layer_weight_rows(j, &x, &u, row);
             if (s->dw_ih && !s->x)

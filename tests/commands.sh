@@ -166,7 +166,7 @@ no bench/allreduce-nothing|make bench/allreduce-nothing
 arguments: --nothing|python3 ../tests/mutants.py --list --nothing .. mutants nn
 lists no mutant|python3 ../tests/mutants.py --only nn/linear.c:1 .. mutants
 usage: ./quickstart|../quickstart nothing
-nothing.sh: not found|../packaging/nothing.sh
+nothing.sh: |../packaging/nothing.sh
 SUITE is|../packaging/chroots.sh nothing
 no tarball|DEBFULLNAME=A DEBEMAIL=a@b ../packaging/deb.sh nothing.tar.gz out
 no platform nothing|../packaging/platforms.sh platforms nothing

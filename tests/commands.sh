@@ -139,8 +139,24 @@ for list in ran checked tested skipped; do
     : >"$tmp/$list"
 done
 for page; do
-    [ ! -f "$page" ] || check_page "$page"
+    [ -f "$page" ] || continue
+    check_page "$page"
+    cat "$page" >>"$tmp/text"
 done
+
+# Targets of make and options of configure that the text names.
+fresh build none
+cd "$tmp/tree/build" || exit 99
+targets=$(grep -oE '`make [a-z][a-z/-]*' "$tmp/text" | sed 's/`make //' | sort -u)
+options=$(grep -oE '`(configure )?--(with|without|enable|disable)-[a-z0-9-]*' "$tmp/text" |
+    sed 's/[^ ]* --/--/; s/`//' | sort -u)
+# shellcheck disable=SC2086
+{
+    make $targets >"$tmp/out" 2>"$tmp/err" || fail 'a page names a target that is not there'
+    ../configure $options >"$tmp/out" 2>"$tmp/err" || fail 'a page names an option that is not there'
+}
+cd "$srcdir" || exit 99
+
 say "$(wc -l <"$tmp/ran") commands ran, $(wc -l <"$tmp/tested") run in other tests," \
     "$(wc -l <"$tmp/checked") were checked with stand-ins, $(wc -l <"$tmp/skipped") were skipped"
 ! grep -n '<!-- not run' "$@" || fail 'this mark means nothing'
@@ -158,7 +174,8 @@ while IFS='|' read -r pattern command; do
     refused "$pattern" "$command"
 done <<'END'
 unrecognized options: --enable-nothing|../configure --enable-nothing
-No rule to make target 'nothing'|make nothing
+there is no target nothing|make nothing
+make: --nothing|make --nothing
 there is no test tests/nothing|make check TESTS=tests/nothing
 no platform nothing|make check-platforms PLATFORMS=nothing
 arguments: --nothing|make mutants MUTANTS_FLAGS=--nothing

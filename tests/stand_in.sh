@@ -25,39 +25,50 @@ real()      # PROGRAM ARGUMENTS
     env PATH="$REAL_PATH" "$@"
 }
 
-# The targets are known, and each test of TESTS is there. Scripts of packaging/ run with DRY_RUN, and
-# mutants.py with --list. Logs of tests are made.
+# A target of the build tree's Makefile. The scripts of some targets run: those of packaging/ with DRY_RUN,
+# mutants.py with --list.
+check_target()  # TARGET VARIABLES...
+{
+    target=$1
+    shift
+    [ -s "$BIN/rules" ] || real "${MAKE:-make}" -C "$TOP" -pq .no-such-target >"$BIN/rules" 2>/dev/null
+    case $target in
+    check-platforms | check-inference-only | mutants)
+        PYTHON=$BIN/python3 real "${MAKE:-make}" -C "$TOP" "$target" "$@" || exit 2
+        ;;
+    bench/allreduce-*)          # only in a build with this MPI
+        grep -q "^EXTRA_PROGRAMS += $target\$" "$SOURCE/bench/local.mk" || refuse "there is no $target"
+        mkdir -p bench && ln -sf "$TOP/examples/custom_op" "$target"
+        ;;
+    *) grep -q "^$target:" "$BIN/rules" || refuse "there is no target $target" ;;
+    esac
+}
+
+# Each target is known, each test of TESTS is there, make takes the options. Logs of tests are made.
 check_make()
 {
-    folder=. next='' tests='' scripts=''
+    folder=. option='' tests='' targets=''
     for word; do
         shift
-        if [ -n "$next" ]; then
-            folder=$word next=''
-            continue
-        fi
-        case $word in
-        -C) next=folder; continue ;;
-        TESTS=*) tests=${word#*=} word=TESTS= ;;
-        check-platforms | check-inference-only | mutants) scripts=yes ;;
-        bench/allreduce-*)      # only in a build with this MPI
-            grep -q "^EXTRA_PROGRAMS += $word\$" "$SOURCE/bench/local.mk" || refuse "there is no $word"
-            mkdir -p "${word%/*}" && ln -sf "$TOP/examples/custom_op" "$word"
-            continue
-            ;;
+        case $option$word in
+        -C | -j) option=$word; continue ;;
+        -C*) folder=$word ;;
+        -j[0-9]* | -[ks] | --no-print-directory) ;;
+        -*) refuse "$word" ;;
+        TESTS=*) tests=${word#*=} ;;
+        *=*) set -- "$@" "$word" ;;
+        *) targets="$targets $word" ;;
         esac
-        set -- "$@" "$word"
+        option=
     done
     [ -f "$folder/Makefile" ] || refuse "there is no Makefile in $folder"
-    if [ -n "$scripts" ]; then
-        PYTHON=$BIN/python3 real "${MAKE:-make}" -C "$TOP" "$@"
-    elif ! grep -qxF -e "$*" "$BIN/made" 2>/dev/null; then
-        real "${MAKE:-make}" -n -C "$TOP" "$@" >/dev/null && echo "$*" >>"$BIN/made"
-    fi || exit 2
+    for target in ${targets:-all}; do
+        check_target "$target" "$@"
+    done
     for test in $tests; do
         [ -f "$SOURCE/$test" ] || [ -f "$SOURCE/$test.c" ] || refuse "there is no test $test"
         log=$folder/${test%.sh}.log
-        rm -f "$log" && mkdir -p "${log%/*}" && : >"$log"
+        [ -h "${log%/*}" ] || { rm -f "$log" && mkdir -p "${log%/*}" && : >"$log"; }
     done
 }
 
@@ -99,7 +110,11 @@ cc) compile "$@" ;;
 pkg-config) PKG_CONFIG_PATH=$TOP real "${PKG_CONFIG:-pkg-config}" "$@" ;;
 python3) check_mutants "$@" ;;
 make) stand_in; check_make "$@" ;;
-configure) stand_in; real "$SOURCE/configure" --enable-option-checking=fatal "$@" --help=short >/dev/null && : >Makefile ;;
+configure)
+    stand_in
+    real "$SOURCE/configure" --enable-option-checking=fatal "$@" --help=short >/dev/null || exit
+    rm -f Makefile && : >Makefile
+    ;;
 autoreconf)
     stand_in
     [ -f configure.ac ] || refuse 'there is no configure.ac'

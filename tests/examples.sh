@@ -127,6 +127,7 @@ stop_by()   # SIGNAL STATUS
     status=$?
     [ $status -eq "$2" ] && [ ! -s "$tmp/err" ] || fail "SIG$1: status $status, not $2"
     ! grep -q '^trained' "$tmp/out" || fail "SIG$1: it went on to predict"
+    grep -q "with --resume continues the run from $tmp/run\$" "$tmp/out" || fail "SIG$1: no word of --resume"
     # shellcheck disable=SC2086
     run $more --checkpoint "$tmp/run" --csv "$tmp/run.csv" --resume
     [ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "--resume: status $status"

@@ -42,7 +42,8 @@ AC_DEFUN([CT_CROSS],
      AS_CASE([$CC], ["$host_alias"-*], [],
         [AC_MSG_ERROR([--host=$host_alias was given, but there is no $host_alias-gcc (Debian: apt-get install gcc-$host_alias); or name a compiler for it in CC])])])])
 
-dnl CT_COMPILER: C11 and the vectors of the kernels, for the processor of --host. After AC_PROG_CC.
+dnl CT_COMPILER: C11 and the vectors of the kernels, for the processor of --host. After AC_PROG_CC. Sets
+dnl $ct_compiler_version.
 AC_DEFUN([CT_COMPILER],
 [AC_MSG_CHECKING([whether $CC has C11 and vectors])
 ct_save_CFLAGS=$CFLAGS
@@ -72,8 +73,9 @@ return failed + product + one.a;]])], [ct_try=yes], [ct_try=no])
 done
 CFLAGS=$ct_save_CFLAGS
 AC_MSG_RESULT([$ct_try])
+ct_compiler_version=`$CC --version 2>/dev/null | sed 1q`
 AS_IF([test $ct_try = no],
-    [AC_MSG_ERROR([$CC (`$CC --version 2>/dev/null | sed 1q`) is too old: the library needs C11 with <stdatomic.h>, and __builtin_convertvector of gcc 9 or of clang; see config.log (Debian: apt-get install gcc)])])
+    [AC_MSG_ERROR([$CC ($ct_compiler_version) is too old: the library needs C11 with <stdatomic.h>, and __builtin_convertvector of gcc 9 or of clang; see config.log (Debian: apt-get install gcc)])])
 AS_CASE([$host_cpu],
     [x86_64], [ct_macro='defined __x86_64__'],
     [i?86], [ct_macro='defined __i386__'],

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* fused_layer.c - a layer of an RNN, an LSTM or a GRU with its input in one op: one kernel forward, and one
  * backward. The backward kernel writes the gradients of the gates once and computes from them the
- * gradients of the input, of both weights and of both biases. The op of fused_rnn.c computes the
- * layers that this op does not support. */
+ * gradients of the input, of both weights and of both biases. Both directions of a layer are one op, so
+ * that the threads share the work of both. The op of fused_rnn.c computes the layers that this op does
+ * not support. */
 #include "nn/fused_rnn.h"
 
 #include "autograd/internal.h"
@@ -10,14 +11,31 @@
 #include <cotangent/autograd/ops/views.h>
 #include <cotangent/tensor/config.h>
 
-/* The inputs of the op. IN_C is NULL except for an LSTM. The biases may be NULL. */
+#include <string.h>
+
+#define DIRECTIONS 2
+#define WIDE_RNN 256
+
+/* The inputs of the op: x, and the others for each direction. C is NULL except for an LSTM. The biases
+ * may be NULL. */
 enum { IN_X, IN_W_IH, IN_B_IH, IN_W_HH, IN_B_HH, IN_H, IN_C, IN_COUNT };
 
-/* The outputs of the op. The first are y and the states after the last step. Backward reads the
- * others: the states after each step with the initial ones (T + 1, B, H), and the gates in the
- * kernel's layout. An output that a kind does not have, or that backward will not read, is an empty
- * tensor. */
+#define IN(direction, input) ((direction) * (IN_COUNT - 1) + (input))
+#define IN_MOST (1 + DIRECTIONS * (IN_COUNT - 1))
+
+/* The outputs of the op, for each direction. The first are y and the states after the last step.
+ * Backward reads the others: the states after each step with the initial ones (T + 1, B, H), and the
+ * gates in the kernel's layout. An output that a kind does not have, or that backward will not read, is
+ * an empty tensor. */
 enum { OUT_Y, OUT_LAST_H, OUT_LAST_C, OUT_H, OUT_C, OUT_GATES, OUT_COUNT };
+
+#define OUT(direction, output) ((direction)*OUT_COUNT + (output))
+#define OUT_MOST (DIRECTIONS * OUT_COUNT)
+
+typedef struct fused_layer_attributes {
+    int directions;
+    cti_fused_attributes direction[DIRECTIONS];
+} fused_layer_attributes;
 
 static void *fused_layer_data(const ct_tensor *t)
 {
@@ -34,115 +52,156 @@ static ct_tensor *fused_layer_new(ct_shape shape)
     return cti_new("ct_recurrent_forward", shape, CT_F32, CT_CPU);
 }
 
-/* Returns the sizes and the inputs of the op. */
-static cti_layer fused_layer_arguments(const cti_fused_attributes *a, ct_tensor *const *in)
+static int fused_layer_inputs(const fused_layer_attributes *a)
 {
+    return 1 + a->directions * (IN_COUNT - 1);
+}
+
+/* Returns the sizes and the inputs of direction d of the op. */
+static cti_layer fused_layer_arguments(const fused_layer_attributes *a, int d, ct_tensor *const *in)
+{
+    const cti_fused_attributes *of = &a->direction[d];
     const ct_tensor *x = in[IN_X];
-    ct_tensor *index = a->one_hot ? fused_layer_contiguous(x->indices) : NULL;
+    ct_tensor *index = of->one_hot ? fused_layer_contiguous(x->indices) : NULL;
 
     return (cti_layer){
-        .kind = a->cell->kind,
-        .reverse = a->reverse,
+        .kind = of->cell->kind,
+        .reverse = of->reverse,
+        .bf16 = of->bf16,
         .steps = x->shape.dim[0],
         .batch = x->shape.dim[1],
         .input = x->shape.dim[2],
-        .hidden = a->cell->hidden,
-        .x = a->one_hot ? NULL : fused_layer_data(fused_layer_contiguous(in[IN_X])),
+        .hidden = of->cell->hidden,
+        .x = of->one_hot ? NULL : fused_layer_data(fused_layer_contiguous(in[IN_X])),
         .index = fused_layer_data(index),
         .index_dtype = index ? index->dtype : CT_I64,
-        .w_ih = fused_layer_data(fused_layer_contiguous(in[IN_W_IH])),
-        .b_ih = fused_layer_data(fused_layer_contiguous(in[IN_B_IH])),
-        .w_hh = fused_layer_data(fused_layer_contiguous(in[IN_W_HH])),
-        .b_hh = fused_layer_data(fused_layer_contiguous(in[IN_B_HH])),
+        .w_ih = fused_layer_data(fused_layer_contiguous(in[IN(d, IN_W_IH)])),
+        .b_ih = fused_layer_data(fused_layer_contiguous(in[IN(d, IN_B_IH)])),
+        .w_hh = fused_layer_data(fused_layer_contiguous(in[IN(d, IN_W_HH)])),
+        .b_hh = fused_layer_data(fused_layer_contiguous(in[IN(d, IN_B_HH)])),
     };
 }
 
 /* ---- backward ---- */
 
-static const cti_fused_op fused_layer_indices = { .x = IN_X,
-                                                  .w_ih = IN_W_IH,
-                                                  .b_ih = IN_B_IH,
-                                                  .w_hh = IN_W_HH,
-                                                  .b_hh = IN_B_HH,
-                                                  .h = IN_H,
-                                                  .c = IN_C,
-                                                  .optional = 1 << IN_B_IH | 1 << IN_B_HH,
-                                                  .projects = true };
-
 static void fused_layer_stepwise_backward(ct_node *n, ct_tensor *const *dout)
 {
-    cti_fused_stepwise_backward(n, dout, &fused_layer_indices);
-}
+    const fused_layer_attributes *a = ct_node_attributes(n);
+    int d;
 
-/* Makes tensors for the gradients of the inputs that need one. The kernel always writes those of the
- * states. */
-static bool fused_layer_new_gradients(ct_node *n, bool lstm, ct_tensor *const *in, ct_tensor **grad)
-{
-    int i;
+    for (d = 0; d < a->directions && ct_ok(); d++) {
+        const cti_fused_op op = { .x = IN_X,
+                                  .w_ih = IN(d, IN_W_IH),
+                                  .b_ih = IN(d, IN_B_IH),
+                                  .w_hh = IN(d, IN_W_HH),
+                                  .b_hh = IN(d, IN_B_HH),
+                                  .h = IN(d, IN_H),
+                                  .c = IN(d, IN_C),
+                                  .lengths = -1,
+                                  .y = OUT(d, OUT_Y) };
 
-    for (i = 0; i < IN_COUNT; i++) {
-        bool state = i == IN_H || (i == IN_C && lstm);
-
-        if (state || (i < IN_H && ct_node_needs_grad(n, i)))
-            grad[i] = fused_layer_new(state ? in[IN_H]->shape : ct_node_input_shape(n, i));
+        cti_fused_stepwise_backward(n, dout, &a->direction[d], &op);
     }
-    return ct_ok();
 }
 
-static void fused_layer_backward(ct_node *n, ct_tensor *const *dout)
+/* Returns a tensor for the gradient of an input of direction d, or NULL if none is needed. The kernel
+ * always writes those of the states. */
+static ct_tensor *fused_layer_gradient(ct_node *n, int d, int input, bool lstm, const ct_tensor *h)
 {
-    const cti_fused_attributes *a = ct_node_attributes(n);
-    const bool lstm = a->cell->kind == CTI_CELL_LSTM;
-    ct_tensor *in[IN_COUNT] = { NULL }, *grad[IN_COUNT] = { NULL };
-    cti_layer l;
+    bool state = input == IN_H || (input == IN_C && lstm);
+    int i = input == IN_X ? IN_X : IN(d, input);
+
+    if (state)
+        return fused_layer_new(h->shape);
+    return input < IN_H && ct_node_needs_grad(n, i) ? fused_layer_new(ct_node_input_shape(n, i))
+                                                    : NULL;
+}
+
+/* Fills l with the arguments of the backward kernel for direction d, and grad with the gradients that it
+ * will write. */
+static void fused_layer_prepare(ct_node *n, int d, ct_tensor *const *dout, cti_layer *l,
+                                ct_tensor **grad)
+{
+    const fused_layer_attributes *a = ct_node_attributes(n);
+    const bool lstm = a->direction[d].cell->kind == CTI_CELL_LSTM;
+    ct_tensor *in[IN_MOST] = { NULL };
     int i;
 
     for (i = 0; i < IN_C + lstm; i++)
         if (i != IN_B_IH && i != IN_B_HH)
-            in[i] = ct_node_input(n, i);
-    if (!ct_ok() || !fused_layer_new_gradients(n, lstm, in, grad))
-        return;
-    l = fused_layer_arguments(a, in);
-    l.h = fused_layer_data(ct_node_output(n, OUT_H));
-    l.c = lstm ? fused_layer_data(ct_node_output(n, OUT_C)) : NULL;
-    l.gates = fused_layer_data(ct_node_output(n, OUT_GATES));
-    l.dy = fused_layer_data(fused_layer_contiguous(dout[OUT_Y]));
-    l.dh_last = fused_layer_data(fused_layer_contiguous(dout[OUT_LAST_H]));
-    l.dc_last = fused_layer_data(fused_layer_contiguous(dout[OUT_LAST_C]));
-    l.dx = fused_layer_data(grad[IN_X]);
-    l.dw_ih = fused_layer_data(grad[IN_W_IH]);
-    l.db_ih = fused_layer_data(grad[IN_B_IH]);
-    l.dw_hh = fused_layer_data(grad[IN_W_HH]);
-    l.db_hh = fused_layer_data(grad[IN_B_HH]);
-    l.dh0 = fused_layer_data(grad[IN_H]);
-    l.dc0 = fused_layer_data(grad[IN_C]);
-    if (ct_ok() && cti_backend_of(CT_CPU)->layer_backward(&l) != CT_OK)
-        cti_out_of_memory("ct_recurrent_forward", (size_t)cti_layer_gates(&l) * sizeof(float));
+            in[i == IN_X ? IN_X : IN(d, i)] = ct_node_input(n, i == IN_X ? IN_X : IN(d, i));
     for (i = 0; ct_ok() && i < IN_COUNT; i++)
-        if (grad[i])
-            ct_node_add_grad(n, i, grad[i]);
+        grad[i] = fused_layer_gradient(n, d, i, lstm, in[IN(d, IN_H)]);
+    if (!ct_ok())
+        return;
+    *l = fused_layer_arguments(a, d, in);
+    l->h = fused_layer_data(ct_node_output(n, OUT(d, OUT_H)));
+    l->c = lstm ? fused_layer_data(ct_node_output(n, OUT(d, OUT_C))) : NULL;
+    l->gates = fused_layer_data(ct_node_output(n, OUT(d, OUT_GATES)));
+    l->dy = fused_layer_data(fused_layer_contiguous(dout[OUT(d, OUT_Y)]));
+    l->dh_last = fused_layer_data(fused_layer_contiguous(dout[OUT(d, OUT_LAST_H)]));
+    l->dc_last = fused_layer_data(fused_layer_contiguous(dout[OUT(d, OUT_LAST_C)]));
+    l->dx = fused_layer_data(grad[IN_X]);
+    l->dw_ih = fused_layer_data(grad[IN_W_IH]);
+    l->db_ih = fused_layer_data(grad[IN_B_IH]);
+    l->dw_hh = fused_layer_data(grad[IN_W_HH]);
+    l->db_hh = fused_layer_data(grad[IN_B_HH]);
+    l->dh0 = fused_layer_data(grad[IN_H]);
+    l->no_dh0 = !ct_node_needs_grad(n, IN(d, IN_H));
+    l->dc0 = fused_layer_data(grad[IN_C]);
+}
+
+static void fused_layer_backward(ct_node *n, ct_tensor *const *dout)
+{
+    const fused_layer_attributes *a = ct_node_attributes(n);
+    ct_tensor *grad[DIRECTIONS][IN_COUNT] = { { NULL } };
+    cti_layer l[DIRECTIONS];
+    int d, i;
+
+    for (d = 0; d < a->directions; d++)
+        fused_layer_prepare(n, d, dout, &l[d], grad[d]);
+    if (!ct_ok())
+        return;
+    l[0].beside = a->directions == 2 ? &l[1] : NULL;
+    if (cti_backend_of(CT_CPU)->layer_backward(l) != CT_OK)
+        cti_out_of_memory("ct_recurrent_forward", (size_t)cti_layer_gates(l) * sizeof(float));
+    for (d = 0; d < a->directions; d++)
+        for (i = 0; ct_ok() && i < IN_COUNT; i++)
+            if (grad[d][i])
+                ct_node_add_grad(n, i == IN_X ? IN_X : IN(d, i), grad[d][i]);
 }
 
 static const ct_op fused_layer_op = { .name = "ct_recurrent_forward",
-                                      .inputs = IN_COUNT,
-                                      .outputs = OUT_COUNT,
+                                      .inputs = -1,
+                                      .outputs = -1,
                                       .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
                                       .backward = CTI_TRAINING(fused_layer_stepwise_backward),
                                       .fused_backward = CTI_TRAINING(fused_layer_backward) };
 
 /* ---- forward ---- */
 
-/* An RNN layer whose x is one-hot stays with the op of fused_rnn.c, which is faster (bench/README.md). */
+/* Returns whether this op is at least as fast in bf16 as that of fused_rnn.c (bench/README.md). */
+static bool fused_layer_pays_in_bf16(const cti_fused_attributes *a, const ct_tensor *x)
+{
+    enum { LEAST_BATCH = 3, LEAST_HIDDEN = 9, LEAST_ONE_HOT_ROWS = 512 };
+    const int64_t batch = ct_size(x, 1);
+
+    return batch >= LEAST_BATCH && a->cell->hidden >= LEAST_HIDDEN &&
+           (!a->one_hot || ct_size(x, 0) * batch >= LEAST_ONE_HOT_ROWS);
+}
+
+/* A narrow RNN layer whose x is one-hot stays with the op of fused_rnn.c, which is faster (bench/README.md). */
 static bool fused_layer_can_run(const cti_fused_attributes *a, const ct_tensor *x,
                                 const ct_cell_step *at)
 {
     const cti_cell *c = a->cell;
     const bool is_gated = c->kind == CTI_CELL_LSTM || c->kind == CTI_CELL_GRU;
+    const bool wide = c->hidden >= WIDE_RNN && !a->bf16;
 
-    return cti_fused_can_run(c, at) && (is_gated || !a->one_hot) && !c->ln_ih && !at->lengths &&
-           x->device == CT_CPU && x->dtype == CT_F32 && ct_size(x, 0) >= CTI_FEW_STEPS &&
-           ct_size(x, 0) * ct_size(x, 1) > CTI_FEW_ROWS &&
-           ct_get_matmul_precision() != CT_MATMUL_PRECISION_BF16;
+    return cti_fused_can_run(c, at) && (is_gated || !a->one_hot || wide) && !c->ln_ih &&
+           !at->lengths && x->device == CT_CPU && x->dtype == CT_F32 &&
+           ct_size(x, 0) >= CTI_FEW_STEPS && ct_size(x, 0) * ct_size(x, 1) > CTI_FEW_ROWS &&
+           (!a->bf16 || fused_layer_pays_in_bf16(a, x));
 }
 
 /* Makes a buffer (T + 1, B, H) with the initial state at the index that the first step reads. */
@@ -158,55 +217,100 @@ static ct_tensor *fused_layer_states(int64_t steps, const ct_tensor *initial, bo
     return all;
 }
 
-/* Makes the outputs and runs the kernel. Returns false without an error if the device has no kernel
- * for the layer. */
-static bool fused_layer_run(const cti_fused_attributes *a, ct_tensor *const *in, ct_tensor **out)
+/* Makes the outputs of direction d. */
+static cti_layer fused_layer_outputs(const fused_layer_attributes *a, int d, bool keep,
+                                     ct_tensor *const *in, ct_tensor **out)
 {
-    const bool keep = cti_will_record(IN_COUNT, in);
+    const bool reverse = a->direction[d].reverse;
     const int64_t steps = ct_size(in[IN_X], 0);
-    cti_layer l = fused_layer_arguments(a, in);
+    ct_tensor *c = in[IN(d, IN_C)];
+    cti_layer l = fused_layer_arguments(a, d, in);
     int64_t gates = keep ? cti_layer_gates(&l) : 0;
 
-    out[OUT_H] = fused_layer_states(steps, in[IN_H], a->reverse);
-    out[OUT_C] =
-        in[IN_C] ? fused_layer_states(steps, in[IN_C], a->reverse) : fused_layer_new(CT_SHAPE(0));
+    out += OUT(d, 0);
+    out[OUT_H] = fused_layer_states(steps, in[IN(d, IN_H)], reverse);
+    out[OUT_C] = c ? fused_layer_states(steps, c, reverse) : fused_layer_new(CT_SHAPE(0));
     out[OUT_GATES] = fused_layer_new(CT_SHAPE(gates));
-    if (!ct_ok())
-        return false;
     l.h = fused_layer_data(out[OUT_H]);
-    l.c = in[IN_C] ? fused_layer_data(out[OUT_C]) : NULL;
+    l.c = c ? fused_layer_data(out[OUT_C]) : NULL;
     l.gates = gates ? fused_layer_data(out[OUT_GATES]) : NULL;
-    return cti_backend_of(CT_CPU)->layer(&l) == CT_OK;
+    return l;
 }
 
-ct_tensor *cti_fused_layer(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
-                           const ct_cell_step *at)
+/* Makes the outputs and runs the kernel. Returns false without an error if the device has no kernel
+ * for the layer. */
+static bool fused_layer_run(const fused_layer_attributes *a, ct_tensor *const *in, ct_tensor **out)
 {
-    cti_cell *cell = self;
-    const cti_fused_attributes a = { .cell = cell,
-                                     .reverse = reverse,
-                                     .one_hot = x->indices && !x->requires_grad };
-    const bool lstm = cell->kind == CTI_CELL_LSTM;
-    ct_tensor *in[IN_COUNT] = { x, NULL }, *out[OUT_COUNT];
-    const int64_t steps = ct_size(x, 0), last = reverse ? 0 : steps;
+    const bool keep = cti_will_record(fused_layer_inputs(a), in);
+    cti_layer l[DIRECTIONS];
+    int d;
 
-    if (!fused_layer_can_run(&a, x, at))
-        return NULL;
+    for (d = 0; d < a->directions; d++)
+        l[d] = fused_layer_outputs(a, d, keep, in, out);
+    if (!ct_ok())
+        return false;
+    l[0].beside = a->directions == 2 ? &l[1] : NULL;
+    return cti_backend_of(CT_CPU)->layer(l) == CT_OK;
+}
+
+/* Takes the inputs of direction d. */
+static void fused_layer_take(const cti_fused_direction *from, int d, ct_tensor **in)
+{
+    cti_cell *cell = from->self;
+
+    in += IN(d, 0);
     in[IN_W_IH] = ct_param_value(cell->w_ih);
     in[IN_B_IH] = cti_value(cell->b_ih);
     in[IN_W_HH] = ct_param_value(cell->w_hh);
     in[IN_B_HH] = cti_value(cell->b_hh);
-    in[IN_H] = state[0];
-    in[IN_C] = lstm ? state[1] : NULL;
-    if (!ct_ok() || !fused_layer_run(&a, in, out))
-        return NULL;
+    in[IN_H] = from->state[0];
+    in[IN_C] = cell->kind == CTI_CELL_LSTM ? from->state[1] : NULL;
+}
+
+/* Makes the views of the states that are results of direction d. */
+static void fused_layer_results(const fused_layer_attributes *a, int d, ct_tensor *const *in,
+                                ct_tensor **out)
+{
+    const bool reverse = a->direction[d].reverse, lstm = in[IN(d, IN_C)] != NULL;
+    const int64_t steps = ct_size(in[IN_X], 0), last = reverse ? 0 : steps;
+
+    out += OUT(d, 0);
     out[OUT_Y] = ct_narrow(out[OUT_H], 0, reverse ? 0 : 1, steps);
     out[OUT_LAST_H] = ct_select(out[OUT_H], 0, last);
     out[OUT_LAST_C] = lstm ? ct_select(out[OUT_C], 0, last) : fused_layer_new(CT_SHAPE(0));
-    if (!ct_record(&fused_layer_op, IN_COUNT, in, OUT_COUNT, out, &a, sizeof a))
-        return NULL;
-    state[0] = out[OUT_LAST_H];
-    if (lstm)
-        state[1] = out[OUT_LAST_C];
-    return out[OUT_Y];
+}
+
+bool cti_fused_layer(int count, cti_fused_direction *directions, ct_tensor *x,
+                     const ct_cell_step *at)
+{
+    ct_tensor *in[IN_MOST] = { x, NULL }, *out[OUT_MOST];
+    fused_layer_attributes a;
+    int d;
+
+    memset(&a, 0, sizeof a);
+    a.directions = count;
+    for (d = 0; d < count; d++) {
+        a.direction[d] =
+            (cti_fused_attributes){ .cell = directions[d].self,
+                                    .reverse = directions[d].reverse,
+                                    .one_hot = x->indices && !x->requires_grad,
+                                    .bf16 = ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16 };
+        if (!fused_layer_can_run(&a.direction[d], x, at))
+            return false;
+        fused_layer_take(&directions[d], d, in);
+    }
+    if (!ct_ok() || !fused_layer_run(&a, in, out))
+        return false;
+    for (d = 0; d < count; d++)
+        fused_layer_results(&a, d, in, out);
+    if (!ct_record(&fused_layer_op, fused_layer_inputs(&a), in, count * OUT_COUNT, out, &a,
+                   sizeof a))
+        return false;
+    for (d = 0; d < count; d++) {
+        directions[d].y = out[OUT(d, OUT_Y)];
+        directions[d].state[0] = out[OUT(d, OUT_LAST_H)];
+        if (in[IN(d, IN_C)])
+            directions[d].state[1] = out[OUT(d, OUT_LAST_C)];
+    }
+    return true;
 }

@@ -99,6 +99,9 @@ typedef struct fused_repeat {
     bool projects; /* x is the input of the layer, not its contribution to the gates */
 } fused_repeat;
 
+/* What the steps read and may need gradients of. */
+enum { READ_X, READ_W_IH, READ_B_IH, READ_W_HH, READ_B_HH, READ_H, READ_C, READ_COUNT };
+
 static void *fused_run_steps(void *context)
 {
     fused_repeat *r = context;
@@ -116,7 +119,7 @@ static cti_param_swap fused_values(ct_node *n, const cti_fused_op *op, const cti
 
     s.value[0] = ct_node_input(n, op->w_hh);
     s.value[1] = cell->b_hh ? ct_node_input(n, op->b_hh) : NULL;
-    if (op->projects) {
+    if (op->w_ih >= 0) {
         s.param[2] = cell->w_ih;
         s.param[3] = cell->b_ih;
         s.value[2] = ct_node_input(n, op->w_ih);
@@ -136,67 +139,85 @@ static bool fused_repeat_steps(ct_node *n, const cti_fused_op *op, const cti_fus
                                   .extent = &extent,
                                   .reverse = a->reverse,
                                   .y_is_state = true },
-                       .projects = op->projects };
+                       .projects = op->w_ih >= 0 };
 
     extent.lengths = a->has_lengths ? ct_node_input(n, op->lengths) : NULL;
     if (!ct_ok())
         return false;
-    extent.longest = ct_size(in[op->x], 0);
+    extent.longest = ct_size(in[READ_X], 0);
     if (extent.lengths)
         extent.active = cti_active_steps(extent.lengths, extent.longest);
     else
         extent.shortest = extent.longest;
     r.steps.output = a->cell->hidden;
-    r.steps.state[0] = in[op->h];
-    r.steps.state[1] = in[op->c];
-    r.x = in[op->x];
+    r.steps.state[0] = in[READ_H];
+    r.steps.state[1] = in[READ_C];
+    r.x = in[READ_X];
     made[0] = cti_params_with(&swap, fused_run_steps, &r);
     made[1] = r.steps.state[0];
     made[2] = r.steps.state[1];
     return made[0] != NULL;
 }
 
-void cti_fused_stepwise_backward(ct_node *n, ct_tensor *const *dout, const cti_fused_op *op)
+/* Takes what the steps read from the node, and its numbers in *input: -1 for what the op or the cell does
+ * not have, and for a bias that needs no gradient. */
+static void fused_take_read(ct_node *n, const cti_fused_op *op, bool lstm, ct_tensor **in,
+                            int *input)
 {
-    const cti_fused_attributes *a = ct_node_attributes(n);
-    const int states = a->cell->kind == CTI_CELL_LSTM ? 2 : 1;
-    const size_t bottom = cti_thread()->tape_count;
-    ct_tensor *in[CTI_FUSED_INPUTS] = { NULL }, *outputs[CTI_FUSED_RESULTS];
-    ct_tensor *gradients[CTI_FUSED_RESULTS], *made[CTI_FUSED_RESULTS];
-    ct_tensor *wanted[CTI_FUSED_INPUTS], *found[CTI_FUSED_INPUTS] = { NULL };
-    int output_count = 0, wanted_count = 0, which[CTI_FUSED_INPUTS], i;
+    const int all[READ_COUNT] = { op->x,    op->w_ih, op->b_ih,         op->w_hh,
+                                  op->b_hh, op->h,    lstm ? op->c : -1 };
+    int i;
 
-    for (i = 0; i < op->h + states; i++)
-        in[i] = op->optional >> i & 1 && !ct_node_needs_grad(n, i) ? NULL : ct_node_input(n, i);
+    for (i = 0; i < READ_COUNT; i++) {
+        const bool bias = i == READ_B_IH || i == READ_B_HH;
+
+        input[i] = all[i] >= 0 && bias && !ct_node_needs_grad(n, all[i]) ? -1 : all[i];
+        in[i] = input[i] >= 0 ? ct_node_input(n, input[i]) : NULL;
+    }
+}
+
+void cti_fused_stepwise_backward(ct_node *n, ct_tensor *const *dout, const cti_fused_attributes *a,
+                                 const cti_fused_op *op)
+{
+    const bool lstm = a->cell->kind == CTI_CELL_LSTM;
+    const size_t bottom = cti_thread()->tape_count;
+    ct_tensor *in[READ_COUNT], *outputs[CTI_FUSED_RESULTS];
+    ct_tensor *gradients[CTI_FUSED_RESULTS], *made[CTI_FUSED_RESULTS];
+    ct_tensor *wanted[READ_COUNT], *found[READ_COUNT] = { NULL };
+    int output_count = 0, wanted_count = 0, input[READ_COUNT], which[READ_COUNT], i;
+
+    fused_take_read(n, op, lstm, in, input);
     if (!ct_ok() || !fused_repeat_steps(n, op, a, in, made))
         return;
-    for (i = 0; i < 1 + states; i++)
-        if (dout[i]) {
+    for (i = 0; i < 2 + lstm; i++)
+        if (dout[op->y + i]) {
             outputs[output_count] = made[i];
-            gradients[output_count++] = dout[i];
+            gradients[output_count++] = dout[op->y + i];
         }
-    for (i = 0; i < op->h + states; i++)
-        if (ct_node_needs_grad(n, i)) {
-            which[wanted_count] = i;
+    for (i = 0; i < READ_COUNT; i++)
+        if (input[i] >= 0 && ct_node_needs_grad(n, input[i])) {
+            which[wanted_count] = input[i];
             wanted[wanted_count++] = in[i];
         }
-    if (!CT_INFERENCE_ONLY)
+    if (!CT_INFERENCE_ONLY && output_count)
         cti_grad(bottom, output_count, outputs, wanted_count, wanted, gradients, true, found);
     for (i = 0; i < wanted_count && ct_ok(); i++)
         ct_node_add_grad(n, which[i], found[i]);
 }
 
 static const cti_fused_op fused_indices = { .x = IN_X,
+                                            .w_ih = -1,
+                                            .b_ih = -1,
                                             .w_hh = IN_W,
                                             .b_hh = IN_BIAS,
                                             .h = IN_H,
                                             .c = IN_C,
                                             .lengths = IN_LENGTHS,
-                                            .optional = 1 << IN_BIAS };
+                                            .y = OUT_Y };
 
 static void fused_stepwise_backward(ct_node *n, ct_tensor *const *dout)
 {
-    cti_fused_stepwise_backward(n, dout, &fused_indices);
+    cti_fused_stepwise_backward(n, dout, ct_node_attributes(n), &fused_indices);
 }
 
 /* ---- backward ---- */

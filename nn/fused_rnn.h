@@ -17,11 +17,20 @@
 ct_tensor *cti_fused_rnn(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
                          const ct_cell_step *at);
 
-/* Like cti_fused_rnn, but for a layer with its input: x (T, B, I) is the input. Also returns NULL without
- * an error on a device without such a kernel, for a dtype other than f32, in bf16, for few steps or
- * rows, with lengths, and for an RNN whose x is one-hot. */
-ct_tensor *cti_fused_layer(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
-                           const ct_cell_step *at);
+/* One direction of a layer. */
+typedef struct cti_fused_direction {
+    void *self; /* a cti_cell */
+    ct_tensor **state;
+    bool reverse;
+    ct_tensor *y; /* the result */
+} cti_fused_direction;
+
+/* Like cti_fused_rnn, but for the directions of a layer with their input: x (T, B, I) is the input. Two
+ * directions are computed at the same time. Also returns false without an error on a device without such a
+ * kernel, for a dtype other than f32, for few steps or rows, with lengths, and for a narrow RNN whose x is
+ * one-hot; in bf16 also if bf16 is emulated, and for layers so small that cti_fused_rnn is faster. */
+bool cti_fused_layer(int count, cti_fused_direction *directions, ct_tensor *x,
+                     const ct_cell_step *at);
 
 /* ---- what both ops share ---- */
 
@@ -29,21 +38,20 @@ typedef struct cti_fused_attributes {
     cti_cell *cell; /* its functions recompute the steps for second derivatives */
     bool reverse, has_lengths;
     bool one_hot; /* a layer: the kernel reads the indices of x instead of its values */
+    bool bf16;    /* a layer: the precision of its products, forward and backward */
 } cti_fused_attributes;
 
-#define CTI_FUSED_INPUTS 8  /* at least the inputs of each op */
 #define CTI_FUSED_RESULTS 3 /* y and the states after the last step: the first outputs of each op */
 
-/* The numbers of an op's inputs. c is the one after h. The inputs up to c may need gradients. */
+/* The numbers of an op's inputs, and of its first output. Those that it does not have are -1. */
 typedef struct cti_fused_op {
-    int x, w_ih, b_ih, w_hh, b_hh, h, c, lengths;
-    unsigned optional; /* bits: inputs that may be NULL */
-    bool projects;     /* x is the input of the layer; it has w_ih and b_ih */
+    int x, w_ih, b_ih, w_hh, b_hh, h, c, lengths, y;
 } cti_fused_op;
 
 /* Computes gradients that have history: runs the steps again with ordinary ops and differentiates
- * these. */
-void cti_fused_stepwise_backward(ct_node *n, ct_tensor *const *dout, const cti_fused_op *op);
+ * these. If op has w_ih, x is the input of the layer. */
+void cti_fused_stepwise_backward(ct_node *n, ct_tensor *const *dout, const cti_fused_attributes *a,
+                                 const cti_fused_op *op);
 
 /* Returns false for a cell that only step-by-step code can run. */
 bool cti_fused_can_run(const cti_cell *c, const ct_cell_step *at);

@@ -587,13 +587,22 @@ static ct_tensor *recurrent_run_sequence(cti_steps *s, ct_tensor *x)
     return y && e->active ? ct_where(e->active, y, ct_full(CT_SCALAR, 0, y->dtype, y->device)) : y;
 }
 
-/* Runs a layer of the library's own cells together with its input. Returns NULL without an error if
- * no op supports the layer. Then the caller must project the input first. */
-static ct_tensor *recurrent_run_layer(cti_steps *s, ct_tensor *x)
+/* Runs the directions of a layer of the library's own cells together with their input. Returns false
+ * without an error if no op supports the layer. Then the caller must project the input first. */
+static bool recurrent_run_layer(int count, cti_steps *s, ct_tensor *x, ct_tensor **y)
 {
+    cti_fused_direction direction[2];
+    int d;
+
     if (s->cell->sequence != cti_fused_rnn || s->extent->active || atomic_load(&recurrent_stepwise))
-        return NULL;
-    return cti_fused_layer(s->self, x, s->state, s->reverse, &s->at);
+        return false;
+    for (d = 0; d < count; d++)
+        direction[d] = (cti_fused_direction){ s[d].self, s[d].state, s[d].reverse, NULL };
+    if (!cti_fused_layer(count, direction, x, &s->at))
+        return false;
+    for (d = 0; d < count; d++)
+        y[d] = direction[d].y;
+    return true;
 }
 
 /* Makes the mask of recurrent dropout for all steps of a cell; NULL without dropout. */
@@ -607,11 +616,10 @@ static ct_tensor *recurrent_drop_mask(const ct_recurrent *r, const ct_tensor *x)
     return ct_dropout(ct_ones(shape, x->dtype, x->device), p, ct_params_generator(r->params));
 }
 
-/* Runs cell k: x (T, B, in) -> (T, B, output) */
-static ct_tensor *recurrent_run_cell(recurrent_call *c, ct_tensor *x, int k)
+/* Returns what cell k starts with. */
+static cti_steps recurrent_begin(recurrent_call *c, const ct_tensor *x, int k)
 {
     ct_recurrent *r = c->r;
-    const int states = r->cell->states;
     cti_steps s = { .cell = r->cell,
                     .self = r->self[k],
                     .at = { .data = c->options.data,
@@ -622,21 +630,57 @@ static ct_tensor *recurrent_run_cell(recurrent_call *c, ct_tensor *x, int k)
                     .reverse = r->options.reverse || k % r->directions == 1,
                     .batch = ct_size(x, 1),
                     .output = recurrent_output_size(r) };
-    ct_tensor *y;
     int i;
 
-    for (i = 0; i < states; i++)
+    for (i = 0; i < r->cell->states; i++)
         s.state[i] = ct_select(c->first[i], 0, k);
-    y = ct_ok() ? recurrent_run_layer(&s, x) : NULL;
-    if (!y && r->cell->project)
+    return s;
+}
+
+/* Keeps the states of cell k after the last step. */
+static void recurrent_end(recurrent_call *c, const cti_steps *s, int k)
+{
+    int i;
+
+    for (i = 0; i < c->r->cell->states; i++)
+        c->last[i * recurrent_cells(c->r) + k] = s->state[i];
+}
+
+/* Runs cell k: x (T, B, in) -> (T, B, output) */
+static ct_tensor *recurrent_run_cell(recurrent_call *c, ct_tensor *x, int k)
+{
+    const ct_recurrent *r = c->r;
+    cti_steps s = recurrent_begin(c, x, k);
+    ct_tensor *y = NULL;
+    const bool done = ct_ok() && recurrent_run_layer(1, &s, x, &y);
+
+    if (!done && r->cell->project)
         x = ct_ok() ? r->cell->project(s.self, x, &s.at) : NULL;
-    if (!y)
+    if (!done)
         y = x && ct_ok() ? recurrent_run_sequence(&s, x) : NULL;
     if (!y && ct_ok())
         y = cti_run_steps(&s, x);
-    for (i = 0; y && i < states; i++)
-        c->last[i * recurrent_cells(r) + k] = s.state[i];
+    if (y)
+        recurrent_end(c, &s, k);
     return y;
+}
+
+/* Runs both cells of a layer at the same time. Returns false if they must be run one after the other. */
+static bool recurrent_run_both(recurrent_call *c, ct_tensor *x, int layer, ct_tensor **y)
+{
+    const int k = 2 * layer;
+    cti_steps s[2];
+    int d;
+
+    if (c->r->directions != 2 || c->r->options.recurrent_dropout > 0)
+        return false;
+    for (d = 0; d < 2; d++)
+        s[d] = recurrent_begin(c, x, k + d);
+    if (!ct_ok() || !recurrent_run_layer(2, s, x, y))
+        return false;
+    for (d = 0; d < 2; d++)
+        recurrent_end(c, &s[d], k + d);
+    return true;
 }
 
 /* Runs one layer: x (T, B, in) -> (T, B, directions * output) */
@@ -652,8 +696,11 @@ static ct_tensor *recurrent_run_layers(recurrent_call *c)
 
         if (layer && drops)
             x = ct_dropout(x, r->options.dropout, ct_params_generator(r->params));
-        for (d = 0; x && d < r->directions; d++)
-            half[d] = recurrent_run_cell(c, x, layer * r->directions + d);
+        if (!x)
+            break;
+        if (!recurrent_run_both(c, x, layer, half))
+            for (d = 0; d < r->directions; d++)
+                half[d] = recurrent_run_cell(c, x, layer * r->directions + d);
         x = r->directions == 2 ? ct_cat(2, half, 2) : half[0];
     }
     return x;

@@ -49,6 +49,7 @@ lay()
         -o "lowerdir=$(IFS=:; echo "$*"),upperdir=$layer/upper,workdir=$layer/work" "$root"
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
+    mount -t sysfs -o ro sysfs "$root/sys"
     mkdir -p "$chroots/$suite/archives" "$root/var/cache/apt/archives"
     mount --bind "$chroots/$suite/archives" "$root/var/cache/apt/archives"
     cp /etc/resolv.conf "$root/etc/resolv.conf"

@@ -16,9 +16,9 @@
 
 static atomic_bool hooks_asked; /* true once the library has allocated memory */
 
-/* A large block is asked for in huge pages: its first use waits for 512 times fewer of them. */
+/* A block of this size or more is asked for in huge pages. Its first use waits for 512 times fewer
+ * pages, and products that read it look up fewer addresses. */
 #define HUGE_PAGE ((size_t)2 << 20)
-#define HUGE_BLOCK (4 * HUGE_PAGE)
 
 static void *libc_allocate(size_t alignment, size_t bytes)
 {
@@ -30,7 +30,7 @@ static void *libc_allocate(size_t alignment, size_t bytes)
         atomic_store_explicit(&hooks_asked, true, memory_order_relaxed);
     if (alignment <= sizeof(void *) * 2)
         return malloc(some);
-    if (some < HUGE_BLOCK)
+    if (some < HUGE_PAGE)
         return posix_memalign(&p, alignment, some) ? NULL : p;
     if (posix_memalign(&p, HUGE_PAGE, some))
         return NULL;

@@ -124,10 +124,13 @@ static void recording_sequence(const cti_sequence *s)
 static ct_status recording_layer(const cti_layer *l)
 {
     ct_status status = cti_cpu_layer(l);
+    cti_layer one;
 
-    if (status == CT_OK) {
+    for (; l && status == CT_OK; l = l->beside) {
         program_refuse_index(l->index);
-        RECORD(layer, *l);
+        one = *l;
+        one.beside = NULL;
+        RECORD(layer, one);
     }
     return status;
 }

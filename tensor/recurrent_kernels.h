@@ -82,10 +82,14 @@ static inline int64_t cti_sequence_scratch(const cti_sequence *s)
  * cti_sequence. layer computes h, c and gates. layer_backward computes the gradients that are not
  * NULL, from what layer has written. Both return CT_ERR_MEMORY, without an error raised, if the
  * device has no such kernel for the layer or no memory for it. Whether it has one depends only on the
- * sizes, the kind and the switches of tensor/config.h. */
+ * sizes, the kind, the precision and the switches of tensor/config.h. */
 typedef struct cti_layer {
+    /* The other direction, which is computed at the same time (optional): a layer of the same kind and
+     * sizes with the same x. It has dx if this layer has it. Its own member is NULL. */
+    const struct cti_layer *beside;
     cti_cell_kind kind;
     bool reverse;
+    bool bf16; /* as in cti_gemm, for all products */
     int64_t steps, batch, input, hidden;
     const void *x;                 /* (T, B, I); NULL if x is one-hot */
     const void *index;             /* if x is NULL: its classes (T, B), each in 0..I - 1 */
@@ -100,6 +104,7 @@ typedef struct cti_layer {
     void *dw_ih, *dw_hh;           /* (G H, I), (G H, H) (optional) */
     void *db_ih, *db_hh;           /* (G H) (optional) */
     void *dh0, *dc0;               /* (B, H); dc0 only for an LSTM */
+    bool no_dh0;                   /* dh0 is only working memory: its result is not needed */
 } cti_layer;
 
 /* The number of elements of gates. Their layout is the device's own. */

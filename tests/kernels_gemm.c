@@ -183,7 +183,7 @@ START_TEST(gemm_packed)
 }
 END_TEST
 
-static double bf16_of(double v)
+double bf16_of(double v)
 {
     uint32_t bits = bits_of((float)v);
 
@@ -256,8 +256,10 @@ static void plain_multiply(const cti_bf16_product *m, const uint32_t *a, const u
         }
 }
 
-static const cti_bf16_path plain_bf16 = { plain_pack_a, plain_words_of_b, plain_pack_b,
-                                          plain_multiply };
+static const cti_bf16_path plain_bf16 = { .pack_a = plain_pack_a,
+                                          .words_of_b = plain_words_of_b,
+                                          .pack_b = plain_pack_b,
+                                          .multiply = plain_multiply };
 
 const cti_bf16_path *__real_cti_bf16_path_get(void);
 const cti_bf16_path *__wrap_cti_bf16_path_get(void);

@@ -24,6 +24,16 @@ const cti_cpu_path *cti_cpu_path_get(void)
     return &bits_path;
 }
 
+const cti_bf16_path *cti_bf16_path_best(void)
+{
+    return NULL;
+}
+
+const cti_bf16_path *cti_bf16_path_get(void)
+{
+    return NULL;
+}
+
 bool ct_portable(void)
 {
     return false;

@@ -349,6 +349,7 @@ tests_test_kernels_SOURCES = \
 	tests/kernels_elementwise.c \
 	tests/kernels_gemm.c \
 	tests/kernels_layer.c \
+	tests/kernels_layer_bf16.c \
 	tests/kernels_packed.c \
 	tests/kernels_rows.c \
 	tests/test_kernels.c \
@@ -646,7 +647,7 @@ if !HAVE_CHECK
 	@echo 'Check is not installed (Debian: apt-get install check): skipped $(check_programs)'
 endif
 if !CUDA_EMU
-	@echo 'cuda-emu: $(ct_summary_emu): skipped $(emulator_tests)'
+	@echo 'cuda-emu: $(subst ','\'',$(ct_summary_emu)): skipped $(emulator_tests)'
 endif
 if INFERENCE_ONLY
 	@echo 'inference only: skipped $(filter-out $(inference_check_programs) $(inference_shell_tests),$(check_programs) $(shell_tests))'

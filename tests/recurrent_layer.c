@@ -303,6 +303,55 @@ START_TEST(test_layer_portable)
 }
 END_TEST
 
+/* In bf16, backward uses the precision of the forward, whatever ct_set_matmul_precision and ct_set_portable
+ * say by then. The values are those in f32 up to the rounding of the operands. */
+START_TEST(test_layer_bf16)
+{
+    static const int cases[] = { 3, 9,
+                                 14 }; /* a form and a size; only LSTM and GRU for one-hot x */
+    const int i = _i % KINDS + KINDS * cases[_i / KINDS];
+    layer_model full, plain, m;
+    ct_tensor *a[MOST_TENSORS], *b[MOST_TENSORS], *f[MOST_TENSORS];
+    int way, k;
+
+    if (strcmp(ct_build_get_info().bf16, "AVX512-BF16") != 0 || DEVICE != CT_CPU) {
+        printf("test_layer_bf16: skipped, this processor or code path has no AVX512-BF16\n");
+        return;
+    }
+    if (_i / KINDS == 1 && _i % KINDS > 1)
+        return;
+    layer_gradients(&full, i, CT_F32, f);
+    ck_assert(ct_set_matmul_precision(CT_MATMUL_PRECISION_BF16) == CT_OK);
+    layer_gradients(&plain, i, CT_F32, a);
+    ck_assert_int_eq(layer_boxes(plain.loss), layer_boxes(full.loss));
+    layer_compare("y", plain.y, full.y, 0.03);
+    for (k = 0; k < full.count && _i % KINDS < 3; k++) /* slopes of ReLU may flip at 0 */
+        layer_compare("gradient", a[k], f[k], 0.06);
+    for (way = 0; way < 2; way++) {
+        ct_generator g = ct_generator_from_seed(170 + (uint64_t)i);
+
+        layer_make(&m, i, CT_F32, &g);
+        layer_run(&m, &g);
+        if (way)
+            ct_set_portable(true);
+        else
+            ck_assert(ct_set_matmul_precision(CT_MATMUL_PRECISION_F32) == CT_OK);
+        ck_assert(ct_grad(1, &m.loss, m.count, m.of, NULL, false, b) == CT_OK);
+        ct_set_portable(false);
+        ck_assert(ct_set_matmul_precision(CT_MATMUL_PRECISION_BF16) == CT_OK);
+        for (k = 0; k < m.count; k++)
+            expect_same_bits(way ? "portable" : "f32", b[k], a[k]);
+        ck_assert(ct_grad(1, &m.loss, m.count, m.of, NULL, true, b) == CT_OK);
+        for (k = 0; k < m.count; k++)
+            layer_compare("gradient with history", b[k], a[k], 0.02);
+        layer_free(&m);
+    }
+    ck_assert(ct_set_matmul_precision(CT_MATMUL_PRECISION_F32) == CT_OK);
+    layer_free(&plain);
+    layer_free(&full);
+}
+END_TEST
+
 static bool layer_recomputed(void *context, int inputs_count, ct_tensor *const *inputs,
                              int outputs_count, ct_tensor **outputs)
 {
@@ -344,5 +393,6 @@ void recurrent_layer_cases(Suite *suite)
     tcase_add_loop_test(tc, test_layer_parts, 0, harness_rounds(1, 6));
     tcase_add_loop_test(tc, test_layer_second, 0, harness_rounds(1, KINDS));
     tcase_add_loop_test(tc, test_layer_portable, 0, KINDS);
+    tcase_add_loop_test(tc, test_layer_bf16, 0, 3 * KINDS);
     tcase_add_loop_test(tc, test_layer_checkpoint, 0, KINDS);
 }

@@ -388,12 +388,11 @@ END_TEST
 
 START_TEST(comma_locale)
 {
+    const bool comma = comma_locale_begin(); /* the messages are the same without such a locale */
     ct_scope s = ct_scope_begin();
     cti_line line = { .n = 0 };
     char text[40];
 
-    if (!comma_locale_begin())
-        return;
     cti_format(text, sizeof text, "%g %.2f", 0.5, 1.25);
     ck_assert_str_eq(text, "0.5 1.25");
     cti_line_add(&line, "%.1f", 2.5);
@@ -403,7 +402,7 @@ START_TEST(comma_locale)
     ck_assert_ptr_null(ct_clamp(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), 2.5, 1.5));
     expect_error(CT_ERR_ARGUMENT, "ct_clamp", "low is 2.5 and high is 1.5");
     snprintf(text, sizeof text, "%g", 1.5); /* the program's locale has not changed */
-    ck_assert_str_eq(text, "1,5");
+    ck_assert_str_eq(text, comma ? "1,5" : "1.5");
     comma_locale_end();
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 }

@@ -384,6 +384,7 @@ int main(void)
     kernels_rows_cases(suite);
     kernels_gemm_cases(suite);
     kernels_layer_cases(suite);
+    kernels_layer_bf16_cases(suite);
     kernels_packed_cases(suite);
     return harness_run(suite);
 }

@@ -161,6 +161,38 @@ START_TEST(bits_of_a_sequence)
 }
 END_TEST
 
+/* A plan keeps the precision in which its function ran. */
+START_TEST(bits_in_bf16)
+{
+    ct_params *set = new_params(3, CT_F32);
+    ct_recurrent *r =
+        ct_nn_gru(set, "rnn", (ct_nn_gru_options){ .input_size = 5, .hidden_size = 17 });
+    ct_plan_options o = { .shape = { CT_SHAPE(20, 4, 5) } };
+    ct_generator g = ct_generator_from_seed(1);
+    ct_scope s = ct_scope_begin_inference();
+    ct_tensor *x = random_normal(&g, o.shape[0], CT_F32), *y, *full;
+    ct_plan *p;
+
+    full = ct_contiguous(ct_recurrent_forward(r, x, NULL, NULL));
+    if (strcmp(ct_build_get_info().bf16, "AVX512-BF16") == 0) {
+        ck_assert(ct_set_matmul_precision(CT_MATMUL_PRECISION_BF16) == CT_OK);
+        p = ct_plan_new_function(set, whole_sequence, r, o);
+        ck_assert_msg(p != NULL, "%s", ct_error_message());
+        y = ct_contiguous(ct_recurrent_forward(r, x, NULL, NULL));
+        ck_assert(ct_set_matmul_precision(CT_MATMUL_PRECISION_F32) == CT_OK);
+        memcpy(ct_plan_input(p, 0), ct_data(x), 400 * sizeof(float));
+        ck_assert(ct_plan_run(p) == CT_OK);
+        ck_assert(memcmp(ct_plan_output(p, 0), ct_data(y), 80 * 17 * sizeof(float)) == 0);
+        ck_assert(memcmp(ct_data(full), ct_data(y), 80 * 17 * sizeof(float)) != 0);
+        ct_plan_free(p);
+    } else {
+        printf("bits_in_bf16: skipped, this processor or code path has no AVX512-BF16\n");
+    }
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
+}
+END_TEST
+
 static ct_plan *small_plan(ct_params **set, ct_recurrent **r)
 {
     *set = new_params(3, CT_F32);
@@ -395,6 +427,7 @@ static Suite *plan_suite(void)
     tcase_add_test(t, bits_of_statistics);
     tcase_add_test(t, bits_of_scans);
     tcase_add_test(t, bits_of_a_sequence);
+    tcase_add_test(t, bits_in_bf16);
     tcase_add_test(t, tokens_are_looked_up);
     tcase_add_test(t, state_is_kept_set_and_reset);
     tcase_add_test(t, outlives_its_parameters);

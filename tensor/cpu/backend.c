@@ -53,7 +53,7 @@ const cti_cpu_path *cti_cpu_path_get(void)
     return ct_portable() ? &cti_cpu_path_base : cti_cpu_path_best();
 }
 
-const cti_bf16_path *cti_bf16_path_get(void)
+const cti_bf16_path *cti_bf16_path_best(void)
 {
 #ifdef CT_HAVE_BF16_PATH
     enum { UNKNOWN, HAS, HAS_NOT };
@@ -67,10 +67,15 @@ const cti_bf16_path *cti_bf16_path_get(void)
         it = __builtin_cpu_supports("avx512bf16") && !unwanted ? HAS : HAS_NOT;
         atomic_store_explicit(&known, it, memory_order_relaxed);
     }
-    if (it == HAS && cti_cpu_path_get() == &cti_cpu_path_avx512)
+    if (it == HAS && cti_cpu_path_best() == &cti_cpu_path_avx512)
         return &cti_bf16_path_avx512;
 #endif
     return NULL;
+}
+
+const cti_bf16_path *cti_bf16_path_get(void)
+{
+    return ct_portable() ? NULL : cti_bf16_path_best();
 }
 
 /* ---- memory of the host ---- */

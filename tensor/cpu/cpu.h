@@ -175,13 +175,15 @@ enum {
 
 /* C (rows, vectors) = or += A (rows, k) B (k, vectors), with B's columns in whole vectors. Each element
  * is one chain of fused multiply-adds in the order of k. A consists of `parts` blocks (rows, k), which
- * are step_part apart; the rows of B for them follow one another. */
+ * are step_part apart; the rows of B for them follow one another. In bf16, A and B hold pairs of
+ * elements along k instead of floats (gemm_bf16_avx512.c), and k is the number of pairs. */
 typedef struct cti_micro_tile {
     const float *a, *b;
     float *c;
     int64_t k, parts, step_part;
     int64_t step_i, step_k; /* A's elements are step_i apart in a column and step_k in a row */
     int64_t ldb, ldc;
+    int spare;                /* bf16: the columns of the last vector that C does not have */
     bool accumulate;          /* without init: C begins with what is there, not with 0 */
     const float *const *init; /* (optional) C begins with these rows (vectors) */
     /* (optional) During each part p, fetch_lines times 16 floats from fetch + p fetch_step on are
@@ -348,20 +350,40 @@ static inline int64_t cti_bf16_pairs(int64_t k)
     return (k + 1) / 2;
 }
 
-/* pack_a packs A (m, k) as (m, pairs); with trans, A (k, m) as (pairs, m). pack_b packs B (k, n),
- * with trans (n, k), into words_of_b(k, n) words. See gemm_bf16_avx512.c. */
+/* The kernels for products in bf16, for vectors of CTI_MICRO_LANES floats or pairs (gemm_bf16_avx512.c).
+ * pack_a packs A (m, k) as (m, pairs); with trans, A (k, m) as (pairs, m). pack_b packs B (k, n),
+ * with trans (n, k), into words_of_b(k, n) words. The others are for rnn_layer.c; a float of their
+ * `out` is a pair. */
 typedef struct cti_bf16_path {
     void (*pack_a)(bool trans, int64_t m, int64_t k, const float *a, int64_t lda, uint32_t *out);
     int64_t (*words_of_b)(int64_t k, int64_t n);
     void (*pack_b)(bool trans, int64_t k, int64_t n, const float *b, int64_t ldb, uint32_t *out);
     void (*multiply)(const cti_bf16_product *p, const uint32_t *a, const uint32_t *b, float *c);
+    int rows
+        [CTI_MICRO_VECTORS]; /* this, run and pack: as in cti_micro; k of pack counts elements */
+    void (*run)(const cti_micro_tile *t, int rows, int vectors);
+    void (*pack)(int64_t k, int64_t columns, const float *in, int64_t ld_in, int64_t width,
+                 float *out);
+    /* out (rows, pairs of n) = the pairs of neighbouring elements of the rows of in (rows, n). Rows are
+     * ld_in and ld_out apart. The last pair of an odd number has a 0. */
+    void (*along)(int64_t rows, int64_t n, const float *in, int64_t ld_in, float *out,
+                  int64_t ld_out);
+    /* out (pairs of rows, n) = the pairs of elements of neighbouring rows of in (rows, n) */
+    void (*across)(int64_t rows, int64_t n, const float *in, int64_t ld_in, float *out,
+                   int64_t ld_out);
+    /* The same for n of whole vectors and rows of out that are n apart; sums (n) += the columns of in, in
+     * the order of the rows */
+    void (*sum_across)(int64_t rows, int64_t n, const float *in, int64_t ld_in, float *sums,
+                       float *out);
 } cti_bf16_path;
 
 #ifdef CT_HAVE_BF16_PATH
 extern const cti_bf16_path cti_bf16_path_avx512;
 #endif
 
-/* The functions for bf16 products; NULL if the processor has no bf16 instructions. */
+/* The functions for bf16 products; NULL if the processor has no bf16 instructions. cti_bf16_path_get
+ * also returns NULL while ct_set_portable is on. */
+const cti_bf16_path *cti_bf16_path_best(void);
 const cti_bf16_path *cti_bf16_path_get(void);
 
 /* Rounds n floats to bf16. out may be in. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* rnn_layer.c - a recurrent layer with its input and all its gradients in f32, by products in registers
- * (gemm_micro.c).
+ * (gemm_micro.c; in bf16, gemm_bf16_avx512.c).
  *
  * For the forward pass, the weights are packed in panels. A panel of an LSTM has all gates of the hidden
  * units of one vector. So the cell is computed while the sums of a few rows are in the first-level
@@ -20,6 +20,9 @@
  * A panel and a block of a GRU also have four parts: h W_n + b_n, r, z and x W_n + b_n. The first three
  * belong to the state, the last three to the input. A block of an RNN has 64 units.
  *
+ * In bf16, only the operands of products are pairs of bf16: the packed weights, x, h, dgates. They are
+ * copies; all results are f32. The last pair of an odd number has a 0.
+ *
  * Every element of a result is one chain of operations, whose order depends only on the sizes of the
  * layer. So the rows and units may be distributed by the number of threads. Each thread runs all
  * steps of some rows. If that gives a thread too few rows, or if the weights are large, the threads
@@ -35,6 +38,7 @@
 #define SHARED_WORK 65536 /* the least multiplications by W_hh of a step that threads share */
 #define CACHED (1 << 18)  /* elements of W_hh that the cache of one processor holds */
 #define ONE_HOT 1024      /* the most classes of a one-hot x */
+#define NARROW_ROWS 256   /* rows of x that are copied in pairs at a time */
 
 const cti_micro *cti_micro_wanted;
 
@@ -46,33 +50,54 @@ const cti_micro *cti_micro_of(const cti_cpu_path *path)
 }
 
 /* Threads share each step if they would have too few rows each, or if one thread's cache does not hold
- * all weights. Sets the blocks of a step: at least two for each thread, if there are so many units and
- * rows. */
-static void layer_share_steps(layer_job *j, int64_t threads)
+ * all weights. In bf16 these take half the time and half the memory. Sets the blocks of a step: at least
+ * two for each thread, if there are so many units and rows. */
+static void layer_share_steps(layer_job *j, int64_t most_blocks)
 {
     const cti_layer *s = j->s;
-    int64_t weights = layer_parts(j) * s->hidden * s->hidden, parts;
+    int64_t weights = layer_words(j, layer_parts(j) * s->hidden * s->hidden), parts;
 
-    if (threads < 2 || weights * s->batch < SHARED_WORK ||
-        (s->batch >= LEAST_TILE * threads && weights < CACHED))
+    if (j->threads < 2 || weights * s->batch < SHARED_WORK ||
+        (s->batch >= LEAST_TILE * j->threads && weights < CACHED))
         return;
-    j->group = layer_up((s->hidden + CTI_STEPS_BLOCKS - 1) / CTI_STEPS_BLOCKS, CTI_CELL_WIDTH);
+    j->group = layer_up((s->hidden + most_blocks - 1) / most_blocks, CTI_CELL_WIDTH);
     j->groups = (s->hidden + j->group - 1) / j->group;
-    parts = layer_least((2 * threads + j->groups - 1) / j->groups, CTI_STEPS_BLOCKS / j->groups);
+    parts = layer_least((2 * j->threads + j->groups - 1) / j->groups, most_blocks / j->groups);
     parts = layer_least(parts, (s->batch + LEAST_TILE - 1) / LEAST_TILE);
     j->parts = j->groups * parts > 1 ? parts : 0;
 }
 
-bool cti_layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path)
+/* Chooses the kernels. Returns false if there are none. */
+static bool layer_choose(layer_job *j, const cti_cpu_path *path, const cti_bf16_path *bf16)
 {
-    int64_t threads = ct_num_threads();
+    if (j->s->bf16) {
+        if (!bf16)
+            return false;
+        j->bf16 = bf16;
+        j->micro = path->micro; /* its vectors have as many lanes as those of bf16 */
+        j->most_rows = bf16->rows;
+        j->run = bf16->run;
+        j->pack = bf16->pack;
+        return true;
+    }
+    j->micro = cti_micro_of(path);
+    if (!j->micro)
+        return false;
+    j->most_rows = j->micro->rows;
+    j->run = j->micro->run;
+    j->pack = j->micro->pack;
+    return true;
+}
 
+static bool layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path,
+                       const cti_bf16_path *bf16, int count)
+{
     memset(j, 0, sizeof *j);
     j->s = s;
-    j->micro = cti_micro_of(path);
-    if (!j->micro || s->steps < CTI_FEW_STEPS || s->hidden == 0 || s->batch == 0 ||
-        (!s->x && s->input > ONE_HOT))
+    if (!layer_choose(j, path, bf16) || s->steps < CTI_FEW_STEPS || s->hidden == 0 ||
+        s->batch == 0 || (!s->x && s->input > ONE_HOT))
         return false;
+    j->threads = (ct_num_threads() + count - 1) / count;
     j->lanes = j->micro->lanes;
     j->rows = s->steps * s->batch;
     j->gated = s->kind == CTI_CELL_LSTM || s->kind == CTI_CELL_GRU;
@@ -80,10 +105,84 @@ bool cti_layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path)
     j->panels = (s->hidden + j->units - 1) / j->units;
     j->block = j->gated ? CTI_CELL_UNITS : CTI_CELL_WIDTH;
     j->blocks = (s->hidden + j->block - 1) / j->block;
-    j->tile = layer_least((s->batch + threads - 1) / threads, MOST_TILE);
+    j->tile = layer_least((s->batch + j->threads - 1) / j->threads, MOST_TILE);
     j->tile = j->tile < LEAST_TILE ? LEAST_TILE : j->tile;
-    layer_share_steps(j, threads);
+    layer_share_steps(j, CTI_STEPS_BLOCKS / count);
     return true;
+}
+
+bool cti_layers_in_turn(const cti_layer *s, ct_status (*kernel)(const cti_layer *s),
+                        ct_status *status)
+{
+    cti_layer one = *s;
+
+    if (!s->beside || ct_num_threads() > 1)
+        return false;
+    one.beside = NULL;
+    *status = kernel(&one);
+    if (*status == CT_OK)
+        *status = kernel(s->beside);
+    return true;
+}
+
+bool cti_layers_init(layer_set *set, const cti_layer *s, const cti_cpu_path *path,
+                     const cti_bf16_path *bf16)
+{
+    set->count = s->beside ? 2 : 1;
+    return layer_init(&set->job[0], s, path, bf16, set->count) &&
+           (!s->beside || layer_init(&set->job[1], s->beside, path, bf16, set->count));
+}
+
+/* ---- the pieces of all layers of a call ---- */
+
+typedef struct layer_pieces_context {
+    layer_set *set;
+    int64_t pieces;
+    void (*run)(const layer_job *j, int64_t piece);
+    void (*run_block)(const layer_job *j, int64_t step, int64_t block);
+} layer_pieces_context;
+
+static void layer_run_piece(void *context, int64_t piece)
+{
+    const layer_pieces_context *c = context;
+
+    c->run(&c->set->job[piece / c->pieces], piece % c->pieces);
+}
+
+static void layer_run_block(void *context, int64_t step, int64_t block)
+{
+    const layer_pieces_context *c = context;
+
+    c->run_block(&c->set->job[block / c->pieces], step, block % c->pieces);
+}
+
+void cti_layers_parallel(layer_set *set, int64_t pieces,
+                         void (*run)(const layer_job *j, int64_t piece))
+{
+    layer_pieces_context c = { .set = set, .pieces = pieces, .run = run };
+
+    cti_parallel(set->count * pieces, layer_run_piece, &c);
+}
+
+void cti_layers_parallel_steps(layer_set *set, int64_t steps,
+                               void (*run)(const layer_job *j, int64_t step, int64_t block))
+{
+    const int64_t blocks = set->job[0].groups * set->job[0].parts;
+    layer_pieces_context c = { .set = set, .pieces = blocks, .run_block = run };
+    cti_shared_steps shared = { steps, set->count * blocks, layer_run_block, &c };
+
+    cti_parallel_steps(&shared);
+}
+
+ct_storage *cti_layers_room(layer_set *set, int64_t (*lay_out)(layer_job *j, float *memory))
+{
+    int64_t floats = lay_out(&set->job[0], NULL);
+    ct_storage *room = cti_storage_try(CT_CPU, (size_t)(set->count * floats) * sizeof(float));
+    int i;
+
+    for (i = 0; room && i < set->count; i++)
+        lay_out(&set->job[i], (float *)room->data + i * floats);
+    return room;
 }
 
 /* ---- packing for forward ---- */
@@ -148,16 +247,15 @@ static void layer_pack_vector(const layer_job *j, int64_t k, int64_t count, cons
 
     for (i = 0; i < count * k; i += 16)
         __builtin_prefetch(w + i);
-    j->micro->pack(k, count, w, k, width, to);
+    j->pack(k, count, w, k, width, to);
 }
 
-static void layer_pack_panel(void *context, int64_t panel)
+static void layer_pack_panel(const layer_job *j, int64_t panel)
 {
-    const layer_job *j = context;
     const cti_layer *s = j->s;
     int64_t vectors = layer_vectors(j, panel), width = vectors * j->lanes, v;
-    float *wh = j->wh + panel * CTI_MICRO_VECTORS * j->lanes * s->hidden;
-    float *wx = j->wx + panel * CTI_MICRO_VECTORS * j->lanes * s->input;
+    float *wh = j->wh + panel * CTI_MICRO_VECTORS * j->lanes * layer_words(j, s->hidden);
+    float *wx = j->wx + panel * CTI_MICRO_VECTORS * j->lanes * layer_words(j, s->input);
 
     for (v = 0; v < vectors; v++) {
         int64_t unit = layer_unit(j, panel, v), count = layer_least(s->hidden - unit, j->lanes);
@@ -198,18 +296,42 @@ static void layer_find_starts(layer_tile *p)
                                                               p->t * s->batch + p->row + i);
 }
 
+/* Returns the address of row `row` of the pairs of the state with number t of h. */
+static float *layer_pairs_h(const layer_job *j, int64_t t, int64_t row)
+{
+    return j->pairs_h + (t % 2 * j->s->batch + row) * layer_words(j, j->s->hidden);
+}
+
+/* Returns the rows of the state before a step, as the products read them. */
+static const float *layer_operand_h(const layer_tile *p)
+{
+    const cti_layer *s = p->j->s;
+    int64_t t = layer_before(s, p->t);
+
+    return p->j->bf16 ? layer_pairs_h(p->j, t, p->row) : layer_at(s, s->h, t, p->row, s->hidden);
+}
+
+static const float *layer_operand_x(const layer_tile *p)
+{
+    const cti_layer *s = p->j->s;
+
+    return layer_at(s, p->j->bf16 ? p->j->pairs_x : s->x, p->t, p->row,
+                    layer_words(p->j, s->input));
+}
+
 static void layer_sums(const layer_tile *p)
 {
     const layer_job *j = p->j;
     const cti_layer *s = j->s;
     int64_t width = CTI_MICRO_VECTORS * j->lanes, own = p->vectors * j->lanes;
+    int64_t k = layer_words(j, s->hidden);
     bool gru = s->kind == CTI_CELL_GRU;
-    cti_micro_tile t = { .a = layer_at(s, s->h, layer_before(s, p->t), p->row, s->hidden),
-                         .b = j->wh + p->panel * width * s->hidden,
+    cti_micro_tile t = { .a = layer_operand_h(p),
+                         .b = j->wh + p->panel * width * k,
                          .c = p->sum,
-                         .k = s->hidden,
+                         .k = k,
                          .parts = 1,
-                         .step_i = s->hidden,
+                         .step_i = k,
                          .step_k = 1,
                          .ldb = own,
                          .ldc = width,
@@ -220,19 +342,19 @@ static void layer_sums(const layer_tile *p)
         t.fetch = layer_block(j, s->gates, p->t, p->row, p->unit);
         t.fetch_lines = p->rows * (CTI_CELL_WIDTH / 16);
     }
-    j->micro->run(&t, p->rows, p->vectors);
+    j->run(&t, p->rows, p->vectors);
     if (!s->x)
         return;
     for (i = 0; gru && i < p->rows; i++)
         memcpy(p->sum + i * width + own, p->start[i] + own, (size_t)j->lanes * sizeof *p->sum);
-    t.a = layer_at(s, s->x, p->t, p->row, s->input);
-    t.b = j->wx + p->panel * width * s->input;
+    t.a = layer_operand_x(p);
+    t.k = t.step_i = layer_words(j, s->input);
+    t.b = j->wx + p->panel * width * t.k;
     t.c = p->sum + (gru ? j->lanes : 0);
-    t.k = t.step_i = s->input;
     t.init = NULL;
     t.fetch = NULL;
     t.accumulate = true;
-    j->micro->run(&t, p->rows, p->vectors);
+    j->run(&t, p->rows, p->vectors);
 }
 
 static void layer_cell(const layer_tile *p)
@@ -267,6 +389,16 @@ static void layer_cell(const layer_tile *p)
     j->micro->gru(&cell);
 }
 
+/* Copies the new state of a tile for the products of the next step. */
+static void layer_narrow_h(const layer_tile *p)
+{
+    const cti_layer *s = p->j->s;
+    int64_t t = layer_after(s, p->t), h = s->hidden;
+
+    p->j->bf16->along(p->rows, p->units, layer_at(s, s->h, t, p->row, h) + p->unit, h,
+                      layer_pairs_h(p->j, t, p->row) + p->unit / 2, layer_words(p->j, h));
+}
+
 /* One step of the units and rows of a range. */
 static void layer_step(const layer_job *j, int64_t t, const layer_range *range)
 {
@@ -284,14 +416,15 @@ static void layer_step(const layer_job *j, int64_t t, const layer_range *range)
             layer_find_starts(&p);
             layer_sums(&p);
             layer_cell(&p);
+            if (j->bf16)
+                layer_narrow_h(&p);
         }
     }
 }
 
 /* All steps of some rows. */
-static void layer_piece(void *context, int64_t piece)
+static void layer_piece(const layer_job *j, int64_t piece)
 {
-    const layer_job *j = context;
     const cti_layer *s = j->s;
     int64_t row = piece * j->tile, k;
     layer_range range = { 0, s->hidden, row, layer_least(s->batch - row, j->tile) };
@@ -301,42 +434,67 @@ static void layer_piece(void *context, int64_t piece)
 }
 
 /* A block of a step that threads share. */
-static void layer_forward_block(void *context, int64_t step, int64_t block)
+static void layer_forward_block(const layer_job *j, int64_t step, int64_t block)
 {
-    const layer_job *j = context;
     layer_range range = layer_range_of(j, block);
 
     layer_step(j, layer_time(j->s, step), &range);
 }
 
-static void layer_forward(layer_job *j)
+/* Copies some rows of x, and those rows of the first state, in pairs. */
+static void layer_narrow_piece(const layer_job *j, int64_t piece)
 {
-    cti_shared_steps steps = { j->s->steps, j->groups * j->parts, layer_forward_block, j };
+    const cti_layer *s = j->s;
+    int64_t row = piece * NARROW_ROWS, first = layer_before(s, layer_time(s, 0));
+    int64_t words = layer_words(j, s->hidden);
 
-    cti_parallel(j->panels, layer_pack_panel, j);
-    if (j->parts)
-        cti_parallel_steps(&steps);
-    else
-        cti_parallel(layer_pieces(j), layer_piece, j);
+    if (s->x)
+        j->bf16->along(layer_least(j->rows - row, NARROW_ROWS), s->input,
+                       (const float *)s->x + row * s->input, s->input,
+                       j->pairs_x + row * layer_words(j, s->input), layer_words(j, s->input));
+    if (row < s->batch)
+        j->bf16->along(layer_least(s->batch - row, NARROW_ROWS), s->hidden,
+                       layer_at(s, s->h, first, row, s->hidden), s->hidden,
+                       layer_pairs_h(j, first, row), words);
+}
+
+/* Divides the memory of the forward pass. Returns the number of floats that it needs; memory may be
+ * NULL. */
+static int64_t layer_lay_out_forward(layer_job *j, float *memory)
+{
+    const cti_layer *s = j->s;
+    int64_t width = j->panels * CTI_MICRO_VECTORS * j->lanes, used = 0;
+    int64_t h = layer_words(j, s->hidden), x = layer_words(j, s->input);
+
+    j->wh = layer_take(memory, &used, width * h);
+    j->wx = layer_take(memory, &used, s->x ? width * x : 0);
+    j->start = layer_take(memory, &used, width * (s->x ? 1 : s->input));
+    j->pairs_h = layer_take(memory, &used, j->bf16 ? 2 * s->batch * h : 0);
+    j->pairs_x = layer_take(memory, &used, j->bf16 && s->x ? j->rows * x : 0);
+    return used;
 }
 
 ct_status cti_cpu_layer(const cti_layer *s)
 {
-    int64_t width, classes = s->x ? 1 : s->input;
     ct_storage *room;
-    layer_job j;
+    layer_set set;
+    layer_job *j = set.job;
+    ct_status status;
 
-    if (ct_portable() || !cti_layer_init(&j, s, cti_cpu_path_get()))
+    if (cti_layers_in_turn(s, cti_cpu_layer, &status))
+        return status;
+    if (ct_portable() || !cti_layers_init(&set, s, cti_cpu_path_get(), cti_bf16_path_get()))
         return CT_ERR_MEMORY;
-    width = j.panels * CTI_MICRO_VECTORS * j.lanes;
-    room =
-        cti_storage_try(CT_CPU, (size_t)(width * (s->hidden + s->input + classes)) * sizeof(float));
+    room = cti_layers_room(&set, layer_lay_out_forward);
     if (!room)
         return CT_ERR_MEMORY;
-    j.wh = room->data;
-    j.wx = j.wh + width * s->hidden;
-    j.start = j.wx + width * s->input;
-    layer_forward(&j);
+    cti_layers_parallel(&set, j->panels, layer_pack_panel);
+    if (j->bf16)
+        cti_layers_parallel(&set, (j->rows + NARROW_ROWS - 1) / NARROW_ROWS, layer_narrow_piece);
+    if (j->parts)
+        cti_layers_parallel_steps(&set, s->steps, layer_forward_block);
+    else
+        cti_layers_parallel(&set, layer_pieces(j), layer_piece);
     cti_storage_unref(room);
     return CT_OK;
 }

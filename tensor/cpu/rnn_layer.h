@@ -9,6 +9,13 @@
 typedef struct layer_job {
     const cti_layer *s;
     const cti_micro *micro;
+    int64_t threads;           /* that work for this layer */
+    const cti_bf16_path *bf16; /* bf16: the kernels for pairs; otherwise NULL */
+    /* the kernels for products, those of micro or of bf16: */
+    const int *most_rows;
+    void (*run)(const cti_micro_tile *t, int rows, int vectors);
+    void (*pack)(int64_t k, int64_t columns, const float *in, int64_t ld_in, int64_t width,
+                 float *out);
     int64_t lanes, rows, tile; /* rows: T B; tile: rows of the batch in a piece of work */
     bool gated;                /* an LSTM or a GRU */
     int64_t groups, group; /* if threads share each step: the groups of units, and their units */
@@ -16,7 +23,10 @@ typedef struct layer_job {
     int64_t units, panels;  /* of a forward panel; the forward panels */
     int64_t block, blocks;  /* the units of a block; the blocks */
     float *wh, *wx, *start; /* forward: the packed weights, and the rows that sums begin with */
-    float *d, *bh, *bx;     /* backward: dgates, and the packed weights */
+    float *pairs_h; /* forward, bf16: h before and after a step, (2, B, layer_words(H)), and x */
+    float *pairs_x;
+    float *d, *bh, *bx; /* backward: dgates, and the packed weights */
+    float *pairs_d;     /* bf16: dgates in pairs, of one step or, if threads share steps, of all */
     /* the weights' gradients: h and x in groups of 16 columns, and what each share of the units needs */
     int64_t columns, shares, share; /* the groups; the shares, and the units of each */
     int64_t depth;                  /* the rows that are multiplied at a time */
@@ -27,6 +37,13 @@ typedef struct layer_job {
 static inline int64_t layer_up(int64_t n, int64_t step)
 {
     return (n + step - 1) / step * step;
+}
+
+/* Returns the number of words that n elements along the k of a product take. A word is a float or, in
+ * bf16, a pair of elements. */
+static inline int64_t layer_words(const layer_job *j, int64_t n)
+{
+    return j->bf16 ? cti_bf16_pairs(n) : n;
 }
 
 static inline int64_t layer_least(int64_t a, int64_t b)
@@ -45,7 +62,7 @@ static inline int64_t layer_width(const layer_job *j, int64_t at, int64_t n)
  * few tiles as possible. */
 static inline int layer_tile_rows(const layer_job *j, int64_t rows, int64_t i, int64_t width)
 {
-    int64_t most = j->micro->rows[width / j->lanes - 1], tiles = (rows - i + most - 1) / most;
+    int64_t most = j->most_rows[width / j->lanes - 1], tiles = (rows - i + most - 1) / most;
 
     return (int)((rows - i + tiles - 1) / tiles);
 }
@@ -71,6 +88,15 @@ static inline float *layer_at(const cti_layer *s, const void *array, int64_t t, 
                               int64_t width)
 {
     return (float *)array + (t * s->batch + row) * width;
+}
+
+/* Takes the next `count` floats of memory, of which *used are taken. Returns NULL if memory is NULL. */
+static inline float *layer_take(float *memory, int64_t *used, int64_t count)
+{
+    float *p = memory ? memory + *used : NULL;
+
+    *used += layer_up(count, CTI_MICRO_LANES);
+    return p;
 }
 
 static inline int64_t layer_pieces(const layer_job *j)
@@ -122,12 +148,38 @@ static inline int64_t layer_block_width(const layer_job *j, int64_t block)
     return layer_least(layer_up(j->s->hidden - block * j->block, CTI_CELL_UNITS), j->block);
 }
 
-/* Sets the sizes of a job, and the kernels to those of a path. Returns false if there are none for s. */
-bool cti_layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path);
+/* The layers of a call, which are computed at the same time. */
+typedef struct layer_set {
+    layer_job job[2];
+    int count;
+} layer_set;
+
+/* One thread computes the layers of a call one after the other, because two do not fit its cache. Returns
+ * true if that holds for s; then *status is that of the kernel, which has been called for each layer. */
+bool cti_layers_in_turn(const cti_layer *s, ct_status (*kernel)(const cti_layer *s),
+                        ct_status *status);
+
+/* Sets the sizes of all jobs, and the kernels to those of a path and, if s is in bf16, of `bf16`, which
+ * may be NULL. Returns false if there are none for s. */
+bool cti_layers_init(layer_set *set, const cti_layer *s, const cti_cpu_path *path,
+                     const cti_bf16_path *bf16);
+
+/* Returns memory for all jobs, divided by lay_out. lay_out returns the floats that a job needs if memory
+ * is NULL. NULL, without an error, if memory runs out. */
+ct_storage *cti_layers_room(layer_set *set, int64_t (*lay_out)(layer_job *j, float *memory));
+
+/* Calls run(job, i) for every job of the set and every i in 0..pieces-1, as cti_parallel does. */
+void cti_layers_parallel(layer_set *set, int64_t pieces,
+                         void (*run)(const layer_job *j, int64_t piece));
+
+/* Calls run(job, step, block) for every job of the set and every block of every step, as
+ * cti_parallel_steps does. */
+void cti_layers_parallel_steps(layer_set *set, int64_t steps,
+                               void (*run)(const layer_job *j, int64_t step, int64_t block));
 
 /* The gradients of the weights and biases (rnn_layer_weights.c): sets the sizes; computes them from
  * the gradients of the gates. */
 void cti_layer_weights_init(layer_job *j);
-void cti_layer_weights(layer_job *j);
+void cti_layers_weights(layer_set *set);
 
 #endif

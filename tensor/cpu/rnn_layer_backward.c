@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define INPUT_ROWS 48 /* rows of dx of a piece */
+#define NARROW_ROWS 4 /* rows of dgates that are copied in pairs at a time */
 
 /* ---- packing for backward ---- */
 
@@ -17,35 +18,43 @@ static int64_t layer_depth(const layer_job *j)
     return layer_parts(j) * layer_up(j->s->hidden, CTI_CELL_UNITS);
 }
 
+/* Packs one row of W or, in bf16, the pairs of two rows, as a row of a panel. `rows` of them exist; the
+ * others are zeros, as are the columns from `columns` up to whole vectors. */
+static void layer_pack_row(const layer_job *j, int64_t rows, int64_t columns, const float *w,
+                           int64_t n, float *to)
+{
+    int64_t count = rows > 0 ? columns : 0, width = layer_up(columns, j->lanes);
+
+    if (rows > 0 && j->bf16)
+        j->bf16->across(rows, columns, w, n, to, width);
+    else
+        memcpy(to, w, (size_t)count * sizeof *to);
+    memset(to + count, 0, (size_t)(width - count) * sizeof *to);
+}
+
 /* Packs the rows of 16 units of W (G H, n) in all panels, in the order of the blocks, with zeros for
  * units that do not exist. */
 static void layer_pack_back(const layer_job *j, bool state, int64_t group, float *out)
 {
     int64_t h = j->s->hidden, n = state ? h : j->s->input, step = CTI_MICRO_VECTORS * j->lanes;
-    int64_t depth = layer_depth(j), unit = group * CTI_CELL_UNITS, at, i;
-    int64_t place = unit * layer_parts(j);
+    int64_t depth = layer_words(j, layer_depth(j)), unit = group * CTI_CELL_UNITS, at, i;
+    int64_t place = layer_words(j, unit * layer_parts(j)), together = j->bf16 ? 2 : 1;
     const float *w = state ? j->s->w_hh : j->s->w_ih;
     int part;
 
     for (part = 0; part < layer_parts(j); part++)
-        for (i = unit; i < unit + CTI_CELL_UNITS; i++, place++) {
+        for (i = unit; i < unit + CTI_CELL_UNITS; i += together, place++) {
             int64_t row = (j->gated ? layer_gate(j, state, part) * h : 0) + i;
 
-            for (at = 0; at < n; at += step) {
-                int64_t width = layer_width(j, at, n);
-                int64_t count = i < h ? layer_least(n - at, width) : 0;
-                float *to = out + at * depth + place * width;
-
-                memcpy(to, w + (i < h ? row * n + at : 0), (size_t)count * sizeof *to);
-                memset(to + count, 0, (size_t)(width - count) * sizeof *to);
-            }
+            for (at = 0; at < n; at += step)
+                layer_pack_row(j, layer_least(h - i, together), layer_least(n - at, step),
+                               w + (i < h ? row * n + at : 0), n,
+                               out + at * depth + place * layer_width(j, at, n));
         }
 }
 
-static void layer_pack_back_units(void *context, int64_t group)
+static void layer_pack_back_units(const layer_job *j, int64_t group)
 {
-    const layer_job *j = context;
-
     layer_pack_back(j, true, group, j->bh);
     if (j->s->dx)
         layer_pack_back(j, false, group, j->bx);
@@ -53,9 +62,23 @@ static void layer_pack_back_units(void *context, int64_t group)
 
 /* ---- backward through the steps ---- */
 
+/* Returns the number, among the rows of dgates that the products read, of row `row` of step t. */
+static int64_t layer_operand_row(const layer_job *j, int64_t t, int64_t row)
+{
+    return j->bf16 && !j->parts ? row : t * j->s->batch + row;
+}
+
+/* Returns the words from one block of these rows to the next. */
+static int64_t layer_operand_block(const layer_job *j)
+{
+    if (!j->bf16)
+        return j->rows * CTI_CELL_WIDTH;
+    return (j->parts ? j->rows : j->s->batch) * layer_words(j, CTI_CELL_WIDTH);
+}
+
 /* The gradients of the gates, and of the states before them, of the rows and units of a range at time
  * t. The range begins with a block. */
-static void layer_gates_back(const layer_job *j, int64_t t, const layer_range *range)
+static void layer_range_back(const layer_job *j, int64_t t, const layer_range *range)
 {
     const cti_layer *s = j->s;
     int64_t h = s->hidden, row = range->row, unit = range->unit, at = t * s->batch + row;
@@ -89,6 +112,38 @@ static void layer_gates_back(const layer_job *j, int64_t t, const layer_range *r
     }
 }
 
+/* Copies the gradients of the gates of a range at time t in pairs. */
+static void layer_narrow_gates(const layer_job *j, int64_t t, const layer_range *range)
+{
+    int64_t at = t * j->s->batch + range->row, to = layer_operand_row(j, t, range->row), block;
+
+    for (block = range->unit / j->block; block * j->block < range->unit + range->units; block++) {
+        int64_t width = layer_block_width(j, block);
+
+        j->bf16->along(1, range->rows * width, j->d + block * j->rows * CTI_CELL_WIDTH + at * width,
+                       0, j->pairs_d + block * layer_operand_block(j) + to * layer_words(j, width),
+                       0);
+    }
+}
+
+/* layer_range_back for all rows of a range. In bf16, copies the gradients while they are in the
+ * first-level cache. */
+static void layer_gates_back(const layer_job *j, int64_t t, const layer_range *range)
+{
+    layer_range few = *range;
+    int64_t left = range->rows;
+
+    if (!j->bf16) {
+        layer_range_back(j, t, range);
+        return;
+    }
+    for (; left > 0; left -= few.rows, few.row += few.rows) {
+        few.rows = layer_least(left, NARROW_ROWS);
+        layer_range_back(j, t, &few);
+        layer_narrow_gates(j, t, &few);
+    }
+}
+
 /* Runs a tile of which only the first `columns` columns are stored in C. */
 static void layer_run(const layer_job *j, const cti_micro_tile *t, int rows, int64_t columns)
 {
@@ -96,8 +151,9 @@ static void layer_run(const layer_job *j, const cti_micro_tile *t, int rows, int
     int vectors = (int)((columns + j->lanes - 1) / j->lanes), i;
     cti_micro_tile part = *t;
 
-    if (columns == vectors * j->lanes) {
-        j->micro->run(t, rows, vectors);
+    if (j->bf16 || columns == vectors * j->lanes) {
+        part.spare = (int)(vectors * j->lanes - columns);
+        j->run(&part, rows, vectors);
         return;
     }
     part.c = sum;
@@ -105,7 +161,7 @@ static void layer_run(const layer_job *j, const cti_micro_tile *t, int rows, int
     memset(sum, 0, (size_t)(rows * part.ldc) * sizeof *sum);
     for (i = 0; t->accumulate && i < rows; i++)
         memcpy(sum + i * part.ldc, t->c + i * t->ldc, (size_t)columns * sizeof *sum);
-    j->micro->run(&part, rows, vectors);
+    j->run(&part, rows, vectors);
     for (i = 0; i < rows; i++)
         memcpy(t->c + i * t->ldc, sum + i * part.ldc, (size_t)columns * sizeof *sum);
 }
@@ -180,16 +236,16 @@ static void layer_fetch(layer_next *n, cti_micro_tile *t)
 static void layer_run_blocks(const layer_job *j, cti_micro_tile *t, int64_t row, int rows,
                              int64_t columns, layer_next *next)
 {
-    int64_t last = layer_block_width(j, j->blocks - 1);
+    int64_t last = layer_block_width(j, j->blocks - 1), width = layer_words(j, CTI_CELL_WIDTH);
     int64_t whole = last < CTI_CELL_WIDTH ? j->blocks - 1 : j->blocks;
     const float *a = t->a, *b = t->b;
     bool accumulate = t->accumulate;
 
     t->parts = whole;
-    t->k = j->gated ? layer_parts(j) * CTI_CELL_UNITS : CTI_CELL_WIDTH;
-    t->step_part = j->rows * CTI_CELL_WIDTH;
-    t->step_i = CTI_CELL_WIDTH;
-    t->a = a + row * CTI_CELL_WIDTH;
+    t->k = layer_words(j, j->gated ? layer_parts(j) * CTI_CELL_UNITS : CTI_CELL_WIDTH);
+    t->step_part = layer_operand_block(j);
+    t->step_i = width;
+    t->a = a + row * width;
     if (whole) {
         layer_fetch(next, t);
         layer_run(j, t, rows, columns);
@@ -198,9 +254,9 @@ static void layer_run_blocks(const layer_job *j, cti_micro_tile *t, int64_t row,
     if (last < CTI_CELL_WIDTH) {
         t->accumulate = accumulate || whole > 0;
         t->parts = 1;
-        t->k = t->step_i = last;
-        t->a = a + whole * t->step_part + row * last;
-        t->b = b + whole * CTI_CELL_WIDTH * t->ldb;
+        t->k = t->step_i = layer_words(j, last);
+        t->a = a + whole * t->step_part + row * t->k;
+        t->b = b + whole * width * t->ldb;
         layer_run(j, t, rows, columns);
     }
     t->accumulate = accumulate;
@@ -211,7 +267,7 @@ static void layer_run_blocks(const layer_job *j, cti_micro_tile *t, int64_t row,
 /* Columns first .. end - 1 of a product dgates W. */
 typedef struct layer_product {
     bool state;         /* W is W_hh; otherwise W_ih */
-    int64_t row, rows;  /* of the T B rows of dgates */
+    int64_t row, rows;  /* of the rows of dgates that the products read */
     int64_t first, end; /* first is the start of a panel */
     float *out;         /* (rows, n) */
 } layer_product;
@@ -221,7 +277,8 @@ static void layer_through(const layer_job *j, const layer_product *p, layer_next
 {
     int64_t n = p->state ? j->s->hidden : j->s->input, step = CTI_MICRO_VECTORS * j->lanes, at, i;
     bool gru = j->s->kind == CTI_CELL_GRU;
-    cti_micro_tile t = { .a = j->d + (gru && !p->state ? CTI_CELL_UNITS : 0),
+    const float *d = j->bf16 ? j->pairs_d : j->d;
+    cti_micro_tile t = { .a = d + (gru && !p->state ? layer_words(j, CTI_CELL_UNITS) : 0),
                          .step_k = 1,
                          .ldc = n,
                          .accumulate = p->state && gru };
@@ -229,7 +286,7 @@ static void layer_through(const layer_job *j, const layer_product *p, layer_next
 
     for (at = p->first; at < p->end; at += step) {
         t.ldb = layer_width(j, at, n);
-        t.b = (p->state ? j->bh : j->bx) + at * layer_depth(j);
+        t.b = (p->state ? j->bh : j->bx) + at * layer_words(j, layer_depth(j));
         for (i = 0; i < p->rows; i += count) {
             count = layer_tile_rows(j, p->rows, i, t.ldb);
             t.c = p->out + i * n + at;
@@ -250,9 +307,8 @@ static void layer_begin(const cti_layer *s, void *to, const void *from, int64_t 
 }
 
 /* All steps of some rows. */
-static void layer_back_piece(void *context, int64_t piece)
+static void layer_back_piece(const layer_job *j, int64_t piece)
 {
-    const layer_job *j = context;
     const cti_layer *s = j->s;
     int64_t row = piece * j->tile, rows = layer_least(s->batch - row, j->tile), k;
     layer_range range = { 0, s->hidden, row, rows };
@@ -261,13 +317,14 @@ static void layer_back_piece(void *context, int64_t piece)
     if (s->dc0)
         layer_begin(s, s->dc0, s->dc_last, row, rows);
     for (k = s->steps - 1; k >= 0; k--) {
-        int64_t t = layer_time(s, k), at = t * s->batch + row;
+        int64_t t = layer_time(s, k), at = layer_operand_row(j, t, row);
         layer_product dh = { true, at, rows, 0, s->hidden, layer_at(s, s->dh0, 0, row, s->hidden) };
         layer_product dx = { false, at, rows, 0, s->input, layer_at(s, s->dx, t, row, s->input) };
         layer_next next = layer_next_of(j, k - 1, row, rows);
 
         layer_gates_back(j, t, &range);
-        layer_through(j, &dh, &next);
+        if (k > 0 || !s->no_dh0)
+            layer_through(j, &dh, &next);
         if (s->dx)
             layer_through(j, &dx, &next);
     }
@@ -275,17 +332,16 @@ static void layer_back_piece(void *context, int64_t piece)
 
 /* A block of a step that threads share: dh of its units from the gradients of all gates, then the
  * gradients of its own gates one step before. */
-static void layer_back_block(void *context, int64_t step, int64_t block)
+static void layer_back_block(const layer_job *j, int64_t step, int64_t block)
 {
-    const layer_job *j = context;
     const cti_layer *s = j->s;
     layer_range r = layer_range_of(j, block);
     int64_t k = s->steps - step;
     layer_next none = { .regions = 0 };
 
-    if (k < s->steps) {
+    if (k < s->steps && (k > 0 || !s->no_dh0)) {
         layer_product dh = { true,
-                             layer_time(s, k) * s->batch + r.row,
+                             layer_operand_row(j, layer_time(s, k), r.row),
                              r.rows,
                              r.unit,
                              r.unit + r.units,
@@ -298,9 +354,8 @@ static void layer_back_block(void *context, int64_t step, int64_t block)
 }
 
 /* dx of some rows of all steps. */
-static void layer_input_piece(void *context, int64_t piece)
+static void layer_input_piece(const layer_job *j, int64_t piece)
 {
-    const layer_job *j = context;
     int64_t row = piece * INPUT_ROWS, rows = layer_least(j->rows - row, INPUT_ROWS);
     layer_product dx = { false, row, rows, 0, j->s->input, (float *)j->s->dx + row * j->s->input };
     layer_next none = { .regions = 0 };
@@ -309,68 +364,76 @@ static void layer_input_piece(void *context, int64_t piece)
 }
 
 /* The steps of all rows, shared by threads. */
-static void layer_back_shared(layer_job *j)
+static void layer_back_shared(layer_set *set)
 {
-    const cti_layer *s = j->s;
-    cti_shared_steps steps = { s->steps + 1, j->groups * j->parts, layer_back_block, j };
+    const layer_job *j = set->job;
+    int64_t steps = j->s->steps;
+    int i;
 
-    layer_begin(s, s->dh0, s->dh_last, 0, s->batch);
-    if (s->dc0)
-        layer_begin(s, s->dc0, s->dc_last, 0, s->batch);
-    cti_parallel_steps(&steps);
-    if (s->dx)
-        cti_parallel((j->rows + INPUT_ROWS - 1) / INPUT_ROWS, layer_input_piece, j);
+    for (i = 0; i < set->count; i++) {
+        const cti_layer *s = set->job[i].s;
+
+        steps = s->no_dh0 ? steps : s->steps + 1;
+        layer_begin(s, s->dh0, s->dh_last, 0, s->batch);
+        if (s->dc0)
+            layer_begin(s, s->dc0, s->dc_last, 0, s->batch);
+    }
+    cti_layers_parallel_steps(set, steps, layer_back_block);
+    if (j->s->dx)
+        cti_layers_parallel(set, (j->rows + INPUT_ROWS - 1) / INPUT_ROWS, layer_input_piece);
 }
 
 /* ---- backward ---- */
 
-/* Takes the next `count` floats of memory, of which *used are taken. Returns NULL if memory is NULL. */
-static float *layer_take(float *memory, int64_t *used, int64_t count)
-{
-    float *p = memory ? memory + *used : NULL;
-
-    *used += layer_up(count, CTI_MICRO_LANES);
-    return p;
-}
-
 /* Divides the memory of the backward pass. Returns the number of floats that it needs; memory may be
  * NULL. */
-static int64_t layer_lay_out(layer_job *j, float *memory)
+static int64_t layer_lay_out_back(layer_job *j, float *memory)
 {
     const cti_layer *s = j->s;
-    int64_t depth = layer_depth(j), panel = CTI_MICRO_VECTORS * j->lanes, used = 0;
+    int64_t depth = layer_words(j, layer_depth(j)), panel = CTI_MICRO_VECTORS * j->lanes, used = 0;
 
     j->d = layer_take(memory, &used, j->rows * j->blocks * CTI_CELL_WIDTH);
+    j->pairs_d = layer_take(memory, &used, j->bf16 ? j->blocks * layer_operand_block(j) : 0);
     j->bh = layer_take(memory, &used, depth * layer_up(s->hidden, panel));
     j->bx = layer_take(memory, &used, s->dx ? depth * layer_up(s->input, panel) : 0);
     cti_layer_weights_init(j);
-    j->operand = layer_take(memory, &used, j->rows * j->columns * CTI_CELL_UNITS);
+    j->operand = layer_take(memory, &used, layer_words(j, j->rows) * j->columns * CTI_CELL_UNITS);
     j->sums = layer_take(memory, &used, j->shares * j->sums_size);
     return used;
 }
 
+/* Units that do not exist have gradients of 0. */
+static void layer_clear_last(const layer_job *j)
+{
+    if (j->s->hidden % CTI_CELL_UNITS)
+        memset(j->d + (j->blocks - 1) * j->rows * CTI_CELL_WIDTH, 0,
+               (size_t)(j->rows * CTI_CELL_WIDTH) * sizeof(float));
+}
+
 ct_status cti_cpu_layer_backward(const cti_layer *s)
 {
-    int64_t last;
     ct_storage *room;
-    layer_job j;
+    layer_set set;
+    ct_status status;
+    int i;
 
+    if (cti_layers_in_turn(s, cti_cpu_layer_backward, &status))
+        return status;
     /* After ct_set_portable(true), too: the forward kernel has run. */
-    if (!cti_layer_init(&j, s, cti_cpu_path_best()))
+    if (!cti_layers_init(&set, s, cti_cpu_path_best(), cti_bf16_path_best()))
         return CT_ERR_MEMORY;
-    room = cti_storage_try(CT_CPU, (size_t)layer_lay_out(&j, NULL) * sizeof(float));
+    room = cti_layers_room(&set, layer_lay_out_back);
     if (!room)
         return CT_ERR_MEMORY;
-    layer_lay_out(&j, room->data);
-    last = (j.blocks - 1) * j.rows * CTI_CELL_WIDTH;
-    if (s->hidden % CTI_CELL_UNITS) /* units that do not exist have gradients of 0 */
-        memset(j.d + last, 0, (size_t)(j.rows * CTI_CELL_WIDTH) * sizeof(float));
-    cti_parallel((s->hidden + CTI_CELL_UNITS - 1) / CTI_CELL_UNITS, layer_pack_back_units, &j);
-    if (j.parts)
-        layer_back_shared(&j);
+    for (i = 0; i < set.count; i++)
+        layer_clear_last(&set.job[i]);
+    cti_layers_parallel(&set, (s->hidden + CTI_CELL_UNITS - 1) / CTI_CELL_UNITS,
+                        layer_pack_back_units);
+    if (set.job->parts)
+        layer_back_shared(&set);
     else
-        cti_parallel(layer_pieces(&j), layer_back_piece, &j);
-    cti_layer_weights(&j);
+        cti_layers_parallel(&set, layer_pieces(set.job), layer_back_piece);
+    cti_layers_weights(&set);
     cti_storage_unref(room);
     return CT_OK;
 }

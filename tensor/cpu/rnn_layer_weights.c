@@ -8,15 +8,19 @@
  *     group:  row (t, b) = 0:  h0 .. h15      block:  di0 .. di15  df0 .. df15  dg0 .. dg15  do0 .. do15
  *             row (t, b) = 1:  h0 .. h15              di0 .. di15  ...
  *
- * The product of a group and a block, (16, 64), is transposed into 16 columns of 64 rows of dW. */
+ * The product of a group and a block, (16, 64), is transposed into 16 columns of 64 rows of dW.
+ *
+ * In bf16, both operands are copied as pairs of neighbouring rows. The biases' gradients are sums of
+ * dgates as they are. */
 #include "tensor/cpu/rnn_layer.h"
 
 #include "tensor/parallel.h"
 
 #include <string.h>
 
-#define MOST_DEPTH 1280 /* the most rows at a time: those of a block should fit the L2 cache */
-#define COPY_ROWS 64    /* rows of h and x that are copied at a time */
+/* The most rows at a time, in bf16 twice as many: those of a block should fit the L2 cache. */
+#define MOST_DEPTH 1280
+#define COPY_ROWS 64 /* rows of h and x that are copied at a time */
 
 /* ---- h and x in groups ---- */
 
@@ -31,9 +35,10 @@ static int64_t layer_groups_of(int64_t n)
     return (n + CTI_CELL_UNITS - 1) / CTI_CELL_UNITS;
 }
 
+/* Returns the address of a row, or of the pairs of an even row and the next. */
 static float *layer_operand_at(const layer_job *j, int64_t group, int64_t row)
 {
-    return j->operand + (group * j->rows + row) * CTI_CELL_UNITS;
+    return j->operand + (group * layer_words(j, j->rows) + layer_words(j, row)) * CTI_CELL_UNITS;
 }
 
 /* Copies some rows of in (T B, n) into the groups that begin with number `group`. */
@@ -47,6 +52,10 @@ static void layer_copy_rows(const layer_job *j, const float *in, int64_t n, int6
         const float *from = in + row * n + at;
         int64_t count = layer_least(n - at, CTI_CELL_UNITS);
 
+        if (j->bf16) {
+            j->bf16->across(rows, count, from, n, to, CTI_CELL_UNITS);
+            continue;
+        }
         for (i = 0; i < rows; i++, from += n, to += CTI_CELL_UNITS) {
             if (count == CTI_CELL_UNITS) /* a constant size needs no call */
                 memcpy(to, from, CTI_CELL_UNITS * sizeof *to);
@@ -56,9 +65,8 @@ static void layer_copy_rows(const layer_job *j, const float *in, int64_t n, int6
     }
 }
 
-static void layer_copy_piece(void *context, int64_t piece)
+static void layer_copy_piece(const layer_job *j, int64_t piece)
 {
-    const layer_job *j = context;
     const cti_layer *s = j->s;
     int64_t row = piece * COPY_ROWS, rows = layer_least(j->rows - row, COPY_ROWS);
 
@@ -76,6 +84,7 @@ typedef struct layer_units {
     int64_t width;   /* the floats of these units in a row */
     int64_t ld;      /* rows of d are ld apart */
     const float *d;  /* the gradients of all rows */
+    float *pairs;    /* bf16: those that are multiplied at a time, in pairs (words, width) */
     float *bias;     /* the sums of d's columns */
     float *classes;  /* one-hot x: dW_ih^T (I, CTI_CELL_WIDTH) */
     float *products; /* (16, width) for each group; for one if all rows are multiplied at once */
@@ -96,6 +105,12 @@ static int64_t layer_sums_floats(const layer_job *j)
     return width + (j->s->x ? 0 : j->s->input * CTI_CELL_WIDTH) + products;
 }
 
+/* Returns the floats of the pairs of a block's rows that are multiplied at a time. */
+static int64_t layer_pairs_floats(const layer_job *j)
+{
+    return j->bf16 ? layer_words(j, j->depth) * CTI_CELL_WIDTH : 0;
+}
+
 static layer_units layer_units_at(const layer_job *j, int64_t share, int64_t unit)
 {
     int64_t first = share * j->share, end = layer_least(first + j->share, j->s->hidden);
@@ -110,6 +125,8 @@ static layer_units layer_units_at(const layer_job *j, int64_t share, int64_t uni
 
     u.d = j->d + block * j->rows * CTI_CELL_WIDTH + (j->gated ? 0 : unit % j->block);
     sums += CTI_CELL_WIDTH * CTI_CELL_UNITS;
+    u.pairs = sums;
+    sums += layer_pairs_floats(j);
     u.bias = sums + (unit - first) / CTI_CELL_UNITS * layer_sums_floats(j);
     u.classes = u.bias + u.width;
     if (j->depth < j->rows)
@@ -145,11 +162,11 @@ static void layer_multiply_group(const layer_job *j, const layer_operand *o, con
     int64_t end = first + layer_sixteens(j, u) * CTI_CELL_UNITS;
     int64_t count = layer_least(o->n - at * CTI_CELL_UNITS, CTI_CELL_UNITS);
     const float *a = layer_operand_at(j, o->group + at, row);
-    cti_micro_tile t = { .k = layer_least(j->rows - row, j->depth),
+    cti_micro_tile t = { .k = layer_words(j, layer_least(j->rows - row, j->depth)),
                          .parts = 1,
                          .step_i = 1,
                          .step_k = CTI_CELL_UNITS,
-                         .ldb = u->ld,
+                         .ldb = j->bf16 ? u->width : u->ld,
                          .ldc = u->width,
                          .accumulate = row > 0 };
     int rows;
@@ -157,12 +174,12 @@ static void layer_multiply_group(const layer_job *j, const layer_operand *o, con
     for (c = first; c < end; c += step) {
         int64_t width = layer_least(end - c, step);
 
-        t.b = u->d + row * u->ld + c;
+        t.b = (j->bf16 ? u->pairs : u->d + row * u->ld) + c;
         for (i = 0; i < count; i += rows) {
             rows = layer_tile_rows(j, count, i, width);
             t.a = a + i;
             t.c = sums + i * u->width + c;
-            j->micro->run(&t, rows, (int)(width / j->lanes));
+            j->run(&t, rows, (int)(width / j->lanes));
         }
     }
 }
@@ -252,10 +269,24 @@ static void layer_store(const layer_job *j, const layer_units *u)
     layer_store_bias(j, false, u, s->db_ih);
 }
 
-/* Computes the gradients for one share of the units. */
-static void layer_weights_piece(void *context, int64_t share)
+/* Adds `rows` rows of d, from number `row` on, to the sums of its columns. In bf16, also copies them in
+ * pairs. */
+static void layer_sum_rows(const layer_job *j, const layer_units *u, int64_t row, int64_t rows)
 {
-    const layer_job *j = context;
+    const float *d = u->d + row * u->ld;
+
+    if (!j->bf16) {
+        j->micro->sum(row > 0, rows, u->ld, u->width, d, u->bias);
+        return;
+    }
+    if (row == 0)
+        memset(u->bias, 0, (size_t)u->width * sizeof *u->bias);
+    j->bf16->sum_across(rows, u->width, d, u->ld, u->bias, u->pairs);
+}
+
+/* Computes the gradients for one share of the units. */
+static void layer_weights_piece(const layer_job *j, int64_t share)
+{
     const cti_layer *s = j->s;
     int64_t first = share * j->share, end = layer_least(first + j->share, s->hidden), row, unit;
     const layer_operand h = { true, s->hidden, 0, s->dw_hh };
@@ -265,8 +296,7 @@ static void layer_weights_piece(void *context, int64_t share)
         for (unit = first; unit < end; unit = layer_least(end, (unit / j->block + 1) * j->block)) {
             const layer_units u = layer_units_at(j, share, unit);
 
-            j->micro->sum(row > 0, layer_least(j->rows - row, j->depth), u.ld, u.width,
-                          u.d + row * u.ld, u.bias);
+            layer_sum_rows(j, &u, row, layer_least(j->rows - row, j->depth));
             layer_weight_rows(j, &h, &u, row);
             layer_weight_rows(j, &x, &u, row);
             if (s->dw_ih && !s->x)
@@ -279,18 +309,21 @@ static void layer_weights_piece(void *context, int64_t share)
 void cti_layer_weights_init(layer_job *j)
 {
     const cti_layer *s = j->s;
-    int64_t threads = ct_num_threads(), parts = (j->rows + MOST_DEPTH - 1) / MOST_DEPTH;
+    int64_t most = j->bf16 ? 2 * MOST_DEPTH : MOST_DEPTH;
+    int64_t parts = (j->rows + most - 1) / most;
 
     j->columns = layer_groups_of(s->hidden) + (s->x ? layer_groups_of(s->input) : 0);
-    j->share = layer_up((s->hidden + threads - 1) / threads, CTI_CELL_UNITS);
+    j->share = layer_up((s->hidden + j->threads - 1) / j->threads, CTI_CELL_UNITS);
     j->shares = (s->hidden + j->share - 1) / j->share;
-    j->depth = (j->rows + parts - 1) / parts;
-    j->sums_size =
-        CTI_CELL_WIDTH * CTI_CELL_UNITS + j->share / CTI_CELL_UNITS * layer_sums_floats(j);
+    j->depth = layer_up((j->rows + parts - 1) / parts, j->bf16 ? 2 : 1);
+    j->sums_size = CTI_CELL_WIDTH * CTI_CELL_UNITS + layer_pairs_floats(j) +
+                   j->share / CTI_CELL_UNITS * layer_sums_floats(j);
 }
 
-void cti_layer_weights(layer_job *j)
+void cti_layers_weights(layer_set *set)
 {
-    cti_parallel((j->rows + COPY_ROWS - 1) / COPY_ROWS, layer_copy_piece, j);
-    cti_parallel(j->shares, layer_weights_piece, j);
+    const layer_job *j = set->job;
+
+    cti_layers_parallel(set, (j->rows + COPY_ROWS - 1) / COPY_ROWS, layer_copy_piece);
+    cti_layers_parallel(set, j->shares, layer_weights_piece);
 }

@@ -37,9 +37,10 @@ letters='--clean letters' device=cuda-emu
 shorten="
     s/^time //
     s/--clean letters/$letters/
+    s/^\(mpirun .*--device \)cuda/\1cpu/
     s/\(--device \|_DEVICE=\)cuda[-emu]*/\1$device/
     s|^examples/compress book|examples/compress -H 8 -p 1 book|
-    s|examples/rnn_concise .*|& --hidden 8 --num-train 64 --num-val 32 --batch 32|
+    s|examples/rnn_concise .*|& --hidden 8 --steps 8 --num-train 64 --num-val 32 --batch 32|
     s|.*tests/test_nn\$|CK_RUN_CASE=linear &|
     s|.*tests/test_ops\$|CK_RUN_CASE=draws &|"
 

@@ -5,7 +5,8 @@
 # run: the arguments are checked, and a line is added to the file $STOOD_IN. cc and pkg-config do their
 # work, with the library of the build tree.
 #
-# TOP and SOURCE are the build tree and the source tree, REAL_PATH is where the programs are.
+# TOP and SOURCE are the build tree and the source tree, REAL_PATH is where the programs are, PYTHON3 is
+# Python.
 
 name=${0##*/}
 
@@ -25,6 +26,11 @@ real()      # PROGRAM ARGUMENTS
     env PATH="$REAL_PATH" "$@"
 }
 
+need_python()
+{
+    real "$PYTHON3" -c '' 2>/dev/null || { echo "there is no $PYTHON3"; exit 77; }
+}
+
 # A target of the build tree's Makefile. The scripts of some targets run: those of packaging/ with DRY_RUN,
 # mutants.py with --list.
 check_target()  # TARGET VARIABLES...
@@ -32,6 +38,7 @@ check_target()  # TARGET VARIABLES...
     target=$1
     shift
     [ -s "$BIN/rules" ] || real "${MAKE:-make}" -C "$TOP" -pq .no-such-target >"$BIN/rules" 2>/dev/null
+    [ "$target" != mutants ] || need_python
     case $target in
     check-platforms | check-inference-only | mutants)
         PYTHON=$BIN/python3 real "${MAKE:-make}" -C "$TOP" "$target" "$@" || exit 2
@@ -93,7 +100,7 @@ check_mutants()     # SCRIPT ARGUMENTS: what it would try is listed
 {
     script=$1
     shift
-    real "${PYTHON3:=python3}" -c '' || { echo "there is no $PYTHON3"; exit 77; }
+    need_python
     for word; do
         case $word in
         --check) stand_in; real "$PYTHON3" "$script" --help | grep -q -e --check; exit ;;

@@ -32,7 +32,8 @@ typedef bool (*ct_recomputed_function)(void *context, int inputs_count, ct_tenso
  * context, and what it refers to, must live until the history ends. It may be NULL. g is the
  * generator from which the function draws random numbers; NULL if it draws none. For the second
  * run, g is set back to its value before the first run, so that the same numbers are drawn;
- * afterwards it is restored. The function may draw from no other generator. inputs may hold NULLs.
+ * afterwards it is restored. The function may draw from no other generator; the first values of lazy
+ * parameters do not count. inputs may hold NULLs.
  * outputs receives handles of the innermost scope; it must not be the array inputs.
  *
  * After an error every output is NULL. Errors are those of the function, and CT_ERR_ARGUMENT if

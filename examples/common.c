@@ -228,3 +228,14 @@ void options_note_prefix(const options *o, const ct_vocab *vocab)
                 "note: the prefix has characters that are not in the text (which is cleaned "
                 "to a-z and spaces); they count as <unk>\n");
 }
+
+void options_note_stop(const options *o, const ct_fit_result *fit)
+{
+    if (fit->end != CT_FIT_END_STOPPED)
+        return;
+    printf("stopped after %lld epochs; ", (long long)fit->epochs);
+    if (o->checkpoint)
+        printf("the same command with --resume continues the run from %s\n", o->checkpoint);
+    else
+        printf("a run with --checkpoint=FILE can be continued with --resume\n");
+}

@@ -55,4 +55,7 @@ ct_trainer options_trainer(const options *o, const ct_corpus *corpus);
 /* Prints a note about characters of the prefix that the text does not have. */
 void options_note_prefix(const options *o, const ct_vocab *vocab);
 
+/* If a signal has stopped the run, says how it can be continued. */
+void options_note_stop(const options *o, const ct_fit_result *fit);
+
 #endif

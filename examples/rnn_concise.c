@@ -101,6 +101,7 @@ int main(int argc, char **argv)
     predict(&m, vocab, "untrained", o.prefix, o.classic && o.length > 10 ? 10 : o.length);
     ct_trainer_stop_on_signals();
     ct_fit(&trainer, &model, train, val, &fit);
+    options_note_stop(&o, &fit);
     if (fit.end != CT_FIT_END_STOPPED) {
         printf("perplexity %.1f", fit.perplexity);
         if (!isnan(fit.tokens_per_second)) /* a finished run that is resumed does not train */

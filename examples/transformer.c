@@ -137,6 +137,7 @@ int main(int argc, char **argv)
     options_note_prefix(&o, vocab);
     ct_trainer_stop_on_signals();
     ct_fit(&trainer, &model, train, val, &fit);
+    options_note_stop(&o, &fit);
     if (fit.end != CT_FIT_END_STOPPED) {
         printf("perplexity %.2f, validation %.2f\n", fit.perplexity, fit.validation_perplexity);
         generate(&m, vocab, o.prefix, o.length);

@@ -12,7 +12,8 @@
 #
 # CHROOTS: the folder that keeps the chroots and the logs [/var/tmp/cotangent-chroots]. A way
 # runs on an overlay of a chroot, which is removed afterwards. MIRROR: where debootstrap finds
-# packages; else where it looks by itself. CCACHE_DIR: a cache of ccache, to build faster.
+# packages; else where it looks by itself. CCACHE_DIR: a cache of ccache, to build faster. DRY_RUN: if it
+# is set, only the arguments are checked.
 
 set -e
 suites=
@@ -21,9 +22,10 @@ for word; do
     case $word in
     bookworm | trixie) suites="$suites $word" ;;
     bare | root | user | space | offline | check) ways="$ways $word" ;;
-    *) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    *) sed -n '3,16s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
 done
+[ -z "$DRY_RUN" ] || { echo "dry run: chroots.sh accepts the arguments"; exit 0; }
 [ "$(id -u)" -eq 0 ] || { echo "chroots.sh: debootstrap and chroot need root" >&2; exit 1; }
 
 # Mounts and processes end with this script.

@@ -4,10 +4,18 @@
 # lintian on them, installs them and runs their tests. Needs root and debootstrap. DEBFULLNAME and
 # DEBEMAIL name the maintainer of the packages.
 # CHROOT: a folder for the chroot, which is kept; else it is made new and removed. MIRROR: where
-# debootstrap finds packages; else where it looks by itself.
+# debootstrap finds packages; else where it looks by itself. DRY_RUN: if it is set, only the arguments
+# are checked.
 
 set -e
-[ $# -ge 2 ] || { sed -n '2,6s/^# //p' "$0"; exit 2; }
+[ $# -ge 2 ] || { sed -n '3,8s/^# //p' "$0"; exit 2; }
+[ -n "$DEBFULLNAME" ] && [ -n "$DEBEMAIL" ] || {
+    echo "deb.sh: DEBFULLNAME and DEBEMAIL must name the maintainer" >&2
+    exit 2
+}
+[ -f "$1" ] || { echo "deb.sh: there is no tarball $1" >&2; exit 2; }
+[ -z "$DRY_RUN" ] || { echo "dry run: deb.sh accepts the arguments"; exit 0; }
+[ "$(id -u)" -eq 0 ] || { echo "deb.sh: debootstrap and chroot need root" >&2; exit 1; }
 tarball=$(realpath "$1")
 mkdir -p "$2"
 out=$(realpath "$2")
@@ -15,12 +23,6 @@ suite=${3-bookworm}
 here=$(realpath "$(dirname "$0")")
 version=$(basename "$tarball" .tar.gz)
 version=${version#cotangent-}
-
-[ -n "$DEBFULLNAME" ] && [ -n "$DEBEMAIL" ] || {
-    echo "deb.sh: DEBFULLNAME and DEBEMAIL must name the maintainer" >&2
-    exit 2
-}
-[ "$(id -u)" -eq 0 ] || { echo "deb.sh: debootstrap and chroot need root" >&2; exit 1; }
 if [ -n "$CHROOT" ]; then
     root=$CHROOT
 else

@@ -8,23 +8,14 @@
 # TESTS: the test programs, else six, and on s390x two more that read and write files; JOBS: for make,
 # else 2; SUITE: of Debian, else that of this system;
 # MIRROR: of the packages, else the first of this system's; KEYRING: of MIRROR; CFLAGS: else -O2.
+# DRY_RUN: if it is set, only the arguments and the names in TESTS are checked.
 # Status 0 if all has been built and has passed.
 
-[ $# -ge 1 ] || { sed -n '2,11s/^# //p' "$0"; exit 2; }
-mkdir -p "$1" || exit 1
-folder=$(cd "$1" && pwd) || exit 1
+[ $# -ge 1 ] || { sed -n '3,12s/^# //p' "$0"; exit 2; }
+folder=$1
 shift
 [ $# -gt 0 ] || set -- aarch64 i386 s390x armhf musl
 source=$(cd "$(dirname "$0")/.." && pwd) || exit 1
-. /etc/os-release
-if [ "$ID" != debian ]; then
-    VERSION_CODENAME=bookworm
-elif [ -z "$MIRROR" ]; then
-    MIRROR=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
-fi
-[ -n "$MIRROR" ] || { echo "platforms.sh: set MIRROR to a mirror of Debian" >&2; exit 1; }
-: "${SUITE:=$VERSION_CODENAME}" "${JOBS:=2}"
-: "${KEYRING:=/usr/share/keyrings/debian-archive-keyring.gpg}" "${CFLAGS:=-O2}"
 six="test_tensor test_ops test_autograd test_recurrent test_safetensors test_train"
 
 choose()    # PLATFORM: sets its compiler's prefix, Debian's name and library folder, and its emulator
@@ -141,6 +132,24 @@ result()    # sets $line to the platform's part of the table, $good to whether i
     $good || line="$line  FAILED: see $log"
 }
 
+for platform; do
+    choose "$platform"
+    for test in $tests; do
+        [ -f "$source/tests/$test.c" ] || { echo "platforms.sh: there is no program $test" >&2; exit 2; }
+    done
+done
+[ -z "$DRY_RUN" ] || { echo "dry run: platforms.sh accepts the arguments"; exit 0; }
+. /etc/os-release
+if [ "$ID" != debian ]; then
+    VERSION_CODENAME=bookworm
+elif [ -z "$MIRROR" ]; then
+    MIRROR=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
+fi
+[ -n "$MIRROR" ] || { echo "platforms.sh: set MIRROR to a mirror of Debian" >&2; exit 1; }
+: "${SUITE:=$VERSION_CODENAME}" "${JOBS:=2}"
+: "${KEYRING:=/usr/share/keyrings/debian-archive-keyring.gpg}" "${CFLAGS:=-O2}"
+mkdir -p "$folder" || exit 1
+folder=$(cd "$folder" && pwd) || exit 1
 [ -x "$source/configure" ] || { echo "platforms.sh: run autoreconf -fi first" >&2; exit 2; }
 failed=0 first=
 table=$(printf '%-8s %-22s %-8s %s' platform compiler passed 'digests: portable, base path')

@@ -26,6 +26,8 @@ completes 'cotangent train --ep' --epochs
 completes 'cotangent train book.txt --' --model --precision --resume
 completes 'cotangent train --model ' rnn lstm gru
 completes 'cotangent train --model = g' gru
+completes 'cotangent train --optimizer ' sgd adam lion
+completes 'cotangent train --optimizer = adam' adam adamw adamax
 completes 'cotangent train --precision b' bf16
 [ "$(cat "$tmp/out")" = bf16 ] || fail "more than bf16 is offered"
 completes 'cotangent train boo'

@@ -232,6 +232,43 @@ START_TEST(checkpoints_draw_from_their_generator)
 }
 END_TEST
 
+static bool run_module(void *context, int inputs_count, ct_tensor *const *inputs, int outputs_count,
+                       ct_tensor **outputs)
+{
+    (void)inputs_count, (void)outputs_count;
+    outputs[0] = ct_forward(context, inputs[0]);
+    return outputs[0] != NULL;
+}
+
+/* A layer that takes its size from its first input may get it in the first run: its values are those
+ * without a checkpoint, and the second run does not draw them again. */
+START_TEST(checkpoints_make_lazy_parameters)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_mul_scalar(ct_ones(CT_SHAPE(4, 3), CT_F32, DEVICE), 0.5), *y = NULL;
+    ct_tensor *w[2];
+    ct_params *set[2];
+
+    for (int k = 0; k < 2; k++) {
+        ct_module *m;
+
+        set[k] = ct_params_new((ct_params_options){ .seed = 3, .device = DEVICE });
+        m = ct_nn_linear(set[k], "l", (ct_nn_linear_options){ .out_features = 2 });
+        if (k)
+            ck_assert(ct_activation_checkpoint(run_module, m, NULL, 1, &x, 1, &y) == CT_OK);
+        else
+            y = ct_forward(m, x);
+        ct_backward(ct_sum(ct_square(y)));
+        w[k] = ct_param_value(ct_params_get(set[k], "l.weight"));
+    }
+    expect_same_bits("value", w[1], w[0]);
+    expect_same_bits("gradient", ct_tensor_grad(w[1]), ct_tensor_grad(w[0]));
+    leave(s);
+    ct_params_free(set[0]);
+    ct_params_free(set[1]);
+}
+END_TEST
+
 /* Filling one result of ct_grad changes neither another result nor the gradient that was passed
  * in. */
 START_TEST(gradients_are_the_callers_own)
@@ -343,6 +380,7 @@ void engine_activation_checkpoint_cases(Suite *suite)
     tcase_add_test(tc, checkpoints_give_all_outputs);
     tcase_add_test(tc, a_checkpoint_without_recording_records_nothing);
     tcase_add_test(tc, checkpoints_draw_from_their_generator);
+    tcase_add_test(tc, checkpoints_make_lazy_parameters);
     tcase_add_test(tc, gradients_are_the_callers_own);
     tcase_add_test(tc, a_hook_cannot_write_its_gradient);
 }

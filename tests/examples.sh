@@ -127,6 +127,7 @@ stop_by()   # SIGNAL STATUS
     status=$?
     [ $status -eq "$2" ] && [ ! -s "$tmp/err" ] || fail "SIG$1: status $status, not $2"
     ! grep -q '^trained' "$tmp/out" || fail "SIG$1: it went on to predict"
+    grep -q "with --resume continues the run from $tmp/run\$" "$tmp/out" || fail "SIG$1: no word of --resume"
     # A busy machine may stop the run late.
     epochs=$(wc -l <"$tmp/run.csv")
     whole=$tmp/whole

@@ -91,6 +91,10 @@ for cell in rnn lstm gru; do
         ../model.safetensors >want || fail "the tool does not generate"
     PATH=$build/tool:$PATH make >out 2>err || fail "the Makefile of the example"
     same "$cell" ./generate
+    sed -n 's/^    \([a-z].*[ *]model_[a-z]*([^;]*;\).*/\1/p' "$srcdir/docs/embedding.md" >declared
+    if [ "$(wc -l <declared)" -lt 5 ] || grep -Fvx -f model.h declared; then
+        fail "docs/embedding.md declares other functions than model.h"
+    fi
     for c in $cc clang; do
         command -v "$c" >/dev/null || { say "skipped: $c is missing"; continue; }
         $c $strict -O3 -c model.c 2>err || fail "$c: a warning or an error"

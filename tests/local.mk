@@ -709,6 +709,7 @@ EXTRA_DIST += \
 	tests/opt_outs.txt \
 	tests/commands.awk \
 	tests/pages.awk \
+	tests/pages.py \
 	tests/peers/README.md \
 	tests/peers/book.py \
 	tests/peers/book_flax.py \
@@ -724,6 +725,7 @@ EXTRA_DIST += \
 	tests/peers/keras.txt \
 	tests/peers/keras_numbers.py \
 	tests/protocols.sh \
+	tests/stand_in.sh \
 	tests/torch/README.md \
 	tests/torch/edges.py \
 	tests/torch/edges.txt \

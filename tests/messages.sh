@@ -33,6 +33,7 @@ normalise()
         -e 's/-\{0,1\}[0-9][0-9]*\.[0-9]\{5,\}\(e[-+][0-9]*\)\{0,1\}/NUMBER/g' \
         -e "s/its SHA-256 is [0-9a-f]*; the metadata say [0-9a-f]*/its SHA-256 is SHA256; the metadata say SHA256/" \
         -e '/another run: version/s/[0-9][0-9.]*/VERSION/g' \
+        -e 's/\(rocessor is "\)[^"]*/\1PROCESSOR/' \
         -e 's/\(is not JSON\): .*/\1: .../' | sort -u
 }
 

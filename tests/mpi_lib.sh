@@ -11,10 +11,12 @@ OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 OMPI_MCA_rmaps_base_oversubscribe=1
 OMPI_MCA_hwloc_base_binding_policy=none
 OMPI_MCA_btl_vader_single_copy_mechanism=none   # not allowed in many containers
+PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe    # Open MPI 5
 UCX_LOG_FILE=stderr     # MPICH's UCX writes its messages to stdout otherwise
 export COTANGENT_NUM_THREADS OMPI_ALLOW_RUN_AS_ROOT \
     OMPI_ALLOW_RUN_AS_ROOT_CONFIRM OMPI_MCA_rmaps_base_oversubscribe \
-    OMPI_MCA_hwloc_base_binding_policy OMPI_MCA_btl_vader_single_copy_mechanism UCX_LOG_FILE
+    OMPI_MCA_hwloc_base_binding_policy OMPI_MCA_btl_vader_single_copy_mechanism UCX_LOG_FILE \
+    PRTE_MCA_rmaps_default_mapping_policy
 unset COTANGENT_PLUGIN_DIR COTANGENT_SHARDS COTANGENT_MPI COTANGENT_WORLD_TIMEOUT \
     COTANGENT_NCCL
 

@@ -1,12 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # pages.sh [PAGE.md...] - every block of C in the pages compiles without a warning, and runs
-# without an error; every static function of a block is called. There is no block of another
-# language than these.
+# without an error; every static function of a block is called. Blocks of Python run, too, where Python has
+# the modules that they import (tests/pages.py). There is no block of another language than these.
 
 . "$(dirname "$0")/lib.sh"
 top=$(pwd)
 make_tmp
+python=${PYTHON:-python3}
+case $python in /*) ;; */*) python=$top/$python ;; esac
 [ -f "$COTANGENT_DATA_DIR/timemachine.txt" ] || offline
 
 # These have tests of their own, which compare what their blocks print.
@@ -45,3 +47,8 @@ for page; do
 done
 [ "$ran" -eq "$blocks" ] || fail "only $ran of $blocks blocks ran"
 say "$ran blocks of C, 0 of them not run"
+"$python" -c '' 2>/dev/null || { say "no block of Python ran: there is no $python"; exit; }
+
+mkdir "$tmp/run" && cp data/sample.txt "$tmp/run/book.txt" || exit 99
+PATH=$top/tool:$PATH "$python" tests/pages.py "$tmp/run" "$@" >"$tmp/out" 2>"$tmp/err" || fail 'a block of Python fails'
+cat "$tmp/out"

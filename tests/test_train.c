@@ -19,6 +19,7 @@
 
 typedef struct script {
     ct_params *params;
+    ct_module *lazy; /* takes its size from the first batch; NULL: none */
     int trained, validated;
     int fail_at, bad_at; /* the training steps that raise an error and whose loss is NaN */
     int bad_validation_at;
@@ -42,6 +43,8 @@ static ct_tensor *scripted_training(void *self, ct_step *s)
     ck_assert(ct_params_is_training(m->params));
     m->trained++;
     m->recorded_training = ct_grad_enabled();
+    if (m->lazy)
+        return ct_mean(ct_square(ct_forward(m->lazy, ct_cast(s->batch->x, CT_F32))));
     if (m->trained == m->fail_at)
         return ct_reshape(s->batch->x, CT_SHAPE(7, 7));
     return cost(m, m->trained == m->bad_at ? -NAN : m->trained / 4.0);
@@ -185,6 +188,31 @@ START_TEST(lines)
     ck_assert_int_eq(epochs_printed(text, epoch, 20), 8);
     for (i = 0; i < 8; i++)
         ck_assert_int_eq(epoch[i], want[i]);
+    free(text);
+    fixture_end(&f);
+}
+END_TEST
+
+/* A table of sizes that are not known yet would say nothing. */
+START_TEST(summary_of_lazy_sizes)
+{
+    static const char head[] = "w            [2,3]                   6\n"
+                               "lazy.weight  [2,5]                  10\n"
+                               "lazy.bias    [2]                     2\n"
+                               "total                               18\n"
+                               "epoch 1/2  ";
+    ct_trainer trainer = { .max_epochs = 2 };
+    char *text = NULL;
+    size_t size = 0;
+    fixture f;
+
+    fixture_begin(&f);
+    f.script.lazy = ct_nn_linear(f.params, "lazy", (ct_nn_linear_options){ .out_features = 2 });
+    trainer.out = open_memstream(&text, &size);
+    ck_assert(ct_fit(&trainer, &f.model, f.train, NULL, NULL) == CT_OK);
+    fclose(trainer.out);
+    ck_assert_msg(strncmp(text, head, sizeof head - 1) == 0, "%s", text);
+    ck_assert_ptr_null(strstr(text + sizeof head, "total"));
     free(text);
     fixture_end(&f);
 }
@@ -727,6 +755,7 @@ int main(void)
 
     tcase_add_test(tc, perplexities_by_hand);
     tcase_add_test(tc, lines);
+    tcase_add_test(tc, summary_of_lazy_sizes);
     tcase_add_test(tc, stops_at_an_error);
     tcase_add_test(tc, misuse);
     tcase_add_loop_test(tc, patience, 0, LENGTH(patience_cases));

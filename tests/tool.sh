@@ -92,6 +92,14 @@ train word --min-freq 2 --embedding 12 --tied --optimizer rmsprop --clean text -
 prints 'language model: lstm, 12 hidden units, 1 layer, embedding of 12, tied to the output' "words"
 train char --embedding 5 --layer-norm --dialect keras --optimizer adagrad --validate text
 prints '  validation_perplexity: [0-9.]+' "validation"
+# Not every processor has products in bf16.
+if "$tool" info | grep -q '^products in bf16: AVX512-BF16$'; then
+    train char --precision bf16
+fi
+COTANGENT_CPU_PATH=base
+export COTANGENT_CPU_PATH
+refuses 2 '--precision: .*bf16' train text --precision bf16
+unset COTANGENT_CPU_PATH
 succeeds generate word.safetensors --prefix 'the time' -n 5
 [ "$(wc -w <out)" -eq 7 ] || fail "two words and five more are not seven"
 succeeds eval byte.safetensors text
@@ -201,7 +209,7 @@ refuses 1 'part is a checkpoint of another run: .*text is ' \
 
 # Sends the signal once there is a checkpoint; the tool must not be a background command, which
 # would ignore SIGINT.
-interrupted()   # SIGNAL STATUS
+interrupted()   # SIGNAL STATUS OPTION WORDS: of a run with this option and the file long; stdout has the words
 {
     rm -f long long.model
     (
@@ -213,20 +221,21 @@ interrupted()   # SIGNAL STATUS
     ) &
     # shellcheck disable=SC2086,SC2016
     sh -c 'echo $$ >pid; exec "$0" "$@"' "$tool" train text $slow --epochs 1000000 \
-        --checkpoint long -o long.model >out 2>err
+        "$3" long -o long.model >out 2>err
     status=$?
     wait
     [ $status -eq "$2" ] && [ ! -s err ] || fail "SIG$1: status $status"
     [ -s long.model ] || fail "SIG$1: no model was written"
-    grep -q "with --resume continues the run from long" out || fail "SIG$1: no word of --resume"
+    grep -q "$4" out || fail "SIG$1, $3: stdout has no '$4'"
     succeeds generate long.model -p the -n 5
-    succeeds generate long -p the -n 5
 }
-interrupted TERM 143
+interrupted TERM 143 --csv 'a run with --checkpoint FILE can be continued with --resume'
+interrupted TERM 143 --checkpoint 'with --resume continues the run from long'
+succeeds generate long -p the -n 5
 if grep -q '^SigIgn:.*[2367abef]$' /proc/self/status 2>/dev/null; then      # bit 1: SIGINT
     say "skipped: SIGINT is ignored by whoever runs this test"
 else
-    interrupted INT 130
+    interrupted INT 130 --checkpoint 'with --resume continues the run from long'
 fi
 
 # ---- info ----------------------------------------------------------------------------------

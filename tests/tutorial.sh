@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# tutorial.sh [update] - the blocks of docs/tutorial.md are one program: it compiles, runs, and prints
+# tutorial.sh [program] - the blocks of docs/tutorial.md are one program: it compiles, runs, and prints
 # the lines that the page shows. Blocks with a function, a type or an #include are at file scope; the
-# others, in order, are the body of main.
+# others, in order, are the body of main. "tutorial.sh program" only prints the program.
 
 . "$(dirname "$0")/lib.sh"
 top=$(pwd)
@@ -25,6 +25,7 @@ blocks='
     awk -v want=0 "$blocks" "$page"
     echo 'return 0; }'
 } >"$tmp/tutorial.c"
+[ "$1" != program ] || { cat "$tmp/tutorial.c"; exit; }
 
 # shellcheck disable=SC2086
 "${SHELL-/bin/sh}" ./libtool --silent --tag=CC --mode=link $CC -std=c11 -Wall -Wextra -Werror \

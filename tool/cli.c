@@ -252,22 +252,43 @@ static void cli_set(const cli_option *o, const char *text, char *to)
 
 /* ---- --help ---- */
 
-/* Returns the text of --help for an option: its help and, in parentheses, the default of its
- * field. */
+/* True if the choices of an option do not fit beside its name. */
+static bool cli_is_long(const cli_option *o)
+{
+    return o->kind == CLI_CHOICE && strlen(o->value) > 40;
+}
+
+/* Writes ": a, b, c" for the choices "a|b|c". */
+static void cli_list(char *text, size_t size, const char *choices)
+{
+    size_t n = (size_t)snprintf(text, size, ": ");
+
+    for (; *choices && n + 3 < size; choices++) {
+        text[n++] = *choices == '|' ? ',' : *choices;
+        if (*choices == '|')
+            text[n++] = ' ';
+    }
+    text[n] = '\0';
+}
+
+/* Returns the text of --help for an option: its help, choices that have no room elsewhere and, in
+ * parentheses, the default of its field. */
 static void cli_describe(char *text, size_t size, const cli_option *o, const char *to)
 {
     const char *bar = strchr(o->help, '|');
     int words = bar ? (int)(bar - o->help) : (int)strlen(o->help);
     const void *field = to + o->offset;
-    char usual[100] = "";
+    char usual[100] = "", choices[150] = "";
 
+    if (cli_is_long(o))
+        cli_list(choices, sizeof choices, o->value);
     if (o->kind == CLI_INTEGER && *(const int64_t *)field > 0)
         snprintf(usual, sizeof usual, "%lld", (long long)*(const int64_t *)field);
     else if (o->kind == CLI_POSITIVE && *(const double *)field > 0)
         snprintf(usual, sizeof usual, "%g", *(const double *)field);
     else if (bar)
         snprintf(usual, sizeof usual, "%s", bar + 1);
-    snprintf(text, size, *usual ? "%.*s (%s)" : "%.*s", words, o->help, usual);
+    snprintf(text, size, *usual ? "%.*s%s (%s)" : "%.*s%s", words, o->help, choices, usual);
 }
 
 static bool cli_is_argument(const cli_option *o)
@@ -298,7 +319,7 @@ static void cli_rows(const cli_program *p, const char *to, struct argp_option ro
                                             .key = !o->name    ? 0
                                                    : o->letter ? o->letter
                                                                : FIRST_KEY + i,
-                                            .arg = o->value,
+                                            .arg = cli_is_long(o) ? "NAME" : o->value,
                                             .doc = text[count],
                                             .group = group };
         count++;

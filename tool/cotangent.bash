@@ -33,8 +33,10 @@ _cotangent()
         word=${COMP_WORDS[COMP_CWORD - 1]}
     fi
     if [[ $word == --* ]]; then
-        values=$("$tool" "$command" --help 2>/dev/null |
-            sed -n "s/^.* $word=\([a-z0-9|]*|[a-z0-9|]*\).*/\1/p" | tr '|' ' ')
+        # Choices are in --help as --model=rnn|lstm|gru or as --optimizer=NAME ... : sgd, adam (adam).
+        values=$("$tool" "$command" --help 2>/dev/null | tr -s ' \n' '  ' |
+            sed -n "s/^.* $word=\([a-z0-9|]*|[a-z0-9|]*\) .*/\1/p
+                s/^.* $word=NAME [a-z ]*: \([a-z, ]*\)(.*/\1/p" | tr '|,' '  ')
         if [[ -n $values ]]; then
             mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current")
             return

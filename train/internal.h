@@ -64,6 +64,7 @@ typedef struct cti_monitor {
 
 /* The output that shows the progress of the run. */
 typedef struct cti_shown {
+    bool summary; /* the model's summary has been printed, or is not wanted */
     cti_progress progress;
     cti_csv csv;
     cti_tensorboard tensorboard;

@@ -40,6 +40,19 @@ static void trainer_sum_up(const cti_run *r, ct_fit_result *result)
         r->epoch.timed_tokens / (r->epoch.seconds > 0 ? r->epoch.seconds : 1e-9);
 }
 
+/* Prints the model's summary: before the first step if all sizes are known, otherwise after it. */
+static void trainer_show_summary(cti_run *r, bool stepped)
+{
+    const ct_params *params = r->model->params;
+
+    for (int i = 0; !stepped && i < ct_params_count(params); i++)
+        if (ct_param_is_lazy(ct_params_at(params, i)))
+            return;
+    if (!r->shown.summary)
+        ct_params_print(params, r->trainer->out);
+    r->shown.summary = true;
+}
+
 static void trainer_show_step(cti_run *r, double loss, double norm)
 {
     const ct_fit_step step = { .epoch = r->result.epochs + 1,
@@ -98,6 +111,7 @@ static bool trainer_next_step(cti_run *r)
     r->epoch.seconds += cti_now() - began;
     if (!more || !ct_ok())
         return false;
+    trainer_show_summary(r, true);
     if (!r->epoch.deferred.count)
         trainer_show_step(r, loss, r->epoch.norm);
     trainer_take_stop(r);
@@ -293,8 +307,8 @@ static bool trainer_begin(cti_run *r)
         cti_csv_open(&r->shown.csv, t->csv, &r->history, resumed) != CT_OK ||
         cti_tensorboard_open(&r->shown.tensorboard, t->tensorboard, &r->history, resumed) != CT_OK)
         return false;
-    if (t->out)
-        ct_params_print(r->model->params, t->out);
+    r->shown.summary = !t->out;
+    trainer_show_summary(r, false);
     cti_progress_begin(&r->shown.progress, t, trainer_epochs_done(r));
     return true;
 }

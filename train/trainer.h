@@ -197,7 +197,8 @@ typedef struct ct_trainer {
     double min_delta;
 
     /* Where the model's summary and the progress are printed: on a terminal a live line; and a
-     * plain line for epochs 1, 2, 5, 10, every tenth and the last. NULL: nothing is printed. */
+     * plain line for epochs 1, 2, 5, 10, every tenth and the last. If a layer takes sizes from its
+     * first input, the summary comes after the first step. NULL: nothing is printed. */
     FILE *out;
     bool plain; /* no live line, even on a terminal */
 

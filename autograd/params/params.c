@@ -301,8 +301,13 @@ ct_tensor *cti_param_initial(const ct_param *p)
 static ct_status params_make_value(ct_param *p)
 {
     ct_scope s = cti_scope_push();
-    ct_tensor *t = cti_param_initial(p), *kept = NULL;
+    ct_thread *th = cti_thread();
+    const cti_draws *draws = th->draws;
+    ct_tensor *t, *kept = NULL;
 
+    th->draws = NULL; /* drawn once: a recomputed function finds the value in its second run */
+    t = cti_param_initial(p);
+    th->draws = draws;
     if (t)
         kept = cti_keep("ct_param_materialize", t, cti_owner_params);
     cti_scope_pop(s);

@@ -180,9 +180,31 @@ void cti_layers_parallel(layer_set *set, int64_t pieces,
 void cti_layers_parallel_steps(layer_set *set,
                                void (*run)(const layer_job *j, int64_t step, int64_t block));
 
-/* The gradients of the weights and biases (rnn_layer_weights.c): sets the sizes; computes them from
- * the gradients of the gates. */
+/* Returns the number of groups of 16 columns. */
+static inline int64_t layer_groups_of(int64_t n)
+{
+    return (n + CTI_CELL_UNITS - 1) / CTI_CELL_UNITS;
+}
+
+/* Returns the address of a row of a group of columns of h and x; in bf16, of the pairs of an even row and
+ * the next. */
+static inline float *layer_operand_at(const layer_job *j, int64_t group, int64_t row)
+{
+    return j->operand + (group * layer_words(j, j->rows) + layer_words(j, row)) * CTI_CELL_UNITS;
+}
+
+/* Returns whether each step copies its rows of h and x. In bf16, the pairs of rows must not cross the
+ * steps or the pieces of work. */
+static inline bool layer_copies_in_steps(const layer_job *j)
+{
+    return !j->parts && (!j->bf16 || (j->s->batch % 2 == 0 && j->tile % 2 == 0));
+}
+
+/* The gradients of the weights and biases (rnn_layer_weights.c): sets the sizes; copies some rows of h
+ * and x into groups; computes the gradients from these and from the gradients of the gates. Unless
+ * layer_copies_in_steps, the last function copies all rows. */
 void cti_layer_weights_init(layer_job *j);
+void cti_layer_copy(const layer_job *j, int64_t row, int64_t rows);
 void cti_layers_weights(layer_set *set);
 
 #endif

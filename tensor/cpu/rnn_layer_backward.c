@@ -172,9 +172,10 @@ typedef struct layer_region {
     int64_t blocks, lines, step;
 } layer_region;
 
-/* What the next step reads and writes. The tiles of this step fetch it. */
+/* What the next step reads and writes, and what is copied after this step. The tiles of this step fetch
+ * it. */
 typedef struct layer_next {
-    layer_region region[4];
+    layer_region region[8];
     int regions;
 } layer_next;
 
@@ -185,17 +186,35 @@ static void layer_next_add(layer_next *n, const float *at, int64_t blocks, int64
         n->region[n->regions++] = (layer_region){ at, blocks, floats / 16, step };
 }
 
-/* Finds what step k of forward needs in these rows. */
+/* Adds what cti_layer_copy writes for time t, and what it reads but the cells do not. */
+static void layer_next_copy(const layer_job *j, layer_next *n, int64_t t, int64_t row, int64_t rows)
+{
+    const cti_layer *s = j->s;
+    int64_t each = j->block / CTI_CELL_UNITS, i; /* groups for each block */
+
+    if (!s->dw_hh || !layer_copies_in_steps(j))
+        return;
+    for (i = 0; i < each && i < layer_groups_of(s->hidden); i++)
+        layer_next_add(n, layer_operand_at(j, i, t * s->batch + row), j->blocks,
+                       layer_words(j, rows) * CTI_CELL_UNITS,
+                       each * layer_words(j, j->rows) * CTI_CELL_UNITS);
+    if (s->kind == CTI_CELL_LSTM)
+        layer_next_add(n, layer_at(s, s->h, layer_before(s, t), row, s->hidden), 1,
+                       rows * s->hidden, 0);
+}
+
+/* Finds what the step before step k of forward needs in these rows, and the copy after step k. */
 static layer_next layer_next_of(const layer_job *j, int64_t k, int64_t row, int64_t rows)
 {
     const cti_layer *s = j->s;
-    int64_t h = s->hidden, step = j->rows * CTI_CELL_WIDTH, t = k < 0 ? 0 : layer_time(s, k);
+    int64_t h = s->hidden, step = j->rows * CTI_CELL_WIDTH, t = k < 1 ? 0 : layer_time(s, k - 1);
     const void *state = s->kind == CTI_CELL_LSTM ? s->c : s->h;
     int64_t time = j->gated ? layer_before(s, t) : layer_after(s, t);
     layer_next n = { .regions = 0 };
 
-    if (k < 0)
+    if (k < 1)
         return n;
+    layer_next_copy(j, &n, layer_time(s, k), row, rows);
     layer_next_add(&n, layer_at(s, state, time, row, h), 1, rows * h, 0);
     if (s->dy)
         layer_next_add(&n, layer_at(s, s->dy, t, row, h), 1, rows * h, 0);
@@ -272,7 +291,8 @@ typedef struct layer_product {
     float *out;         /* (rows, n) */
 } layer_product;
 
-/* out = or += dgates W */
+/* out = or += dgates W. The tiles of the last quarter of the columns fetch, in bf16 those of the last half:
+ * what is fetched earlier leaves the cache again while W passes through it. */
 static void layer_through(const layer_job *j, const layer_product *p, layer_next *next)
 {
     int64_t n = p->state ? j->s->hidden : j->s->input, step = CTI_MICRO_VECTORS * j->lanes, at, i;
@@ -282,6 +302,8 @@ static void layer_through(const layer_job *j, const layer_product *p, layer_next
                          .step_k = 1,
                          .ldc = n,
                          .accumulate = p->state && gru };
+    layer_next none = { .regions = 0 };
+    int64_t late = j->bf16 ? p->end / 2 : 3 * p->end / 4;
     int count;
 
     for (at = p->first; at < p->end; at += step) {
@@ -290,7 +312,8 @@ static void layer_through(const layer_job *j, const layer_product *p, layer_next
         for (i = 0; i < p->rows; i += count) {
             count = layer_tile_rows(j, p->rows, i, t.ldb);
             t.c = p->out + i * n + at;
-            layer_run_blocks(j, &t, p->row + i, count, layer_least(n - at, step), next);
+            layer_run_blocks(j, &t, p->row + i, count, layer_least(n - at, step),
+                             at + step > late ? next : &none);
         }
     }
 }
@@ -320,13 +343,15 @@ static void layer_back_piece(const layer_job *j, int64_t piece)
         int64_t t = layer_time(s, k), at = layer_operand_row(j, t, row);
         layer_product dh = { true, at, rows, 0, s->hidden, layer_at(s, s->dh0, 0, row, s->hidden) };
         layer_product dx = { false, at, rows, 0, s->input, layer_at(s, s->dx, t, row, s->input) };
-        layer_next next = layer_next_of(j, k - 1, row, rows);
+        layer_next next = layer_next_of(j, k, row, rows);
 
         layer_gates_back(j, t, &range);
         if (k > 0 || !s->no_dh0)
             layer_through(j, &dh, &next);
         if (s->dx)
             layer_through(j, &dx, &next);
+        if (layer_copies_in_steps(j))
+            cti_layer_copy(j, t * s->batch + row, rows);
     }
 }
 

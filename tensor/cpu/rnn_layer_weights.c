@@ -20,6 +20,8 @@
 
 /* The most rows at a time, in bf16 twice as many: those of a block should fit the L2 cache. */
 #define MOST_DEPTH 1280
+#define FETCH_GROUPS                                                                               \
+    3                /* the last groups, in bf16 twice as many, whose tiles fetch the next block */
 #define COPY_ROWS 64 /* rows of h and x that are copied at a time */
 
 /* ---- h and x in groups ---- */
@@ -30,45 +32,27 @@ static const float *layer_states(const cti_layer *s)
     return layer_at(s, s->h, s->reverse ? 1 : 0, 0, s->hidden);
 }
 
-static int64_t layer_groups_of(int64_t n)
-{
-    return (n + CTI_CELL_UNITS - 1) / CTI_CELL_UNITS;
-}
-
-/* Returns the address of a row, or of the pairs of an even row and the next. */
-static float *layer_operand_at(const layer_job *j, int64_t group, int64_t row)
-{
-    return j->operand + (group * layer_words(j, j->rows) + layer_words(j, row)) * CTI_CELL_UNITS;
-}
-
 /* Copies some rows of in (T B, n) into the groups that begin with number `group`. */
 static void layer_copy_rows(const layer_job *j, const float *in, int64_t n, int64_t group,
                             int64_t row, int64_t rows)
 {
-    int64_t at, i;
+    int64_t at;
 
     for (at = 0; at < n; at += CTI_CELL_UNITS, group++) {
         float *to = layer_operand_at(j, group, row);
         const float *from = in + row * n + at;
         int64_t count = layer_least(n - at, CTI_CELL_UNITS);
 
-        if (j->bf16) {
+        if (j->bf16)
             j->bf16->across(rows, count, from, n, to, CTI_CELL_UNITS);
-            continue;
-        }
-        for (i = 0; i < rows; i++, from += n, to += CTI_CELL_UNITS) {
-            if (count == CTI_CELL_UNITS) /* a constant size needs no call */
-                memcpy(to, from, CTI_CELL_UNITS * sizeof *to);
-            else
-                memcpy(to, from, (size_t)count * sizeof *to);
-        }
+        else
+            j->micro->copy_rows(rows, count, from, n, to, CTI_CELL_UNITS);
     }
 }
 
-static void layer_copy_piece(const layer_job *j, int64_t piece)
+void cti_layer_copy(const layer_job *j, int64_t row, int64_t rows)
 {
     const cti_layer *s = j->s;
-    int64_t row = piece * COPY_ROWS, rows = layer_least(j->rows - row, COPY_ROWS);
 
     if (s->dw_hh)
         layer_copy_rows(j, layer_states(s), s->hidden, 0, row, rows);
@@ -76,18 +60,27 @@ static void layer_copy_piece(const layer_job *j, int64_t piece)
         layer_copy_rows(j, s->x, s->input, layer_groups_of(s->hidden), row, rows);
 }
 
+static void layer_copy_piece(const layer_job *j, int64_t piece)
+{
+    int64_t row = piece * COPY_ROWS;
+
+    cti_layer_copy(j, row, layer_least(j->rows - row, COPY_ROWS));
+}
+
 /* ---- the products ---- */
 
 /* Some units whose gradients of gates are in one block: 16, or of an RNN up to 64. */
 typedef struct layer_units {
     int64_t unit, units;
-    int64_t width;   /* the floats of these units in a row */
-    int64_t ld;      /* rows of d are ld apart */
-    const float *d;  /* the gradients of all rows */
-    float *pairs;    /* bf16: those that are multiplied at a time, in pairs (words, width) */
-    float *bias;     /* the sums of d's columns */
-    float *classes;  /* one-hot x: dW_ih^T (I, CTI_CELL_WIDTH) */
-    float *products; /* (16, width) for each group; for one if all rows are multiplied at once */
+    int64_t width;     /* the floats of these units in a row */
+    int64_t ld;        /* rows of d are ld apart */
+    const float *d;    /* the gradients of all rows */
+    float *pairs;      /* bf16: those that are multiplied at a time, in pairs (words, width) */
+    float *bias;       /* the sums of d's columns */
+    float *classes;    /* one-hot x: dW_ih^T (I, CTI_CELL_WIDTH) */
+    float *products;   /* (16, width) for each group; for one if all rows are multiplied at once */
+    const float *next; /* the next block of d, of which `lines` times 16 floats are to be fetched */
+    int64_t lines;
 } layer_units;
 
 /* Returns the floats of a row for 16 units. */
@@ -111,7 +104,13 @@ static int64_t layer_pairs_floats(const layer_job *j)
     return j->bf16 ? layer_words(j, j->depth) * CTI_CELL_WIDTH : 0;
 }
 
-static layer_units layer_units_at(const layer_job *j, int64_t share, int64_t unit)
+/* The rows that are multiplied together with row `row`. */
+static int64_t layer_rows_from(const layer_job *j, int64_t row)
+{
+    return layer_least(j->rows - row, j->depth);
+}
+
+static layer_units layer_units_at(const layer_job *j, int64_t share, int64_t unit, int64_t row)
 {
     int64_t first = share * j->share, end = layer_least(first + j->share, j->s->hidden);
     int64_t block = unit / j->block, units = layer_least(end, (block + 1) * j->block) - unit;
@@ -123,6 +122,12 @@ static layer_units layer_units_at(const layer_job *j, int64_t share, int64_t uni
                       .ld = layer_block_width(j, block),
                       .products = sums };
 
+    if (unit + units < end) {
+        int64_t ld = layer_block_width(j, block + 1);
+
+        u.next = j->d + (block + 1) * j->rows * CTI_CELL_WIDTH + row * ld;
+        u.lines = layer_rows_from(j, row) * ld / 16;
+    }
     u.d = j->d + block * j->rows * CTI_CELL_WIDTH + (j->gated ? 0 : unit % j->block);
     sums += CTI_CELL_WIDTH * CTI_CELL_UNITS;
     u.pairs = sums;
@@ -153,16 +158,35 @@ static int64_t layer_sixteens(const layer_job *j, const layer_units *u)
     return j->gated ? layer_parts(j) : u->width / CTI_CELL_UNITS;
 }
 
+/* Lets a tile fetch what is multiplied soon: the next group, if it is the first tile of a group, or else a
+ * part of the next block. */
+static void layer_fetch_soon(const layer_job *j, const layer_operand *o, layer_units *u, int64_t at,
+                             const float *group, cti_micro_tile *t)
+{
+    int64_t groups = layer_groups_of(o->n), last = j->bf16 ? 2 * FETCH_GROUPS : FETCH_GROUPS;
+
+    t->fetch = NULL;
+    if (group == t->a && at + 1 < groups) {
+        t->fetch = group + layer_words(j, j->rows) * CTI_CELL_UNITS;
+        t->fetch_lines = t->k;
+    } else if (u->lines && o->state && at + last >= groups) {
+        t->fetch = u->next;
+        t->fetch_lines = layer_least(u->lines, t->k);
+        u->next += 16 * t->fetch_lines;
+        u->lines -= t->fetch_lines;
+    }
+}
+
 /* sums (16, width) = or += the product of the rows row .. row + depth - 1 of a group, transposed, and
  * of d */
-static void layer_multiply_group(const layer_job *j, const layer_operand *o, const layer_units *u,
+static void layer_multiply_group(const layer_job *j, const layer_operand *o, layer_units *u,
                                  int64_t at, int64_t row, float *sums)
 {
     int64_t first = layer_column(j, o->state, 0), step = CTI_MICRO_VECTORS * j->lanes, i, c;
     int64_t end = first + layer_sixteens(j, u) * CTI_CELL_UNITS;
     int64_t count = layer_least(o->n - at * CTI_CELL_UNITS, CTI_CELL_UNITS);
     const float *a = layer_operand_at(j, o->group + at, row);
-    cti_micro_tile t = { .k = layer_words(j, layer_least(j->rows - row, j->depth)),
+    cti_micro_tile t = { .k = layer_words(j, layer_rows_from(j, row)),
                          .parts = 1,
                          .step_i = 1,
                          .step_k = CTI_CELL_UNITS,
@@ -178,6 +202,7 @@ static void layer_multiply_group(const layer_job *j, const layer_operand *o, con
         for (i = 0; i < count; i += rows) {
             rows = layer_tile_rows(j, count, i, width);
             t.a = a + i;
+            layer_fetch_soon(j, o, u, at, a, &t);
             t.c = sums + i * u->width + c;
             j->run(&t, rows, (int)(width / j->lanes));
         }
@@ -202,7 +227,7 @@ static void layer_store_group(const layer_job *j, const layer_operand *o, const 
 }
 
 /* Computes the gradient of a weight for some units from the rows that begin with number `row`. */
-static void layer_weight_rows(const layer_job *j, const layer_operand *o, const layer_units *u,
+static void layer_weight_rows(const layer_job *j, const layer_operand *o, layer_units *u,
                               int64_t row)
 {
     bool last = row + j->depth >= j->rows;
@@ -294,9 +319,9 @@ static void layer_weights_piece(const layer_job *j, int64_t share)
 
     for (row = 0; row < j->rows; row += j->depth)
         for (unit = first; unit < end; unit = layer_least(end, (unit / j->block + 1) * j->block)) {
-            const layer_units u = layer_units_at(j, share, unit);
+            layer_units u = layer_units_at(j, share, unit, row);
 
-            layer_sum_rows(j, &u, row, layer_least(j->rows - row, j->depth));
+            layer_sum_rows(j, &u, row, layer_rows_from(j, row));
             layer_weight_rows(j, &h, &u, row);
             layer_weight_rows(j, &x, &u, row);
             if (s->dw_ih && !s->x)
@@ -324,6 +349,7 @@ void cti_layers_weights(layer_set *set)
 {
     const layer_job *j = set->job;
 
-    cti_layers_parallel(set, (j->rows + COPY_ROWS - 1) / COPY_ROWS, layer_copy_piece);
+    if (!layer_copies_in_steps(j))
+        cti_layers_parallel(set, (j->rows + COPY_ROWS - 1) / COPY_ROWS, layer_copy_piece);
     cti_layers_parallel(set, j->shares, layer_weights_piece);
 }

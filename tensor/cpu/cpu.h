@@ -371,8 +371,8 @@ typedef struct cti_bf16_path {
     /* out (pairs of rows, n) = the pairs of elements of neighbouring rows of in (rows, n) */
     void (*across)(int64_t rows, int64_t n, const float *in, int64_t ld_in, float *out,
                    int64_t ld_out);
-    /* The same for n of whole vectors and rows of out that are n apart; sums (n) += the columns of in, in
-     * the order of the rows */
+    /* The same for n of 1 to CTI_MICRO_VECTORS vectors and rows of out that are n apart; sums (n) += the
+     * columns of in, in the order of the rows */
     void (*sum_across)(int64_t rows, int64_t n, const float *in, int64_t ld_in, float *sums,
                        float *out);
 } cti_bf16_path;

@@ -82,11 +82,11 @@ static void avx512_across(int64_t rows, int64_t n, const float *in, int64_t ld_i
     }
 }
 
-/* sum_across for `vectors` vectors of columns; rows of out are n apart. Callers pass a constant. */
-static inline __attribute__((always_inline)) void sum_across_columns(const int vectors,
-                                                                     int64_t rows, int64_t n,
-                                                                     const float *in, int64_t ld_in,
-                                                                     float *sums, float *out)
+/* Callers pass a constant for vectors. */
+static inline __attribute__((always_inline)) void sum_across_vectors(const int vectors,
+                                                                     int64_t rows, const float *in,
+                                                                     int64_t ld_in, float *sums,
+                                                                     float *out)
 {
     __m512 all[CTI_MICRO_VECTORS];
     int64_t i;
@@ -94,7 +94,7 @@ static inline __attribute__((always_inline)) void sum_across_columns(const int v
 
     for (v = 0; v < vectors; v++)
         all[v] = _mm512_loadu_ps(sums + v * VECTOR);
-    for (i = 0; i < rows; i += 2, in += 2 * ld_in, out += n) {
+    for (i = 0; i < rows; i += 2, in += 2 * ld_in, out += vectors * VECTOR) {
         const bool two = i + 1 < rows;
 
         for (v = 0; v < vectors; v++) {
@@ -115,12 +115,19 @@ static inline __attribute__((always_inline)) void sum_across_columns(const int v
 static void avx512_sum_across(int64_t rows, int64_t n, const float *in, int64_t ld_in, float *sums,
                               float *out)
 {
-    int64_t j = 0;
-
-    for (; j + PANEL <= n; j += PANEL)
-        sum_across_columns(CTI_MICRO_VECTORS, rows, n, in + j, ld_in, sums + j, out + j);
-    for (; j < n; j += VECTOR)
-        sum_across_columns(1, rows, n, in + j, ld_in, sums + j, out + j);
+    switch (n / VECTOR) {
+    case 1:
+        sum_across_vectors(1, rows, in, ld_in, sums, out);
+        break;
+    case 2:
+        sum_across_vectors(2, rows, in, ld_in, sums, out);
+        break;
+    case 3:
+        sum_across_vectors(3, rows, in, ld_in, sums, out);
+        break;
+    default:
+        sum_across_vectors(CTI_MICRO_VECTORS, rows, in, ld_in, sums, out);
+    }
 }
 
 static void avx512_pack(int64_t k, int64_t columns, const float *in, int64_t ld_in, int64_t width,

@@ -176,7 +176,8 @@ static void fused_take_read(ct_node *n, const cti_fused_op *op, bool lstm, ct_te
     }
 }
 
-/* What a second run of the steps differentiates, with which gradients, and by what. */
+/* What a second run of the steps differentiates, with which gradients, and by what. cti_grad finds the
+ * gradient of a tensor that is several inputs, such as a bound weight, for one of them. */
 typedef struct fused_ends {
     int outputs, wanted;
     ct_tensor *output[CTI_MOST_STACKED * CTI_FUSED_RESULTS];
@@ -184,18 +185,6 @@ typedef struct fused_ends {
     ct_tensor *by[CTI_MOST_STACKED * READ_COUNT];
     int input[CTI_MOST_STACKED * READ_COUNT]; /* the number of the node's input */
 } fused_ends;
-
-/* Adds an input of the node. A tensor that is several inputs is added once: its gradient is that of all. */
-static void fused_add_wanted(fused_ends *e, ct_tensor *by, int input)
-{
-    int i;
-
-    for (i = 0; i < e->wanted; i++)
-        if (e->by[i] == by)
-            return;
-    e->input[e->wanted] = input;
-    e->by[e->wanted++] = by;
-}
 
 /* Runs the steps of a layer again. x is its input, or NULL if it is an input of the node. Returns y. */
 static ct_tensor *fused_repeat_layer(ct_node *n, ct_tensor *const *dout,
@@ -217,8 +206,10 @@ static ct_tensor *fused_repeat_layer(ct_node *n, ct_tensor *const *dout,
             e->gradient[e->outputs++] = dout[op->y + i];
         }
     for (i = 0; i < READ_COUNT; i++)
-        if (input[i] >= 0 && ct_node_needs_grad(n, input[i]))
-            fused_add_wanted(e, in[i], input[i]);
+        if (input[i] >= 0 && ct_node_needs_grad(n, input[i])) {
+            e->input[e->wanted] = input[i];
+            e->by[e->wanted++] = in[i];
+        }
     return made[0];
 }
 

@@ -459,6 +459,7 @@ START_TEST(products_without_memory)
 {
     static float a[ROOM_M * ROOM_K], b[ROOM_N * ROOM_K], c[ROOM_M * ROOM_N];
     ct_generator g = ct_generator_from_seed(19);
+    long most = 0;
     int i, j, k;
 
     random_matrix(&g, a, CT_F32, ROOM_M * ROOM_K);
@@ -470,6 +471,7 @@ START_TEST(products_without_memory)
             c[i] = NAN;
         asked = 0;
         product_of_way(_i, a, b, c);
+        most = asked > most ? asked : most;
         for (i = 0; i < ROOM_M; i++)
             for (j = 0; j < ROOM_N; j++) {
                 double want = 0;
@@ -481,7 +483,7 @@ START_TEST(products_without_memory)
             }
     }
     cti_memory_calls = usual_memory;
-    ck_assert(_i < 2 || refused_at > 2);
+    ck_assert(_i < 2 || most > 0);
 }
 END_TEST
 
@@ -572,6 +574,27 @@ START_TEST(gemm_large_stride)
     float a[4] = { 1, 2, 3, 4 }, b[8] = { 1, 2, 3, 4, 5, 6, 7, 8 }, c[2];
     int i;
 
+#ifdef HAVE_OPENBLAS_SET_NUM_THREADS
+    { /* the first product by OpenBLAS sets its threads to one */
+        cti_gemm p = { .dtype = CT_F32,
+                       .m = 1,
+                       .n = 2,
+                       .k = 4,
+                       .batch = 1,
+                       .alpha = 1,
+                       .a = a,
+                       .b = b,
+                       .c = c,
+                       .lda = 4,
+                       .ldb = 2,
+                       .ldc = 2 };
+
+        openblas_set_num_threads(2);
+        cti_multiply(&p, 1, a, b, c);
+        ck_assert(c[0] == 50 && c[1] == 60);
+        ck_assert_int_eq(openblas_get_num_threads(), ct_portable() ? 2 : 1);
+    }
+#endif
     for (i = 0; i < 8; i++) {
         bool one = i & 4; /* B has one row too */
         cti_gemm p = { .dtype = CT_F32,
@@ -592,27 +615,6 @@ START_TEST(gemm_large_stride)
         ck_assert_msg(c[0] == (one ? 1.0f : 50.0f) && c[1] == (one ? 2.0f : 60.0f),
                       "case %d: %g, %g", i, (double)c[0], (double)c[1]);
     }
-#ifdef HAVE_OPENBLAS_SET_NUM_THREADS
-    { /* OpenBLAS, if used, still has one thread */
-        cti_gemm p = { .dtype = CT_F32,
-                       .m = 1,
-                       .n = 2,
-                       .k = 4,
-                       .batch = 1,
-                       .alpha = 1,
-                       .a = a,
-                       .b = b,
-                       .c = c,
-                       .lda = 4,
-                       .ldb = 2,
-                       .ldc = 2 };
-
-        openblas_set_num_threads(2);
-        cti_multiply(&p, 1, a, b, c);
-        ck_assert(c[0] == 50 && c[1] == 60);
-        ck_assert_int_eq(openblas_get_num_threads(), ct_portable() ? 2 : 1);
-    }
-#endif
 }
 END_TEST
 

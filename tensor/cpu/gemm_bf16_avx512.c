@@ -349,4 +349,4 @@ const cti_bf16_path cti_bf16_path_avx512 = { .pack_a = avx512_pack_a,
                                              .pack = avx512_pack,
                                              .along = avx512_along,
                                              .across = avx512_across,
-                                             .sum_across = avx512_sum_across };
+                                             .sum_across = CTI_TRAINING(avx512_sum_across) };

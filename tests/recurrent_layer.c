@@ -504,6 +504,35 @@ START_TEST(test_stack_parts)
 }
 END_TEST
 
+/* Stores the gradients of a function of the last h of all layers. Nothing depends on y. */
+static void stack_last(layer_model *m, int i, ct_tensor **grad)
+{
+    ct_tensor *all[MOST_TENSORS], *loss;
+    ct_state *next;
+
+    stack_gradients(m, i, STACK_PLAIN, false, all);
+    ck_assert(ct_recurrent_forward(m->r, m->x, m->begin, &next) != NULL);
+    loss = ct_sum(ct_square(ct_state_get(next, 0)));
+    ck_assert(ct_grad(1, &loss, m->count, m->of, NULL, false, grad) == CT_OK);
+}
+
+START_TEST(test_stack_last)
+{
+    layer_model fused, plain;
+    ct_tensor *a[MOST_TENSORS], *b[MOST_TENSORS];
+    int k;
+
+    stack_last(&fused, _i, a);
+    ct_set_fused_rnn(false);
+    stack_last(&plain, _i, b);
+    ct_set_fused_rnn(true);
+    for (k = 0; k < fused.count; k++)
+        layer_compare("gradient", a[k], b[k], 2e-5);
+    layer_free(&plain);
+    layer_free(&fused);
+}
+END_TEST
+
 /* Stores the gradients of the sum of the squares of all gradients. */
 static void stack_second(layer_model *m, int i, ct_tensor **second)
 {
@@ -579,5 +608,6 @@ void recurrent_layer_cases(Suite *suite)
     tcase_add_loop_test(tc, test_layer_checkpoint, 0, KINDS);
     tcase_add_loop_test(tc, test_stack_values, 0, STACK_WAYS * KINDS * LENGTH(stack_forms));
     tcase_add_loop_test(tc, test_stack_parts, 0, KINDS);
+    tcase_add_loop_test(tc, test_stack_last, 0, KINDS * LENGTH(stack_forms));
     tcase_add_loop_test(tc, test_stack_second, 0, harness_rounds(1, KINDS));
 }

@@ -30,7 +30,8 @@
  *
  * Stacked layers, if threads share their steps, run at the same time: forward, each layer is one step
  * behind the layer below; backward, two steps behind the layer above, because the step between them
- * computes dx. If threads do not share the steps, the layers run one after the other. */
+ * computes dx. If threads do not share the steps, or forward the layers are wide, the layers run one after
+ * the other. */
 #include "tensor/cpu/rnn_layer.h"
 
 #include "tensor/parallel.h"
@@ -513,6 +514,15 @@ static int64_t layer_lay_out_forward(layer_job *j, float *memory)
     return used;
 }
 
+/* Forward, stacked layers at the same time gain only if the cache holds the weights of all. */
+static bool layer_forward_in_turn(const layer_set *set)
+{
+    const layer_job *j = &set->job[set->count - 1];
+    int64_t weights = layer_words(j, layer_parts(j) * j->s->hidden * j->s->hidden);
+
+    return set->in_turn || (j->below && set->count * weights > CACHED);
+}
+
 ct_status cti_cpu_layer(const cti_layer *s)
 {
     ct_storage *room;
@@ -522,7 +532,7 @@ ct_status cti_cpu_layer(const cti_layer *s)
 
     if (ct_portable() || !cti_layers_init(&set, s, cti_cpu_path_get(), cti_bf16_path_get()))
         return CT_ERR_MEMORY;
-    if (set.in_turn)
+    if (layer_forward_in_turn(&set))
         return cti_layers_in_turn(&set, false, cti_cpu_layer);
     room = cti_layers_room(&set, layer_lay_out_forward);
     if (!room)

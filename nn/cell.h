@@ -67,6 +67,11 @@ ct_recurrent *cti_recurrent_new(const char *function, ct_params *params, const c
                                 const ct_cell *cell, const ct_nn_recurrent_options *options,
                                 bool alone);
 
+/* Return false with an error for options that a module may not have; alone: for a single cell.
+ * cti_recurrent_in_range is for a value that must be in 0..most. (recurrent_options.c) */
+bool cti_recurrent_check_options(const char *me, const ct_nn_recurrent_options *o, bool alone);
+bool cti_recurrent_in_range(const char *me, const char *name, int64_t value, int64_t most);
+
 /* The set with the module's name, and the function that the user called to make it. */
 ct_params *cti_recurrent_params(const ct_recurrent *r);
 const char *cti_recurrent_maker(const ct_recurrent *r);

@@ -176,33 +176,60 @@ static void fused_take_read(ct_node *n, const cti_fused_op *op, bool lstm, ct_te
     }
 }
 
-void cti_fused_stepwise_backward(ct_node *n, ct_tensor *const *dout, const cti_fused_attributes *a,
-                                 const cti_fused_op *op)
+/* What a second run of the steps differentiates, with which gradients, and by what. cti_grad finds the
+ * gradient of a tensor that is several inputs, such as a bound weight, for one of them. */
+typedef struct fused_ends {
+    int outputs, wanted;
+    ct_tensor *output[CTI_MOST_STACKED * CTI_FUSED_RESULTS];
+    ct_tensor *gradient[CTI_MOST_STACKED * CTI_FUSED_RESULTS];
+    ct_tensor *by[CTI_MOST_STACKED * READ_COUNT];
+    int input[CTI_MOST_STACKED * READ_COUNT]; /* the number of the node's input */
+} fused_ends;
+
+/* Runs the steps of a layer again. x is its input, or NULL if it is an input of the node. Returns y. */
+static ct_tensor *fused_repeat_layer(ct_node *n, ct_tensor *const *dout,
+                                     const cti_fused_attributes *a, const cti_fused_op *op,
+                                     ct_tensor *x, fused_ends *e)
 {
     const bool lstm = a->cell->kind == CTI_CELL_LSTM;
-    const size_t bottom = cti_thread()->tape_count;
-    ct_tensor *in[READ_COUNT], *outputs[CTI_FUSED_RESULTS];
-    ct_tensor *gradients[CTI_FUSED_RESULTS], *made[CTI_FUSED_RESULTS];
-    ct_tensor *wanted[READ_COUNT], *found[READ_COUNT] = { NULL };
-    int output_count = 0, wanted_count = 0, input[READ_COUNT], which[READ_COUNT], i;
+    ct_tensor *in[READ_COUNT], *made[CTI_FUSED_RESULTS];
+    int input[READ_COUNT], i;
 
     fused_take_read(n, op, lstm, in, input);
+    if (x)
+        in[READ_X] = x;
     if (!ct_ok() || !fused_repeat_steps(n, op, a, in, made))
-        return;
+        return NULL;
     for (i = 0; i < 2 + lstm; i++)
         if (dout[op->y + i]) {
-            outputs[output_count] = made[i];
-            gradients[output_count++] = dout[op->y + i];
+            e->output[e->outputs] = made[i];
+            e->gradient[e->outputs++] = dout[op->y + i];
         }
     for (i = 0; i < READ_COUNT; i++)
         if (input[i] >= 0 && ct_node_needs_grad(n, input[i])) {
-            which[wanted_count] = input[i];
-            wanted[wanted_count++] = in[i];
+            e->input[e->wanted] = input[i];
+            e->by[e->wanted++] = in[i];
         }
-    if (!CT_INFERENCE_ONLY && output_count)
-        cti_grad(bottom, output_count, outputs, wanted_count, wanted, gradients, true, found);
-    for (i = 0; i < wanted_count && ct_ok(); i++)
-        ct_node_add_grad(n, which[i], found[i]);
+    return made[0];
+}
+
+void cti_fused_stepwise_backward(ct_node *n, ct_tensor *const *dout, int count,
+                                 const cti_fused_attributes *a, const cti_fused_op *op)
+{
+    const size_t bottom = cti_thread()->tape_count;
+    ct_tensor *found[CTI_MOST_STACKED * READ_COUNT] = { NULL }, *x = NULL;
+    fused_ends e = { .outputs = 0 };
+    int i;
+
+    for (i = 0; i < count; i++) {
+        x = fused_repeat_layer(n, dout, &a[i], &op[i], x, &e);
+        if (!x)
+            return;
+    }
+    if (!CT_INFERENCE_ONLY && e.outputs)
+        cti_grad(bottom, e.outputs, e.output, e.wanted, e.by, e.gradient, true, found);
+    for (i = 0; i < e.wanted && ct_ok(); i++)
+        ct_node_add_grad(n, e.input[i], found[i]);
 }
 
 static const cti_fused_op fused_indices = { .x = IN_X,
@@ -217,7 +244,7 @@ static const cti_fused_op fused_indices = { .x = IN_X,
 
 static void fused_stepwise_backward(ct_node *n, ct_tensor *const *dout)
 {
-    cti_fused_stepwise_backward(n, dout, ct_node_attributes(n), &fused_indices);
+    cti_fused_stepwise_backward(n, dout, 1, ct_node_attributes(n), &fused_indices);
 }
 
 /* ---- backward ---- */

@@ -17,20 +17,26 @@
 ct_tensor *cti_fused_rnn(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
                          const ct_cell_step *at);
 
-/* One direction of a layer. */
-typedef struct cti_fused_direction {
+/* One layer in one direction. */
+typedef struct cti_fused_cell {
     void *self; /* a cti_cell */
     ct_tensor **state;
     bool reverse;
-    ct_tensor *y; /* the result */
-} cti_fused_direction;
+    ct_tensor *y; /* the result; of stacked layers, only of the last */
+} cti_fused_cell;
 
-/* Like cti_fused_rnn, but for the directions of a layer with their input: x (T, B, I) is the input. Two
- * directions are computed at the same time. Also returns false without an error on a device without such a
- * kernel, for a dtype other than f32, for few steps or rows, with lengths, and for a narrow RNN whose x is
- * one-hot; in bf16 also if bf16 is emulated, and for layers so small that cti_fused_rnn is faster. */
-bool cti_fused_layer(int count, cti_fused_direction *directions, ct_tensor *x,
+/* Like cti_fused_rnn, but for layers with their input, which are computed at the same time: x (T, B, I) is
+ * the input. They are the directions of a layer, one or two; or, if `stacked`, up to CTI_MOST_STACKED
+ * layers of one direction, each of which has the y of the one before as its input. Also returns false
+ * without an error on a device without such a kernel, for a dtype other than f32, for few steps or rows,
+ * with lengths, and for a narrow RNN whose x is one-hot; in bf16 also if bf16 is emulated, and for layers
+ * so small that cti_fused_rnn is faster; and for stacked layers of which a later one needs history but
+ * the first does not. */
+bool cti_fused_layer(int count, bool stacked, cti_fused_cell *cells, ct_tensor *x,
                      const ct_cell_step *at);
+
+/* Returns false if cti_fused_layer returns false for an input such as x, whatever the cells. */
+bool cti_fused_layer_takes(const ct_tensor *x);
 
 /* ---- what both ops share ---- */
 
@@ -48,10 +54,11 @@ typedef struct cti_fused_op {
     int x, w_ih, b_ih, w_hh, b_hh, h, c, lengths, y;
 } cti_fused_op;
 
-/* Computes gradients that have history: runs the steps again with ordinary ops and differentiates
- * these. If op has w_ih, x is the input of the layer. */
-void cti_fused_stepwise_backward(ct_node *n, ct_tensor *const *dout, const cti_fused_attributes *a,
-                                 const cti_fused_op *op);
+/* Computes gradients that have history: runs the steps of `count` stacked layers again with ordinary ops
+ * and differentiates these. If op has w_ih, x is the input of the layer. Each layer after the first has no
+ * x, because it reads y of the layer before. */
+void cti_fused_stepwise_backward(ct_node *n, ct_tensor *const *dout, int count,
+                                 const cti_fused_attributes *a, const cti_fused_op *op);
 
 /* Returns false for a cell that only step-by-step code can run. */
 bool cti_fused_can_run(const cti_cell *c, const ct_cell_step *at);

@@ -144,52 +144,6 @@ ct_tensor *ct_cell_drop(const ct_cell_step *at, ct_tensor *h)
 
 /* ---- construction ---- */
 
-static bool recurrent_in_range(const char *me, const char *name, int64_t value, int64_t most)
-{
-    if (value >= 0 && value <= most)
-        return true;
-    ct_raise(CT_ERR_ARGUMENT, me, "%s is %lld; it must be in 0..%lld", name, (long long)value,
-             (long long)most);
-    return false;
-}
-
-static bool recurrent_check_options(const char *me, const ct_nn_recurrent_options *o)
-{
-    if (!cti_at_least(me, "hidden_size", o->hidden_size, 1) ||
-        !cti_at_least(me, "input_size", o->input_size, 0) ||
-        !recurrent_in_range(me, "hidden_size", o->hidden_size, CTI_MOST_SIZE) ||
-        !recurrent_in_range(me, "input_size", o->input_size, CTI_MOST_SIZE) ||
-        !recurrent_in_range(me, "num_layers", o->num_layers, CTI_MOST_LAYERS) ||
-        !recurrent_in_range(me, "dialect", (int)o->dialect, CT_DIALECT_FLAX) ||
-        !cti_is_probability(me, "dropout", o->dropout) ||
-        !cti_is_probability(me, "recurrent_dropout", o->recurrent_dropout))
-        return false;
-    if (o->reverse && o->bidirectional)
-        ct_raise(CT_ERR_ARGUMENT, me, "reverse and bidirectional are both set; only one may be");
-    return ct_ok();
-}
-
-/* Refuses options of layers and directions for a single cell. */
-static bool recurrent_check_alone(const char *me, const ct_nn_recurrent_options *o)
-{
-    const struct {
-        bool is_set;
-        const char *name;
-    } options[] = { { o->num_layers > 1, "num_layers" },
-                    { o->bidirectional, "bidirectional" },
-                    { o->reverse, "reverse" },
-                    { o->batch_first, "batch_first" },
-                    { o->dropout != 0, "dropout" } };
-
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-        if (options[i].is_set) {
-            ct_raise(CT_ERR_ARGUMENT, me, "%s is set; a single cell does not take it",
-                     options[i].name);
-            return false;
-        }
-    return true;
-}
-
 /* Makes a cell's data and its parameters. */
 static ct_status recurrent_add_cell(ct_recurrent *r, int layer, int direction)
 {
@@ -212,11 +166,11 @@ static bool recurrent_check_sizes(const char *me, const ct_recurrent *r)
     int i;
 
     for (i = 0; i < r->cell->states; i++)
-        if (!recurrent_in_range(me, "state_size of the cell", recurrent_state_size(r, i),
-                                CTI_MOST_SIZE))
+        if (!cti_recurrent_in_range(me, "state_size of the cell", recurrent_state_size(r, i),
+                                    CTI_MOST_SIZE))
             return false;
-    return recurrent_in_range(me, "output_size of the cell", recurrent_output_size(r),
-                              CTI_MOST_SIZE);
+    return cti_recurrent_in_range(me, "output_size of the cell", recurrent_output_size(r),
+                                  CTI_MOST_SIZE);
 }
 
 /* Makes the parameters of learn_state. */
@@ -244,8 +198,7 @@ ct_recurrent *cti_recurrent_new(const char *function, ct_params *params, const c
     int k;
 
     if (!cti_module_given(function, params, name) || !cti_cell_given(function, cell) ||
-        !recurrent_check_options(function, options) ||
-        (alone && !recurrent_check_alone(function, options)))
+        !cti_recurrent_check_options(function, options, alone))
         return NULL;
     part = ct_params_sub(params, name);
     r = part ? cti_module_data(params,
@@ -587,21 +540,26 @@ static ct_tensor *recurrent_run_sequence(cti_steps *s, ct_tensor *x)
     return y && e->active ? ct_where(e->active, y, ct_full(CT_SCALAR, 0, y->dtype, y->device)) : y;
 }
 
-/* Runs the directions of a layer of the library's own cells together with their input. Returns false
- * without an error if no op supports the layer. Then the caller must project the input first. */
-static bool recurrent_run_layer(int count, cti_steps *s, ct_tensor *x, ct_tensor **y)
+/* Returns false if cells of the module cannot run in one op together with their input x. */
+static bool recurrent_can_fuse(const recurrent_call *c, const ct_tensor *x)
 {
-    cti_fused_direction direction[2];
+    return c->r->cell->sequence == cti_fused_rnn && !c->extent.active &&
+           !atomic_load(&recurrent_stepwise) && cti_fused_layer_takes(x);
+}
+
+/* Runs the directions of a layer of the library's own cells, or stacked layers, together with their input.
+ * Returns false without an error if no op supports them. Then the caller must project the input first. */
+static bool recurrent_run_layer(int count, bool stacked, cti_steps *s, ct_tensor *x, ct_tensor **y)
+{
+    cti_fused_cell cell[CTI_MOST_STACKED];
     int d;
 
-    if (s->cell->sequence != cti_fused_rnn || s->extent->active || atomic_load(&recurrent_stepwise))
+    for (d = 0; d < count; d++)
+        cell[d] = (cti_fused_cell){ s[d].self, s[d].state, s[d].reverse, NULL };
+    if (!cti_fused_layer(count, stacked, cell, x, &s->at))
         return false;
     for (d = 0; d < count; d++)
-        direction[d] = (cti_fused_direction){ s[d].self, s[d].state, s[d].reverse, NULL };
-    if (!cti_fused_layer(count, direction, x, &s->at))
-        return false;
-    for (d = 0; d < count; d++)
-        y[d] = direction[d].y;
+        y[d] = cell[d].y;
     return true;
 }
 
@@ -652,7 +610,8 @@ static ct_tensor *recurrent_run_cell(recurrent_call *c, ct_tensor *x, int k)
     const ct_recurrent *r = c->r;
     cti_steps s = recurrent_begin(c, x, k);
     ct_tensor *y = NULL;
-    const bool done = ct_ok() && recurrent_run_layer(1, &s, x, &y);
+    const bool done =
+        ct_ok() && recurrent_can_fuse(c, x) && recurrent_run_layer(1, false, &s, x, &y);
 
     if (!done && r->cell->project)
         x = ct_ok() ? r->cell->project(s.self, x, &s.at) : NULL;
@@ -672,36 +631,75 @@ static bool recurrent_run_both(recurrent_call *c, ct_tensor *x, int layer, ct_te
     cti_steps s[2];
     int d;
 
-    if (c->r->directions != 2 || c->r->options.recurrent_dropout > 0)
+    if (c->r->directions != 2 || c->r->options.recurrent_dropout > 0 || !recurrent_can_fuse(c, x))
         return false;
     for (d = 0; d < 2; d++)
         s[d] = recurrent_begin(c, x, k + d);
-    if (!ct_ok() || !recurrent_run_layer(2, s, x, y))
+    if (!ct_ok() || !recurrent_run_layer(2, false, s, x, y))
         return false;
     for (d = 0; d < 2; d++)
         recurrent_end(c, &s[d], k + d);
     return true;
 }
 
+static bool recurrent_drops(const ct_recurrent *r)
+{
+    return r->options.dropout > 0 && ct_params_is_training(r->params);
+}
+
+/* Runs the layers from number `layer` on at the same time, and replaces *x by the y of the last. Returns how
+ * many; 0 if they must be run one after the other. */
+static int recurrent_run_stack(recurrent_call *c, int layer, ct_tensor **x)
+{
+    const ct_recurrent *r = c->r;
+    const int left = r->layers - layer, count = left < CTI_MOST_STACKED ? left : CTI_MOST_STACKED;
+    cti_steps s[CTI_MOST_STACKED];
+    ct_tensor *y[CTI_MOST_STACKED];
+    int i;
+
+    if (r->directions != 1 || count < 2 || r->options.recurrent_dropout > 0 || recurrent_drops(r) ||
+        !recurrent_can_fuse(c, *x))
+        return 0;
+    for (i = 0; i < count; i++)
+        s[i] = recurrent_begin(c, *x, layer + i);
+    if (!ct_ok() || !recurrent_run_layer(count, true, s, *x, y))
+        return 0;
+    for (i = 0; i < count; i++)
+        recurrent_end(c, &s[i], layer + i);
+    *x = y[count - 1];
+    return count;
+}
+
 /* Runs one layer: x (T, B, in) -> (T, B, directions * output) */
+static ct_tensor *recurrent_run_one(recurrent_call *c, ct_tensor *x, int layer)
+{
+    const ct_recurrent *r = c->r;
+    ct_tensor *half[2] = { NULL };
+    int d;
+
+    if (layer && recurrent_drops(r))
+        x = ct_dropout(x, r->options.dropout, ct_params_generator(r->params));
+    if (!x)
+        return NULL;
+    if (!recurrent_run_both(c, x, layer, half))
+        for (d = 0; d < r->directions; d++)
+            half[d] = recurrent_run_cell(c, x, layer * r->directions + d);
+    return r->directions == 2 ? ct_cat(2, half, 2) : half[0];
+}
+
 static ct_tensor *recurrent_run_layers(recurrent_call *c)
 {
-    ct_recurrent *r = c->r;
-    const bool drops = r->options.dropout > 0 && ct_params_is_training(r->params);
     ct_tensor *x = c->x;
-    int layer, d;
+    int layer, count;
 
-    for (layer = 0; x && layer < r->layers; layer++) {
-        ct_tensor *half[2] = { NULL };
-
-        if (layer && drops)
-            x = ct_dropout(x, r->options.dropout, ct_params_generator(r->params));
-        if (!x)
-            break;
-        if (!recurrent_run_both(c, x, layer, half))
-            for (d = 0; d < r->directions; d++)
-                half[d] = recurrent_run_cell(c, x, layer * r->directions + d);
-        x = r->directions == 2 ? ct_cat(2, half, 2) : half[0];
+    for (layer = 0; x && layer < c->r->layers; layer += count) {
+        count = recurrent_run_stack(c, layer, &x);
+        if (count == 0 && ct_ok()) {
+            x = recurrent_run_one(c, x, layer);
+            count = 1;
+        }
+        if (!ct_ok())
+            return NULL;
     }
     return x;
 }

@@ -126,10 +126,11 @@ static ct_status recording_layer(const cti_layer *l)
     ct_status status = cti_cpu_layer(l);
     cti_layer one;
 
-    for (; l && status == CT_OK; l = l->beside) {
+    for (; l && status == CT_OK; l = l->next) {
         program_refuse_index(l->index);
         one = *l;
-        one.beside = NULL;
+        one.next = NULL;
+        one.stacked = false;
         RECORD(layer, one);
     }
     return status;

@@ -77,6 +77,9 @@ static inline int64_t cti_sequence_scratch(const cti_sequence *s)
 /* With fewer steps, packing the weights takes longer than it saves. */
 #define CTI_FEW_STEPS 4
 
+/* The most layers of a call. */
+#define CTI_MOST_STACKED 8
+
 /* One recurrent layer in one direction together with its input, in f32: T steps, B rows, I inputs, H
  * hidden units. The kinds of cells, the number of gates G and the meaning of h and c are those of
  * cti_sequence. layer computes h, c and gates. layer_backward computes the gradients that are not
@@ -84,9 +87,14 @@ static inline int64_t cti_sequence_scratch(const cti_sequence *s)
  * device has no such kernel for the layer or no memory for it. Whether it has one depends only on the
  * sizes, the kind, the precision and the switches of tensor/config.h. */
 typedef struct cti_layer {
-    /* The other direction, which is computed at the same time (optional): a layer of the same kind and
-     * sizes with the same x. It has dx if this layer has it. Its own member is NULL. */
-    const struct cti_layer *beside;
+    /* A layer of the same kind, precision, steps, batch and hidden that is computed at the same time
+     * (optional). If it is stacked, it is the layer above, whose next may be a layer above it.
+     * Otherwise it is the other direction: it has the same x, has dx if this layer has it, and its next
+     * is NULL. */
+    const struct cti_layer *next;
+    /* x are the states of the layer below after each step, and dx, which is not NULL, is its dy. It has
+     * the direction of the layer below. */
+    bool stacked;
     cti_cell_kind kind;
     bool reverse;
     bool bf16; /* as in cti_gemm, for all products */

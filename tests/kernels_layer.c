@@ -26,13 +26,19 @@ static float *layer_random(ct_generator *g, int64_t n)
 
 void layer_numbers_make(layer_numbers *n, cti_cell_kind kind, int64_t hidden, int64_t batch)
 {
+    layer_numbers_make_with(n, kind, LAYER_INPUT, hidden, batch);
+}
+
+void layer_numbers_make_with(layer_numbers *n, cti_cell_kind kind, int64_t input, int64_t hidden,
+                             int64_t batch)
+{
     ct_generator g = ct_generator_from_seed(31);
     int64_t wide = cti_gates_of(kind) * hidden, rows = LAYER_STEPS * batch, state = batch * hidden,
             i;
     const int64_t size[LAYER_ARRAYS] = { (LAYER_STEPS + 1) * state,
                                          (LAYER_STEPS + 1) * state,
-                                         rows * LAYER_INPUT,
-                                         wide * LAYER_INPUT,
+                                         rows * input,
+                                         wide * input,
                                          wide * hidden,
                                          wide,
                                          wide,
@@ -42,15 +48,15 @@ void layer_numbers_make(layer_numbers *n, cti_cell_kind kind, int64_t hidden, in
 
     memset(n, 0, sizeof *n);
     n->l = (cti_layer){
-        .kind = kind, .steps = LAYER_STEPS, .batch = batch, .input = LAYER_INPUT, .hidden = hidden
+        .kind = kind, .steps = LAYER_STEPS, .batch = batch, .input = input, .hidden = hidden
     };
     memcpy(n->size, size, sizeof size);
     n->size[LAYER_ARRAYS - 1] = cti_layer_gates(&n->l);
-    n->w_ih = layer_random(&g, wide * LAYER_INPUT);
+    n->w_ih = layer_random(&g, wide * input);
     n->w_hh = layer_random(&g, wide * hidden);
     n->b_ih = layer_random(&g, wide);
     n->b_hh = layer_random(&g, wide);
-    n->x = layer_random(&g, rows * LAYER_INPUT);
+    n->x = layer_random(&g, rows * input);
     n->dy = layer_random(&g, rows * hidden);
     n->dh_last = layer_random(&g, state);
     n->dc_last = layer_random(&g, state);
@@ -58,7 +64,7 @@ void layer_numbers_make(layer_numbers *n, cti_cell_kind kind, int64_t hidden, in
     n->c0 = layer_random(&g, state);
     n->index = malloc((size_t)rows * sizeof *n->index);
     for (i = 0; i < rows; i++)
-        n->index[i] = i * i % LAYER_INPUT;
+        n->index[i] = i * i % input;
     for (i = 0; i < wide * hidden; i++)
         n->w_hh[i] /= (float)hidden;
     for (i = 0; i < LAYER_ARRAYS; i++)
@@ -78,8 +84,7 @@ void layer_numbers_unmake(layer_numbers *n)
     free(n->index);
 }
 
-/* Fills in the call of a layer. */
-static void layer_call(layer_numbers *n, bool one_hot, bool reverse)
+void layer_numbers_call(layer_numbers *n, bool one_hot, bool reverse)
 {
     cti_layer *l = &n->l;
     int64_t state = l->batch * l->hidden, first = reverse ? LAYER_STEPS * state : 0, i;
@@ -113,11 +118,11 @@ static void layer_call(layer_numbers *n, bool one_hot, bool reverse)
 
 bool layer_numbers_run(layer_numbers *n, bool one_hot, bool reverse)
 {
-    layer_call(n, one_hot, reverse);
+    layer_numbers_call(n, one_hot, reverse);
     return cti_cpu_layer(&n->l) == CT_OK && cti_cpu_layer_backward(&n->l) == CT_OK;
 }
 
-static void expect_layers(const layer_numbers *a, const layer_numbers *b, const char *what)
+void expect_layer_numbers(const layer_numbers *a, const layer_numbers *b, const char *what)
 {
     int i;
 
@@ -173,7 +178,7 @@ static void expect_paths(const layer_numbers *a, layer_numbers *b, bool one_hot,
         cti_micro_wanted = paths[p]->micro;
         if (cti_micro_wanted->lanes) {
             ck_assert(layer_numbers_run(b, one_hot, reverse));
-            expect_layers(a, b, "by the code path");
+            expect_layer_numbers(a, b, "by the code path");
         }
         cti_micro_wanted = NULL;
     }
@@ -189,7 +194,7 @@ static void expect_without_dh0(const layer_numbers *a, layer_numbers *b, bool on
         ck_assert(ct_set_num_threads(threads) == CT_OK);
         ck_assert(layer_numbers_run(b, one_hot, reverse));
         memcpy(b->out[7], a->out[7], (size_t)a->size[7] * sizeof(float));
-        expect_layers(a, b, "without dh0");
+        expect_layer_numbers(a, b, "without dh0");
     }
 }
 
@@ -209,7 +214,7 @@ static void expect_bits(cti_cell_kind kind, int64_t hidden, int64_t batch, bool 
         for (i = 0; i < LENGTH(threads); i++) {
             ck_assert(ct_set_num_threads(threads[i]) == CT_OK);
             ck_assert(layer_numbers_run(&b, one_hot, reverse));
-            expect_layers(&a, &b, "by the number of threads");
+            expect_layer_numbers(&a, &b, "by the number of threads");
         }
         if (!bf16)
             expect_paths(&a, &b, one_hot, reverse);
@@ -260,16 +265,16 @@ START_TEST(layer_directions)
     if (layer_numbers_run(&a[0], _i % 2, false) && layer_numbers_run(&a[1], _i % 2, true))
         for (i = 0; i < LENGTH(threads); i++) {
             ck_assert(ct_set_num_threads(threads[i]) == CT_OK);
-            layer_call(&b[0], _i % 2, false);
-            layer_call(&b[1], _i % 2, true);
-            b[0].l.beside = &b[1].l;
+            layer_numbers_call(&b[0], _i % 2, false);
+            layer_numbers_call(&b[1], _i % 2, true);
+            b[0].l.next = &b[1].l;
             ck_assert(cti_cpu_layer(&b[0].l) == CT_OK);
             b[1].l.dw_ih = b[1].l.dw_hh = NULL;
             ck_assert(cti_cpu_layer_backward(&b[0].l) == CT_OK);
-            expect_layers(&a[0], &b[0], "beside the other direction");
+            expect_layer_numbers(&a[0], &b[0], "beside the other direction");
             memcpy(b[1].out[3], a[1].out[3], (size_t)a[1].size[3] * sizeof(float));
             memcpy(b[1].out[4], a[1].out[4], (size_t)a[1].size[4] * sizeof(float));
-            expect_layers(&a[1], &b[1], "in the other direction");
+            expect_layer_numbers(&a[1], &b[1], "in the other direction");
         }
     for (d = 0; d < 2; d++) {
         layer_numbers_unmake(&a[d]);

@@ -352,6 +352,7 @@ tests_test_kernels_SOURCES = \
 	tests/kernels_layer_bf16.c \
 	tests/kernels_packed.c \
 	tests/kernels_rows.c \
+	tests/kernels_stack.c \
 	tests/test_kernels.c \
 	tests/test_kernels.h
 tests_test_kernels_LDADD = $(tests_libs) $(BLAS_LIBS)

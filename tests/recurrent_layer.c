@@ -72,19 +72,17 @@ static ct_recurrent *layer_module(ct_params *params, int kind, ct_nn_recurrent_o
     return ct_nn_rnn(params, "m", o);
 }
 
-static void layer_make(layer_model *m, int i, ct_dtype dtype, ct_generator *g)
+/* Makes a model in m, of which form is set. */
+static void layer_make_form(layer_model *m, int64_t hidden, int kind, ct_dtype dtype,
+                            ct_generator *g)
 {
-    const int size = i / KINDS % LENGTH(layer_sizes);
-    ct_nn_recurrent_options o;
+    ct_nn_recurrent_options o = m->form->o;
     int k;
 
-    memset(m, 0, sizeof *m);
-    m->form = &layer_forms[i / KINDS / LENGTH(layer_sizes)];
-    o = m->form->o;
     o.input_size = INPUT;
-    o.hidden_size = layer_sizes[size];
+    o.hidden_size = hidden;
     m->params = new_params(3, dtype);
-    m->r = layer_module(m->params, i % KINDS, o);
+    m->r = layer_module(m->params, kind, o);
     m->begin = ct_recurrent_begin_state(m->r, m->form->batch);
     m->scope = ct_scope_begin();
     for (k = 0; k < ct_params_count(m->params); k++) {
@@ -110,6 +108,13 @@ static void layer_make(layer_model *m, int i, ct_dtype dtype, ct_generator *g)
         m->x = layer_tensor(g, CT_SHAPE(m->form->steps, m->form->batch, INPUT), dtype, 1);
         m->of[m->count++] = ct_set_requires_grad(m->x, true);
     }
+}
+
+static void layer_make(layer_model *m, int i, ct_dtype dtype, ct_generator *g)
+{
+    memset(m, 0, sizeof *m);
+    m->form = &layer_forms[i / KINDS / LENGTH(layer_sizes)];
+    layer_make_form(m, layer_sizes[i / KINDS % LENGTH(layer_sizes)], i % KINDS, dtype, g);
 }
 
 /* Runs the module, and makes a random function of all its results. */
@@ -238,8 +243,8 @@ START_TEST(test_layer_second)
 }
 END_TEST
 
-/* Returns the number of boxes in the drawing of a history. */
-static int layer_boxes(ct_tensor *t)
+/* Returns how often the drawing of a history has a text. */
+static int layer_times(ct_tensor *t, const char *what)
 {
     char *text = NULL, *at;
     size_t size = 0;
@@ -248,10 +253,16 @@ static int layer_boxes(ct_tensor *t)
 
     ck_assert(f && ct_graph_dot(t, f) == CT_OK);
     fclose(f);
-    for (at = text; (at = strstr(at, "ct_recurrent_forward")) != NULL; at++)
+    for (at = text; (at = strstr(at, what)) != NULL; at++)
         n++;
     free(text);
     return n;
+}
+
+/* Returns the number of boxes and edges of ct_recurrent_forward. */
+static int layer_boxes(ct_tensor *t)
+{
+    return layer_times(t, "ct_recurrent_forward");
 }
 
 static bool layer_has_kernels(void)
@@ -352,6 +363,206 @@ START_TEST(test_layer_bf16)
 }
 END_TEST
 
+/* ---- stacked layers in one op ---- */
+
+enum { STACK_HIDDEN = 48 };
+
+/* The layers of a form share their steps with three threads, except an RNN's. */
+static const layer_form stack_forms[] = {
+    { 12, 6, false, { .num_layers = 2 } },
+    { 11, 7, true, { .num_layers = 3, .reverse = true } },
+    { 14, 6, false, { .num_layers = 9, .no_bias = true } }, /* more than a call takes */
+};
+
+/* What differs from the plain run of a form. */
+typedef enum stack_way {
+    STACK_PLAIN,
+    STACK_FROZEN, /* the weights of the first layer */
+    STACK_ALONE,  /* and nothing else of the first layer needs a gradient */
+    STACK_TIED,   /* the second layer has w_hh of the first */
+    STACK_WAYS
+} stack_way;
+
+static bool stack_is_frozen(const layer_model *m, int k)
+{
+    const char *name = ct_param_name(ct_params_at(m->params, k));
+
+    return strcmp(name + strlen(name) - 3, "_l0") == 0;
+}
+
+/* Keeps only the tensors of m that need gradients. */
+static void stack_freeze(layer_model *m, bool alone)
+{
+    const int params = ct_params_count(m->params);
+    ct_tensor *of[MOST_TENSORS];
+    int count = 0, k;
+
+    ck_assert_int_gt(ct_params_freeze(m->params, "*_l0", true), 0);
+    for (k = 0; k < m->count; k++) {
+        if (k < params ? !stack_is_frozen(m, k) : !alone)
+            of[count++] = m->of[k];
+        else if (k >= params)
+            ct_set_requires_grad(m->of[k], false);
+    }
+    memcpy(m->of, of, (size_t)count * sizeof *of);
+    m->count = count;
+}
+
+static void stack_tie(layer_model *m)
+{
+    ct_tensor *values[MOST_TENSORS] = { NULL };
+    int first = 0, k;
+
+    for (k = 0; k < ct_params_count(m->params); k++) {
+        const char *name = ct_param_name(ct_params_at(m->params, k));
+
+        if (strstr(name, "weight_hh_l0"))
+            first = k;
+        if (strstr(name, "weight_hh_l1"))
+            values[k] = m->of[k] = m->of[first];
+    }
+    ck_assert(ct_params_bind(m->params, k, values) == CT_OK);
+}
+
+/* Makes and runs a case. Stores the gradients of all leaves, with history if `recorded`. */
+static void stack_gradients(layer_model *m, int i, stack_way way, bool recorded, ct_tensor **grad)
+{
+    ct_generator g = ct_generator_from_seed(40 + (uint64_t)i);
+
+    memset(m, 0, sizeof *m);
+    m->form = &stack_forms[i / KINDS];
+    layer_make_form(m, STACK_HIDDEN, i % KINDS, CT_F32, &g);
+    if (way == STACK_FROZEN || way == STACK_ALONE)
+        stack_freeze(m, way == STACK_ALONE);
+    if (way == STACK_TIED)
+        stack_tie(m);
+    layer_run(m, &g);
+    if (way == STACK_TIED) /* backward has the values of the forward */
+        ck_assert(ct_params_bind(m->params, 0, NULL) == CT_OK);
+    ck_assert(ct_grad(1, &m->loss, m->count, m->of, NULL, recorded, grad) == CT_OK);
+}
+
+/* Returns the number of ops with history that the layers of a form are with the kernels for layers. A
+ * narrow RNN with a one-hot x has an op of its own for the first layer. */
+static int stack_ops(const layer_form *f, int kind, stack_way way)
+{
+    const bool alone = way == STACK_ALONE, own = f->one_hot && kind > 1;
+    const int others = f->o.num_layers - (alone || own);
+
+    return (own && !alone) + (others + 7) / 8;
+}
+
+/* Values and gradients of stacked layers are those of single steps, up to rounding. They have the same
+ * bits with three threads, and the gradients with history are the same up to rounding. */
+START_TEST(test_stack_values)
+{
+    const stack_way way = (stack_way)(_i % STACK_WAYS);
+    const int i = _i / STACK_WAYS;
+    layer_model fused, plain, other;
+    ct_tensor *a[MOST_TENSORS], *b[MOST_TENSORS], *c[MOST_TENSORS];
+    int k;
+
+    ct_set_fused_rnn(false);
+    stack_gradients(&plain, i, way, false, b);
+    ct_set_fused_rnn(true);
+    stack_gradients(&fused, i, way, false, a);
+    if (layer_has_kernels())
+        ck_assert_int_eq(layer_times(fused.loss, "shape=box, label=\"ct_recurrent_forward"),
+                         stack_ops(fused.form, i % KINDS, way));
+    ck_assert(ct_set_num_threads(3) == CT_OK);
+    stack_gradients(&other, i, way, false, c);
+    ck_assert(ct_set_num_threads(1) == CT_OK);
+    layer_compare("y", fused.y, plain.y, 1e-5);
+    expect_same_bits("y, three threads", other.y, fused.y);
+    for (k = 0; k < fused.count; k++) {
+        layer_compare("gradient", a[k], b[k], 2e-5);
+        expect_same_bits("gradient, three threads", c[k], a[k]);
+    }
+    layer_free(&other);
+    stack_gradients(&other, i, way, true, c);
+    for (k = 0; k < fused.count; k++)
+        layer_compare("gradient with history", c[k], a[k], 5e-5);
+    layer_free(&other);
+    layer_free(&fused);
+    layer_free(&plain);
+}
+END_TEST
+
+/* The gradient of each leaf alone has the bits of the gradients of all. */
+START_TEST(test_stack_parts)
+{
+    layer_model m;
+    ct_tensor *all[MOST_TENSORS], *one;
+    int k;
+
+    stack_gradients(&m, KINDS + _i, STACK_PLAIN, false, all);
+    for (k = 0; k < m.count; k++) {
+        ck_assert(ct_grad(1, &m.loss, 1, &m.of[k], NULL, false, &one) == CT_OK);
+        expect_same_bits("gradient alone", one, all[k]);
+    }
+    layer_free(&m);
+}
+END_TEST
+
+/* Stores the gradients of a function of the last h of all layers. Nothing depends on y. */
+static void stack_last(layer_model *m, int i, ct_tensor **grad)
+{
+    ct_tensor *all[MOST_TENSORS], *loss;
+    ct_state *next;
+
+    stack_gradients(m, i, STACK_PLAIN, false, all);
+    ck_assert(ct_recurrent_forward(m->r, m->x, m->begin, &next) != NULL);
+    loss = ct_sum(ct_square(ct_state_get(next, 0)));
+    ck_assert(ct_grad(1, &loss, m->count, m->of, NULL, false, grad) == CT_OK);
+}
+
+START_TEST(test_stack_last)
+{
+    layer_model fused, plain;
+    ct_tensor *a[MOST_TENSORS], *b[MOST_TENSORS];
+    int k;
+
+    stack_last(&fused, _i, a);
+    ct_set_fused_rnn(false);
+    stack_last(&plain, _i, b);
+    ct_set_fused_rnn(true);
+    for (k = 0; k < fused.count; k++)
+        layer_compare("gradient", a[k], b[k], 2e-5);
+    layer_free(&plain);
+    layer_free(&fused);
+}
+END_TEST
+
+/* Stores the gradients of the sum of the squares of all gradients. */
+static void stack_second(layer_model *m, int i, ct_tensor **second)
+{
+    ct_tensor *first[MOST_TENSORS], *sum;
+    int k;
+
+    stack_gradients(m, i, STACK_PLAIN, true, first);
+    sum = ct_full(CT_SCALAR, 0, CT_F32, DEVICE);
+    for (k = 0; k < m->count; k++)
+        sum = ct_add(sum, ct_mean(ct_square(first[k])));
+    ck_assert(ct_grad(1, &sum, m->count, m->of, NULL, false, second) == CT_OK);
+}
+
+START_TEST(test_stack_second)
+{
+    layer_model fused, plain;
+    ct_tensor *a[MOST_TENSORS], *b[MOST_TENSORS];
+    int k;
+
+    stack_second(&fused, _i, a);
+    ct_set_fused_rnn(false);
+    stack_second(&plain, _i, b);
+    ct_set_fused_rnn(true);
+    for (k = 0; k < fused.count; k++)
+        layer_compare("second derivative", a[k], b[k], 1e-4);
+    layer_free(&plain);
+    layer_free(&fused);
+}
+END_TEST
+
 static bool layer_recomputed(void *context, int inputs_count, ct_tensor *const *inputs,
                              int outputs_count, ct_tensor **outputs)
 {
@@ -395,4 +606,8 @@ void recurrent_layer_cases(Suite *suite)
     tcase_add_loop_test(tc, test_layer_portable, 0, KINDS);
     tcase_add_loop_test(tc, test_layer_bf16, 0, 3 * KINDS);
     tcase_add_loop_test(tc, test_layer_checkpoint, 0, KINDS);
+    tcase_add_loop_test(tc, test_stack_values, 0, STACK_WAYS * KINDS * LENGTH(stack_forms));
+    tcase_add_loop_test(tc, test_stack_parts, 0, KINDS);
+    tcase_add_loop_test(tc, test_stack_last, 0, KINDS * LENGTH(stack_forms));
+    tcase_add_loop_test(tc, test_stack_second, 0, harness_rounds(1, KINDS));
 }

@@ -385,6 +385,7 @@ int main(void)
     kernels_gemm_cases(suite);
     kernels_layer_cases(suite);
     kernels_layer_bf16_cases(suite);
+    kernels_stack_cases(suite);
     kernels_packed_cases(suite);
     return harness_run(suite);
 }

@@ -14,6 +14,7 @@ void kernels_rows_cases(Suite *suite);
 void kernels_gemm_cases(Suite *suite);
 void kernels_layer_cases(Suite *suite);
 void kernels_layer_bf16_cases(Suite *suite);
+void kernels_stack_cases(Suite *suite);
 void kernels_packed_cases(Suite *suite);
 
 extern const cti_cpu_path *paths[3];
@@ -46,6 +47,16 @@ typedef struct layer_numbers {
 
 void layer_numbers_make(layer_numbers *n, cti_cell_kind kind, int64_t hidden, int64_t batch);
 void layer_numbers_unmake(layer_numbers *n);
+
+/* The same with another size of the input than LAYER_INPUT. Without one-hot x it may be any. */
+void layer_numbers_make_with(layer_numbers *n, cti_cell_kind kind, int64_t input, int64_t hidden,
+                             int64_t batch);
+
+/* Fills in the call of a layer, and clears its results. */
+void layer_numbers_call(layer_numbers *n, bool one_hot, bool reverse);
+
+/* Checks that all results have the same bits. */
+void expect_layer_numbers(const layer_numbers *a, const layer_numbers *b, const char *what);
 
 /* Runs the layer forward and backward. Returns false if this processor has no such kernels. */
 bool layer_numbers_run(layer_numbers *n, bool one_hot, bool reverse);

@@ -26,7 +26,12 @@
  * Every element of a result is one chain of operations, whose order depends only on the sizes of the
  * layer. So the rows and units may be distributed by the number of threads. Each thread runs all
  * steps of some rows. If that gives a thread too few rows, or if the weights are large, the threads
- * share the blocks of each step instead (parallel_steps.c). */
+ * share the blocks of each step instead (parallel_steps.c).
+ *
+ * Stacked layers, if threads share their steps, run at the same time: forward, each layer is one step
+ * behind the layer below; backward, two steps behind the layer above, because the step between them
+ * computes dx. If threads do not share the steps, or forward the layers are wide, the layers run one after
+ * the other. */
 #include "tensor/cpu/rnn_layer.h"
 
 #include "tensor/parallel.h"
@@ -51,18 +56,19 @@ const cti_micro *cti_micro_of(const cti_cpu_path *path)
 
 /* Threads share each step if they would have too few rows each, or if one thread's cache does not hold
  * all weights. In bf16 these take half the time and half the memory. Sets the blocks of a step: at least
- * two for each thread, if there are so many units and rows. */
-static void layer_share_steps(layer_job *j, int64_t most_blocks)
+ * two for each thread, if there are so many units and rows in the `stacked` layers. */
+static void layer_share_steps(layer_job *j, int64_t most_blocks, int stacked)
 {
     const cti_layer *s = j->s;
-    int64_t weights = layer_words(j, layer_parts(j) * s->hidden * s->hidden), parts;
+    int64_t weights = layer_words(j, layer_parts(j) * s->hidden * s->hidden), parts, all;
 
     if (j->threads < 2 || weights * s->batch < SHARED_WORK ||
         (s->batch >= LEAST_TILE * j->threads && weights < CACHED))
         return;
     j->group = layer_up((s->hidden + most_blocks - 1) / most_blocks, CTI_CELL_WIDTH);
     j->groups = (s->hidden + j->group - 1) / j->group;
-    parts = layer_least((2 * j->threads + j->groups - 1) / j->groups, most_blocks / j->groups);
+    all = j->groups * stacked;
+    parts = layer_least((2 * j->threads + all - 1) / all, most_blocks / j->groups);
     parts = layer_least(parts, (s->batch + LEAST_TILE - 1) / LEAST_TILE);
     j->parts = j->groups * parts > 1 ? parts : 0;
 }
@@ -90,14 +96,18 @@ static bool layer_choose(layer_job *j, const cti_cpu_path *path, const cti_bf16_
 }
 
 static bool layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *path,
-                       const cti_bf16_path *bf16, int count)
+                       const cti_bf16_path *bf16, const layer_set *set)
 {
+    int stacked = set->job[set->count - 1].s->stacked ? set->count : 1;
+
     memset(j, 0, sizeof *j);
     j->s = s;
     if (!layer_choose(j, path, bf16) || s->steps < CTI_FEW_STEPS || s->hidden == 0 ||
         s->batch == 0 || (!s->x && s->input > ONE_HOT))
         return false;
-    j->threads = (ct_num_threads() + count - 1) / count;
+    j->threads = ct_num_threads();
+    if (stacked == 1)
+        j->threads = (j->threads + set->count - 1) / set->count;
     j->lanes = j->micro->lanes;
     j->rows = s->steps * s->batch;
     j->gated = s->kind == CTI_CELL_LSTM || s->kind == CTI_CELL_GRU;
@@ -107,30 +117,41 @@ static bool layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *pat
     j->blocks = (s->hidden + j->block - 1) / j->block;
     j->tile = layer_least((s->batch + j->threads - 1) / j->threads, MOST_TILE);
     j->tile = j->tile < LEAST_TILE ? LEAST_TILE : j->tile;
-    layer_share_steps(j, CTI_STEPS_BLOCKS / count);
-    return true;
-}
-
-bool cti_layers_in_turn(const cti_layer *s, ct_status (*kernel)(const cti_layer *s),
-                        ct_status *status)
-{
-    cti_layer one = *s;
-
-    if (!s->beside || ct_num_threads() > 1)
-        return false;
-    one.beside = NULL;
-    *status = kernel(&one);
-    if (*status == CT_OK)
-        *status = kernel(s->beside);
+    layer_share_steps(j, CTI_STEPS_BLOCKS / set->count, stacked);
     return true;
 }
 
 bool cti_layers_init(layer_set *set, const cti_layer *s, const cti_cpu_path *path,
                      const cti_bf16_path *bf16)
 {
-    set->count = s->beside ? 2 : 1;
-    return layer_init(&set->job[0], s, path, bf16, set->count) &&
-           (!s->beside || layer_init(&set->job[1], s->beside, path, bf16, set->count));
+    int i;
+
+    for (set->count = 0; s && set->count < CTI_MOST_STACKED; s = s->next)
+        set->job[set->count++].s = s;
+    for (i = 0; i < set->count; i++) {
+        if (!layer_init(&set->job[i], set->job[i].s, path, bf16, set))
+            return false;
+        set->job[i].below = set->job[i].s->stacked ? &set->job[i - 1] : NULL;
+    }
+    i = set->count - 1;
+    set->in_turn = i > 0 && (ct_num_threads() < 2 || (set->job[i].below && !set->job[i].parts));
+    return !s;
+}
+
+ct_status cti_layers_in_turn(const layer_set *set, bool top_first,
+                             ct_status (*kernel)(const cti_layer *s))
+{
+    ct_status status = CT_OK;
+    int i;
+
+    for (i = 0; i < set->count && status == CT_OK; i++) {
+        cti_layer one = *set->job[top_first ? set->count - 1 - i : i].s;
+
+        one.next = NULL;
+        one.stacked = false;
+        status = kernel(&one);
+    }
+    return status;
 }
 
 /* ---- the pieces of all layers of a call ---- */
@@ -149,11 +170,17 @@ static void layer_run_piece(void *context, int64_t piece)
     c->run(&c->set->job[piece / c->pieces], piece % c->pieces);
 }
 
-static void layer_run_block(void *context, int64_t step, int64_t block)
+/* Threads have ranges of blocks. So each thread has some units of all stacked layers, which differ in their
+ * work, but all units of a direction. */
+static void layer_run_block(void *context, int64_t step, int64_t number)
 {
     const layer_pieces_context *c = context;
+    const int count = c->set->count;
+    const bool stacked = c->set->job[count - 1].below != NULL;
+    const layer_job *j = &c->set->job[stacked ? number % count : number / c->pieces];
 
-    c->run_block(&c->set->job[block / c->pieces], step, block % c->pieces);
+    if (step >= j->begin && step < j->begin + j->steps)
+        c->run_block(j, step - j->begin, stacked ? number / count : number % c->pieces);
 }
 
 void cti_layers_parallel(layer_set *set, int64_t pieces,
@@ -164,24 +191,33 @@ void cti_layers_parallel(layer_set *set, int64_t pieces,
     cti_parallel(set->count * pieces, layer_run_piece, &c);
 }
 
-void cti_layers_parallel_steps(layer_set *set, int64_t steps,
+void cti_layers_parallel_steps(layer_set *set,
                                void (*run)(const layer_job *j, int64_t step, int64_t block))
 {
     const int64_t blocks = set->job[0].groups * set->job[0].parts;
     layer_pieces_context c = { .set = set, .pieces = blocks, .run_block = run };
-    cti_shared_steps shared = { steps, set->count * blocks, layer_run_block, &c };
+    cti_shared_steps shared = { 0, set->count * blocks, layer_run_block, &c };
+    int i;
 
+    for (i = 0; i < set->count; i++) {
+        int64_t end = set->job[i].begin + set->job[i].steps;
+
+        shared.steps = shared.steps < end ? end : shared.steps;
+    }
     cti_parallel_steps(&shared);
 }
 
 ct_storage *cti_layers_room(layer_set *set, int64_t (*lay_out)(layer_job *j, float *memory))
 {
-    int64_t floats = lay_out(&set->job[0], NULL);
-    ct_storage *room = cti_storage_try(CT_CPU, (size_t)(set->count * floats) * sizeof(float));
+    int64_t floats = 0;
+    ct_storage *room;
     int i;
 
-    for (i = 0; room && i < set->count; i++)
-        lay_out(&set->job[i], (float *)room->data + i * floats);
+    for (i = 0; i < set->count; i++)
+        floats += lay_out(&set->job[i], NULL);
+    room = cti_storage_try(CT_CPU, (size_t)floats * sizeof(float));
+    for (i = 0, floats = 0; room && i < set->count; i++)
+        floats += lay_out(&set->job[i], (float *)room->data + floats);
     return room;
 }
 
@@ -315,6 +351,10 @@ static const float *layer_operand_x(const layer_tile *p)
 {
     const cti_layer *s = p->j->s;
 
+    /* The layer below is one step ahead. It keeps the pairs of two states: that before its step, which
+     * is this x, and that after it. */
+    if (p->j->bf16 && p->j->below)
+        return layer_pairs_h(p->j->below, layer_after(s, p->t), p->row);
     return layer_at(s, p->j->bf16 ? p->j->pairs_x : s->x, p->t, p->row,
                     layer_words(p->j, s->input));
 }
@@ -448,7 +488,7 @@ static void layer_narrow_piece(const layer_job *j, int64_t piece)
     int64_t row = piece * NARROW_ROWS, first = layer_before(s, layer_time(s, 0));
     int64_t words = layer_words(j, s->hidden);
 
-    if (s->x)
+    if (s->x && !j->below)
         j->bf16->along(layer_least(j->rows - row, NARROW_ROWS), s->input,
                        (const float *)s->x + row * s->input, s->input,
                        j->pairs_x + row * layer_words(j, s->input), layer_words(j, s->input));
@@ -470,8 +510,17 @@ static int64_t layer_lay_out_forward(layer_job *j, float *memory)
     j->wx = layer_take(memory, &used, s->x ? width * x : 0);
     j->start = layer_take(memory, &used, width * (s->x ? 1 : s->input));
     j->pairs_h = layer_take(memory, &used, j->bf16 ? 2 * s->batch * h : 0);
-    j->pairs_x = layer_take(memory, &used, j->bf16 && s->x ? j->rows * x : 0);
+    j->pairs_x = layer_take(memory, &used, j->bf16 && s->x && !j->below ? j->rows * x : 0);
     return used;
+}
+
+/* Forward, stacked layers at the same time gain only if the cache holds the weights of all. */
+static bool layer_forward_in_turn(const layer_set *set)
+{
+    const layer_job *j = &set->job[set->count - 1];
+    int64_t weights = layer_words(j, layer_parts(j) * j->s->hidden * j->s->hidden);
+
+    return set->in_turn || (j->below && set->count * weights > CACHED);
 }
 
 ct_status cti_cpu_layer(const cti_layer *s)
@@ -479,20 +528,24 @@ ct_status cti_cpu_layer(const cti_layer *s)
     ct_storage *room;
     layer_set set;
     layer_job *j = set.job;
-    ct_status status;
+    int i;
 
-    if (cti_layers_in_turn(s, cti_cpu_layer, &status))
-        return status;
     if (ct_portable() || !cti_layers_init(&set, s, cti_cpu_path_get(), cti_bf16_path_get()))
         return CT_ERR_MEMORY;
+    if (layer_forward_in_turn(&set))
+        return cti_layers_in_turn(&set, false, cti_cpu_layer);
     room = cti_layers_room(&set, layer_lay_out_forward);
     if (!room)
         return CT_ERR_MEMORY;
     cti_layers_parallel(&set, j->panels, layer_pack_panel);
     if (j->bf16)
         cti_layers_parallel(&set, (j->rows + NARROW_ROWS - 1) / NARROW_ROWS, layer_narrow_piece);
+    for (i = 0; i < set.count; i++) {
+        set.job[i].begin = set.job[i].below ? i : 0;
+        set.job[i].steps = s->steps;
+    }
     if (j->parts)
-        cti_layers_parallel_steps(&set, s->steps, layer_forward_block);
+        cti_layers_parallel_steps(&set, layer_forward_block);
     else
         cti_layers_parallel(&set, layer_pieces(j), layer_piece);
     cti_storage_unref(room);

@@ -8,6 +8,8 @@
 
 typedef struct layer_job {
     const cti_layer *s;
+    const struct layer_job *below; /* the layer below, if both are stacked; otherwise NULL */
+    int64_t begin, steps;          /* if threads share the steps: the first, and their number */
     const cti_micro *micro;
     int64_t threads;           /* that work for this layer */
     const cti_bf16_path *bf16; /* bf16: the kernels for pairs; otherwise NULL */
@@ -150,14 +152,15 @@ static inline int64_t layer_block_width(const layer_job *j, int64_t block)
 
 /* The layers of a call, which are computed at the same time. */
 typedef struct layer_set {
-    layer_job job[2];
+    layer_job job[CTI_MOST_STACKED];
     int count;
+    bool in_turn; /* they are computed one after the other, by cti_layers_in_turn */
 } layer_set;
 
-/* One thread computes the layers of a call one after the other, because two do not fit its cache. Returns
- * true if that holds for s; then *status is that of the kernel, which has been called for each layer. */
-bool cti_layers_in_turn(const cti_layer *s, ct_status (*kernel)(const cti_layer *s),
-                        ct_status *status);
+/* Calls the kernel for each layer of a set: for one thread, because two layers do not fit its cache, and
+ * for stacked layers whose steps threads do not share. */
+ct_status cti_layers_in_turn(const layer_set *set, bool top_first,
+                             ct_status (*kernel)(const cti_layer *s));
 
 /* Sets the sizes of all jobs, and the kernels to those of a path and, if s is in bf16, of `bf16`, which
  * may be NULL. Returns false if there are none for s. */
@@ -172,9 +175,9 @@ ct_storage *cti_layers_room(layer_set *set, int64_t (*lay_out)(layer_job *j, flo
 void cti_layers_parallel(layer_set *set, int64_t pieces,
                          void (*run)(const layer_job *j, int64_t piece));
 
-/* Calls run(job, step, block) for every job of the set and every block of every step, as
- * cti_parallel_steps does. */
-void cti_layers_parallel_steps(layer_set *set, int64_t steps,
+/* Calls run(job, step, block) for every job of the set and every block of its steps 0 .. job->steps - 1,
+ * as cti_parallel_steps does. Step 0 of a job runs with step job->begin of a job whose begin is 0. */
+void cti_layers_parallel_steps(layer_set *set,
                                void (*run)(const layer_job *j, int64_t step, int64_t block));
 
 /* Returns the number of groups of 16 columns. */

@@ -355,24 +355,28 @@ static void layer_back_piece(const layer_job *j, int64_t piece)
     }
 }
 
-/* A block of a step that threads share: dh of its units from the gradients of all gates, then the
- * gradients of its own gates one step before. */
+/* A block of a step that threads share: from the gradients of all gates, dh of its units and, if a
+ * layer below waits for them, the same columns of dx; then the gradients of its own gates one step
+ * before. */
 static void layer_back_block(const layer_job *j, int64_t step, int64_t block)
 {
     const cti_layer *s = j->s;
     layer_range r = layer_range_of(j, block);
-    int64_t k = s->steps - step;
+    int64_t k = s->steps - step, t = layer_time(s, k), end = r.unit + r.units;
+    int64_t row = layer_operand_row(j, t, r.row);
     layer_next none = { .regions = 0 };
 
     if (k < s->steps && (k > 0 || !s->no_dh0)) {
-        layer_product dh = { true,
-                             layer_operand_row(j, layer_time(s, k), r.row),
-                             r.rows,
-                             r.unit,
-                             r.unit + r.units,
-                             layer_at(s, s->dh0, 0, r.row, s->hidden) };
+        float *out = layer_at(s, s->dh0, 0, r.row, s->hidden);
+        layer_product dh = { true, row, r.rows, r.unit, end, out };
 
         layer_through(j, &dh, &none);
+    }
+    if (k < s->steps && j->below) {
+        float *out = layer_at(s, s->dx, t, r.row, s->input);
+        layer_product dx = { false, row, r.rows, r.unit, end, out };
+
+        layer_through(j, &dx, &none);
     }
     if (k > 0)
         layer_gates_back(j, layer_time(s, k - 1), &r);
@@ -385,25 +389,27 @@ static void layer_input_piece(const layer_job *j, int64_t piece)
     layer_product dx = { false, row, rows, 0, j->s->input, (float *)j->s->dx + row * j->s->input };
     layer_next none = { .regions = 0 };
 
-    layer_through(j, &dx, &none);
+    if (!j->below)
+        layer_through(j, &dx, &none);
 }
 
 /* The steps of all rows, shared by threads. */
 static void layer_back_shared(layer_set *set)
 {
     const layer_job *j = set->job;
-    int64_t steps = j->s->steps;
     int i;
 
     for (i = 0; i < set->count; i++) {
-        const cti_layer *s = set->job[i].s;
+        layer_job *at = &set->job[i];
+        const cti_layer *s = at->s;
 
-        steps = s->no_dh0 ? steps : s->steps + 1;
+        at->steps = s->steps + (!s->no_dh0 || at->below);
+        at->begin = set->job[set->count - 1].below ? 2 * (set->count - 1 - i) : 0;
         layer_begin(s, s->dh0, s->dh_last, 0, s->batch);
         if (s->dc0)
             layer_begin(s, s->dc0, s->dc_last, 0, s->batch);
     }
-    cti_layers_parallel_steps(set, steps, layer_back_block);
+    cti_layers_parallel_steps(set, layer_back_block);
     if (j->s->dx)
         cti_layers_parallel(set, (j->rows + INPUT_ROWS - 1) / INPUT_ROWS, layer_input_piece);
 }
@@ -439,14 +445,13 @@ ct_status cti_cpu_layer_backward(const cti_layer *s)
 {
     ct_storage *room;
     layer_set set;
-    ct_status status;
     int i;
 
-    if (cti_layers_in_turn(s, cti_cpu_layer_backward, &status))
-        return status;
     /* After ct_set_portable(true), too: the forward kernel has run. */
     if (!cti_layers_init(&set, s, cti_cpu_path_best(), cti_bf16_path_best()))
         return CT_ERR_MEMORY;
+    if (set.in_turn)
+        return cti_layers_in_turn(&set, true, cti_cpu_layer_backward);
     room = cti_layers_room(&set, layer_lay_out_back);
     if (!room)
         return CT_ERR_MEMORY;

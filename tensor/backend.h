@@ -196,7 +196,7 @@ typedef struct cti_backend {
 #undef CTI_SLOT_MEMBER
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 13
+#define CTI_BACKEND_VERSION 14
 
 /* ---- plug-ins ---- */
 

@@ -30,7 +30,7 @@
  *
  * Stacked layers, if threads share their steps, run at the same time: forward, each layer is one step
  * behind the layer below; backward, two steps behind the layer above, because the step between them
- * computes dx. If threads do not share the steps, or forward the layers are wide, the layers run one after
+ * computes dx. If threads do not share the steps, or the layers are wide, they run one after
  * the other. */
 #include "tensor/cpu/rnn_layer.h"
 
@@ -42,6 +42,7 @@
 #define LEAST_TILE 4      /* a thread for fewer rows does not pay, because each reads all weights */
 #define SHARED_WORK 65536 /* the least multiplications by W_hh of a step that threads share */
 #define CACHED (1 << 18)  /* elements of W_hh that the cache of one processor holds */
+#define STACKED (1 << 17) /* elements of W_hh of stacked layers for each thread */
 #define ONE_HOT 1024      /* the most classes of a one-hot x */
 #define NARROW_ROWS 256   /* rows of x that are copied in pairs at a time */
 
@@ -54,13 +55,19 @@ const cti_micro *cti_micro_of(const cti_cpu_path *path)
     return m->lanes ? m : NULL;
 }
 
+/* Returns the size of W_hh in elements of f32. */
+static int64_t layer_weights(const layer_job *j)
+{
+    return layer_words(j, layer_parts(j) * j->s->hidden * j->s->hidden);
+}
+
 /* Threads share each step if they would have too few rows each, or if one thread's cache does not hold
  * all weights. In bf16 these take half the time and half the memory. Sets the blocks of a step: at least
  * two for each thread, if there are so many units and rows in the `stacked` layers. */
 static void layer_share_steps(layer_job *j, int64_t most_blocks, int stacked)
 {
     const cti_layer *s = j->s;
-    int64_t weights = layer_words(j, layer_parts(j) * s->hidden * s->hidden), parts, all;
+    int64_t weights = layer_weights(j), parts, all;
 
     if (j->threads < 2 || weights * s->batch < SHARED_WORK ||
         (s->batch >= LEAST_TILE * j->threads && weights < CACHED))
@@ -121,8 +128,17 @@ static bool layer_init(layer_job *j, const cti_layer *s, const cti_cpu_path *pat
     return true;
 }
 
+/* Returns whether stacked layers gain nothing at the same time: threads do not share their steps, or their
+ * caches do not hold the weights of all. */
+static bool layer_in_turn(const layer_set *set, int64_t most)
+{
+    const layer_job *j = &set->job[set->count - 1];
+
+    return j->below && (!j->parts || set->count * layer_weights(j) > most * j->threads);
+}
+
 bool cti_layers_init(layer_set *set, const cti_layer *s, const cti_cpu_path *path,
-                     const cti_bf16_path *bf16)
+                     const cti_bf16_path *bf16, int64_t most)
 {
     int i;
 
@@ -133,8 +149,7 @@ bool cti_layers_init(layer_set *set, const cti_layer *s, const cti_cpu_path *pat
             return false;
         set->job[i].below = set->job[i].s->stacked ? &set->job[i - 1] : NULL;
     }
-    i = set->count - 1;
-    set->in_turn = i > 0 && (ct_num_threads() < 2 || (set->job[i].below && !set->job[i].parts));
+    set->in_turn = set->count > 1 && (ct_num_threads() < 2 || layer_in_turn(set, most));
     return !s;
 }
 
@@ -514,15 +529,6 @@ static int64_t layer_lay_out_forward(layer_job *j, float *memory)
     return used;
 }
 
-/* Forward, stacked layers at the same time gain only if the cache holds the weights of all. */
-static bool layer_forward_in_turn(const layer_set *set)
-{
-    const layer_job *j = &set->job[set->count - 1];
-    int64_t weights = layer_words(j, layer_parts(j) * j->s->hidden * j->s->hidden);
-
-    return set->in_turn || (j->below && set->count * weights > CACHED);
-}
-
 ct_status cti_cpu_layer(const cti_layer *s)
 {
     ct_storage *room;
@@ -530,9 +536,10 @@ ct_status cti_cpu_layer(const cti_layer *s)
     layer_job *j = set.job;
     int i;
 
-    if (ct_portable() || !cti_layers_init(&set, s, cti_cpu_path_get(), cti_bf16_path_get()))
+    if (ct_portable() ||
+        !cti_layers_init(&set, s, cti_cpu_path_get(), cti_bf16_path_get(), STACKED))
         return CT_ERR_MEMORY;
-    if (layer_forward_in_turn(&set))
+    if (set.in_turn)
         return cti_layers_in_turn(&set, false, cti_cpu_layer);
     room = cti_layers_room(&set, layer_lay_out_forward);
     if (!room)

@@ -163,9 +163,10 @@ ct_status cti_layers_in_turn(const layer_set *set, bool top_first,
                              ct_status (*kernel)(const cti_layer *s));
 
 /* Sets the sizes of all jobs, and the kernels to those of a path and, if s is in bf16, of `bf16`, which
- * may be NULL. Returns false if there are none for s. */
+ * may be NULL. Stacked layers with more than `most` elements of W_hh for each thread run in turn. Returns
+ * false if there are no kernels for s. */
 bool cti_layers_init(layer_set *set, const cti_layer *s, const cti_cpu_path *path,
-                     const cti_bf16_path *bf16);
+                     const cti_bf16_path *bf16, int64_t most);
 
 /* Returns memory for all jobs, divided by lay_out. lay_out returns the floats that a job needs if memory
  * is NULL. NULL, without an error, if memory runs out. */

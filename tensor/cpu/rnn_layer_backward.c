@@ -6,8 +6,9 @@
 
 #include <string.h>
 
-#define INPUT_ROWS 48 /* rows of dx of a piece */
-#define NARROW_ROWS 4 /* rows of dgates that are copied in pairs at a time */
+#define STACKED (1 << 19) /* elements of W_hh of stacked layers for each thread */
+#define INPUT_ROWS 48     /* rows of dx of a piece */
+#define NARROW_ROWS 4     /* rows of dgates that are copied in pairs at a time */
 
 /* ---- packing for backward ---- */
 
@@ -448,7 +449,7 @@ ct_status cti_cpu_layer_backward(const cti_layer *s)
     int i;
 
     /* After ct_set_portable(true), too: the forward kernel has run. */
-    if (!cti_layers_init(&set, s, cti_cpu_path_best(), cti_bf16_path_best()))
+    if (!cti_layers_init(&set, s, cti_cpu_path_best(), cti_bf16_path_best(), STACKED))
         return CT_ERR_MEMORY;
     if (set.in_turn)
         return cti_layers_in_turn(&set, true, cti_cpu_layer_backward);

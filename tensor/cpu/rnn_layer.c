@@ -25,7 +25,7 @@
  *
  * Every element of a result is one chain of operations, whose order depends only on the sizes of the
  * layer. So the rows and units may be distributed by the number of threads. Each thread runs all
- * steps of some rows. If that gives a thread too few rows, or if the weights are large, the threads
+ * steps of some rows. If that gives a thread too few rows for the size of the weights, the threads
  * share the blocks of each step instead (parallel_steps.c).
  *
  * Stacked layers, if threads share their steps, run at the same time: forward, each layer is one step
@@ -38,8 +38,9 @@
 
 #include <string.h>
 
-#define MOST_TILE 64      /* rows of the batch that go through all steps together */
-#define LEAST_TILE 4      /* a thread for fewer rows does not pay, because each reads all weights */
+#define MOST_TILE 64 /* rows of the batch that go through all steps together */
+#define LEAST_TILE 4 /* a thread for fewer rows does not pay, because each reads all weights */
+#define WIDE_TILE 16 /* rows for which a thread may read weights that its cache does not hold */
 #define SHARED_WORK 65536 /* the least multiplications by W_hh of a step that threads share */
 #define CACHED (1 << 18)  /* elements of W_hh that the cache of one processor holds */
 #define STACKED (1 << 17) /* elements of W_hh of stacked layers for each thread */
@@ -61,16 +62,17 @@ static int64_t layer_weights(const layer_job *j)
     return layer_words(j, layer_parts(j) * j->s->hidden * j->s->hidden);
 }
 
-/* Threads share each step if they would have too few rows each, or if one thread's cache does not hold
- * all weights. In bf16 these take half the time and half the memory. Sets the blocks of a step: at least
+/* Threads share each step if they would have too few rows each; more rows are needed if one thread's cache
+ * does not hold all weights. In bf16 these take half the time and half the memory. Sets the blocks of a step: at least
  * two for each thread, if there are so many units and rows in the `stacked` layers. */
 static void layer_share_steps(layer_job *j, int64_t most_blocks, int stacked)
 {
     const cti_layer *s = j->s;
     int64_t weights = layer_weights(j), parts, all;
 
-    if (j->threads < 2 || weights * s->batch < SHARED_WORK ||
-        (s->batch >= LEAST_TILE * j->threads && weights < CACHED))
+    int64_t least = weights < CACHED ? LEAST_TILE : WIDE_TILE;
+
+    if (j->threads < 2 || weights * s->batch < SHARED_WORK || s->batch >= least * j->threads)
         return;
     j->group = layer_up((s->hidden + most_blocks - 1) / most_blocks, CTI_CELL_WIDTH);
     j->groups = (s->hidden + j->group - 1) / j->group;

@@ -173,7 +173,7 @@ enum {
 #define CTI_MICRO_VECTORS 4 /* the most vectors of a tile */
 #define CTI_MICRO_LANES 16  /* the most floats of a vector */
 
-/* C (rows, vectors) = or += A (rows, k) B (k, vectors), with B's columns in whole vectors. Each element
+/* C (rows, columns) = or += A (rows, k) B (k, vectors), with B's columns in whole vectors. Each element
  * is one chain of fused multiply-adds in the order of k. A consists of `parts` blocks (rows, k), which
  * are step_part apart; the rows of B for them follow one another. In bf16, A and B hold pairs of
  * elements along k instead of floats (gemm_bf16_avx512.c), and k is the number of pairs. */
@@ -183,7 +183,7 @@ typedef struct cti_micro_tile {
     int64_t k, parts, step_part;
     int64_t step_i, step_k; /* A's elements are step_i apart in a column and step_k in a row */
     int64_t ldb, ldc;
-    int spare;                /* bf16: the columns of the last vector that C does not have */
+    int spare;                /* the columns of the last vector that C does not have */
     bool accumulate;          /* without init: C begins with what is there, not with 0 */
     const float *const *init; /* (optional) C begins with these rows (vectors) */
     /* (optional) During each part p, fetch_lines times 16 floats from fetch + p fetch_step on are

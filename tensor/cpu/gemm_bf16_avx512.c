@@ -7,10 +7,11 @@
  * conversion to bf16 does (Intel's manual, volume 2). Neither depends on MXCSR or changes it. */
 #include "tensor/cpu/cpu.h"
 
-#include <immintrin.h>
+#include "tensor/cpu/vectors.h"
+
 #include <string.h>
 
-#define VECTOR CTI_MICRO_LANES             /* floats, or pairs, in a register */
+#define VECTOR LANES                       /* floats, or pairs, in a register */
 #define PANEL (CTI_MICRO_VECTORS * VECTOR) /* columns of a panel of B */
 /* pairs of k at a time, so that this part of a panel stays in the second-level cache */
 #define DEPTH 512
@@ -194,114 +195,13 @@ static void avx512_pack_b(bool trans, int64_t k, int64_t n, const float *b, int6
 
 /* ---- tiles in registers ---- */
 
-/* The columns of vector v that C has. */
-static inline __attribute__((always_inline)) __mmask16 tile_mask(const cti_micro_tile *t, int v,
-                                                                 const int vectors)
+static inline __attribute__((always_inline)) vec avx512_multiply_add(vec row, vec column, vec sum)
 {
-    return v + 1 < vectors ? 0xffff : (__mmask16)(0xffff >> t->spare);
+    return _mm512_dpbf16_ps(sum, (__m512bh)row, (__m512bh)column);
 }
 
-/* Returns the vector with which sum v of row i begins. */
-static inline __attribute__((always_inline)) __m512 tile_start(const cti_micro_tile *t, int i,
-                                                               int v, const int vectors)
-{
-    if (t->init)
-        return _mm512_loadu_ps(t->init[i] + v * VECTOR);
-    return t->accumulate
-               ? _mm512_maskz_loadu_ps(tile_mask(t, v, vectors), t->c + i * t->ldc + v * VECTOR)
-               : _mm512_setzero_ps();
-}
-
-/* sum += part `part` of A times its rows of B. */
-static inline __attribute__((always_inline)) void tile_multiply(const cti_micro_tile *t,
-                                                                int64_t part, const int rows,
-                                                                const int vectors,
-                                                                __m512 sum[CTI_MICRO_ROWS][4])
-{
-    const int64_t step_i = t->step_i, step_k = t->step_k, ldb = t->ldb;
-    const float *b = t->b + part * t->k * ldb;
-    const float *a[CTI_MICRO_ROWS / 3]; /* rows 0, 3 and 6: fewer registers than for all rows */
-    const float *fetch = t->fetch ? t->fetch + part * t->fetch_step : b;
-    const float *end = fetch + (t->fetch ? 16 * (t->fetch_lines - 1) : 0);
-    int64_t k;
-    int i, v;
-
-#pragma GCC unroll 3
-    for (i = 0; i < CTI_MICRO_ROWS / 3; i++)
-        a[i] = t->a + part * t->step_part + 3 * i * step_i;
-    for (k = 0; k < t->k; k++, b += ldb) {
-        __m512bh column[4];
-
-        __builtin_prefetch(fetch);
-        fetch += fetch < end ? 16 : 0;
-#pragma GCC unroll 4
-        for (v = 0; v < vectors; v++)
-            column[v] = (__m512bh)_mm512_loadu_ps(b + v * VECTOR);
-#pragma GCC unroll 9
-        for (i = 0; i < rows; i++) {
-            const __m512bh row = (__m512bh)_mm512_set1_ps(a[i / 3][i % 3 * step_i]);
-
-#pragma GCC unroll 4
-            for (v = 0; v < vectors; v++)
-                sum[i][v] = _mm512_dpbf16_ps(sum[i][v], row, column[v]);
-        }
-#pragma GCC unroll 3
-        for (i = 0; 3 * i < rows; i++)
-            a[i] += step_k;
-    }
-}
-
-/* Callers pass constants for rows and vectors, so the loops over them are unrolled. */
-static inline __attribute__((always_inline)) void tile_run(const cti_micro_tile *t, const int rows,
-                                                           const int vectors)
-{
-    __m512 sum[CTI_MICRO_ROWS][4];
-    int64_t part;
-    int i, v;
-
-#pragma GCC unroll 9
-    for (i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (v = 0; v < vectors; v++)
-            sum[i][v] = tile_start(t, i, v, vectors);
-    for (part = 0; part < t->parts; part++)
-        tile_multiply(t, part, rows, vectors, sum);
-#pragma GCC unroll 9
-    for (i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (v = 0; v < vectors; v++)
-            _mm512_mask_storeu_ps(t->c + i * t->ldc + v * VECTOR, tile_mask(t, v, vectors),
-                                  sum[i][v]);
-}
-
-#define TILE(rows, vectors)                                                                        \
-    static void tile_##rows##_##vectors(const cti_micro_tile *t)                                   \
-    {                                                                                              \
-        tile_run(t, rows, vectors);                                                                \
-    }
-#define TILES_TO_6(vectors)                                                                        \
-    TILE(1, vectors)                                                                               \
-    TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors)
-#define TILES_TO_9(vectors) TILES_TO_6(vectors) TILE(7, vectors) TILE(8, vectors) TILE(9, vectors)
-TILES_TO_9(1)
-TILES_TO_9(2)
-TILES_TO_9(3)
-TILES_TO_6(4)
-
-#define NAMES_TO_6(vectors)                                                                        \
-    tile_1_##vectors, tile_2_##vectors, tile_3_##vectors, tile_4_##vectors, tile_5_##vectors,      \
-        tile_6_##vectors
-#define NAMES_TO_9(vectors)                                                                        \
-    NAMES_TO_6(vectors), tile_7_##vectors, tile_8_##vectors, tile_9_##vectors
-
-static void avx512_run(const cti_micro_tile *t, int rows, int vectors)
-{
-    static void (*const table[4][CTI_MICRO_ROWS])(const cti_micro_tile *) = {
-        { NAMES_TO_9(1) }, { NAMES_TO_9(2) }, { NAMES_TO_9(3) }, { NAMES_TO_6(4) }
-    };
-
-    table[vectors - 1][rows - 1](t);
-}
+#define TILE_MULTIPLY_ADD avx512_multiply_add
+#include "tensor/cpu/gemm_tiles.h"
 
 /* ---- the product ---- */
 
@@ -326,7 +226,7 @@ static void avx512_panel(const cti_bf16_product *m, int64_t j, int64_t p, const 
     for (i = 0; i < m->m; i += most) {
         t.a = a + i * m->step_i + p * m->step_p;
         t.c = c + i * m->ldc + j;
-        avx512_run(&t, (int)(m->m - i < most ? m->m - i : most), vectors);
+        tile_run(&t, (int)(m->m - i < most ? m->m - i : most), vectors);
     }
 }
 
@@ -344,8 +244,8 @@ const cti_bf16_path cti_bf16_path_avx512 = { .pack_a = avx512_pack_a,
                                              .words_of_b = avx512_words_of_b,
                                              .pack_b = avx512_pack_b,
                                              .multiply = avx512_multiply,
-                                             .rows = { 9, 9, 9, 6 },
-                                             .run = avx512_run,
+                                             .rows = { ROWS_1, ROWS_2, ROWS_3, ROWS_4 },
+                                             .run = tile_run,
                                              .pack = avx512_pack,
                                              .along = avx512_along,
                                              .across = avx512_across,

@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* gemm_micro.c - products of a few rows by a few vectors of columns, in registers. Compiled once per
- * code path.
+/* gemm_micro.c - products in registers (gemm_tiles.h), transposes and sums for recurrent layers and
+ * convolutions. Compiled once per code path.
  *
  * Each element of C is one chain of fused multiply-adds in the order of k, which begins with 0, with a
  * bias, or with the old value of the element. So its bits depend neither on the rows and columns that
- * are computed with it nor on the width of the vectors: AVX2, AVX-512 and NEON give the same bits.
- *
- *                    B: one panel of at most 4 vectors
- *                  +------------------------------+
- *                k |  b0   |  b1   |  b2   |  b3   |   loaded once for each k
- *                  +------------------------------+
- *         A(i, k)  |  c00  |  c01  |  c02  |  c03  |   the sums stay in registers: 6 rows by 4
- *         A(i+1, k)|  c10  |  ...                  |   vectors, with AVX2 3 by 4 */
+ * are computed with it nor on the width of the vectors: AVX2, AVX-512 and NEON give the same bits. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/cpu/vectors.h"
@@ -23,140 +16,13 @@
 
 #ifdef LANES
 
-/* The greatest number of rows for each number of vectors: as many as the registers hold, but at most
- * CTI_MICRO_ROWS. */
-#if LANES != 8
-#define ROWS_1 9
-#define ROWS_2 9
-#define ROWS_3 9
-#define ROWS_4 6
-#else
-#define ROWS_1 9
-#define ROWS_2 6
-#define ROWS_3 4
-#define ROWS_4 3
-#endif
-
-/* Returns the vector with which sum v of row i begins. */
-static inline __attribute__((always_inline)) vec micro_start(const cti_micro_tile *t, int i, int v)
+static inline __attribute__((always_inline)) vec micro_multiply_add(vec row, vec column, vec sum)
 {
-    if (t->init)
-        return v_load(t->init[i] + v * LANES);
-    return t->accumulate ? v_load(t->c + i * t->ldc + v * LANES) : v_all(0);
+    return v_fma(row, column, sum);
 }
 
-/* sum += part `part` of A times its rows of B. */
-static inline __attribute__((always_inline)) void micro_multiply(const cti_micro_tile *t,
-                                                                 int64_t part, const int rows,
-                                                                 const int vectors,
-                                                                 vec sum[CTI_MICRO_ROWS][4])
-{
-    const int64_t step_i = t->step_i, step_k = t->step_k, ldb = t->ldb;
-    const float *b = t->b + part * t->k * ldb;
-    const float
-        *a[CTI_MICRO_ROWS / 3]; /* rows 0, 3 and 6: this needs fewer registers than all rows */
-    const float *fetch = t->fetch ? t->fetch + part * t->fetch_step : b;
-    const float *end = fetch + (t->fetch ? 16 * (t->fetch_lines - 1) : 0);
-    int64_t k;
-    int i, v;
-
-#pragma GCC unroll 3
-    for (i = 0; i < CTI_MICRO_ROWS / 3; i++)
-        a[i] = t->a + part * t->step_part + 3 * i * step_i;
-    for (k = 0; k < t->k; k++, b += ldb) {
-        vec column[4];
-
-        __builtin_prefetch(fetch);
-        fetch += fetch < end ? 16 : 0;
-#pragma GCC unroll 4
-        for (v = 0; v < vectors; v++)
-            column[v] = v_load(b + v * LANES);
-#pragma GCC unroll 9
-        for (i = 0; i < rows; i++) {
-            const vec row = v_all(a[i / 3][i % 3 * step_i]);
-
-#pragma GCC unroll 4
-            for (v = 0; v < vectors; v++)
-                sum[i][v] = v_fma(row, column[v], sum[i][v]);
-        }
-#pragma GCC unroll 3
-        for (i = 0; 3 * i < rows; i++)
-            a[i] += step_k;
-    }
-}
-
-/* Callers pass constants for rows and vectors, so the loops over them are unrolled. */
-static inline __attribute__((always_inline)) void micro_tile(const cti_micro_tile *t,
-                                                             const int rows, const int vectors)
-{
-    vec sum[CTI_MICRO_ROWS][4];
-    int64_t part;
-    int i, v;
-
-#pragma GCC unroll 9
-    for (i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (v = 0; v < vectors; v++)
-            sum[i][v] = micro_start(t, i, v);
-    for (part = 0; part < t->parts; part++)
-        micro_multiply(t, part, rows, vectors, sum);
-#pragma GCC unroll 9
-    for (i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (v = 0; v < vectors; v++)
-            v_store(t->c + i * t->ldc + v * LANES, sum[i][v]);
-}
-
-#define TILE(rows, vectors)                                                                        \
-    static void micro_##rows##_##vectors(const cti_micro_tile *t)                                  \
-    {                                                                                              \
-        micro_tile(t, rows, vectors);                                                              \
-    }
-
-#define TILES(vectors)                                                                             \
-    TILE(1, vectors)                                                                               \
-    TILE(2, vectors)                                                                               \
-    TILE(3, vectors)
-#define TILES_TO_4(vectors) TILES(vectors) TILE(4, vectors)
-#define TILES_TO_6(vectors) TILES_TO_4(vectors) TILE(5, vectors) TILE(6, vectors)
-#define TILES_TO_9(vectors) TILES_TO_6(vectors) TILE(7, vectors) TILE(8, vectors) TILE(9, vectors)
-
-typedef void micro_function(const cti_micro_tile *t);
-
-#define NAMES(vectors) micro_1_##vectors, micro_2_##vectors, micro_3_##vectors
-#define NAMES_TO_4(vectors) NAMES(vectors), micro_4_##vectors
-#define NAMES_TO_6(vectors) NAMES_TO_4(vectors), micro_5_##vectors, micro_6_##vectors
-#define NAMES_TO_9(vectors)                                                                        \
-    NAMES_TO_6(vectors), micro_7_##vectors, micro_8_##vectors, micro_9_##vectors
-
-#if LANES != 8
-TILES_TO_9(1)
-TILES_TO_9(2)
-TILES_TO_9(3)
-TILES_TO_6(4)
-#define TABLE                                                                                      \
-    { NAMES_TO_9(1) }, { NAMES_TO_9(2) }, { NAMES_TO_9(3) },                                       \
-    {                                                                                              \
-        NAMES_TO_6(4)                                                                              \
-    }
-#else
-TILES_TO_9(1)
-TILES_TO_6(2)
-TILES_TO_4(3)
-TILES(4)
-#define TABLE                                                                                      \
-    { NAMES_TO_9(1) }, { NAMES_TO_6(2) }, { NAMES_TO_4(3) },                                       \
-    {                                                                                              \
-        NAMES(4)                                                                                   \
-    }
-#endif
-
-static void micro_run(const cti_micro_tile *t, int rows, int vectors)
-{
-    static micro_function *const table[4][CTI_MICRO_ROWS] = { TABLE };
-
-    table[vectors - 1][rows - 1](t);
-}
+#define TILE_MULTIPLY_ADD micro_multiply_add
+#include "tensor/cpu/gemm_tiles.h"
 
 /* out (rows, columns) = the transpose of in (columns, rows), element by element. */
 static void micro_transpose_part(int64_t rows, int64_t columns, const float *in, int64_t ld_in,
@@ -330,7 +196,7 @@ const cti_micro PASTE(cti_micro_, CT_CPU_PATH) = {
     .lanes = LANES,
     .rows = { ROWS_1, ROWS_2, ROWS_3, ROWS_4 },
     .vectors = TILE_VECTORS,
-    .run = micro_run,
+    .run = tile_run,
     .transpose = micro_transpose,
     .pack = micro_pack,
     .lstm = cell_lstm,

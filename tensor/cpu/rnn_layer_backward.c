@@ -145,28 +145,6 @@ static void layer_gates_back(const layer_job *j, int64_t t, const layer_range *r
     }
 }
 
-/* Runs a tile of which only the first `columns` columns are stored in C. */
-static void layer_run(const layer_job *j, const cti_micro_tile *t, int rows, int64_t columns)
-{
-    float sum[CTI_MICRO_ROWS * CTI_MICRO_VECTORS * CTI_MICRO_LANES];
-    int vectors = (int)((columns + j->lanes - 1) / j->lanes), i;
-    cti_micro_tile part = *t;
-
-    if (j->bf16 || columns == vectors * j->lanes) {
-        part.spare = (int)(vectors * j->lanes - columns);
-        j->run(&part, rows, vectors);
-        return;
-    }
-    part.c = sum;
-    part.ldc = vectors * j->lanes;
-    memset(sum, 0, (size_t)(rows * part.ldc) * sizeof *sum);
-    for (i = 0; t->accumulate && i < rows; i++)
-        memcpy(sum + i * part.ldc, t->c + i * t->ldc, (size_t)columns * sizeof *sum);
-    j->run(&part, rows, vectors);
-    for (i = 0; i < rows; i++)
-        memcpy(t->c + i * t->ldc, sum + i * part.ldc, (size_t)columns * sizeof *sum);
-}
-
 /* Memory that is fetched into the cache: some blocks, `step` floats apart, each of `lines` times 16 floats. */
 typedef struct layer_region {
     const float *at;
@@ -254,8 +232,9 @@ static void layer_fetch(layer_next *n, cti_micro_tile *t)
 /* Multiplies one tile of dgates by a packed panel: first the whole blocks, then the last block of an
  * RNN, which may be narrower. */
 static void layer_run_blocks(const layer_job *j, cti_micro_tile *t, int64_t row, int rows,
-                             int64_t columns, layer_next *next)
+                             layer_next *next)
 {
+    const int vectors = (int)(t->ldb / j->lanes);
     int64_t last = layer_block_width(j, j->blocks - 1), width = layer_words(j, CTI_CELL_WIDTH);
     int64_t whole = last < CTI_CELL_WIDTH ? j->blocks - 1 : j->blocks;
     const float *a = t->a, *b = t->b;
@@ -268,7 +247,7 @@ static void layer_run_blocks(const layer_job *j, cti_micro_tile *t, int64_t row,
     t->a = a + row * width;
     if (whole) {
         layer_fetch(next, t);
-        layer_run(j, t, rows, columns);
+        j->run(t, rows, vectors);
     }
     t->fetch = NULL;
     if (last < CTI_CELL_WIDTH) {
@@ -277,7 +256,7 @@ static void layer_run_blocks(const layer_job *j, cti_micro_tile *t, int64_t row,
         t->k = t->step_i = layer_words(j, last);
         t->a = a + whole * t->step_part + row * t->k;
         t->b = b + whole * width * t->ldb;
-        layer_run(j, t, rows, columns);
+        j->run(t, rows, vectors);
     }
     t->accumulate = accumulate;
     t->a = a;
@@ -309,12 +288,12 @@ static void layer_through(const layer_job *j, const layer_product *p, layer_next
 
     for (at = p->first; at < p->end; at += step) {
         t.ldb = layer_width(j, at, n);
+        t.spare = (int)(t.ldb - layer_least(n - at, step));
         t.b = (p->state ? j->bh : j->bx) + at * layer_words(j, layer_depth(j));
         for (i = 0; i < p->rows; i += count) {
             count = layer_tile_rows(j, p->rows, i, t.ldb);
             t.c = p->out + i * n + at;
-            layer_run_blocks(j, &t, p->row + i, count, layer_least(n - at, step),
-                             at + step > late ? next : &none);
+            layer_run_blocks(j, &t, p->row + i, count, at + step > late ? next : &none);
         }
     }
 }

@@ -16,12 +16,12 @@
 #define MOST CTI_MOST_STACKED
 #define WIDE_RNN 256
 
-/* The op has one cell for each direction of a layer, or for each stacked layer. The inputs of the op: x, of
- * the first layer, and the others for each cell. C is NULL except for an LSTM. The biases
- * may be NULL. */
+/* The op has one cell for each direction of a layer, or for each stacked layer. The inputs of the op: x,
+ * which all cells or the first layer read, and the others for each cell. C is NULL except for an LSTM. The
+ * biases may be NULL. */
 enum { IN_X, IN_W_IH, IN_B_IH, IN_W_HH, IN_B_HH, IN_H, IN_C, IN_COUNT };
 
-#define IN(cell, input) ((cell) * (IN_COUNT - 1) + (input))
+#define IN(cell, input) ((input) == IN_X ? IN_X : (cell) * (IN_COUNT - 1) + (input))
 #define IN_MOST (1 + MOST * (IN_COUNT - 1))
 
 /* The outputs of the op, for each cell. The first are y and the states after the last step.
@@ -147,7 +147,7 @@ static void fused_layer_stepwise_backward(ct_node *n, ct_tensor *const *dout)
 static ct_tensor *fused_layer_gradient(ct_node *n, int d, int input, bool lstm, const ct_tensor *h)
 {
     bool state = input == IN_H || (input == IN_C && lstm);
-    int i = input == IN_X ? IN_X : IN(d, input);
+    int i = IN(d, input);
 
     if (state)
         return fused_layer_new(h->shape);
@@ -167,7 +167,7 @@ static void fused_layer_prepare(ct_node *n, int d, ct_tensor *const *dout, cti_l
 
     for (i = 0; i < IN_C + lstm; i++)
         if (i != IN_B_IH && i != IN_B_HH)
-            in[i == IN_X ? IN_X : IN(d, i)] = ct_node_input(n, i == IN_X ? IN_X : IN(d, i));
+            in[IN(d, i)] = ct_node_input(n, IN(d, i));
     for (i = fused_layer_is_upper(a, d) ? IN_W_IH : IN_X; ct_ok() && i < IN_COUNT; i++)
         grad[i] = fused_layer_gradient(n, d, i, lstm, in[IN(d, IN_H)]);
     if (!ct_ok())
@@ -227,7 +227,7 @@ static void fused_layer_backward(ct_node *n, ct_tensor *const *dout)
         d = a->stacked ? first + last - k : k; /* as if each layer had its own op */
         for (i = 0; ct_ok() && i < IN_COUNT; i++)
             if (grad[d][i])
-                ct_node_add_grad(n, i == IN_X ? IN_X : IN(d, i), grad[d][i]);
+                ct_node_add_grad(n, IN(d, i), grad[d][i]);
     }
 }
 
@@ -324,13 +324,12 @@ static void fused_layer_take(const cti_fused_cell *from, int d, ct_tensor **in)
 {
     cti_cell *cell = from->self;
 
-    in += IN(d, 0);
-    in[IN_W_IH] = ct_param_value(cell->w_ih);
-    in[IN_B_IH] = cti_value(cell->b_ih);
-    in[IN_W_HH] = ct_param_value(cell->w_hh);
-    in[IN_B_HH] = cti_value(cell->b_hh);
-    in[IN_H] = from->state[0];
-    in[IN_C] = cell->kind == CTI_CELL_LSTM ? from->state[1] : NULL;
+    in[IN(d, IN_W_IH)] = ct_param_value(cell->w_ih);
+    in[IN(d, IN_B_IH)] = cti_value(cell->b_ih);
+    in[IN(d, IN_W_HH)] = ct_param_value(cell->w_hh);
+    in[IN(d, IN_B_HH)] = cti_value(cell->b_hh);
+    in[IN(d, IN_H)] = from->state[0];
+    in[IN(d, IN_C)] = cell->kind == CTI_CELL_LSTM ? from->state[1] : NULL;
 }
 
 /* Makes the views of the states that are results of cell d. */

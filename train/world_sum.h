@@ -45,7 +45,7 @@ typedef struct cti_sum_layout {
     int segments;
 } cti_sum_layout;
 
-/* The memory of a vector. If there is no vector, bytes is NULL. If gpu_floats is 0, gpu is NULL. */
+/* The memory of a vector. bytes is NULL if there is no vector. gpu is NULL if gpu_floats is 0. */
 typedef struct cti_sum_memory {
     char *bytes;
     struct ct_storage *gpu;

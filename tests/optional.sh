@@ -42,10 +42,11 @@ $CC -DHAVE_CONFIG_H -I"$tmp" -Iinclude -I"$srcdir" -DCTI_PLAIN_SYSTEM $LIBRARY_C
     fail 'the plain version of system.c calls Linux'
 
 # The kernels are compiled with -O3 if the user gives -O2, but with -O0 or -Og if the user gives
-# that. (make -W takes kernels.c for changed.)
+# that. (make -W takes kernels.c for changed, by the name that the Makefile has for it.)
+sources=$(sed -n 's/^srcdir = //p' Makefile)
 kernel_flags()      # CFLAGS: the options -O of the last compilation of the kernels
 {
-    "${MAKE-make}" -n V=1 CFLAGS="$1" -W "$srcdir/tensor/cpu/kernels.c" libcpu_base.la 2>/dev/null |
+    "${MAKE-make}" -n V=1 CFLAGS="$1" -W "$sources/tensor/cpu/kernels.c" libcpu_base.la 2>/dev/null |
         grep -e '-DCT_CPU_PATH=base .*-c ' | grep -o -e ' -O[0-9a-z]*' | tail -n 1
 }
 MAKEFLAGS=

@@ -16,6 +16,12 @@ set -e
 [ -f "$1" ] || { echo "deb.sh: there is no tarball $1" >&2; exit 2; }
 [ -z "$DRY_RUN" ] || { echo "dry run: deb.sh accepts the arguments"; exit 0; }
 [ "$(id -u)" -eq 0 ] || { echo "deb.sh: debootstrap and chroot need root" >&2; exit 1; }
+
+# Mounts and processes end with this script.
+if [ -z "$DEB_INSIDE" ]; then
+    DEB_INSIDE=yes exec unshare --mount --pid --fork --mount-proc sh "$0" "$@"
+fi
+
 tarball=$(realpath "$1")
 mkdir -p "$2"
 out=$(realpath "$2")
@@ -27,9 +33,11 @@ if [ -n "$CHROOT" ]; then
     root=$CHROOT
 else
     root=$(mktemp -d /var/tmp/cotangent-deb.XXXXXX)
-    trap 'rm -rf "$root"' EXIT
+    trap 'umount -R "$root/dev" "$root/proc" 2>/dev/null; rm -rf --one-file-system "$root"' EXIT
 fi
 [ -d "$root/etc" ] || debootstrap --variant=minbase "$suite" "$root" $MIRROR
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
 
 inside()    # COMMAND of the shell, in the chroot, in the folder with the sources
 {

@@ -43,7 +43,7 @@
 #define WIDE_TILE 16 /* rows for which a thread may read weights that its cache does not hold */
 #define SHARED_WORK 65536 /* the least multiplications by W_hh of a step that threads share */
 #define CACHED (1 << 18)  /* elements of W_hh that the cache of one processor holds */
-#define STACKED (1 << 17) /* elements of W_hh of stacked layers for each thread */
+#define STACKED (1 << 17) /* the most elements of W_hh for each thread in stacked layers at once */
 #define ONE_HOT 1024      /* the most classes of a one-hot x */
 #define NARROW_ROWS 256   /* rows of x that are copied in pairs at a time */
 

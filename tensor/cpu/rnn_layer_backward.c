@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define STACKED (1 << 19) /* elements of W_hh of stacked layers for each thread */
+#define STACKED (1 << 19) /* the most elements of W_hh for each thread in stacked layers at once */
 #define INPUT_ROWS 48     /* rows of dx of a piece */
 #define NARROW_ROWS 4     /* rows of dgates that are copied in pairs at a time */
 
